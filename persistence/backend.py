@@ -1,0 +1,113 @@
+"""TaskFlow's own persistence, on our engine and our transactions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import sqlalchemy as sa
+from taskflow import exceptions, states
+from taskflow.persistence.backends import impl_sqlalchemy
+
+from persistence.database import Database
+from persistence.errors import StateUnavailable
+
+
+class StorageUnavailable(StateUnavailable, exceptions.StorageFailure):
+    """The database failed under TaskFlow.
+
+    It is TaskFlow's own kind of error too: TaskFlow tries such a save three times, five seconds
+    apart, which gets a run over the restart of a database server.
+    """
+
+    # TaskFlow's exceptions look for it.
+    _cause = None
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class TaskflowBackend(impl_sqlalchemy.SQLAlchemyBackend):
+    """TaskFlow's SQLAlchemy backend with one connection object for all.
+
+    The stock one makes a new one for each save, and with it all the table metadata: that is slow,
+    defeats SQLAlchemy's cache of statements and leaks memory on SQLAlchemy 2.1. The object has no
+    state of its own but the tables, so threads may share it.
+
+    Its errors are :class:`StorageUnavailable` when the database is the reason.
+    """
+
+    def __init__(self, database: Database) -> None:
+        super().__init__({}, engine=database.engine)
+        self._connection = _Connection(self, database)
+
+    def get_connection(self) -> _Connection:
+        """Return the one connection object. Closing it does nothing."""
+        return self._connection
+
+    def close(self) -> None:
+        """Do nothing: the State that this belongs to closes the database."""
+
+
+class _Transactions:
+    """What TaskFlow uses of an engine: ``begin`` to write, ``connect`` to read."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.url = database.engine.url
+
+    @contextmanager
+    def begin(self) -> Iterator[sa.Connection]:
+        with _taskflow_errors(), self._database.write() as connection:
+            yield connection
+
+    @contextmanager
+    def connect(self) -> Iterator[sa.Connection]:
+        with _taskflow_errors(), self._database.read() as connection:
+            yield connection
+
+
+@contextmanager
+def _taskflow_errors() -> Iterator[None]:
+    try:
+        yield
+    except StateUnavailable as error:
+        raise StorageUnavailable(error.where, error.reason, error.action) from error.__cause__
+
+
+class _Connection(impl_sqlalchemy.Connection):
+    def __init__(self, backend: TaskflowBackend, database: Database) -> None:
+        super().__init__(backend, upgrade_lock=None)
+        self._engine = _Transactions(database)
+        # TaskFlow's table says "intentions" where its migration made the type "intention_type",
+        # and psycopg 3 names the type in each statement.
+        self._tables.atomdetails.c.intention.type = sa.Enum(
+            *states.INTENTIONS, name="intention_type"
+        )
+
+    def validate(self, max_retries: int = 0) -> None:
+        """Do nothing: State.open has connected already."""
+
+    def upgrade(self) -> None:
+        """Do nothing: State.migrate brings TaskFlow's tables up to date together with ours."""
+
+
+def upgrade(connection: sa.Connection) -> None:
+    """Make or alter TaskFlow's tables, in the transaction of ``connection``.
+
+    :raises sqlalchemy.exc.SQLAlchemyError: when the database fails.
+    """
+    if connection.dialect.name == "sqlite":
+        # TaskFlow's migrations cannot run on SQLite, and TaskFlow itself does this.
+        metadata = sa.MetaData()
+        impl_sqlalchemy.tables.fetch(metadata)
+        metadata.create_all(bind=connection)
+    else:
+        impl_sqlalchemy.migration.db_sync(connection)
+    # TaskFlow looks for the atoms of a flow and for the flows of a book without an index: at each
+    # save of a flow it would read the atoms of all flows ever run.
+    existing = sa.inspect(connection)
+    for table in ("flowdetails", "atomdetails"):
+        name = f"ix_{table}_parent_uuid"
+        if name not in {index["name"] for index in existing.get_indexes(table)}:
+            connection.execute(sa.text(f"CREATE INDEX {name} ON {table} (parent_uuid)"))

@@ -1,0 +1,343 @@
+"""The runs: what was asked for, who works on it, and how far each item of it is."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, TypedDict, Unpack
+
+import sqlalchemy as sa
+from sqlalchemy import exc as sa_exc
+
+from persistence import prefix, schema
+from persistence.columns import UtcDateTime
+from persistence.database import Database
+from persistence.errors import NotFound
+
+
+class RunState(StrEnum):
+    """Where a run stands."""
+
+    RUNNING = "RUNNING"
+    SUSPENDED = "SUSPENDED"
+    COMPLETE = "COMPLETE"
+    PARTIAL = "PARTIAL"
+    FAILED = "FAILED"
+    ABORTED = "ABORTED"
+
+    @property
+    def final(self) -> bool:
+        """Whether nothing more happens by itself."""
+        return self not in (RunState.RUNNING, RunState.SUSPENDED)
+
+
+class ItemState(StrEnum):
+    """Where one item of a run stands."""
+
+    PENDING = "PENDING"
+    RUNNING = "RUNNING"
+    COMPLETE = "COMPLETE"
+    PARTIAL = "PARTIAL"
+    FAILED = "FAILED"
+    ABORTED = "ABORTED"
+
+    @property
+    def final(self) -> bool:
+        """Whether nothing more happens by itself."""
+        return self not in (ItemState.PENDING, ItemState.RUNNING)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One call of backup or restore. Times are aware, in UTC."""
+
+    id: str
+    kind: str
+    state: RunState
+    #: What was asked for, as JSON gives it back (tuples became lists).
+    request: dict[str, Any]
+    #: Which process drives it, or drove it last: host, boot of that host, process id.
+    host: str
+    boot_id: str
+    pid: int
+    created_at: datetime
+    updated_at: datetime
+    finished_at: datetime | None
+    #: The TaskFlow logbook that holds its flows.
+    logbook_id: str | None
+
+
+@dataclass(frozen=True)
+class Item:
+    """One thing that a run covers. Times are aware, in UTC."""
+
+    run_id: str
+    key: str
+    name: str
+    state: ItemState
+    #: The TaskFlow flow that works on it.
+    flow_id: str | None
+    #: What it is doing, or did last.
+    step: str | None
+    result: dict[str, Any]
+    error: str | None
+    started_at: datetime | None
+    finished_at: datetime | None
+    #: Its place in the order in which the items were given, from 0.
+    position: int
+
+
+class RunFields(TypedDict, total=False):
+    """What :meth:`Runs.update` can change."""
+
+    state: RunState
+    request: Mapping[str, Any]
+    host: str
+    boot_id: str
+    pid: int
+    finished_at: datetime | None
+    logbook_id: str | None
+
+
+class ItemFields(TypedDict, total=False):
+    """What :meth:`Runs.update_item` can change."""
+
+    name: str
+    state: ItemState
+    flow_id: str | None
+    step: str | None
+    result: Mapping[str, Any]
+    error: str | None
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+_NEWEST_FIRST = (schema.run.c.created_at.desc(), schema.run.c.id.desc())
+
+
+class Runs:
+    """The tables ``run`` and ``run_item``."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def create(
+        self,
+        kind: str,
+        request: Mapping[str, Any],
+        items: Sequence[tuple[str, str]],
+        *,
+        host: str,
+        boot_id: str,
+        pid: int,
+        run_id: str | None = None,
+    ) -> Run:
+        """Record a new run, RUNNING, with all its items PENDING, in one transaction.
+
+        :param kind: ``backup`` or ``restore``.
+        :param request: what was asked for; JSON must be able to hold it.
+        :param items: key and name of each, in their order; keys are unique within the run.
+        :param run_id: its id, a new UUID unless given.
+        :raises ValueError: when a key comes twice, or the id is taken.
+        """
+        if len({key for key, _ in items}) != len(items):
+            raise ValueError("an item comes twice in one run")
+        run_id = run_id or str(uuid.uuid4())
+        now = datetime.now(UTC)
+        values = {
+            "id": run_id,
+            "kind": kind,
+            "state": RunState.RUNNING,
+            "request": dict(request),
+            "host": host,
+            "boot_id": boot_id,
+            "pid": pid,
+            "created_at": now,
+            "updated_at": now,
+        }
+        rows = [
+            {
+                "run_id": run_id,
+                "key": key,
+                "name": name,
+                "state": ItemState.PENDING,
+                "position": position,
+                "result": {},
+            }
+            for position, (key, name) in enumerate(items)
+        ]
+        try:
+            with self._database.write(durable=True) as connection:
+                connection.execute(sa.insert(schema.run), values)
+                if rows:
+                    connection.execute(sa.insert(schema.run_item), rows)
+                return _run(connection, run_id)
+        except sa_exc.IntegrityError as error:
+            raise ValueError(f"there is a run {run_id!r} already") from error
+
+    def get(self, id_or_prefix: str) -> Run:
+        """Return a run by its id or the beginning of it.
+
+        :raises NotFound: when there is none.
+        :raises Ambiguous: when the beginning fits several.
+        """
+        query = sa.select(schema.run).order_by(*_NEWEST_FIRST)
+        with self._database.read() as connection:
+            row = prefix.find(connection, query, schema.run.c.id, id_or_prefix, what="run")
+            return _to_run(row)
+
+    def list(
+        self,
+        *,
+        state: RunState | None = None,
+        kind: str | None = None,
+        limit: int | None = None,
+        marker: str | None = None,
+    ) -> list[Run]:
+        """Return runs, newest first.
+
+        :param state: only those in this state.
+        :param kind: only those of this kind.
+        :param limit: at most so many.
+        :param marker: id of the last run of the page before; the list goes on after it.
+        :raises NotFound: when there is no run ``marker``.
+        """
+        table = schema.run
+        query = sa.select(table).order_by(*_NEWEST_FIRST).limit(limit)
+        if state is not None:
+            query = query.where(table.c.state == state)
+        if kind is not None:
+            query = query.where(table.c.kind == kind)
+        with self._database.read() as connection:
+            if marker is not None:
+                last = _run(connection, marker)
+                query = query.where(
+                    sa.or_(
+                        table.c.created_at < last.created_at,
+                        sa.and_(table.c.created_at == last.created_at, table.c.id < last.id),
+                    )
+                )
+            return [_to_run(row) for row in connection.execute(query)]
+
+    def items(self, run_id: str) -> Sequence[Item]:
+        """Return the items of a run in their order; none when there is no such run."""
+        table = schema.run_item
+        query = sa.select(table).where(table.c.run_id == run_id).order_by(table.c.position)
+        with self._database.read() as connection:
+            return [_to_item(row) for row in connection.execute(query)]
+
+    def item(self, run_id: str, key: str) -> Item:
+        """Return one item.
+
+        :raises NotFound: when there is none.
+        """
+        with self._database.read() as connection:
+            return _item(connection, run_id, key)
+
+    def update(self, run_id: str, **fields: Unpack[RunFields]) -> Run:
+        """Change a run. Its ``updated_at`` follows.
+
+        A final state sets ``finished_at`` unless that is given too; any other state clears it.
+
+        :raises NotFound: when there is no run with this id.
+        :raises TypeError: when a field does not exist.
+        """
+        values = _checked(dict(fields), RunFields)
+        now = datetime.now(UTC)
+        values["updated_at"] = now
+        if "state" in values:
+            state = values["state"] = RunState(values["state"])
+            values.setdefault("finished_at", now if state.final else None)
+        with self._database.write() as connection:
+            table = schema.run
+            connection.execute(sa.update(table).where(table.c.id == run_id).values(values))
+            return _run(connection, run_id)
+
+    def update_item(self, run_id: str, key: str, **fields: Unpack[ItemFields]) -> Item:
+        """Change an item; ``result`` replaces the old one. The run's ``updated_at`` follows.
+
+        RUNNING sets ``started_at`` if it never started; a final state sets ``finished_at``, any
+        other clears it. A time that is given too stays as given.
+
+        :raises NotFound: when there is no such item.
+        :raises TypeError: when a field does not exist.
+        """
+        table = schema.run_item
+        values = _checked(dict(fields), ItemFields)
+        now = datetime.now(UTC)
+        if "state" in values:
+            state = values["state"] = ItemState(values["state"])
+            values.setdefault("finished_at", now if state.final else None)
+            if state is ItemState.RUNNING:
+                started = sa.func.coalesce(table.c.started_at, sa.literal(now, UtcDateTime))
+                values.setdefault("started_at", started)
+        with self._database.write() as connection:
+            if values:
+                connection.execute(
+                    sa.update(table)
+                    .where(table.c.run_id == run_id, table.c.key == key)
+                    .values(values)
+                )
+            item = _item(connection, run_id, key)
+            connection.execute(
+                sa.update(schema.run).where(schema.run.c.id == run_id).values(updated_at=now)
+            )
+            return item
+
+
+def _checked(fields: dict[str, Any], known: type[RunFields] | type[ItemFields]) -> dict[str, Any]:
+    unknown = sorted(fields.keys() - known.__annotations__.keys())
+    if unknown:
+        raise TypeError(f"there is no field {', '.join(unknown)}")
+    return fields
+
+
+def _run(connection: sa.Connection, run_id: str) -> Run:
+    row = connection.execute(sa.select(schema.run).where(schema.run.c.id == run_id)).first()
+    if row is None:
+        raise NotFound("run", run_id)
+    return _to_run(row)
+
+
+def _item(connection: sa.Connection, run_id: str, key: str) -> Item:
+    table = schema.run_item
+    query = sa.select(table).where(table.c.run_id == run_id, table.c.key == key)
+    row = connection.execute(query).first()
+    if row is None:
+        raise NotFound("item", f"{key} of run {run_id}")
+    return _to_item(row)
+
+
+def _to_run(row: sa.Row[Any]) -> Run:
+    return Run(
+        id=row.id,
+        kind=row.kind,
+        state=RunState(row.state),
+        request=row.request,
+        host=row.host,
+        boot_id=row.boot_id,
+        pid=row.pid,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+        finished_at=row.finished_at,
+        logbook_id=row.logbook_id,
+    )
+
+
+def _to_item(row: sa.Row[Any]) -> Item:
+    return Item(
+        run_id=row.run_id,
+        key=row.key,
+        name=row.name,
+        state=ItemState(row.state),
+        flow_id=row.flow_id,
+        step=row.step,
+        result=row.result,
+        error=row.error,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        position=row.position,
+    )

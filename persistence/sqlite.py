@@ -1,0 +1,134 @@
+"""What SQLite needs to be safe and fast here: file rights, pragmas, and how transactions begin."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import stat
+import time
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.pool import QueuePool
+
+from persistence.errors import StateUnavailable
+
+#: Seconds to wait for a lock that another process holds, unless the URL says ``?timeout=``.
+BUSY_TIMEOUT = 60.0
+# Threads queue for the one connection, and each of them may itself wait for the lock. Sooner than
+# this, one that waits for the lock reports it, which says more than "no connection".
+_POOL_TIMEOUT_FACTOR = 10
+
+
+def file_of(url: sa.URL) -> Path | None:
+    """Return the absolute path of the file of ``url``, None for a database in memory."""
+    if not url.database or url.database == ":memory:":
+        return None
+    return Path(url.database).absolute()
+
+
+def prepare(path: Path, *, create: bool) -> None:
+    """See that the file is there and that only its owner can read it.
+
+    SQLite gives ``-wal`` and ``-shm`` the mode of the file itself, so making the file first with
+    0600 covers all three. Neither here nor elsewhere is the file opened but by SQLite: closing
+    any descriptor of it would drop the locks that this process holds on it (POSIX says so).
+
+    :param create: make the file, and its directory with mode 0700, when they are missing.
+    :raises StateUnavailable: when that cannot be done.
+    """
+    try:
+        if create:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with contextlib.suppress(FileExistsError):
+                os.mknod(path, stat.S_IFREG | 0o600)
+        _tighten(path)
+    except OSError as error:
+        raise StateUnavailable(
+            str(path),
+            f"{error.strerror} ({error.filename})",
+            "Let this user write there, or name another file.",
+        ) from error
+
+
+def _tighten(path: Path) -> None:
+    if not path.is_file():
+        raise FileNotFoundError(2, "there is no such file", str(path))
+    for name in (path, *(path.with_name(path.name + end) for end in ("-wal", "-shm"))):
+        try:
+            status = name.stat()
+        except FileNotFoundError:
+            continue
+        # Only the owner may change the mode; another user who can write it is somebody's choice.
+        if status.st_mode & 0o077 and status.st_uid == os.geteuid():
+            name.chmod(0o600)
+
+
+def create_engine(url: sa.URL) -> sa.Engine:
+    """Make an engine with one connection, which threads use one after another.
+
+    One connection, because SQLite has one writer at a time anyhow, and reopening the file for
+    each transaction (SQLAlchemy's NullPool) costs more than the transaction. A queue of size one,
+    because it hands the connection to one thread for the whole of a transaction; StaticPool would
+    give it to all of them at once and one thread's commit would commit half of another's work.
+    """
+    timeout = float(str(url.query.get("timeout", BUSY_TIMEOUT)))
+    engine = sa.create_engine(
+        url,
+        poolclass=QueuePool,
+        pool_size=1,
+        max_overflow=0,
+        pool_timeout=_POOL_TIMEOUT_FACTOR * timeout,
+        connect_args={
+            # The pool moves the connection from thread to thread, never to two at once.
+            "check_same_thread": False,
+            "timeout": timeout,
+            # No implicit BEGIN by the driver; _begin below does it.
+            "isolation_level": None,
+        },
+    )
+    sa.event.listen(engine, "connect", _connected)
+    sa.event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _connected(connection: sqlite3.Connection, record: Any) -> None:
+    cursor = connection.cursor()
+    try:
+        timeout = cursor.execute("PRAGMA busy_timeout").fetchone()[0] / 1000
+        _write_ahead(cursor, time.monotonic() + timeout)
+        cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.execute("PRAGMA synchronous=NORMAL")
+    finally:
+        cursor.close()
+
+
+def _write_ahead(cursor: sqlite3.Cursor, deadline: float) -> None:
+    # The change to WAL needs the file for itself, and SQLite refuses at once, without the busy
+    # timeout, when another process makes the same change at the same moment.
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL").fetchall()
+        except sqlite3.OperationalError as error:
+            busy = error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+            if not busy or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return
+
+
+def _begin(connection: sa.Connection) -> None:
+    options = connection.get_execution_options()
+    if not options.get("state_write"):
+        connection.exec_driver_sql("BEGIN")
+        return
+    level = "FULL" if options.get("state_durable") else "NORMAL"
+    if connection.info.get("synchronous", "NORMAL") != level:
+        connection.exec_driver_sql(f"PRAGMA synchronous={level}")
+        connection.info["synchronous"] = level
+    # Take the write lock at once. A transaction that reads first and then writes cannot wait for
+    # a lock: SQLite answers "database is locked" there and then, as its snapshot may be old.
+    connection.exec_driver_sql("BEGIN IMMEDIATE")

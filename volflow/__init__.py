@@ -1,0 +1,31 @@
+"""Back up and restore OpenStack Cinder volumes through os-brick.
+
+The names below are the public interface. They are imported when first used, so that
+``import volflow`` costs nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from volflow.application import Volflow
+    from volflow.errors import VolflowError
+    from volflow.manifest import Manifest
+    from volflow.result import Outcome, RunResult, VolumeResult
+
+__all__ = ["Manifest", "Outcome", "RunResult", "VolflowError", "Volflow", "VolumeResult"]
+
+_HOMES = {
+    "Manifest": "volflow.manifest",
+    "Outcome": "volflow.result",
+    "RunResult": "volflow.result",
+    "VolflowError": "volflow.errors",
+    "Volflow": "volflow.application",
+    "VolumeResult": "volflow.result",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'volflow' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

@@ -1,0 +1,336 @@
+"""volflow as a whole: what the command line, Freezer, Mistral and other programs call."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from oslo_config import cfg
+
+from persistence import Run, State
+from volflow import config, preflight
+from volflow.cinder import Cinder
+from volflow.errors import (
+    BackupNotFoundError,
+    ConfigError,
+    ResourceNotFoundError,
+    UsageError,
+)
+from volflow.flows.backup import backup_flow
+from volflow.flows.plan import Plan
+from volflow.flows.restore import restore_in_place_flow, restore_to_new_flow
+from volflow.host.identity import boot_id, host_name
+from volflow.host.privilege import Privilege
+from volflow.manifest import Manifest
+from volflow.movers.base import Stored
+from volflow.movers.restic import SPARSE_RESTORE, Restic
+from volflow.progress import Progress, Silent
+from volflow.result import RunResult
+from volflow.runner import Runner
+from volflow.tasks.work import Services, Work
+from volflow.wait import Wait
+
+
+@dataclass(frozen=True)
+class RestoreTarget:
+    """Where one backup goes.
+
+    :ivar target_id: the volume to overwrite; None for a new one
+    """
+
+    backup_id: str
+    manifest: Manifest
+    target_id: str | None
+
+
+class Volflow:
+    """Backs up and restores volumes of one cloud into and from one repository.
+
+    Nothing is connected to before it is needed. Use it as a context manager, or close it.
+
+    :param conf: the configuration, by :func:`volflow.config.load`
+    :param cloud_arguments: parsed ``--os-*`` options
+    :param progress: who is told how far a run is
+    """
+
+    def __init__(
+        self,
+        conf: cfg.ConfigOpts,
+        *,
+        cloud_arguments: argparse.Namespace | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        self.conf = conf
+        self._cloud_arguments = cloud_arguments
+        self._progress = progress or Silent()
+        self._cancelled = threading.Event()
+
+    # The parts
+
+    @cached_property
+    def cinder(self) -> Cinder:
+        """The cloud's Block Storage API."""
+        from volflow import cloud
+
+        return cloud.connect(
+            name=self.conf.cloud.name,
+            arguments=self._cloud_arguments,
+            wait=Wait.from_config(self.conf),
+            cancelled=self._cancelled,
+        )
+
+    @cached_property
+    def privilege(self) -> Privilege:
+        return Privilege(self.conf.host.root_helper)
+
+    @cached_property
+    def mover(self) -> Restic:
+        """The repository."""
+        return Restic(self.conf, self.privilege, self._directory("cache"))
+
+    @cached_property
+    def connector(self) -> Any:
+        """os-brick on this host."""
+        from volflow.host.connector import Connector
+
+        return Connector(self.conf, self._directory("locks"))
+
+    @cached_property
+    def state(self) -> State:
+        """The state database."""
+        self._directory()
+        return State.open(config.state_url(self.conf))
+
+    def _directory(self, name: str = "") -> Path:
+        path = config.state_dir(self.conf) / name
+        try:
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if not os.access(path, os.W_OK | os.X_OK):
+                raise PermissionError(13, "Permission denied", str(path))
+        except OSError as error:
+            raise ConfigError(
+                f"The state directory {path} cannot be written to ({error.strerror}): set "
+                "state_dir in volflow.conf to a directory of the user that runs volflow."
+            ) from error
+        return path
+
+    # What it does
+
+    def backup(
+        self, names_or_ids: Sequence[str], *, full: bool = False, parallel: int | None = None
+    ) -> RunResult:
+        """Back up these volumes.
+
+        :param names_or_ids: ids or names of volumes
+        :param full: read every file again, instead of those that changed since the last backup
+        :param parallel: how many volumes at a time; as configured unless given
+        :raises VolflowError: before anything is made; what fails later is in the result
+        """
+        stored = self._prepare()
+        volumes = preflight.volumes(self.cinder, names_or_ids)
+        preflight.repository_apart(self.cinder, self.connector, self.mover.local_path, volumes)
+        parallel = preflight.parallel_by_quota(
+            self.cinder, volumes, parallel or self.conf.backup.parallel
+        )
+        run = self._create_run(
+            "backup",
+            {"full": full, "parallel": parallel},
+            [(volume["id"], volume["name"] or "") for volume in volumes],
+        )
+        return self._drive(run, stored)
+
+    def plan_restore(
+        self, what: Sequence[str], *, new: bool = False, into: str | None = None
+    ) -> list[RestoreTarget]:
+        """Decide where each backup goes: back into its volume if that is there, else to a new one.
+
+        :param what: ids or prefixes of backups, or ids or names of volumes (their last backup)
+        :param new: make new volumes in any case
+        :param into: id or name of the existing volume to restore into
+        :raises VolflowError: a backup or volume is not there, attached, busy or too small
+        """
+        if not what:
+            raise UsageError("Name at least one backup or volume.")
+        if into and (new or len(what) > 1):
+            raise UsageError("--into takes one backup, and goes without --new.")
+        stored = self._prepare()
+        targets = [self._target(find_backup(stored, name), new, into) for name in what]
+        ids = [target.manifest.volume_id for target in targets]
+        if len(set(ids)) < len(ids):
+            raise UsageError("Two of the backups are of the same volume; restore one at a time.")
+        return targets
+
+    def restore(
+        self, targets: Sequence[RestoreTarget], *, parallel: int | None = None
+    ) -> RunResult:
+        """Restore as planned. Volumes that are there are overwritten.
+
+        :raises VolflowError: before anything is made; what fails later is in the result
+        """
+        run = self._create_run(
+            "restore",
+            {
+                "parallel": parallel or self.conf.backup.parallel,
+                "backups": {t.manifest.volume_id: t.backup_id for t in targets},
+                "targets": {t.manifest.volume_id: t.target_id for t in targets},
+            },
+            [(t.manifest.volume_id, str(t.manifest.volume["name"] or "")) for t in targets],
+        )
+        return self._drive(run, [])
+
+    def resume(self, run_id: str) -> RunResult:
+        """Go on with a run whose process is no more.
+
+        :param run_id: its id or a prefix
+        :raises UsageError: it has ended
+        :raises persistence.Held: a process drives it
+        """
+        run = self.state.runs.get(run_id)
+        if run.state.final:
+            raise UsageError(f"Run {run.id} has ended already: it is {run.state.lower()}.")
+        if run.request["repository"] != self.mover.location:
+            raise UsageError(
+                f"Run {run.id} works with the repository {run.request['repository']}, and the one "
+                f"that is configured is {self.mover.location}."
+            )
+        stored = self._prepare()
+        self.state.runs.update(run.id, host=host_name(), boot_id=boot_id(), pid=os.getpid())
+        return self._drive(run, stored)
+
+    def backups(self) -> list[Stored]:
+        """All backups in the repository, the oldest first."""
+        return self.mover.backups()
+
+    def manifest(self, backup_id: str) -> Manifest:
+        """The manifest of a backup."""
+        return Manifest.from_json(self.mover.manifest(backup_id))
+
+    def cancel(self) -> None:
+        """Ask what runs to stop: its flows are reverted, and their volumes count as failed."""
+        self._cancelled.set()
+
+    def close(self) -> None:
+        """Close what has been opened."""
+        if "state" in self.__dict__:
+            self.state.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    # How
+
+    def _prepare(self) -> list[Stored]:
+        """Look at all that a run needs, side by side, and give the backups that there are."""
+        checks: list[Callable[[], Any]] = [
+            lambda: self.state,
+            self.privilege.check,
+            lambda: self.cinder,
+        ]
+        self.mover.check()
+        with ThreadPoolExecutor(len(checks) + 1, "check") as pool:
+            backups = pool.submit(self.mover.backups)
+            for job in [pool.submit(check) for check in checks]:
+                job.result()
+            return backups.result()
+
+    def _target(self, stored: Stored, new: bool, into: str | None) -> RestoreTarget:
+        manifest = self.manifest(stored.id)
+        preflight.sparse_files_fit(manifest, restores_holes=self.mover.version >= SPARSE_RESTORE)
+        target = None
+        if into:
+            target = self.cinder.find_volume(into)
+        elif not new:
+            try:
+                target = self.cinder.volume(manifest.volume_id)
+            except ResourceNotFoundError:
+                target = None
+        if target is None:
+            preflight.new_volume(self.cinder, manifest)
+        else:
+            preflight.existing_target(target, manifest)
+        return RestoreTarget(stored.id, manifest, target["id"] if target else None)
+
+    def _create_run(self, kind: str, request: dict[str, Any], items: list[tuple[str, str]]) -> Run:
+        return self.state.runs.create(
+            kind,
+            request | {"repository": self.mover.location},
+            items,
+            host=host_name(),
+            boot_id=boot_id(),
+            pid=os.getpid(),
+        )
+
+    def _drive(self, run: Run, stored: Sequence[Stored]) -> RunResult:
+        full = run.request.get("full", False)
+        services = Services(
+            run_id=run.id,
+            cinder=self.cinder,
+            connector=self.connector,
+            privilege=self.privilege,
+            mover=self.mover,
+            ledger=self.state.ledger,
+            catalogue=self.state.catalogue,
+            progress=self._progress,
+            mount_root=self._directory("mount"),
+            # In order of time: the last of each volume stays.
+            parents={} if full else {backup.tags["volume"]: backup.id for backup in stored},
+            cancelled=self._cancelled,
+        )
+        flows = {
+            item.key: self._flow(run, Work(services, item.key))
+            for item in self.state.runs.items(run.id)
+            if not item.state.final
+        }
+        return Runner(self.state, services, run.request["parallel"]).drive(run, Plan(flows))
+
+    def _flow(self, run: Run, work: Work) -> Any:
+        if run.kind == "backup":
+            return backup_flow(work)
+        backup_id = run.request["backups"][work.volume_id]
+        target_id = run.request["targets"][work.volume_id]
+        manifest = self.manifest(backup_id)
+        if target_id is None:
+            return restore_to_new_flow(work, backup_id, manifest)
+        return restore_in_place_flow(work, backup_id, manifest, target_id)
+
+
+def find_backup(stored: Sequence[Stored], what: str) -> Stored:
+    """The backup of that id or prefix, or the last backup of the volume of that id or name.
+
+    :param stored: the backups, the oldest first
+    :raises BackupNotFoundError: there is none
+    :raises UsageError: it could be several
+    """
+    by_volume = [b for b in stored if what in (b.tags.get("volume"), b.tags.get("name"))]
+    volumes = {backup.tags.get("volume") for backup in by_volume}
+    if len(volumes) > 1:
+        ids = ", ".join(sorted(map(str, volumes)))
+        raise UsageError(f"Backups of {len(volumes)} volumes named '{what}'; give an id: {ids}")
+    if by_volume:
+        return by_volume[-1]
+    by_id = [backup for backup in stored if backup.id.startswith(what)]
+    if not by_id:
+        raise BackupNotFoundError(
+            f"No backup, and no volume with a backup, has the id or name '{what}'. "
+            "'volflow backup list' shows those that there are."
+        )
+    if len(by_id) > 1:
+        ids = ", ".join(backup.id[:12] for backup in by_id)
+        raise UsageError(f"{len(by_id)} backups begin with '{what}'; give more of it: {ids}")
+    return by_id[0]

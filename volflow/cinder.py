@@ -1,0 +1,397 @@
+"""Cinder, as volflow uses it: the Block Storage API v3 with what its errors mean.
+
+Resources are plain dictionaries, as the API shows them (Block Storage API reference, v3).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from cinderclient import api_versions, client, exceptions
+from keystoneauth1 import exceptions as auth_exceptions
+from keystoneauth1.session import Session
+
+from volflow.errors import (
+    CloudError,
+    QuotaError,
+    ResourceNotFoundError,
+    UsageError,
+    VolumeStateError,
+)
+from volflow.wait import Resource, Wait
+
+# Attachments came with 3.27, their completion with 3.44, revert-to-snapshot with 3.40.
+OLDEST = "3.44"
+NEWEST = "3.71"
+# From 3.66 on a snapshot of a volume in use needs no force flag.
+FORCE_GONE = api_versions.APIVersion("3.66")
+
+# Metadata key that marks everything that a run makes in Cinder; its value is the ledger's tag.
+TAG_KEY = "volflow"
+
+
+@dataclass(frozen=True)
+class Quota:
+    """What is left of a project's quota; None where there is no limit. Sizes are GiB."""
+
+    volumes: int | None
+    snapshots: int | None
+    gigabytes: int | None
+
+
+@contextmanager
+def translated(doing: str) -> Iterator[None]:
+    """Turn what the client libraries raise into volflow's errors, which say what to do."""
+    try:
+        yield
+    except exceptions.NotFound as error:
+        raise ResourceNotFoundError(f"{doing}: not found in Cinder ({error}).") from error
+    except exceptions.OverLimit as error:
+        raise QuotaError(f"{doing}: over the quota: {error}") from error
+    except (exceptions.Forbidden, auth_exceptions.Forbidden) as error:
+        raise CloudError(
+            f"{doing}: not permitted. The user needs a role in the project that Cinder's policy "
+            f"allows this to: {error}"
+        ) from error
+    except (exceptions.Unauthorized, auth_exceptions.Unauthorized) as error:
+        raise CloudError(
+            f"{doing}: the cloud refused the login. Check the user, password and project in "
+            f"clouds.yaml or OS_*: {error}"
+        ) from error
+    except auth_exceptions.ConnectFailure as error:
+        raise CloudError(
+            f"{doing}: the API cannot be reached. Check the auth URL, the endpoint and the "
+            f"network: {error}"
+        ) from error
+    except (auth_exceptions.ClientException, exceptions.ClientException) as error:
+        raise CloudError(f"{doing}: {error}") from error
+    except (
+        exceptions.UnsupportedVersion,
+        exceptions.VersionNotFoundForAPIMethod,
+        exceptions.EndpointNotFound,
+    ) as error:
+        raise CloudError(f"{doing}: {error}") from error
+
+
+class Cinder:
+    """The Block Storage API of one cloud, in the caller's project.
+
+    :param session: an authenticated session; it renews its own token
+    :param wait: how to wait for a resource to change its state
+    :param cancelled: set to end the waits for something to become ready; waits for something to
+        be gone go on, because cleaning up is never cancelled
+    :raises CloudError: the API cannot be reached, refuses the login, or is older than 3.44
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        *,
+        wait: Wait,
+        region_name: str | None = None,
+        interface: str = "public",
+        cancelled: threading.Event | None = None,
+    ) -> None:
+        self._wait = wait
+        self._cancelled = cancelled
+        where = {"session": session, "region_name": region_name, "interface": interface}
+        with translated("Talking to Cinder"):
+            # Forces the login now, so that a wrong password is not taken for an old API.
+            session.get_auth_headers()
+            found = api_versions.discover_version(
+                client.Client("3.0", **where), api_versions.APIVersion(NEWEST)
+            )
+            if found < api_versions.APIVersion(OLDEST):
+                raise CloudError(
+                    f"This Cinder speaks API version {found.get_string()} at most; volflow needs "
+                    f"{OLDEST} (Rocky) or newer."
+                )
+            self._client = client.Client(found.get_string(), **where)
+            self.project_id: str | None = session.get_project_id()
+        self.version = found
+
+    # Volumes
+
+    def volume(self, volume_id: str) -> Resource:
+        """The volume of that id.
+
+        :raises ResourceNotFoundError: there is none, and only then
+        """
+        with translated(f"Volume {volume_id}"):
+            return self._plain(self._client.volumes.get(volume_id))
+
+    def find_volume(self, name_or_id: str) -> Resource:
+        """The volume of that id or, if there is none, of that name.
+
+        :raises ResourceNotFoundError: there is none
+        :raises UsageError: several have that name
+        """
+        try:
+            return self.volume(name_or_id)
+        except ResourceNotFoundError:
+            with translated(f"Looking for volume '{name_or_id}'"):
+                named = self._client.volumes.list(search_opts={"name": name_or_id})
+        volumes = [self._plain(v) for v in named if v.name == name_or_id]
+        if not volumes:
+            raise ResourceNotFoundError(
+                f"No volume has the id or name '{name_or_id}' in this project. "
+                "'openstack volume list' shows those that there are."
+            )
+        if len(volumes) > 1:
+            ids = ", ".join(sorted(v["id"] for v in volumes))
+            raise UsageError(f"{len(volumes)} volumes are named '{name_or_id}'; give an id: {ids}")
+        return volumes[0]
+
+    def volumes_tagged(self, tag: str) -> list[Resource]:
+        """The volumes that carry this tag."""
+        with translated("Looking for volumes of this run"):
+            found = self._client.volumes.list(search_opts={"metadata": {TAG_KEY: tag}})
+        # The filter is the server's; a cloud whose administrator has disabled it sends all.
+        return [v for v in map(self._plain, found) if v["metadata"].get(TAG_KEY) == tag]
+
+    def create_volume(self, **properties: Any) -> Resource:
+        """Ask for a volume; the arguments are the API's (``size`` in GiB). Does not wait."""
+        with translated("Creating a volume"):
+            return self._plain(self._client.volumes.create(**properties))
+
+    def wait_volume(
+        self, volume_id: str, ready: Collection[str] = ("available",), what: str = "Volume"
+    ) -> Resource:
+        """Wait until the volume is in one of these states."""
+        size = int(self.volume(volume_id)["size"])
+        return self._wait.until(
+            lambda: self.volume(volume_id),
+            ready,
+            what=f"{what} {volume_id}",
+            size_gib=size,
+            reason=self.last_message,
+            cancelled=self._cancelled,
+        )
+
+    def delete_volume(self, volume_id: str) -> None:
+        """Delete the volume and wait until it is gone. One that is gone already is fine."""
+        try:
+            size = int(self.volume(volume_id)["size"])
+            with translated(f"Deleting volume {volume_id}"):
+                self._client.volumes.delete(volume_id)
+        except ResourceNotFoundError:
+            return
+        self._wait.until_gone(
+            lambda: self.volume(volume_id),
+            what=f"Volume {volume_id}",
+            size_gib=size,
+            reason=self.last_message,
+        )
+
+    def update_volume(self, volume_id: str, **fields: Any) -> None:
+        """Set the name or description."""
+        with translated(f"Updating volume {volume_id}"):
+            self._client.volumes.update(volume_id, **fields)
+
+    def set_metadata(self, volume_id: str, metadata: Mapping[str, str]) -> None:
+        with translated(f"Setting metadata of volume {volume_id}"):
+            self._client.volumes.set_metadata(volume_id, dict(metadata))
+
+    def delete_metadata(self, volume_id: str, keys: Collection[str]) -> None:
+        """Remove these keys; one that is not there is fine."""
+        present = [key for key in keys if key in self.volume(volume_id)["metadata"]]
+        with translated(f"Removing metadata of volume {volume_id}"):
+            self._client.volumes.delete_metadata(volume_id, present)
+
+    def set_bootable(self, volume_id: str, bootable: bool) -> None:
+        with translated(f"Setting volume {volume_id} bootable"):
+            self._client.volumes.set_bootable(volume_id, bootable)
+
+    def set_image_metadata(self, volume_id: str, metadata: Mapping[str, str]) -> None:
+        with translated(f"Setting image metadata of volume {volume_id}"):
+            self._client.volumes.set_image_metadata(volume_id, dict(metadata))
+
+    def set_readonly(self, volume_id: str, readonly: bool) -> None:
+        with translated(f"Setting volume {volume_id} read-only"):
+            self._client.volumes.update_readonly_flag(volume_id, readonly)
+
+    # Snapshots
+
+    def snapshot(self, snapshot_id: str) -> Resource:
+        with translated(f"Snapshot {snapshot_id}"):
+            return self._plain(self._client.volume_snapshots.get(snapshot_id))
+
+    def snapshots(self, volume_id: str) -> list[Resource]:
+        """The snapshots of a volume, the newest first."""
+        with translated(f"Listing snapshots of volume {volume_id}"):
+            found = self._client.volume_snapshots.list(search_opts={"volume_id": volume_id})
+        mine = [s for s in map(self._plain, found) if s["volume_id"] == volume_id]
+        return sorted(mine, key=lambda s: str(s["created_at"]), reverse=True)
+
+    def snapshots_tagged(self, volume_id: str, tag: str) -> list[Resource]:
+        """The snapshots of a volume that carry this tag."""
+        return [s for s in self.snapshots(volume_id) if s["metadata"].get(TAG_KEY) == tag]
+
+    def create_snapshot(
+        self, volume_id: str, name: str, description: str, metadata: Mapping[str, str]
+    ) -> Resource:
+        """Ask for a snapshot of the volume, in use or not. Does not wait."""
+        force = {} if self.version >= FORCE_GONE else {"force": True}
+        with translated(f"Creating a snapshot of volume {volume_id}"):
+            return self._plain(
+                self._client.volume_snapshots.create(
+                    volume_id,
+                    name=name,
+                    description=description,
+                    metadata=dict(metadata),
+                    **force,
+                )
+            )
+
+    def wait_snapshot(self, snapshot_id: str) -> Resource:
+        """Wait until the snapshot is available."""
+        size = int(self.snapshot(snapshot_id)["size"])
+        return self._wait.until(
+            lambda: self.snapshot(snapshot_id),
+            ("available",),
+            what=f"Snapshot {snapshot_id}",
+            size_gib=size,
+            reason=self.last_message,
+            cancelled=self._cancelled,
+        )
+
+    def delete_snapshot(self, snapshot_id: str) -> None:
+        """Delete the snapshot and wait until it is gone. One that is gone already is fine."""
+        try:
+            size = int(self.snapshot(snapshot_id)["size"])
+            with translated(f"Deleting snapshot {snapshot_id}"):
+                self._client.volume_snapshots.delete(snapshot_id)
+        except ResourceNotFoundError:
+            return
+        self._wait.until_gone(
+            lambda: self.snapshot(snapshot_id),
+            what=f"Snapshot {snapshot_id}",
+            size_gib=size,
+            reason=self.last_message,
+        )
+
+    def revert_to_snapshot(self, volume_id: str, snapshot_id: str) -> None:
+        """Bring the volume back to its newest snapshot, and wait (API 3.40)."""
+        with translated(f"Reverting volume {volume_id} to snapshot {snapshot_id}"):
+            self._client.volumes.revert_to_snapshot(
+                self._client.volumes.get(volume_id),
+                self._client.volume_snapshots.get(snapshot_id),
+            )
+        self.wait_volume(volume_id)
+
+    # Attachments
+
+    def attachment(self, attachment_id: str) -> Resource:
+        """The attachment with its ``connection_info``, which can hold secrets: never store it."""
+        with translated(f"Attachment {attachment_id}"):
+            return self._plain(self._client.attachments.show(attachment_id))
+
+    def attachments(self, volume_id: str) -> list[Resource]:
+        """The attachments of a volume, those of servers included."""
+        with translated(f"Listing attachments of volume {volume_id}"):
+            # search_opts does not reach the servers of all releases: filter here too.
+            found = self._client.attachments.list(
+                detailed=True, search_opts={"volume_id": volume_id}
+            )
+        return [a for a in map(self._plain, found) if a["volume_id"] == volume_id]
+
+    def create_attachment(self, volume_id: str, connector: Mapping[str, Any]) -> str:
+        """Attach the volume to this host, and give the attachment's id.
+
+        There is never a server id in it: Cinder lets only Nova delete the attachment of a
+        server (CVE-2023-2088).
+        """
+        with translated(f"Attaching volume {volume_id}"):
+            return str(self._client.attachments.create(volume_id, dict(connector))["id"])
+
+    def complete_attachment(self, attachment_id: str) -> None:
+        """Tell Cinder that the host has connected (API 3.44)."""
+        with translated(f"Completing attachment {attachment_id}"):
+            self._client.attachments.complete(attachment_id)
+
+    def delete_attachment(self, attachment_id: str) -> None:
+        """End the attachment. One that is gone already is fine."""
+        try:
+            with translated(f"Deleting attachment {attachment_id}"):
+                self._client.attachments.delete(attachment_id)
+        except ResourceNotFoundError:
+            return
+
+    # What else the API knows
+
+    def find_volume_type(self, name_or_id: str) -> Resource:
+        """The volume type with its extra specs, as far as policy shows them.
+
+        :raises ResourceNotFoundError: this cloud has none of that id or name
+        """
+        with translated("Listing volume types"):
+            types = [self._plain(t) for t in self._client.volume_types.list()]
+        for found in types:
+            if name_or_id in (found["id"], found["name"]):
+                return found
+        names = ", ".join(sorted(t["name"] for t in types))
+        raise ResourceNotFoundError(
+            f"This cloud has no volume type '{name_or_id}'; it has: {names}."
+        )
+
+    def availability_zones(self) -> list[str]:
+        """The names of the zones in which volumes can be made."""
+        with translated("Listing availability zones"):
+            zones = self._client.availability_zones.list()
+        return [zone.zoneName for zone in zones if zone.zoneState["available"]]
+
+    def encryption(self, volume_id: str) -> Resource:
+        """The encryption metadata of a volume; empty where it is not encrypted."""
+        with translated(f"Encryption of volume {volume_id}"):
+            return dict(self._client.volumes.get_encryption_metadata(volume_id).to_dict())
+
+    def group(self, group_id: str) -> Resource:
+        with translated(f"Group {group_id}"):
+            return self._plain(self._client.groups.get(group_id))
+
+    def quota_left(self) -> Quota:
+        """What is left of the project's quota (``GET /limits``)."""
+        with translated("Reading the quota"):
+            limits = {limit.name: limit.value for limit in self._client.limits.get().absolute}
+
+        def left(maximum: str, used: str) -> int | None:
+            most = int(limits.get(maximum, -1))
+            return None if most < 0 else most - int(limits.get(used, 0))
+
+        return Quota(
+            volumes=left("maxTotalVolumes", "totalVolumesUsed"),
+            snapshots=left("maxTotalSnapshots", "totalSnapshotsUsed"),
+            gigabytes=left("maxTotalVolumeGigabytes", "totalGigabytesUsed"),
+        )
+
+    def last_message(self, resource: Resource) -> str:
+        """Cinder's own words on why this resource failed; empty where it says nothing."""
+        try:
+            with translated("Reading Cinder's messages"):
+                found = self._client.messages.list(search_opts={"resource_uuid": resource["id"]})
+        except CloudError as error:
+            return f"(Cinder's message could not be read: {error})"
+        messages = sorted(map(self._plain, found), key=lambda m: str(m["created_at"]))
+        return str(messages[-1]["user_message"]) if messages else ""
+
+    @staticmethod
+    def _plain(resource: Any) -> Resource:
+        return {
+            k: v for k, v in resource.to_dict().items() if k not in ("x_openstack_request_ids",)
+        }
+
+
+def require_usable(volume: Resource, states: Collection[str]) -> None:
+    """Refuse a volume in a state in which its data cannot be copied.
+
+    :raises VolumeStateError: naming the volume and its state
+    """
+    if volume["status"] not in states:
+        raise VolumeStateError(
+            f"Volume {volume['name'] or volume['id']} ({volume['id']}) is '{volume['status']}'; it "
+            f"must be {' or '.join(repr(s) for s in states)}. Wait, or mend it, and try again."
+        )

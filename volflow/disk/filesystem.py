@@ -1,0 +1,158 @@
+"""File systems: how each is recognised, described, made again and mounted."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from volflow.errors import DiskError
+from volflow.host.privilege import Privilege
+
+# Guests are not trusted: nothing on their file systems may act on this host.
+_SAFE = ("nosuid", "nodev", "noexec")
+
+
+@dataclass(frozen=True)
+class FileSystem:
+    """A file system, with all that is needed to make one like it.
+
+    :ivar type: as mount(8) knows it: ``ext4`` or ``xfs``
+    :ivar parameters: what mkfs was told, or would have to be told; names are the type's own
+    """
+
+    type: str
+    uuid: str
+    label: str = ""
+    parameters: dict[str, str] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def mount_options(self, *, read_only: bool) -> list[str]:
+        """Options for mount(8). The journal is replayed in either case."""
+        # A clone of a volume that this host has mounted too carries the same UUID.
+        own = ["nouuid"] if self.type == "xfs" else []
+        return ["ro" if read_only else "rw", *_SAFE, *own]
+
+    def make(self, privilege: Privilege, device: str) -> None:
+        """Make this file system on the device. What was on it is lost.
+
+        :raises HostError: mkfs failed, or cannot make one like it
+        """
+        privilege.run(*_KINDS[self.type].mkfs(self), device)
+
+
+@dataclass(frozen=True)
+class _Kind:
+    describe: Callable[[Privilege, str], dict[str, str]]
+    mkfs: Callable[[FileSystem], list[str]]
+    programs: tuple[str, ...]
+
+
+def probe(privilege: Privilege, device: str) -> FileSystem:
+    """Tell the file system on a device, which must be all that there is on it.
+
+    :raises DiskError: there is none, several, an unknown one, or a partition table
+    """
+    # Low-level probing: the cache of blkid may describe what was there before.
+    done = privilege.attempt("blkid", "--probe", "--output", "export", device)
+    if done.returncode == 8:
+        raise DiskError("The volume carries the marks of several file systems at once.")
+    found = dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
+    if done.returncode == 2 or not found:
+        raise DiskError("The volume holds no file system that is known: is it formatted?")
+    if done.returncode:
+        raise DiskError(f"The volume could not be probed: {done.stderr.strip()}")
+    if "PTTYPE" in found:
+        raise DiskError(
+            f"The volume holds a partition table ({found['PTTYPE']}); so far volflow takes only "
+            "volumes that are one plain file system."
+        )
+    kind = found.get("TYPE", "")
+    if kind not in _KINDS:
+        raise DiskError(
+            f"The volume holds '{kind}', which volflow cannot take; it takes "
+            f"{' and '.join(_KINDS)} so far."
+        )
+    return FileSystem(
+        type=kind,
+        uuid=found.get("UUID", ""),
+        # blkid escapes in its export format what a shell would trip over.
+        label=re.sub(r"\\(.)", r"\1", found.get("LABEL", "")),
+        parameters=_KINDS[kind].describe(privilege, device),
+    )
+
+
+def programs() -> dict[str, tuple[str, ...]]:
+    """The programs that each type of file system needs on this host."""
+    return {name: kind.programs for name, kind in _KINDS.items()}
+
+
+def _describe_ext4(privilege: Privilege, device: str) -> dict[str, str]:
+    text = privilege.run("dumpe2fs", "-h", device)
+    values = {
+        name.strip(): value.strip()
+        for name, _, value in (line.partition(":") for line in text.splitlines())
+    }
+    # needs_recovery is a state, not a feature that could be asked for.
+    features = [f for f in values["Filesystem features"].split() if f != "needs_recovery"]
+    blocks, inodes = int(values["Block count"]), int(values["Inode count"])
+    block_size = int(values["Block size"])
+    reserved = int(values["Reserved block count"])
+    return {
+        "features": ",".join(features),
+        "block_size": str(block_size),
+        "inode_size": values["Inode size"],
+        "bytes_per_inode": str(max(1024, blocks * block_size // max(1, inodes))),
+        "reserved_percent": f"{min(50.0, 100 * reserved / blocks):.4f}",
+        "default_mount_options": values.get("Default mount options", ""),
+    }
+
+
+def _mkfs_ext4(fs: FileSystem) -> list[str]:
+    p = fs.parameters
+    return [
+        *("mkfs.ext4", "-q", "-F", "-U", fs.uuid, "-L", fs.label, "-O", f"none,{p['features']}"),
+        *("-b", p["block_size"], "-I", p["inode_size"], "-i", p["bytes_per_inode"]),
+        *("-m", p["reserved_percent"], "-E", "root_owner=0:0"),
+    ]
+
+
+# The features of XFS that mkfs.xfs takes by name, and the option that takes each.
+_XFS_FEATURES = {
+    "-m": ("crc", "finobt", "rmapbt", "reflink", "bigtime", "inobtcount"),
+    "-i": ("sparse",),
+}
+
+
+def _describe_xfs(privilege: Privilege, device: str) -> dict[str, str]:
+    text = privilege.run("xfs_db", "-r", "-c", "info", device)
+    values = dict(re.findall(r"(\w+)=(\w+)", text))
+    names = [name for group in _XFS_FEATURES.values() for name in group]
+    found = {name: values[name] for name in names if name in values}
+    block_size = re.search(r"^data\s+=\s+bsize=(\d+)", text, re.MULTILINE)
+    inode_size = re.search(r"\bisize=(\d+)", text)
+    if not block_size or not inode_size:
+        raise DiskError("xfs_db does not say the block and inode size of the volume's XFS.")
+    return {**found, "block_size": block_size[1], "inode_size": inode_size[1]}
+
+
+def _mkfs_xfs(fs: FileSystem) -> list[str]:
+    p = fs.parameters
+
+    def named(option: str) -> list[str]:
+        return [f"{name}={p[name]}" for name in _XFS_FEATURES[option] if name in p]
+
+    meta = [*named("-m"), f"uuid={fs.uuid}"]
+    inode = [f"size={p['inode_size']}", *named("-i")]
+    label = ["-L", fs.label] if fs.label else []
+    size = f"size={p['block_size']}"
+    return ["mkfs.xfs", "-q", "-f", *label, "-b", size, "-m", ",".join(meta), "-i", ",".join(inode)]
+
+
+_KINDS = {
+    "ext4": _Kind(_describe_ext4, _mkfs_ext4, ("mkfs.ext4", "dumpe2fs")),
+    "xfs": _Kind(_describe_xfs, _mkfs_xfs, ("mkfs.xfs", "xfs_db")),
+}

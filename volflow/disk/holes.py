@@ -1,0 +1,140 @@
+"""The holes in the files of a tree: found before a backup, made again after a restore.
+
+restic stores a hole as zeros and restores it as written zeros (or, from 0.15 on when asked, turns
+every run of zeros into a hole). Which ranges held data is kept beside the data, so that a file
+comes back with the holes that it had, no more and no less.
+
+This file runs as a program of its own in the mount namespace, as root, with nothing but the
+standard library:  ``holes.py find TREE`` prints ``{path: {"size": bytes, "data": [[offset, length],
+...]}}`` of each sparse file;  ``holes.py punch TREE`` reads that from its standard input.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import sys
+from collections.abc import Iterator
+from typing import TypedDict
+
+Ranges = list[list[int]]
+
+
+class Sparse(TypedDict):
+    """A sparse file: its size in bytes, and where in it there is data (offset, length)."""
+
+    size: int
+    data: Ranges
+
+
+# st_blocks counts these units, whatever the file system's block size (stat(2)).
+_STAT_BLOCK = 512
+# fallocate(2): make a hole, and leave the file's size as it is.
+_PUNCH_HOLE_KEEP_SIZE = 0x02 | 0x01
+
+
+def find(tree: str) -> dict[str, Sparse]:
+    """Every sparse file, by path in the tree.
+
+    Files are told by their metadata; only sparse ones are opened, and none is read. What cannot
+    be looked at is left out: the copy that follows cannot read it either, and tells.
+    """
+    found: dict[str, Sparse] = {}
+    device = os.lstat(tree).st_dev
+    for entry in _files(tree, device):
+        try:
+            status = entry.stat(follow_symlinks=False)
+            if status.st_blocks * _STAT_BLOCK >= status.st_size:
+                continue
+            ranges = _data(entry.path, status.st_size)
+        except OSError as error:
+            print(f"{entry.path}: {error}", file=sys.stderr)
+        else:
+            # Small files can live in the inode: no blocks, but no hole either.
+            if sum(length for _, length in ranges) < status.st_size:
+                path = os.path.relpath(entry.path, tree)
+                found[path] = {"size": status.st_size, "data": ranges}
+    return found
+
+
+def punch(tree: str, files: dict[str, Sparse]) -> int:
+    """Make holes of what is outside the data ranges, and give the number of files.
+
+    The times of a file stay as they are.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    done = 0
+    for path, sparse in files.items():
+        full = os.path.join(tree, path)
+        flags = os.O_WRONLY | os.O_NOFOLLOW
+        try:
+            fd = os.open(full, flags)
+        except FileNotFoundError:
+            continue  # what could not be read at the backup is not there now
+        try:
+            status = os.fstat(fd)
+            position = 0
+            for offset, length in [*sparse["data"], [status.st_size, 0]]:
+                gap = offset - position
+                if gap > 0 and libc.fallocate(
+                    fd,
+                    _PUNCH_HOLE_KEEP_SIZE,
+                    ctypes.c_longlong(position),
+                    ctypes.c_longlong(gap),
+                ):
+                    error = ctypes.get_errno()
+                    raise OSError(error, os.strerror(error), full)
+                position = offset + length
+            os.utime(fd, ns=(status.st_atime_ns, status.st_mtime_ns))
+        finally:
+            os.close(fd)
+        done += 1
+    return done
+
+
+def _files(tree: str, device: int) -> Iterator[os.DirEntry[str]]:
+    # A stack, not recursion: trees can be deeper than Python's stack.
+    pending = [tree]
+    while pending:
+        try:
+            with os.scandir(pending.pop()) as entries:
+                for entry in entries:
+                    if entry.is_file(follow_symlinks=False):
+                        yield entry
+                    elif (
+                        entry.is_dir(follow_symlinks=False)
+                        and entry.stat(follow_symlinks=False).st_dev == device
+                    ):
+                        pending.append(entry.path)
+        except OSError as error:
+            print(error, file=sys.stderr)
+
+
+def _data(path: str, size: int) -> Ranges:
+    ranges: Ranges = []
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        position = 0
+        while position < size:
+            try:
+                start = os.lseek(fd, position, os.SEEK_DATA)
+            except OSError:  # ENXIO: nothing but a hole up to the end
+                break
+            position = os.lseek(fd, start, os.SEEK_HOLE)
+            ranges.append([start, position - start])
+    finally:
+        os.close(fd)
+    return ranges
+
+
+def main() -> None:
+    verb, tree = sys.argv[1:]
+    if verb == "find":
+        json.dump(find(tree), sys.stdout)
+    else:
+        json.dump(punch(tree, json.load(sys.stdin)), sys.stdout)
+
+
+if __name__ == "__main__":
+    main()

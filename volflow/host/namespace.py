@@ -1,0 +1,139 @@
+"""A private mount namespace for one volume.
+
+A small process holds the namespace, and ends when its standard input is closed, which the kernel
+does when we die, however we die. With the last process in it the namespace ends, and with the
+namespace its mounts: a crash leaves none behind, and the host never sees them (unshare(1),
+mount_namespaces(7)).
+"""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from volflow.errors import HostError
+from volflow.host.privilege import Privilege
+
+# Seconds that a file system may stay busy after the last program in it has ended.
+_BUSY = 10.0
+
+
+class MountNamespace:
+    """A mount namespace with a small tmpfs at ``root``, in which volumes are mounted.
+
+    ``root`` is one directory for all namespaces: in each it is another tmpfs, so that a backup
+    sees the same paths whichever volume or run it is.
+
+    :param privilege: how to become root
+    :param root: an existing directory
+    :raises HostError: not enough privilege
+    """
+
+    def __init__(self, privilege: Privilege, root: Path) -> None:
+        self.root = root
+        self._privilege = privilege
+        self._mounted: list[Path] = []
+        self._holder = subprocess.Popen(
+            privilege.argv(
+                "unshare", "--mount", "--propagation", "private", "sh", "-c", "echo $$; exec cat"
+            ),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=privilege.environment(),
+            encoding="ascii",
+            start_new_session=True,
+        )
+        assert self._holder.stdin and self._holder.stdout and self._holder.stderr
+        self._pid = self._holder.stdout.readline().strip()
+        if not self._pid:
+            raise HostError(f"No mount namespace: {self._holder.stderr.read().strip()}")
+        try:
+            self.run("mount", "-t", "tmpfs", "-o", "mode=0700,nosuid,nodev,noexec", "tmpfs", root)
+        except HostError:
+            self.close()
+            raise
+
+    def run(self, *command: str | Path, stdin: str | None = None) -> str:
+        """Run the command in the namespace to its end, and give its standard output.
+
+        :raises HostError: the program is missing or failed; with its own last words
+        """
+        return self._privilege.run(*self._inside(*command), stdin=stdin)
+
+    def popen(
+        self,
+        *command: str | Path,
+        cwd: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> subprocess.Popen[str]:
+        """Start a command in the namespace, with pipes for its output and its errors."""
+        environment = environment or {}
+        return subprocess.Popen(
+            self._privilege.argv(*self._inside(*command, cwd=cwd), keep=sorted(environment)),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=self._privilege.environment(environment),
+            encoding="utf-8",
+            errors="surrogateescape",
+            start_new_session=True,
+        )
+
+    def write(self, path: Path, text: str) -> None:
+        """Write a file in the namespace, for root's eyes only."""
+        self.run("install", "--mode=0600", "/dev/stdin", path, stdin=text)
+
+    def mount(self, device: str, path: Path, fs_type: str, options: Sequence[str]) -> None:
+        """Mount the device in the namespace; the directory is made.
+
+        :param fs_type: the probed type; the kernel is never left to guess
+        :raises HostError: with mount's own words
+        """
+        self.run("mkdir", "--parents", "--mode=0700", path)
+        self.run("mount", "-t", fs_type, "-o", ",".join(options), device, path)
+        self._mounted.append(path)
+
+    def used(self) -> int:
+        """Bytes in use on the file systems that :meth:`mount` has mounted."""
+        if not self._mounted:
+            return 0
+        out = self.run("df", "--block-size=1", "--output=used", *self._mounted)
+        return sum(map(int, out.split()[1:]))
+
+    def unmount(self) -> None:
+        """Unmount what :meth:`mount` has mounted, so that all is written to the device.
+
+        :raises HostError: a file system stays busy, or its data could not be written
+        """
+        while self._mounted:
+            deadline = time.monotonic() + _BUSY
+            while True:
+                try:
+                    self.run("umount", self._mounted[-1])
+                    break
+                except HostError as error:
+                    if "busy" not in str(error) or time.monotonic() > deadline:
+                        raise
+                    time.sleep(0.1)
+            self._mounted.pop()
+
+    def close(self) -> None:
+        """End the namespace, and with it every mount in it. It may be closed twice."""
+        holder = self._holder
+        if holder.stdin:
+            holder.stdin.close()
+        holder.wait()
+        for pipe in (holder.stdout, holder.stderr):
+            if pipe:
+                pipe.close()
+
+    def _inside(self, *command: str | Path, cwd: Path | None = None) -> list[str]:
+        # The command is killed when the thread that starts it ends: no copy outlives its run.
+        if self._holder.poll() is not None:
+            raise HostError("The process that holds the mount namespace has ended.")
+        chdir = ["env", f"--chdir={cwd}"] if cwd else []
+        enter = ["nsenter", f"--mount=/proc/{self._pid}/ns/mnt"]
+        return [*enter, "setpriv", "--pdeathsig", "KILL", *chdir, *map(str, command)]

@@ -1,0 +1,104 @@
+"""Running programs as root: directly where we are root, else through sudo.
+
+os-brick does its own privileged work by oslo.privsep. What is here are the programs whose output
+streams for as long as a copy lasts, which does not fit privsep's call and return.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+
+from volflow.errors import HostError
+
+# Many users' PATH lacks the directories of mkfs, blkid and mount.
+_PATH = os.pathsep.join(
+    [os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin"]
+)
+
+
+def find_program(name: str) -> str | None:
+    """The path of a program, looked for in the administrator's directories too."""
+    return shutil.which(name, path=_PATH)
+
+
+class Privilege:
+    """The right to run programs as root.
+
+    :param helper: the command to put before others where we are not root
+    """
+
+    def __init__(self, helper: str = "sudo -n") -> None:
+        self._helper = [] if os.geteuid() == 0 else shlex.split(helper)
+
+    def argv(self, *command: str, keep: Sequence[str] = ()) -> list[str]:
+        """The command line that runs this command as root.
+
+        :param keep: environment variables that the command needs; sudo drops all others
+        """
+        if self._helper and keep:
+            return [*self._helper, f"--preserve-env={','.join(keep)}", *command]
+        return [*self._helper, *command]
+
+    def run(self, *command: str, stdin: str | None = None) -> str:
+        """Run the command as root to its end, and give its standard output.
+
+        :raises HostError: the program is missing or failed; with its own last words
+        """
+        done = self.attempt(*command, stdin=stdin)
+        if done.returncode:
+            raise HostError(
+                f"'{shlex.join(command)}' failed with exit status {done.returncode}: "
+                f"{done.stderr.strip() or 'it said nothing'}"
+            )
+        return done.stdout
+
+    def attempt(self, *command: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+        """Run the command as root to its end, whatever its exit status.
+
+        :raises HostError: the program is missing
+        """
+        try:
+            return subprocess.run(
+                self.argv(*command),
+                input=stdin if stdin is not None else "",
+                capture_output=True,
+                encoding="utf-8",
+                errors="surrogateescape",
+                env=self.environment(),
+                start_new_session=True,
+                check=False,
+            )
+        except FileNotFoundError as error:
+            raise HostError(
+                f"'{error.filename}' is not installed; 'volflow doctor' says what is missing."
+            ) from error
+
+    @staticmethod
+    def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+        """The environment for programs: ours, in English, with the administrator's PATH."""
+        return {**os.environ, "PATH": _PATH, "LC_ALL": "C.UTF-8", **(extra or {})}
+
+    def check(self) -> None:
+        """Make sure that we may do as root what attaching and mounting needs.
+
+        :raises HostError: we may not
+        """
+        done = self.attempt("unshare", "--mount", "true")
+        if done.returncode:
+            who = "root" if not self._helper else f"this user through '{shlex.join(self._helper)}'"
+            raise HostError(
+                "Not enough privilege to attach and mount volumes: run volflow as root, or allow "
+                f"the user that runs it to use sudo without a password. As {who}, unshare said: "
+                f"{done.stderr.strip()}"
+            )
+
+    def signal(self, process: subprocess.Popen[str], number: signal.Signals) -> None:
+        """Send a signal to a program that :meth:`argv` started, if it still runs."""
+        if process.poll() is None:
+            # The program is root's where it runs through sudo, which passes the signal on.
+            self.attempt("kill", f"-{number.value}", str(process.pid))

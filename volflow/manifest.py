@@ -1,0 +1,91 @@
+"""The manifest of a backup: everything that Cinder knows of the volume, and what is on it.
+
+It is stored in the same snapshot of the repository as the data, so that one exists exactly when
+the other does, and the repository alone is enough for a restore.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from volflow.disk.filesystem import FileSystem
+from volflow.disk.holes import Sparse
+from volflow.errors import RepositoryError
+
+Json = dict[str, Any]
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Region:
+    """A part of a volume that is stored by itself; so far always one file tree.
+
+    :ivar path: where the tree stands in the backup
+    :ivar size: bytes of the device
+    :ivar sparse: the sparse files, by their path in the tree
+    """
+
+    path: str
+    size: int
+    file_system: FileSystem
+    sparse: dict[str, Sparse] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """All about one backup of one volume.
+
+    Resources are as the Block Storage API v3 showed them at the time of the backup.
+
+    :ivar volume: the volume, every field
+    :ivar volume_type: its type with the extra specs that policy showed; empty if it has none
+    :ivar encryption: its encryption metadata; empty if it is not encrypted
+    :ivar group: its generic volume group; empty if it is in none
+    :ivar snapshot: the temporary snapshot: ``created_at`` is the moment that the data is of
+    :ivar run_id: the run that made the backup
+    """
+
+    run_id: str
+    volume: Json
+    volume_type: Json
+    encryption: Json
+    group: Json
+    snapshot: Json
+    regions: tuple[Region, ...]
+    format: int = FORMAT
+
+    @property
+    def volume_id(self) -> str:
+        return str(self.volume["id"])
+
+    @property
+    def size_gib(self) -> int:
+        """Size of the data's volume in GiB: the snapshot's, the source may have grown since."""
+        return int(self.snapshot.get("size") or self.volume["size"])
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), indent=1, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Manifest:
+        """Read a manifest.
+
+        :raises RepositoryError: it is damaged, or of a format that this version cannot read
+        """
+        try:
+            values = json.loads(text)
+            if values["format"] != FORMAT:
+                raise RepositoryError(
+                    f"The backup's manifest has format {values['format']}; this volflow reads "
+                    f"{FORMAT}. Use a newer volflow."
+                )
+            values["regions"] = tuple(
+                Region(**region | {"file_system": FileSystem(**region["file_system"])})
+                for region in values["regions"]
+            )
+            return cls(**values)
+        except (ValueError, KeyError, TypeError) as error:
+            raise RepositoryError(f"The backup's manifest is damaged: {error!r}") from error

@@ -1,0 +1,111 @@
+"""What every mover can do. A mover sees file trees, and nothing of Cinder."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+from volflow.host.namespace import MountNamespace
+from volflow.result import Figures
+
+# Where things stand below a namespace's root, and so in every backup.
+REGIONS = Path("regions")
+MANIFEST = Path("manifest.json")
+
+
+@dataclass(frozen=True)
+class Copied:
+    """How far a copy is. A total is 0 as long as it is not known. Sizes are bytes."""
+
+    files: int = 0
+    files_total: int = 0
+    bytes: int = 0
+    bytes_total: int = 0
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A backup in the repository, as the repository tells of it.
+
+    :ivar tags: what :meth:`Mover.save` was given
+    """
+
+    id: str
+    created_at: datetime
+    tags: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Saved:
+    """What came of storing a backup.
+
+    :ivar unread: every path that could not be read
+    """
+
+    id: str
+    figures: Figures = field(default_factory=Figures)
+    unread: tuple[str, ...] = ()
+
+
+class Mover(Protocol):
+    """Moves the trees under a namespace's root into a repository and back.
+
+    Every method raises :class:`~volflow.errors.RepositoryError` when the repository is missing,
+    refuses or fails, and says what to do.
+    """
+
+    @property
+    def location(self) -> str:
+        """The repository's name, without secrets."""
+        ...
+
+    def check(self) -> None:
+        """Make sure that the mover's programs and options are there and usable."""
+        ...
+
+    def init(self) -> None:
+        """Make the repository."""
+        ...
+
+    def backups(self) -> Sequence[Stored]:
+        """All backups in the repository, the oldest first; shows that it can be written to."""
+        ...
+
+    def save(
+        self,
+        namespace: MountNamespace,
+        *,
+        volume_id: str,
+        tags: Mapping[str, str],
+        parent_id: str | None,
+        progress: Callable[[Copied], None],
+        cancelled: threading.Event,
+    ) -> Saved:
+        """Store ``REGIONS`` and ``MANIFEST`` below the namespace's root as one backup.
+
+        :param parent_id: the backup against which unchanged files are told
+        :raises CancelledError: ``cancelled`` was set; nothing is stored then
+        """
+        ...
+
+    def manifest(self, backup_id: str) -> str:
+        """The text of a backup's manifest."""
+        ...
+
+    def restore(
+        self,
+        namespace: MountNamespace,
+        backup_id: str,
+        *,
+        progress: Callable[[Copied], None],
+        cancelled: threading.Event,
+    ) -> None:
+        """Write the backup's ``REGIONS`` below the namespace's root, with all metadata.
+
+        :raises CancelledError: ``cancelled`` was set; what was written by then stays
+        """
+        ...

@@ -1,0 +1,172 @@
+"""What is looked at before a run makes anything: all that would only fail later."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from volflow.cinder import Cinder, require_usable
+from volflow.errors import (
+    DiskError,
+    QuotaError,
+    RepositoryError,
+    ResourceNotFoundError,
+    UsageError,
+    VolumeStateError,
+)
+from volflow.host.connector import Connector
+from volflow.host.identity import host_name
+from volflow.manifest import Manifest
+
+Volume = dict[str, Any]
+
+
+def volumes(cinder: Cinder, names_or_ids: Sequence[str]) -> list[Volume]:
+    """The volumes that can be backed up, by id or name.
+
+    :raises UsageError: none was named, or one twice
+    :raises VolumeStateError: one is in a state in which it cannot be snapshotted, or encrypted
+    """
+    if not names_or_ids:
+        raise UsageError("Name at least one volume.")
+    found = [cinder.find_volume(name) for name in names_or_ids]
+    ids = [volume["id"] for volume in found]
+    for volume_id in ids:
+        if ids.count(volume_id) > 1:
+            raise UsageError(f"Volume {volume_id} is named more than once.")
+    for volume in found:
+        require_usable(volume, ("available", "in-use"))
+        if volume["encrypted"]:
+            raise VolumeStateError(
+                f"Volume {volume['name'] or volume['id']} ({volume['id']}) is encrypted by "
+                "Cinder; volflow cannot take such volumes yet."
+            )
+    return found
+
+
+def parallel_by_quota(cinder: Cinder, wanted: Sequence[Volume], parallel: int) -> int:
+    """How many of these volumes can be worked on side by side, at most ``parallel``.
+
+    Each needs a snapshot and a volume of its own size for a while; both count.
+
+    :raises QuotaError: the quota does not hold what the largest of them needs
+    """
+    left = cinder.quota_left()
+    sizes = sorted((int(volume["size"]) for volume in wanted), reverse=True)
+    for count in range(min(parallel, len(sizes)), 0, -1):
+        gigabytes = 2 * sum(sizes[:count])
+        if (
+            (left.volumes is None or left.volumes >= count)
+            and (left.snapshots is None or left.snapshots >= count)
+            and (left.gigabytes is None or left.gigabytes >= gigabytes)
+        ):
+            return count
+    raise QuotaError(
+        "The quota cannot hold the temporary snapshot and volume of even one volume: it takes "
+        f"1 snapshot, 1 volume and {2 * sizes[0]} GiB, and there is left: {left.snapshots} "
+        f"snapshots, {left.volumes} volumes, {left.gigabytes} GiB. Ask for more quota, or make room."
+    )
+
+
+def repository_apart(
+    cinder: Cinder, connector: Connector, path: Path | None, wanted: Sequence[Volume]
+) -> None:
+    """Refuse a repository that is a directory on one of the volumes.
+
+    :param path: the repository's directory where it is one of this host
+    :raises RepositoryError: naming the volume
+    """
+    if path is None:
+        return
+    devices = _devices_below(path)
+    for volume in wanted:
+        if not any(a.get("host_name") == host_name() for a in volume["attachments"]):
+            continue
+        for attachment in volume["attachments"]:
+            connection = cinder.attachment(attachment["attachment_id"])["connection_info"]
+            if connection and devices & set(connector.paths(connection)):
+                raise RepositoryError(
+                    f"The repository {path} lies on volume {volume['name'] or volume['id']} "
+                    f"({volume['id']}) itself: it would be lost together with what it protects. "
+                    "Choose a place on other storage."
+                )
+
+
+def _devices_below(path: Path) -> set[str]:
+    """The block device of the file system that a path is on, and all that it is made of."""
+    while not path.exists():
+        path = path.parent
+    number = path.stat().st_dev
+    start = Path(f"/sys/dev/block/{os.major(number)}:{os.minor(number)}")
+    pending, found = [start.resolve()] if start.exists() else [], set()
+    while pending:
+        device = pending.pop()
+        found.add(f"/dev/{device.name}")
+        if (device / "partition").exists():
+            pending.append(device.parent)
+        pending += [slave.resolve() for slave in (device / "slaves").glob("*")]
+    return found
+
+
+def new_volume(cinder: Cinder, manifest: Manifest) -> None:
+    """Make sure that this cloud can make a volume like the one of the backup.
+
+    :raises ResourceNotFoundError: it lacks the volume type or the availability zone
+    :raises QuotaError: the quota does not hold it
+    """
+    was = manifest.volume
+    if was["volume_type"]:
+        cinder.find_volume_type(was["volume_type"])
+    zones = cinder.availability_zones()
+    if was["availability_zone"] not in zones:
+        raise ResourceNotFoundError(
+            f"This cloud has no availability zone '{was['availability_zone']}'; it has: "
+            f"{', '.join(zones)}."
+        )
+    left = cinder.quota_left()
+    if (left.volumes is not None and left.volumes < 1) or (
+        left.gigabytes is not None and left.gigabytes < manifest.size_gib
+    ):
+        raise QuotaError(
+            f"The quota does not hold a new volume of {manifest.size_gib} GiB: there is left: "
+            f"{left.volumes} volumes, {left.gigabytes} GiB."
+        )
+
+
+def existing_target(target: Volume, manifest: Manifest) -> None:
+    """Make sure that a volume can be restored into.
+
+    :raises VolumeStateError: it is attached, busy, encrypted or too small
+    """
+    name = f"Volume {target['name'] or target['id']} ({target['id']})"
+    if target["attachments"] or target["status"] == "in-use":
+        raise VolumeStateError(
+            f"{name} is attached: writing to it would corrupt what its server sees. Detach it "
+            "first, or restore to a new volume with --new."
+        )
+    require_usable(target, ("available",))
+    if target["encrypted"]:
+        raise VolumeStateError(f"{name} is encrypted by Cinder; volflow cannot fill it yet.")
+    if int(target["size"]) < manifest.size_gib:
+        raise VolumeStateError(
+            f"{name} has {target['size']} GiB, and the backup is of {manifest.size_gib} GiB: "
+            "extend it first."
+        )
+
+
+def sparse_files_fit(manifest: Manifest, *, restores_holes: bool) -> None:
+    """Refuse a backup whose sparse files would not fit while they are written in full.
+
+    :param restores_holes: whether the mover makes holes as it writes
+    :raises DiskError: naming what helps
+    """
+    for region in manifest.regions:
+        apparent = sum(sparse["size"] for sparse in region.sparse.values())
+        if apparent > region.size and not restores_holes:
+            raise DiskError(
+                f"The backup has sparse files of {apparent} bytes in all, more than the volume's "
+                f"{region.size}: this restic fills holes while it restores. Install restic 0.15 "
+                "or newer."
+            )

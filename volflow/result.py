@@ -1,0 +1,108 @@
+"""What came of a run: one outcome for each volume, and one for the whole."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class Outcome(StrEnum):
+    """The three ways in which a volume, or a run, can end."""
+
+    COMPLETE = "complete"
+    PARTIAL = "partial"
+    FAILED = "failed"
+
+    @property
+    def exit_status(self) -> int:
+        return {Outcome.COMPLETE: 0, Outcome.PARTIAL: 3, Outcome.FAILED: 1}[self]
+
+
+def worst(outcomes: Sequence[Outcome]) -> Outcome:
+    """The outcome of a whole: failed if any failed, else partial if any was, else complete."""
+    for outcome in (Outcome.FAILED, Outcome.PARTIAL):
+        if outcome in outcomes:
+            return outcome
+    return Outcome.COMPLETE
+
+
+@dataclass(frozen=True)
+class Figures:
+    """How much there was, and how much of it had to be read and stored.
+
+    Files are counted in files of the volume, sizes in bytes. ``bytes_total`` is the size of all
+    files, ``bytes_stored`` what the repository grew by before it compressed.
+    """
+
+    files_new: int = 0
+    files_changed: int = 0
+    files_unmodified: int = 0
+    bytes_total: int = 0
+    bytes_stored: int = 0
+
+    @property
+    def files_total(self) -> int:
+        return self.files_new + self.files_changed + self.files_unmodified
+
+    @property
+    def files_read(self) -> int:
+        return self.files_new + self.files_changed
+
+
+@dataclass(frozen=True)
+class VolumeResult:
+    """What came of one volume.
+
+    ``target_id`` is the volume that a restore wrote to. ``unread`` names every file that could
+    not be read, ``leftovers`` every temporary thing that could not be removed.
+    """
+
+    volume_id: str
+    name: str
+    outcome: Outcome
+    backup_id: str | None = None
+    parent_id: str | None = None
+    target_id: str | None = None
+    figures: Figures = field(default_factory=Figures)
+    seconds: float = 0.0
+    unread: tuple[str, ...] = ()
+    leftovers: tuple[str, ...] = ()
+    error: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self) | {"outcome": str(self.outcome)}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> VolumeResult:
+        return cls(
+            **values
+            | {
+                "outcome": Outcome(values["outcome"]),
+                "figures": Figures(**values.get("figures", {})),
+                "unread": tuple(values.get("unread", ())),
+                "leftovers": tuple(values.get("leftovers", ())),
+            }
+        )
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What came of a run."""
+
+    run_id: str
+    kind: str
+    volumes: tuple[VolumeResult, ...]
+
+    @property
+    def outcome(self) -> Outcome:
+        return worst([volume.outcome for volume in self.volumes])
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "run_id": self.run_id,
+            "kind": self.kind,
+            "outcome": str(self.outcome),
+            "volumes": [volume.to_dict() for volume in self.volumes],
+        }

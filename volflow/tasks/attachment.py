@@ -1,0 +1,46 @@
+"""The attachment of a volume to this host, as Cinder keeps it."""
+
+from __future__ import annotations
+
+from persistence import Entry
+from volflow.cinder import TAG_KEY
+from volflow.errors import ResourceNotFoundError
+from volflow.tasks.base import Temporary
+
+
+class Attachment(Temporary):
+    """Makes sure that Cinder exports the volume to this host; its revert ends that.
+
+    The volume is this run's own or claimed by it, and Cinder's attachments carry no metadata: an
+    attachment of it that is not a server's is ours.
+    """
+
+    kind = "attachment"
+    step = "attachment"
+    host_local = True
+    default_provides = "attachment_id"
+
+    def execute(self, clone_id: str) -> str:
+        self.intend(volume_id=clone_id)
+        # One that an earlier process made may be another host's or another boot's.
+        self._end(clone_id)
+        attachment_id = self.services.cinder.create_attachment(
+            clone_id, self.services.connector.properties()
+        )
+        self.present(attachment_id)
+        return attachment_id
+
+    def remove(self, entry: Entry) -> None:
+        self._end(str(entry.details["volume_id"]))
+
+    def _end(self, volume_id: str) -> None:
+        cinder = self.services.cinder
+        try:
+            volume = cinder.volume(volume_id)
+        except ResourceNotFoundError:
+            return
+        if not self.work.is_ours(volume["metadata"].get(TAG_KEY)):
+            return
+        for attachment in cinder.attachments(volume_id):
+            if not attachment["instance"]:
+                cinder.delete_attachment(attachment["id"])

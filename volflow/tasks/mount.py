@@ -1,0 +1,85 @@
+"""The file system mounted in a namespace of its own, for as long as the copy takes."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from volflow.disk.filesystem import FileSystem
+from volflow.errors import HostError
+from volflow.host.namespace import MountNamespace
+from volflow.movers.base import REGIONS
+from volflow.tasks.base import Step
+from volflow.tasks.work import Work
+
+LOG = logging.getLogger(__name__)
+
+# Where the one region stands that a volume has so far.
+REGION = REGIONS / "0"
+
+
+class Mount(Step):
+    """Mounts the file system; its revert unmounts it.
+
+    It stands in no ledger: the namespace ends with this process, and the mount with it.
+    """
+
+    step = "mount"
+    host_local = True
+
+    def __init__(self, work: Work, *, read_only: bool) -> None:
+        super().__init__(work)
+        self._read_only = read_only
+
+    def execute(self, device: str, file_system: dict[str, Any]) -> None:
+        services = self.services
+        self.unmount()
+        namespace = MountNamespace(services.privilege, services.mount_root)
+        self.work.namespace = namespace
+        found = FileSystem(**file_system)
+        namespace.mount(
+            device,
+            namespace.root / REGION,
+            found.type,
+            found.mount_options(read_only=self._read_only),
+        )
+
+    def unmount(self) -> None:
+        """Unmount and end the namespace, if there is one.
+
+        :raises HostError: the file system stays busy, or could not be written
+        """
+        namespace, self.work.namespace = self.work.namespace, None
+        if namespace is not None:
+            try:
+                namespace.unmount()
+            finally:
+                namespace.close()
+
+    def revert(self, *args: Any, **kwargs: Any) -> None:
+        try:
+            self.unmount()
+        except HostError:
+            # What is in the way shows again, and is told, when the device is disconnected.
+            LOG.warning("%s could not be unmounted cleanly", self.name, exc_info=True)
+
+
+class Unmount(Step):
+    """Unmounts after the copy.
+
+    After a backup trouble is told and nothing more: the data is stored. After a restore it is a
+    failure: what was written may not have reached the volume.
+    """
+
+    step = "unmount"
+    host_local = True
+
+    def __init__(self, mount: Mount, *, strict: bool) -> None:
+        super().__init__(mount.work)
+        self._mount, self._strict = mount, strict
+
+    def execute(self) -> None:
+        if self._strict:
+            self._mount.unmount()
+        else:
+            self._mount.revert()

@@ -1,0 +1,46 @@
+"""The way back of the data: from the repository to the mounted target."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+from volflow.disk import holes
+from volflow.errors import HostError
+from volflow.manifest import Manifest
+from volflow.tasks.base import Step
+from volflow.tasks.mount import REGION
+from volflow.tasks.work import Work
+
+
+class RestoreData(Step):
+    """Writes the backup's files to the target, with all their metadata and holes.
+
+    There is nothing to revert here: a new volume is deleted, and one that was there before goes
+    back to its safety snapshot.
+    """
+
+    step = "copy"
+
+    def __init__(self, work: Work, backup_id: str, manifest: Manifest) -> None:
+        super().__init__(work)
+        self._backup_id, self._manifest = backup_id, manifest
+
+    def execute(self) -> None:
+        services, namespace = self.services, self.work.namespace
+        if namespace is None:
+            raise HostError("The volume is not mounted.")
+        services.mover.restore(
+            namespace,
+            self._backup_id,
+            progress=lambda copied: services.progress.copied(self.work.volume_id, copied),
+            cancelled=services.cancelled,
+        )
+        region = self._manifest.regions[0]
+        if region.sparse:
+            namespace.run(
+                *(sys.executable, "-I", "-S", holes.__file__, "punch", namespace.root / REGION),
+                stdin=json.dumps(region.sparse),
+            )
+        # Once this task has succeeded, a resumed run relies on it, even after a loss of power.
+        namespace.run("sync", "--file-system", namespace.root / REGION)

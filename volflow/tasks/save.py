@@ -1,0 +1,110 @@
+"""The backup itself: the volume's files and its manifest, stored as one."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+from persistence import Backup
+from volflow.disk import holes
+from volflow.disk.filesystem import FileSystem
+from volflow.disk.holes import Sparse
+from volflow.errors import HostError
+from volflow.host.connector import device_size
+from volflow.host.namespace import MountNamespace
+from volflow.manifest import Manifest, Region
+from volflow.movers.base import MANIFEST
+from volflow.result import Outcome
+from volflow.tasks.base import Temporary
+from volflow.tasks.mount import REGION
+
+
+class Save(Temporary):
+    """Makes sure that the backup is stored.
+
+    A stored backup is kept, whatever happens next: the revert only strikes it from the ledger,
+    where it stands so that a resumed run finds what an earlier process has stored.
+    """
+
+    kind = "backup"
+    step = "copy"
+    default_provides = "saved"
+
+    def execute(
+        self,
+        description: dict[str, Any],
+        snapshot: dict[str, Any],
+        device: str,
+        file_system: dict[str, Any],
+    ) -> dict[str, Any]:
+        services, namespace = self.services, self.work.namespace
+        if namespace is None:
+            raise HostError("The volume is not mounted.")
+        tags = {
+            "run": services.run_id,
+            "volume": self.work.volume_id,
+            "name": description["volume"]["name"] or "",
+            "project": description["volume"].get("os-vol-tenant-attr:tenant_id") or "",
+            "size": str(snapshot["size"]),
+        }
+        # With what was stored before a kill as its parent, a second copy reads nothing again, and
+        # tells anew what cannot be read.
+        parent_id = self._stored_earlier() or services.parents.get(self.work.volume_id)
+        self.intend()
+        region = Region(
+            path=str(REGION),
+            size=device_size(device),
+            file_system=FileSystem(**file_system),
+            sparse=_sparse_files(namespace),
+        )
+        manifest = Manifest(
+            run_id=services.run_id, **description, snapshot=snapshot, regions=(region,)
+        )
+        namespace.write(namespace.root / MANIFEST, manifest.to_json())
+        saved = services.mover.save(
+            namespace,
+            volume_id=self.work.volume_id,
+            tags=tags,
+            parent_id=parent_id,
+            progress=lambda copied: services.progress.copied(self.work.volume_id, copied),
+            cancelled=services.cancelled,
+        )
+        services.catalogue.add(
+            Backup(
+                id=saved.id,
+                repository=services.mover.location,
+                volume_id=self.work.volume_id,
+                volume_name=tags["name"],
+                project_id=tags["project"],
+                size_gib=int(tags["size"]),
+                created_at=datetime.now(UTC),
+                run_id=services.run_id,
+                parent_id=parent_id,
+                outcome=str(Outcome.PARTIAL if saved.unread else Outcome.COMPLETE),
+                figures=asdict(saved.figures),
+            )
+        )
+        services.ledger.gone(self.tag)
+        return asdict(saved) | {"parent_id": parent_id}
+
+    def _stored_earlier(self) -> str | None:
+        """The backup that a process of this run has stored before it was killed."""
+        if self.services.ledger.find(self.tag) is None:
+            return None
+        mine = (self.services.run_id, self.work.volume_id)
+        for backup in self.services.mover.backups():
+            if (backup.tags.get("run"), backup.tags.get("volume")) == mine:
+                return backup.id
+        return None
+
+    def remove(self, entry: Any) -> None:
+        return
+
+
+def _sparse_files(namespace: MountNamespace) -> dict[str, Sparse]:
+    out = namespace.run(sys.executable, "-I", "-S", holes.__file__, "find", namespace.root / REGION)
+    found: dict[str, Sparse] = json.loads(out)
+    return found

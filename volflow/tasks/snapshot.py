@@ -1,0 +1,37 @@
+"""The temporary snapshot of the volume that is backed up."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from persistence import Entry
+from volflow.cinder import TAG_KEY
+from volflow.tasks.base import Temporary
+
+
+class Snapshot(Temporary):
+    """Makes sure that there is a snapshot; its revert deletes it and waits until it is gone."""
+
+    kind = "snapshot"
+    step = "snapshot"
+    default_provides = "snapshot"
+
+    def execute(self) -> dict[str, Any]:
+        cinder = self.services.cinder
+        self.intend()
+        found = cinder.snapshots_tagged(self.work.volume_id, self.tag)
+        snapshot = found[0] if found else self._create()
+        self.present(snapshot["id"])
+        return cinder.wait_snapshot(snapshot["id"])
+
+    def _create(self) -> dict[str, Any]:
+        return self.services.cinder.create_snapshot(
+            self.work.volume_id,
+            name=f"volflow-{self.services.run_id[:8]}",
+            description=f"Temporary, made by volflow run {self.services.run_id}",
+            metadata={TAG_KEY: self.tag},
+        )
+
+    def remove(self, entry: Entry) -> None:
+        for snapshot in self.services.cinder.snapshots_tagged(self.work.volume_id, self.tag):
+            self.services.cinder.delete_snapshot(snapshot["id"])

@@ -1,0 +1,95 @@
+"""The volume that a restore writes to: a new one, or one that is there and is claimed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from persistence import Entry
+from volflow.cinder import TAG_KEY, require_usable
+from volflow.errors import ResourceNotFoundError, VolumeStateError
+from volflow.manifest import Manifest
+from volflow.tasks.base import Temporary
+from volflow.tasks.work import Work
+
+# Cinder shows these among a volume's metadata, and takes them only by actions of their own.
+_NOT_SETTABLE = ("readonly", "attached_mode")
+
+
+def own_metadata(volume: dict[str, Any]) -> dict[str, str]:
+    """A volume's metadata without what is volflow's or Cinder's."""
+    return {k: v for k, v in volume["metadata"].items() if k not in (*_NOT_SETTABLE, TAG_KEY)}
+
+
+class NewVolume(Temporary):
+    """Makes sure that there is a new volume like the one backed up; its revert deletes it.
+
+    It is temporary until the restore is complete.
+    """
+
+    kind = "target"
+    step = "new volume"
+    default_provides = "clone_id"
+
+    def __init__(self, work: Work, manifest: Manifest) -> None:
+        super().__init__(work)
+        self._manifest = manifest
+
+    def execute(self) -> str:
+        cinder = self.services.cinder
+        self.intend()
+        found = cinder.volumes_tagged(self.tag)
+        volume = found[0] if found else self._create()
+        self.present(volume["id"])
+        cinder.wait_volume(volume["id"], what="New volume")
+        return str(volume["id"])
+
+    def _create(self) -> dict[str, Any]:
+        was = self._manifest.volume
+        return self.services.cinder.create_volume(
+            size=self._manifest.size_gib,
+            name=was["name"],
+            description=was["description"],
+            volume_type=was["volume_type"],
+            availability_zone=was["availability_zone"],
+            metadata={**own_metadata(was), TAG_KEY: self.tag},
+        )
+
+    def remove(self, entry: Entry) -> None:
+        for volume in self.services.cinder.volumes_tagged(self.tag):
+            self.services.cinder.delete_volume(volume["id"])
+
+
+class Claim(Temporary):
+    """Makes sure that an existing volume is marked as this run's; its revert takes that back."""
+
+    kind = "claim"
+    step = "claim"
+    default_provides = "clone_id"
+
+    def __init__(self, work: Work, target_id: str) -> None:
+        super().__init__(work)
+        self._target_id = target_id
+
+    def execute(self) -> str:
+        cinder = self.services.cinder
+        volume = cinder.volume(self._target_id)
+        owner = volume["metadata"].get(TAG_KEY)
+        if not self.work.is_ours(owner):
+            require_usable(volume, ("available",))
+            if owner:
+                raise VolumeStateError(
+                    f"Volume {self._target_id} is being restored by another run of volflow "
+                    f"({owner}). If that run is no more, remove its metadata key '{TAG_KEY}'."
+                )
+        self.intend(volume_id=self._target_id)
+        cinder.set_metadata(self._target_id, {TAG_KEY: self.tag})
+        self.present(self._target_id)
+        return self._target_id
+
+    def remove(self, entry: Entry) -> None:
+        try:
+            volume = self.services.cinder.volume(self._target_id)
+        except ResourceNotFoundError:
+            return
+        if volume["metadata"].get(TAG_KEY) == self.tag:
+            self.services.cinder.delete_metadata(self._target_id, [TAG_KEY])

@@ -1,0 +1,68 @@
+"""What the tasks of a run, and those of one volume in it, share while this process lives."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from persistence import Catalogue, Ledger
+from volflow.cinder import Cinder
+from volflow.host.connector import Connector
+from volflow.host.namespace import MountNamespace
+from volflow.host.privilege import Privilege
+from volflow.movers.base import Mover
+from volflow.progress import Progress
+
+
+@dataclass(frozen=True)
+class Services:
+    """What the tasks of a run work with.
+
+    :ivar parents: the backup to compare with, by volume id
+    :ivar mount_root: the directory over which each namespace mounts its own tmpfs
+    :ivar cancelled: set when the run is asked to stop
+    """
+
+    run_id: str
+    cinder: Cinder
+    connector: Connector
+    privilege: Privilege
+    mover: Mover
+    ledger: Ledger
+    catalogue: Catalogue
+    progress: Progress
+    mount_root: Path
+    parents: Mapping[str, str] = field(default_factory=dict)
+    cancelled: threading.Event = field(default_factory=threading.Event)
+
+
+@dataclass
+class Work:
+    """One volume's part in a run, with what must never be stored: secrets and live things.
+
+    :ivar volume_id: the volume that is backed up, or whose backup is restored
+    :ivar namespace: the mount namespace, while something is mounted
+    """
+
+    services: Services
+    volume_id: str
+    namespace: MountNamespace | None = None
+    _connections: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def tag(self, kind: str) -> str:
+        """The mark of the one thing of this kind that this run makes for this volume."""
+        return f"{self.services.run_id}/{self.volume_id}/{kind}"
+
+    def is_ours(self, tag: str | None) -> bool:
+        """Whether a tag is of this run and volume."""
+        return tag is not None and tag.startswith(f"{self.services.run_id}/{self.volume_id}/")
+
+    def connection(self, attachment_id: str) -> dict[str, Any]:
+        """The connection info of an attachment, which can hold secrets: kept in memory alone."""
+        if attachment_id not in self._connections:
+            attachment = self.services.cinder.attachment(attachment_id)
+            self._connections[attachment_id] = attachment["connection_info"]
+        return self._connections[attachment_id]

@@ -1,0 +1,109 @@
+"""Waiting for a resource of Cinder, by its state."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Any
+
+from oslo_config import cfg
+
+from volflow.errors import CancelledError, ResourceNotFoundError, WaitError
+
+Resource = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Wait:
+    """How often to look at a resource, and for how long.
+
+    All values are seconds; ``limit_per_gib`` is added for each GiB of the volume.
+    """
+
+    interval: float = 0.25
+    interval_max: float = 2.0
+    limit: float = 600.0
+    limit_per_gib: float = 30.0
+
+    @classmethod
+    def from_config(cls, conf: cfg.ConfigOpts) -> Wait:
+        group = conf.wait
+        return cls(group.interval, group.interval_max, group.limit, group.limit_per_gib)
+
+    def until(
+        self,
+        look: Callable[[], Resource],
+        ready: Collection[str],
+        *,
+        what: str,
+        size_gib: int = 0,
+        reason: Callable[[Resource], str] = lambda _: "",
+        cancelled: threading.Event | None = None,
+    ) -> Resource:
+        """Look at the resource until its status is one of ``ready``.
+
+        :param look: reads the resource; it has a ``status``
+        :param what: the resource's name in an error
+        :param size_gib: size of the volume in GiB
+        :param reason: says why a resource is in an error state
+        :raises WaitError: an error state, or too long a wait
+        :raises CancelledError: ``cancelled`` was set in the meantime
+        """
+        pause, deadline = self.interval, self._deadline(size_gib)
+        while True:
+            resource = look()
+            status = str(resource["status"])
+            if status in ready:
+                return resource
+            if status.startswith("error"):
+                why = reason(resource)
+                raise WaitError(f"{what} is in state '{status}'" + (f": {why}" if why else "."))
+            pause = self._pause(pause, deadline, what, f"still '{status}'", cancelled)
+
+    def until_gone(
+        self,
+        look: Callable[[], Resource],
+        *,
+        what: str,
+        size_gib: int = 0,
+        reason: Callable[[Resource], str] = lambda _: "",
+    ) -> None:
+        """Look at the resource until Cinder answers 404.
+
+        :raises WaitError: the delete failed, or took too long
+        """
+        pause, deadline = self.interval, self._deadline(size_gib)
+        while True:
+            try:
+                resource = look()
+            except ResourceNotFoundError:
+                return
+            status = str(resource["status"])
+            if status == "error_deleting":
+                why = reason(resource)
+                raise WaitError(f"{what} could not be deleted by Cinder{': ' if why else '.'}{why}")
+            pause = self._pause(pause, deadline, what, f"not gone, still '{status}'", None)
+
+    def _deadline(self, size_gib: int) -> float:
+        return time.monotonic() + self.limit + self.limit_per_gib * size_gib
+
+    def _pause(
+        self,
+        pause: float,
+        deadline: float,
+        what: str,
+        state: str,
+        cancelled: threading.Event | None,
+    ) -> float:
+        if time.monotonic() > deadline:
+            raise WaitError(
+                f"{what} is {state} after the time allowed. Look at Cinder's services and logs, or "
+                "raise [wait] limit and limit_per_gib."
+            )
+        if cancelled is None:
+            time.sleep(pause)
+        elif cancelled.wait(pause):
+            raise CancelledError(f"Stopped while waiting for {what}.")
+        return min(pause * 1.3, self.interval_max)
