@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from volflow.manifest import Manifest
     from volflow.result import Outcome, RunResult, VolumeResult
 
-__all__ = ["Manifest", "Outcome", "RunResult", "VolflowError", "Volflow", "VolumeResult"]
+__all__ = ["Manifest", "Outcome", "RunResult", "Volflow", "VolflowError", "VolumeResult"]
 
 _HOMES = {
     "Manifest": "volflow.manifest",

@@ -380,9 +380,7 @@ class Cinder:
 
     @staticmethod
     def _plain(resource: Any) -> Resource:
-        return {
-            k: v for k, v in resource.to_dict().items() if k not in ("x_openstack_request_ids",)
-        }
+        return {k: v for k, v in resource.to_dict().items() if k != "x_openstack_request_ids"}
 
 
 def require_usable(volume: Resource, states: Collection[str]) -> None:

@@ -43,6 +43,6 @@ def connect(
         session,
         wait=wait,
         region_name=region.get_region_name("block-storage"),
-        interface=region.get_interface("block-storage") or "public",
+        interface=str(region.get_interface("block-storage") or "public"),
         cancelled=cancelled,
     )

@@ -15,7 +15,7 @@ from oslo_config import cfg
 
 from volflow.errors import ConfigError
 
-DEFAULT_OPTS = [
+DEFAULT_OPTS: list[cfg.Opt] = [
     cfg.StrOpt(
         "state_dir",
         sample_default="/var/lib/volflow",
@@ -24,7 +24,7 @@ DEFAULT_OPTS = [
     ),
 ]
 
-STATE_OPTS = [
+STATE_OPTS: list[cfg.Opt] = [
     cfg.StrOpt(
         "connection",
         secret=True,
@@ -33,14 +33,14 @@ STATE_OPTS = [
     ),
 ]
 
-CLOUD_OPTS = [
+CLOUD_OPTS: list[cfg.Opt] = [
     cfg.StrOpt(
         "name",
         help="Cloud in clouds.yaml to use. --os-cloud and OS_CLOUD come first.",
     ),
 ]
 
-REPOSITORY_OPTS = [
+REPOSITORY_OPTS: list[cfg.Opt] = [
     cfg.StrOpt(
         "location",
         help="restic's name of the repository: a path, or sftp:, s3:, swift:, rest:, rclone:. "
@@ -70,7 +70,7 @@ REPOSITORY_OPTS = [
     ),
 ]
 
-BACKUP_OPTS = [
+BACKUP_OPTS: list[cfg.Opt] = [
     cfg.IntOpt(
         "parallel",
         default=10,
@@ -79,7 +79,7 @@ BACKUP_OPTS = [
     ),
 ]
 
-WAIT_OPTS = [
+WAIT_OPTS: list[cfg.Opt] = [
     cfg.FloatOpt(
         "interval",
         default=0.25,
@@ -106,7 +106,7 @@ WAIT_OPTS = [
     ),
 ]
 
-HOST_OPTS = [
+HOST_OPTS: list[cfg.Opt] = [
     cfg.StrOpt(
         "root_helper",
         default="sudo -n",

@@ -66,7 +66,7 @@ def parallel_by_quota(cinder: Cinder, wanted: Sequence[Volume], parallel: int) -
     raise QuotaError(
         "The quota cannot hold the temporary snapshot and volume of even one volume: it takes "
         f"1 snapshot, 1 volume and {2 * sizes[0]} GiB, and there is left: {left.snapshots} "
-        f"snapshots, {left.volumes} volumes, {left.gigabytes} GiB. Ask for more quota, or make room."
+        f"snapshots, {left.volumes} volumes, {left.gigabytes} GiB. Ask for more, or make room."
     )
 
 

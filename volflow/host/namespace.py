@@ -46,7 +46,8 @@ class MountNamespace:
             encoding="ascii",
             start_new_session=True,
         )
-        assert self._holder.stdin and self._holder.stdout and self._holder.stderr
+        assert self._holder.stdout is not None
+        assert self._holder.stderr is not None
         self._pid = self._holder.stdout.readline().strip()
         if not self._pid:
             raise HostError(f"No mount namespace: {self._holder.stderr.read().strip()}")

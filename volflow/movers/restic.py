@@ -37,7 +37,7 @@ _SOME_UNREAD = 3
 _TAG = "volflow"
 # Variables by which restic and rclone take credentials of storage services.
 _CREDENTIALS = re.compile(
-    r"^(AWS|AZURE|B2|GOOGLE|OS|ST|RCLONE|RESTIC)_|^https?_proxy$|^no_proxy$", re.I
+    r"^(AWS|AZURE|B2|GOOGLE|OS|ST|RCLONE|RESTIC)_|^https?_proxy$|^no_proxy$", re.IGNORECASE
 )
 # These would contradict what volflow is configured with. Empty means unset to restic.
 _OVERRIDDEN = (
@@ -297,7 +297,8 @@ class Restic:
             cwd=namespace.root,
             environment=self._environment(),
         )
-        assert process.stdout and process.stderr
+        assert process.stdout is not None
+        assert process.stderr is not None
         errors: list[str] = []
         stderr = process.stderr
         drain = threading.Thread(target=lambda: errors.extend(map(str.rstrip, stderr)), daemon=True)

@@ -90,7 +90,7 @@ class Temporary(Step):
                 return
             try:
                 self.remove(entry)
-            except Exception as error:  # noqa: BLE001 - whatever it is, it is told as a leftover
+            except Exception as error:
                 LOG.warning("%s is left over", self.tag, exc_info=True)
                 self.services.ledger.leftover(self.tag, str(error) or repr(error))
             else:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from persistence import Entry
 from volflow.errors import HostError, ResourceNotFoundError
 from volflow.host.connector import device_size

@@ -1,0 +1,104 @@
+"""The command line: ``python -m lab up | down | status | env``."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+import time
+from pathlib import Path
+
+from lab import Lab, LabError, loop, mount, pool, settings
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; the exit status."""
+    asked = _parser().parse_args(arguments)
+    lab = Lab(asked.dir, say=lambda text: print(text, file=sys.stderr))
+    try:
+        if asked.command == "up":
+            _up(lab, asked)
+        elif asked.command == "down":
+            lab.down()
+            print(f"nothing of a lab is left in {lab.directory.path}")
+        elif asked.command == "status":
+            _status(lab)
+        else:
+            lab.pid  # noqa: B018 - an error when the lab is not running
+            for name, value in lab.environment.items():
+                print(f"export {name}={shlex.quote(value)}")
+    except (LabError, loop.LoopError, mount.MountError, pool.PoolError) as error:
+        print(f"lab: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m lab", description="A real Cinder on this machine, to try things out."
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, text in (
+        ("up", "start a lab and wait until it is ready"),
+        ("down", "end a lab and remove everything of it"),
+        ("status", "tell how a lab is; exit status 1 when it is not running"),
+        ("env", 'print what a shell needs: eval "$(python -m lab env)"'),
+    ):
+        command = commands.add_parser(name, help=text, description=text)
+        command.add_argument(
+            "--dir",
+            type=Path,
+            default=settings.default_directory(),
+            help="the lab's own directory (default: %(default)s)",
+        )
+        if name == "up":
+            command.add_argument(
+                "--keystone",
+                action="store_true",
+                help="a real Keystone too, with the projects alpha, beta and admin",
+            )
+            command.add_argument(
+                "--size",
+                type=int,
+                metavar="GIB",
+                default=settings.DEFAULT_SIZE_GIB,
+                help="size of the pool, a sparse file (default: %(default)s)",
+            )
+            command.add_argument(
+                "--direct-io",
+                action="store_true",
+                help="ask for direct io on the volumes' loop devices",
+            )
+    return parser
+
+
+def _up(lab: Lab, asked: argparse.Namespace) -> None:
+    began = time.monotonic()
+    lab.up(keystone=asked.keystone, size_gib=asked.size, direct_io=asked.direct_io)
+    where = shlex.quote(str(lab.directory.path))
+    print(f"the lab is up after {time.monotonic() - began:.1f} s: {lab.endpoint}")
+    print("next:")
+    print(f'  eval "$(python -m lab env --dir {where})"')
+    print("  volflow doctor")
+    print(f"  python -m lab down --dir {where}")
+
+
+def _status(lab: Lab) -> None:
+    status = lab.status()
+    print(f"process   {status.pid}")
+    print(f"cinder    {status.endpoint}")
+    if status.keystone:
+        print(f"keystone  {status.keystone}")
+    for service in status.services:
+        print(
+            f"service   {service['binary']:16} {service['host']:10} "
+            f"{service['zone']:8} {service['state']}"
+        )
+    print(
+        f"pool      {status.pool.used / pool.GIB:.2f} GiB used "
+        f"of {status.pool.total / pool.GIB:.0f} GiB"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,223 @@
+"""The lab's Cinder volume driver: sparse files in a reflink pool, exported as loop devices.
+
+Everything is real but the distance: a volume can only be attached on the machine that runs the
+lab. A snapshot of a volume in use is crash-consistent, as with most storage: what its writer has
+not flushed is not in it.
+"""
+
+from __future__ import annotations
+
+import collections
+import os
+from pathlib import Path
+from typing import Any
+
+from cinder import exception, interface
+from cinder.volume import configuration, driver
+from oslo_concurrency import lockutils
+from oslo_config import cfg
+from oslo_log import log as logging
+
+from lab import loop, pool
+
+LOG = logging.getLogger(__name__)
+
+OPTIONS = [
+    cfg.StrOpt("lab_pool", help="Directory of the mounted reflink pool."),
+    cfg.StrOpt("lab_pool_file", help="The file that holds the pool."),
+    cfg.BoolOpt("lab_direct_io", default=False, help="Ask for direct io on exported devices."),
+]
+cfg.CONF.register_opts(OPTIONS, group=configuration.SHARED_CONF_GROUP)
+
+
+@interface.volumedriver
+class LabDriver(driver.VolumeDriver):
+    """Volumes of the lab."""
+
+    VERSION = "1.0.0"
+    CI_WIKI_NAME = "none"
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.configuration.append_config_values(OPTIONS)
+        self.pool = pool.Pool(
+            Path(self.configuration.lab_pool_file), Path(self.configuration.lab_pool)
+        )
+        self._connections: collections.Counter[str] = collections.Counter()
+
+    @staticmethod
+    def get_driver_options() -> list[cfg.Opt]:
+        """The options of this driver."""
+        return OPTIONS
+
+    def check_for_setup_error(self) -> None:
+        """Refuse to work on a directory where no pool is mounted."""
+        if not self.pool.mounted:
+            raise exception.VolumeDriverException(message=f"{self.pool.mount_point}: not mounted")
+
+    def _path(self, resource: Any) -> Path:
+        """The file of a volume or a snapshot."""
+        return self.pool.mount_point / str(resource.name)
+
+    def local_path(self, volume: Any) -> str:
+        """The file of a volume, for Cinder's own copying."""
+        return str(self._path(volume))
+
+    # Volumes and snapshots
+
+    def create_volume(self, volume: Any) -> None:
+        """Make an empty volume."""
+        _resize(self._path(volume), volume.size, create=True)
+
+    def create_volume_from_snapshot(self, volume: Any, snapshot: Any) -> None:
+        """Make a volume that shares its blocks with a snapshot."""
+        pool.clone(self._path(snapshot), self._path(volume))
+        _resize(self._path(volume), volume.size)
+
+    def create_cloned_volume(self, volume: Any, src_vref: Any) -> None:
+        """Make a volume that shares its blocks with another one."""
+        pool.clone(self._path(src_vref), self._path(volume))
+        _resize(self._path(volume), volume.size)
+
+    def delete_volume(self, volume: Any) -> None:
+        """Remove a volume; one that is not there counts as removed."""
+        with self._locked(volume):
+            self._unexport(volume)
+            self._connections.pop(volume.id, None)
+            self._path(volume).unlink(missing_ok=True)
+
+    def create_snapshot(self, snapshot: Any) -> None:
+        """Take a snapshot, also of a volume in use."""
+        pool.clone(self._path(snapshot.volume), self._path(snapshot))
+
+    def delete_snapshot(self, snapshot: Any) -> None:
+        """Remove a snapshot; one that is not there counts as removed."""
+        self._path(snapshot).unlink(missing_ok=True)
+
+    def snapshot_revert_use_temp_snapshot(self) -> bool:
+        """No safety copy is needed: a revert either takes place as a whole or not at all."""
+        return False
+
+    def revert_to_snapshot(self, context: Any, volume: Any, snapshot: Any) -> None:
+        """Give a volume back the content of a snapshot."""
+        with self._locked(volume):
+            if self._devices(volume):
+                raise exception.InvalidVolume(reason=f"volume {volume.id} is exported")
+            pool.clone(self._path(snapshot), self._path(volume))
+            _resize(self._path(volume), volume.size)
+
+    def extend_volume(self, volume: Any, new_size: int) -> None:
+        """Make a volume larger, also one in use."""
+        with self._locked(volume):
+            _resize(self._path(volume), new_size)
+            for device in self._devices(volume):
+                loop.grow(device.path)
+
+    def retype(self, context: Any, volume: Any, new_type: Any, diff: Any, host: Any) -> bool:
+        """Any type is as good as another one here."""
+        return True
+
+    def accept_transfer(self, context: Any, volume: Any, new_user: str, new_project: str) -> None:
+        """Nothing here knows of owners."""
+
+    def clone_image(self, *args: Any) -> tuple[None, bool]:
+        """Images are copied by Cinder."""
+        return None, False
+
+    # Exports
+
+    def _locked(self, volume: Any) -> Any:
+        """One change of a volume's exports at a time; Cinder calls from many threads."""
+        return lockutils.lock(f"volflow-lab-{volume.id}")
+
+    def _devices(self, volume: Any) -> list[loop.Loop]:
+        """The loop devices that export a volume, but for those that go with their last user."""
+        return [each for each in loop.of_file(self._path(volume)) if not each.autoclear]
+
+    def _unexport(self, volume: Any) -> None:
+        for device in self._devices(volume):
+            if loop.detach(device, timeout=1.0):
+                LOG.info("%s no longer exports volume %s", device.path, volume.id)
+            else:
+                # As on other storage, Cinder's word is final: the device is gone for Cinder, and
+                # for its user as soon as the user lets go of it.
+                LOG.warning("%s of volume %s is still open", device.path, volume.id)
+
+    def ensure_export(self, context: Any, volume: Any) -> None:
+        """Exports are made when they are asked for."""
+
+    def create_export(self, context: Any, volume: Any, connector: Any) -> None:
+        """Exports are made when they are asked for."""
+
+    def remove_export(self, context: Any, volume: Any) -> None:
+        """`terminate_connection` has done it."""
+
+    def initialize_connection(self, volume: Any, connector: Any, **kwargs: Any) -> dict[str, Any]:
+        """Export a volume as a loop device; all its attachments share one."""
+        with self._locked(volume):
+            devices = self._devices(volume)
+            if devices:
+                device = devices[0].path
+            else:
+                device = loop.attach(self._path(volume), direct_io=self.configuration.lab_direct_io)
+                LOG.info("%s exports volume %s", device, volume.id)
+            self._connections[volume.id] += 1
+        return {"driver_volume_type": "local", "data": {"device_path": str(device)}}
+
+    def terminate_connection(self, volume: Any, connector: Any, **kwargs: Any) -> bool:
+        """End an export when this was the last attachment; true when others still need it.
+
+        Neither count alone would do: the database still has the attachment that is going, and also
+        those that are going at the same moment; the driver's own has one too many when an
+        attachment was updated twice.
+        """
+        with self._locked(volume):
+            self._connections[volume.id] -= 1
+            attached = [each for each in volume.volume_attachment if each.connector]
+            if self._connections[volume.id] > 0 and len(attached) > 1:
+                return True
+            self._connections.pop(volume.id, None)
+            self._unexport(volume)
+        return False
+
+    # What the scheduler wants to know
+
+    def _update_volume_stats(self) -> None:
+        usage = self.pool.usage()
+        self._stats = {
+            "volume_backend_name": self.configuration.safe_get("volume_backend_name"),
+            "vendor_name": "volflow",
+            "driver_version": self.VERSION,
+            "storage_protocol": "local",
+            "total_capacity_gb": usage.total / pool.GIB,
+            "free_capacity_gb": usage.free / pool.GIB,
+            "provisioned_capacity_gb": self._provisioned() / pool.GIB,
+            "max_over_subscription_ratio": 1000.0,
+            "reserved_percentage": 0,
+            "thin_provisioning_support": True,
+            "thick_provisioning_support": False,
+            "multiattach": True,
+            "online_extend_support": True,
+            "sparse_copy_volume": True,
+            "QoS_support": False,
+        }
+
+    def _provisioned(self) -> int:
+        total = 0
+        with os.scandir(self.pool.mount_point) as entries:
+            for entry in entries:
+                try:
+                    total += entry.stat().st_size
+                except FileNotFoundError:
+                    continue  # deleted while we counted
+        return total
+
+
+def _resize(path: Path, gib: int, *, create: bool = False) -> None:
+    """Give a volume's file its size; what is added reads as zeros and takes no space."""
+    flags = os.O_WRONLY | os.O_CLOEXEC | (os.O_CREAT if create else 0)
+    descriptor = os.open(path, flags, 0o600)
+    try:
+        os.ftruncate(descriptor, gib * pool.GIB)
+    finally:
+        os.close(descriptor)

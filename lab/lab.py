@@ -1,0 +1,427 @@
+"""A lab: bring it up, ask how it is, take it down."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import importlib.util
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from lab import clouds, keystone, loop, mount, pool, process, settings
+
+READY_SECONDS = 90.0
+LOCK_SECONDS = 60.0
+
+#: Told to the user while a lab comes up or goes down.
+Say = Callable[[str], None]
+
+
+class LabError(Exception):
+    """Something that the user of a lab must know and can change."""
+
+
+def _silent(_: str) -> None:
+    """Say nothing."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """How a lab is."""
+
+    pid: int
+    endpoint: str
+    keystone: str | None
+    services: list[dict[str, str]]
+    pool: pool.Usage
+
+
+class Lab:
+    """A real Cinder, and on demand a real Keystone, in a directory of its own.
+
+    As a context manager it comes up without Keystone and goes down at the end.
+    """
+
+    def __init__(self, directory: Path | str | None = None, *, say: Say = _silent) -> None:
+        # Resolved, as the kernel tells the files of loop devices and mounts by their real paths.
+        path = Path(directory) if directory is not None else settings.default_directory()
+        self.directory = settings.Directory(path.resolve())
+        self._say = say
+
+    def __enter__(self) -> Lab:
+        return self.up()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.down()
+
+    @property
+    def clouds_file(self) -> Path:
+        """The clouds.yaml of this lab."""
+        return self.directory.clouds
+
+    @property
+    def endpoint(self) -> str:
+        """Cinder's endpoint, without a project."""
+        return self._record().cinder_url
+
+    @property
+    def pid(self) -> int:
+        """The id of the server process."""
+        server = self._server()
+        if server is None:
+            raise LabError(f"no lab is running in {self.directory.path}")
+        if not self.directory.ready.exists():
+            raise LabError(f"the lab in {self.directory.path} is not ready, or never was")
+        return server.pid
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a shell needs to use this lab."""
+        return {"OS_CLIENT_CONFIG_FILE": str(self.clouds_file), "OS_CLOUD": "lab"}
+
+    def cinder(self, cloud: str = "lab") -> Any:
+        """A Cinder client for one of the lab's clouds."""
+        return clouds.cinder(self.clouds_file, cloud)
+
+    def up(
+        self,
+        *,
+        keystone: bool = False,
+        size_gib: int = settings.DEFAULT_SIZE_GIB,
+        direct_io: bool = False,
+    ) -> Lab:
+        """Bring the lab up and wait until it is ready.
+
+        What an earlier lab left in the directory, when it or its `up` was killed, is removed first.
+        """
+        _check_requirements(keystone)
+        with self._locked():
+            server = self._server()
+            # Running and not ready: its `up` was killed, as otherwise we would not have the lock.
+            if server and self.directory.ready.exists():
+                raise LabError(
+                    f"a lab is already up in {self.directory.path} (process {server.pid}); "
+                    f"end it with 'python -m lab down' or choose another --dir"
+                )
+            if self.directory.record.exists():
+                self._say("removing what an earlier lab left behind")
+            self._clean()
+            self.directory.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            try:
+                self._start(keystone, size_gib, direct_io)
+            except BaseException as error:
+                # Interrupted or failed: nothing is to stay, but the reason is what counts.
+                try:
+                    self._clean()
+                except Exception as again:  # noqa: BLE001 - told along with the first error
+                    error.add_note(f"and cleaning up failed: {again}")
+                raise
+        return self
+
+    def down(self) -> None:
+        """End everything that belongs to the lab and remove its directory; no lab, no harm."""
+        if not self.directory.path.exists():
+            return
+        with self._locked():
+            self._clean()
+
+    def status(self) -> Status:
+        """How the lab is; `LabError` when it is not running."""
+        pid = self.pid
+        record = self._record()
+        try:
+            services = self.cinder(_administrator(record)).services.list()
+            usage = self._pool().usage()
+        except Exception as error:
+            raise LabError(f"process {pid} runs but does not answer: {error}") from error
+        return Status(
+            pid=pid,
+            endpoint=record.cinder_url,
+            keystone=record.keystone_url,
+            services=[
+                {"binary": s.binary, "host": s.host, "zone": s.zone, "state": s.state}
+                for s in services
+            ],
+            pool=usage,
+        )
+
+    # Coming up
+
+    def _start(self, keystone: bool, size_gib: int, direct_io: bool) -> None:
+        with contextlib.ExitStack() as sockets:
+            cinder_socket = sockets.enter_context(_listener())
+            keystone_socket = sockets.enter_context(_listener()) if keystone else None
+            record = settings.Record(
+                size_gib=size_gib,
+                cinder_port=cinder_socket.getsockname()[1],
+                keystone_port=keystone_socket.getsockname()[1] if keystone_socket else None,
+                direct_io=direct_io,
+            )
+            record.write(self.directory)
+            self.directory.logs.mkdir(mode=0o700)
+            (self.directory.path / "state").mkdir(mode=0o700)
+            self._say(f"making a pool of {size_gib} GiB (a sparse file)")
+            self._pool().create(size_gib, _child_environment(record))
+            users = self._configure(record)
+            servers = {}
+            if keystone_socket:
+                self._say(f"starting Keystone on {record.keystone_url}")
+                servers["lab.keystone"] = self._spawn("lab.keystone", record, keystone_socket)
+            self._say(f"starting Cinder on {record.cinder_url}")
+            servers["lab.server"] = self._spawn("lab.server", record, cinder_socket)
+        clouds.write(users, self.directory.clouds)
+        self._make_ready(record, servers)
+        self.directory.ready.touch()
+
+    def _configure(self, record: settings.Record) -> dict[str, Any]:
+        """Write the services' configuration; the clouds of clouds.yaml."""
+        cinder = settings.cinder_configuration(self.directory, record)
+        users = clouds.noauth(record)
+        if record.keystone_port:
+            passwords = keystone.passwords()
+            settings.write_private(json.dumps(passwords), self.directory.passwords)
+            settings.write_private(
+                settings.ini(keystone.configuration(self.directory)),
+                self.directory.configuration("keystone"),
+            )
+            cinder |= keystone.for_cinder(record, passwords[keystone.SERVICE_USER])
+            users = keystone.clouds(record, passwords)
+        settings.write_private(settings.ini(cinder), self.directory.configuration("cinder"))
+        return users
+
+    def _spawn(
+        self, module: str, record: settings.Record, listener: socket.socket
+    ) -> subprocess.Popen[bytes]:
+        """Start a server process that outlives us and keeps the listening socket."""
+        descriptor = listener.fileno()
+        with open(self.directory.logs / f"{module}.out", "ab") as output:
+            return subprocess.Popen(
+                [sys.executable, "-m", module, str(self.directory.path), str(descriptor)],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                cwd="/",
+                env=_child_environment(record),
+                pass_fds=[descriptor],
+                start_new_session=True,
+            )
+
+    def _make_ready(
+        self, record: settings.Record, servers: dict[str, subprocess.Popen[bytes]]
+    ) -> None:
+        """Wait for the services and make what the users of the lab take for granted."""
+        # Made now, as its imports take as long as the servers need to start.
+        client = self.cinder(_administrator(record))
+        urls = [url for url in (record.keystone_url, record.cinder_root) if url]
+        deadline = time.monotonic() + READY_SECONDS
+        while waiting_for := _not_yet(urls, client):
+            for module, server in servers.items():
+                if server.poll() is not None:
+                    raise LabError(
+                        f"{module} ended at once; the end of its output:\n"
+                        f"{self._tail(f'{module}.out')}"
+                    )
+            if time.monotonic() > deadline:
+                raise LabError(f"the lab is not ready after {READY_SECONDS:.0f} s: {waiting_for}")
+            time.sleep(0.05)
+        self._say("making volume types and raising quotas")
+        _populate(client)
+
+    def _tail(self, name: str, lines: int = 20) -> str:
+        try:
+            text = (self.directory.logs / name).read_text(errors="replace")
+        except FileNotFoundError:
+            return ""
+        return "\n".join(text.splitlines()[-lines:])
+
+    # Going down
+
+    def _clean(self) -> None:
+        """Remove everything of a lab, whatever state it is in; may be done again."""
+        if not self.directory.path.exists():
+            return
+        self._refuse_a_foreign_directory()
+        self._end_processes()
+        self._free_devices()
+        with contextlib.suppress(FileNotFoundError):
+            # The record goes last: as long as it is there, `down` knows what to do.
+            for entry in sorted(self.directory.path.iterdir()):
+                if entry == self.directory.record:
+                    continue
+                if entry.is_dir() and not entry.is_symlink():
+                    shutil.rmtree(entry)
+                else:
+                    entry.unlink()
+            self.directory.record.unlink(missing_ok=True)
+            self.directory.path.rmdir()
+
+    def _refuse_a_foreign_directory(self) -> None:
+        names = {entry.name for entry in self.directory.path.iterdir()}
+        if names - {".lab.json.new"} and self.directory.record.name not in names:
+            raise LabError(
+                f"{self.directory.path} holds files and no lab: it is left alone; "
+                f"choose another --dir"
+            )
+
+    def _end_processes(self) -> None:
+        try:
+            token = self._record().token
+        except (FileNotFoundError, LabError):
+            return  # the record is written before anything is started
+        for service in ("cinder", "keystone"):
+            found = process.Process.read(self.directory.pid_file(service))
+            if found and found.alive and not found.end(patience=8.0):
+                self._say(f"process {found.pid} did not end by itself and was killed")
+        # Also those that were killed, or never got to writing a pid file, and their children.
+        while left := process.with_token(token):
+            for each in left:
+                each.end(patience=2.0)
+
+    def _free_devices(self) -> None:
+        """Free the loop devices of our files, from the top of the stack to the pool's own."""
+        ours = loop.under(self.directory.path)
+        exported = [each for each in ours if each.backing_file != str(self.directory.pool_file)]
+        own = [each for each in ours if each not in exported]
+        for devices in (exported, own):
+            # The devices are ours, so what is mounted from them goes with them, whoever did it.
+            for mounted in mount.of_devices({str(each.path) for each in devices}):
+                self._say(f"unmounting {mounted.point}")
+                mount.unmount(mounted)
+            for device in devices:
+                if not loop.detach(device):
+                    users = ", ".join(loop.users_of(device.path)) or "nobody that can be seen"
+                    raise LabError(
+                        f"{device.path} ({device.backing_file}) is still in use, by {users}"
+                    )
+
+    # What it stands on
+
+    def _server(self) -> process.Process | None:
+        """The server process, if it runs."""
+        found = process.Process.read(self.directory.pid_file("cinder"))
+        return found if found and found.alive else None
+
+    def _record(self) -> settings.Record:
+        try:
+            return settings.Record.read(self.directory)
+        except FileNotFoundError as error:
+            raise LabError(f"no lab in {self.directory.path}") from error
+
+    def _pool(self) -> pool.Pool:
+        return pool.Pool(self.directory.pool_file, self.directory.pool_mount)
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        """One `up` or `down` at a time; the lock goes with the process that holds it."""
+        deadline = time.monotonic() + LOCK_SECONDS
+        while True:
+            self.directory.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            descriptor = os.open(self.directory.path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                if self._try_lock(descriptor):
+                    yield
+                    return
+            finally:
+                os.close(descriptor)
+            if time.monotonic() > deadline:
+                raise LabError(f"another 'up' or 'down' is at work in {self.directory.path}")
+            time.sleep(0.1)
+
+    def _try_lock(self, descriptor: int) -> bool:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # The one before us may have removed the directory that we hold.
+            return os.path.samestat(os.fstat(descriptor), os.stat(self.directory.path))
+        except (BlockingIOError, FileNotFoundError):
+            return False
+
+
+def _administrator(record: settings.Record) -> str:
+    """The cloud in whose name the lab is set up."""
+    return "lab-admin" if record.keystone_port else "lab"
+
+
+def _check_requirements(keystone: bool) -> None:
+    if os.geteuid() != 0:
+        raise LabError("the lab needs root: it mounts a file system and makes loop devices")
+    if shutil.which("mkfs.xfs") is None:
+        raise LabError("mkfs.xfs is missing: install the package xfsprogs (apt install xfsprogs)")
+    wanted = ["cinder", "cinderclient", "openstack", "waitress"]
+    wanted += ["keystone"] if keystone else []
+    missing = [name for name in wanted if importlib.util.find_spec(name) is None]
+    if missing:
+        raise LabError(f"{', '.join(missing)}: not installed; pip install 'volflow[lab]'")
+
+
+def _listener() -> socket.socket:
+    """A socket on a free port of the loopback interface."""
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    return listener
+
+
+def _child_environment(record: settings.Record) -> dict[str, str]:
+    """The environment of the lab's processes: they know this package, and `down` knows them."""
+    package = Path(__file__).resolve().parent.parent
+    paths = [str(package), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {
+        **os.environ,
+        process.TOKEN_VARIABLE: record.token,
+        "PYTHONPATH": os.pathsep.join(paths),
+    }
+
+
+def _not_yet(urls: list[str], client: Any) -> str:
+    """What a lab that comes up still lacks; nothing when it is ready."""
+    for url in urls:
+        if not _answers(url):
+            return f"{url} does not answer"
+    down = [each for each in client.services.list() if each.state != "up"]
+    if down or len(client.services.list()) < len(settings.BACKENDS) + 1:
+        return "not all services are up"
+    # The scheduler's own eyes: a backend that it has not heard of gets no volume.
+    if len(client.pools.list()) < len(settings.BACKENDS):
+        return "the scheduler does not know all backends yet"
+    return ""
+
+
+def _answers(url: str) -> bool:
+    """Whether a server answers at all, whatever it says."""
+    try:
+        urllib.request.urlopen(url, timeout=5).close()
+    except urllib.error.HTTPError as error:
+        error.close()
+    except OSError:
+        return False
+    return True
+
+
+def _populate(client: Any) -> None:
+    """Volume types, and quotas that do not stand in the way."""
+    plain = client.volume_types.create(settings.VOLUME_TYPE, description="The lab's pool")
+    plain.set_keys({"volume_backend_name": settings.BACKEND_NAME})
+    shared = client.volume_types.create(
+        settings.MULTIATTACH_TYPE, description="The lab's pool, many attachments at once"
+    )
+    shared.set_keys({"volume_backend_name": settings.BACKEND_NAME, "multiattach": "<is> True"})
+    # Options such as quota_volumes are not looked at: the default class in the database counts.
+    client.quota_classes.update(
+        "default", volumes=5000, snapshots=5000, gigabytes=100000, backups=1000, groups=500
+    )

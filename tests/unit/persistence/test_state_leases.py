@@ -1,0 +1,104 @@
+"""Leases: one at a time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from persistence import Held, Lease, State
+
+
+def test_only_one_owner(state: State) -> None:
+    lease = state.leases.acquire("run", "one", 60)
+    assert state.leases.holder("run") == lease
+    with pytest.raises(Held) as caught:
+        state.leases.acquire("run", "two", 60)
+    assert (caught.value.owner, caught.value.until) == ("one", lease.until)
+    assert "'one'" in str(caught.value)
+    assert state.leases.acquire("another run", "two", 60).owner == "two"
+
+
+def test_the_same_owner_extends(state: State) -> None:
+    first = state.leases.acquire("run", "one", 10)
+    second = state.leases.acquire("run", "one", 60)
+    assert (second.until - first.until).total_seconds() > 40
+    assert state.leases.holder("run") == second
+
+
+def test_renewing_extends_by_its_length(state: State) -> None:
+    lease = state.leases.acquire("run", "one", 60)
+    time.sleep(0.02)
+    renewed = state.leases.renew(lease)
+    assert 0.01 < (renewed.until - lease.until).total_seconds() < 5
+    assert state.leases.holder("run") == renewed
+
+
+def test_release_frees_it_once(state: State) -> None:
+    lease = state.leases.acquire("run", "one", 60)
+    state.leases.release(lease)
+    assert state.leases.holder("run") is None
+    state.leases.acquire("run", "two", 60)
+    state.leases.release(lease)
+    held = state.leases.holder("run")
+    assert held is not None
+    assert held.owner == "two", "the old owner cannot release what is no longer its own"
+
+
+def test_one_that_ran_out_can_be_taken_and_is_then_lost(state: State) -> None:
+    lease = state.leases.acquire("run", "one", 0.05)
+    time.sleep(0.1)
+    assert state.leases.holder("run") is None
+    taken = state.leases.acquire("run", "two", 60)
+    with pytest.raises(Held) as caught:
+        state.leases.renew(lease)
+    assert caught.value.owner == "two"
+    state.leases.release(taken)
+    with pytest.raises(Held) as caught:
+        state.leases.renew(lease)
+    assert caught.value.owner is None
+    assert "lost" in str(caught.value)
+
+
+def test_one_that_ran_out_and_nobody_took_is_renewed(state: State) -> None:
+    lease = state.leases.acquire("run", "one", 0.05)
+    time.sleep(0.1)
+    assert isinstance(state.leases.renew(lease), Lease)
+    with pytest.raises(Held):
+        # Ran for 0.05 s from the renewal on.
+        state.leases.acquire("run", "two", 60)
+
+
+def test_a_lease_lasts(state: State) -> None:
+    for seconds in (0, -1):
+        with pytest.raises(ValueError):
+            state.leases.acquire("run", "one", seconds)
+    assert state.leases.holder("run") is None
+
+
+def test_of_several_processes_exactly_one_wins(
+    url: str, spawn: Callable[..., Any], state: State
+) -> None:
+    rounds = 50
+    processes = [spawn("fight_for_lease", url, f"owner {n}", rounds) for n in range(3)]
+    for process in processes:
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    won = [process.communicate(timeout=30)[0].split() for process in processes]
+    assert sorted(int(number) for numbers in won for number in numbers) == list(range(rounds))
+
+
+def test_a_lease_excludes(url: str, spawn: Callable[..., Any], tmp_path: Path) -> None:
+    """Counting in a file loses counts unless one at a time does it."""
+    path, rounds = tmp_path / "count", 25
+    path.write_text("0")
+    processes = [spawn("count_under_lease", url, f"o{n}", path, rounds) for n in range(3)]
+    for process in processes:
+        output = process.communicate(timeout=40)
+        assert process.returncode == 0, output
+    assert int(path.read_text()) == 3 * rounds

@@ -1,0 +1,1 @@
+"""The command line: one class for each verb."""

@@ -1,0 +1,112 @@
+"""The application around the commands: options common to all, logging, and exit statuses."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import sys
+from importlib.metadata import version
+from typing import Any
+
+import openstack.config
+from cliff.app import App
+from cliff.commandmanager import CommandManager
+
+from volflow import config
+from volflow.application import Volflow
+from volflow.cli.progress import reporter
+
+LOG = logging.getLogger(__name__)
+
+# Libraries that warn of what volflow tells in its own words, or of what it does not use.
+_CHATTY = ("os_brick", "taskflow", "oslo", "oslo_privsep", "keystoneauth", "alembic")
+
+
+class ClientManager:
+    """What the commands work with, as ``openstack`` too hands it to its plug-ins."""
+
+    def __init__(self, app: VolflowApp) -> None:
+        self._app = app
+        self._volflow: Volflow | None = None
+
+    @property
+    def volflow(self) -> Volflow:
+        if self._volflow is None:
+            options = self._app.options
+            conf = config.load(options.config_file)
+            for name, group in (("location", "repository"), ("password_file", "repository")):
+                if getattr(options, name):
+                    conf.set_override(name, getattr(options, name), group)
+            if options.state_dir:
+                conf.set_override("state_dir", options.state_dir)
+            self._volflow = Volflow(
+                conf, cloud_arguments=options, progress=reporter(options.verbose_level)
+            )
+        return self._volflow
+
+    def cancel(self) -> None:
+        if self._volflow is not None:
+            self._volflow.cancel()
+
+    def close(self) -> None:
+        if self._volflow is not None:
+            self._volflow.close()
+
+
+class VolflowApp(App):
+    """``volflow``, by cliff."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            description="Back up and restore OpenStack Cinder volumes through os-brick.",
+            version=version("volflow"),
+            command_manager=CommandManager("volflow.cli"),
+            deferred_help=True,
+        )
+        self.client_manager = ClientManager(self)
+
+    def build_option_parser(self, *args: Any, **kwargs: Any) -> argparse.ArgumentParser:
+        parser: argparse.ArgumentParser = super().build_option_parser(*args, **kwargs)
+        group = parser.add_argument_group("volflow")
+        group.add_argument(
+            "--config-file",
+            action="append",
+            metavar="FILE",
+            help="Configuration file, instead of /etc/volflow/volflow.conf (may be repeated)",
+        )
+        group.add_argument(
+            "--repository",
+            dest="location",
+            metavar="LOCATION",
+            help="The repository, as restic names it: a path, sftp:, s3:, swift:, rest:, rclone:",
+        )
+        group.add_argument(
+            "--password-file", metavar="FILE", help="File with the repository's password"
+        )
+        group.add_argument(
+            "--state-dir", metavar="DIR", help="Directory of the state database and of locks"
+        )
+        openstack.config.OpenStackConfig().register_argparse_arguments(parser, sys.argv[1:])
+        return parser
+
+    def configure_logging(self) -> None:
+        super().configure_logging()
+        if self.options.verbose_level < 2:
+            for name in _CHATTY:
+                logging.getLogger(name).setLevel(logging.ERROR)
+
+    def run_subcommand(self, argv: list[str]) -> int:
+        stop = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        for number in stop:
+            signal.signal(number, self._stop)
+        try:
+            return int(super().run_subcommand(argv))
+        finally:
+            for number, handler in stop.items():
+                signal.signal(number, handler)
+            self.client_manager.close()
+
+    def _stop(self, number: int, frame: object) -> None:
+        LOG.warning("%s: undoing what is under way.", signal.Signals(number).name)
+        self.client_manager.cancel()

@@ -1,0 +1,76 @@
+"""Values that are shown to people in one way, and given to programs in another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from cliff.columns import FormattableColumn
+from rich import filesize
+
+
+class Bytes(FormattableColumn[int]):
+    """A size in bytes."""
+
+    def human_readable(self) -> str:
+        return filesize.decimal(self._value)
+
+
+class Seconds(FormattableColumn[float]):
+    """A length of time in seconds."""
+
+    def human_readable(self) -> str:
+        minutes, seconds = divmod(self._value, 60)
+        hours, minutes = divmod(int(minutes), 60)
+        if hours:
+            return f"{hours} h {minutes:02d} min"
+        return f"{minutes} min {seconds:02.0f} s" if minutes else f"{seconds:.1f} s"
+
+
+class ShortId(FormattableColumn[str]):
+    """The id of a backup or a run, of which the beginning is enough to name it."""
+
+    def human_readable(self) -> str:
+        return (self._value or "-")[:8]
+
+
+class Time(FormattableColumn[datetime | None]):
+    """A moment; in the local time zone for people, in UTC for programs."""
+
+    def human_readable(self) -> str:
+        return self._value.astimezone().strftime("%Y-%m-%d %H:%M:%S") if self._value else "-"
+
+    def machine_readable(self) -> Any:
+        return self._value.isoformat() if self._value else None
+
+
+class Lines(FormattableColumn[Sequence[str]]):
+    """Several texts, a line each."""
+
+    def human_readable(self) -> str:
+        return "\n".join(self._value)
+
+    def machine_readable(self) -> Any:
+        return list(self._value)
+
+
+class Tree(FormattableColumn[Any]):
+    """Something nested, shown as indented lines."""
+
+    def human_readable(self) -> str:
+        return "\n".join(_lines(self._value))
+
+
+def _lines(value: Any, indent: str = "") -> list[str]:
+    if isinstance(value, dict):
+        lines = []
+        for key, item in value.items():
+            if isinstance(item, (dict, list)) and item:
+                lines += [f"{indent}{key}:", *_lines(item, indent + "  ")]
+            else:
+                lines.append(f"{indent}{key}: {'-' if item in (None, {}, [], '') else item}")
+        return lines
+    if isinstance(value, list):
+        return [line for item in value for line in _lines(item, indent)]
+    return [f"{indent}{value}"]

@@ -1,0 +1,51 @@
+"""What the commands have in common."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from typing import TYPE_CHECKING
+
+from osc_lib.command import command
+
+from persistence import StateError
+from volflow.errors import UsageError, VolflowError
+
+if TYPE_CHECKING:
+    from volflow.application import Volflow
+
+LOG = logging.getLogger(__name__)
+
+
+class _Volflow:
+    """Errors that are meant for people are told in one line, and give the exit status."""
+
+    #: No cloud is asked before a command needs one (``openstack`` asks this).
+    auth_required = False
+    status = 0
+
+    @property
+    def volflow(self) -> Volflow:
+        volflow: Volflow = self.app.client_manager.volflow  # type: ignore[attr-defined]
+        return volflow
+
+    def run(self, parsed_args: argparse.Namespace) -> int:
+        try:
+            status = super().run(parsed_args)  # type: ignore[misc]
+        except (VolflowError, StateError) as error:
+            LOG.error("%s", error)
+            LOG.debug("Where it came from", exc_info=True)
+            return 2 if isinstance(error, UsageError) else 1
+        return int(status or self.status)
+
+
+class Command(_Volflow, command.Command):
+    """A command that prints no table."""
+
+
+class Lister(_Volflow, command.Lister):
+    """A command that prints a table, or what is in it as JSON, YAML or CSV."""
+
+
+class ShowOne(_Volflow, command.ShowOne):
+    """A command that prints one thing."""
