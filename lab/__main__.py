@@ -27,7 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
             lab.pid  # noqa: B018 - an error when the lab is not running
             for name, value in lab.environment.items():
                 print(f"export {name}={shlex.quote(value)}")
-    except (LabError, loop.LoopError, mount.MountError, pool.PoolError) as error:
+    except (LabError, loop.LoopError, mount.MountError, pool.PoolError, OSError) as error:
         print(f"lab: {error}", file=sys.stderr)
         return 1
     return 0
@@ -59,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
             )
             command.add_argument(
                 "--size",
-                type=int,
+                type=_size,
                 metavar="GIB",
                 default=settings.DEFAULT_SIZE_GIB,
                 help="size of the pool, a sparse file (default: %(default)s)",
@@ -70,6 +70,12 @@ def _parser() -> argparse.ArgumentParser:
                 help="ask for direct io on the volumes' loop devices",
             )
     return parser
+
+
+def _size(text: str) -> int:
+    if not 1 <= int(text) <= 1024 * 1024:
+        raise argparse.ArgumentTypeError("from 1 GiB to 1 PiB")
+    return int(text)
 
 
 def _up(lab: Lab, asked: argparse.Namespace) -> None:
@@ -95,8 +101,8 @@ def _status(lab: Lab) -> None:
             f"{service['zone']:8} {service['state']}"
         )
     print(
-        f"pool      {status.pool.used / pool.GIB:.2f} GiB used "
-        f"of {status.pool.total / pool.GIB:.0f} GiB"
+        f"pool      {status.pool.free / pool.GIB:.1f} of {status.pool.total / pool.GIB:.0f} GiB "
+        f"free, {status.pool.on_disk / pool.GIB:.2f} GiB on disk"
     )
 
 

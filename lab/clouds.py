@@ -40,4 +40,6 @@ def cinder(file: Path, cloud: str = "lab", version: str = "3.70") -> Any:
     from openstack import config
 
     region = config.OpenStackConfig(config_files=[str(file)], load_envvars=False).get_one(cloud)
-    return client.Client(version, session=region.get_session(), region_name=region.region_name)
+    session = region.get_session()
+    session.session.trust_env = False  # no proxy on the way to this machine
+    return client.Client(version, session=session, region_name=region.region_name)

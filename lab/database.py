@@ -16,12 +16,10 @@ import shutil
 import sqlite3
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-import sqlalchemy
-import sqlalchemy.engine
 
 from lab import settings
 
@@ -35,6 +33,8 @@ def take_write_locks_at_begin() -> None:
 
     oslo.db emits the BEGIN itself, as a statement, so it can be seen and replaced here.
     """
+    import sqlalchemy
+    import sqlalchemy.engine
 
     @sqlalchemy.event.listens_for(sqlalchemy.engine.Engine, "before_cursor_execute", retval=True)
     def _begin_immediate(
@@ -83,6 +83,11 @@ def keep_open(database: Path) -> sqlite3.Connection:
 
 def _store(database: Path, cached: Path) -> None:
     cached.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for abandoned in cached.parent.glob(".*.sqlite.*"):
+        # Of a process that was killed right here; a living one needs a moment only.
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - abandoned.stat().st_mtime > 600:
+                abandoned.unlink()
     descriptor, name = tempfile.mkstemp(dir=cached.parent, prefix=f".{cached.name}.")
     os.close(descriptor)
     fresh = Path(name)

@@ -57,7 +57,7 @@ def configuration(directory: settings.Directory) -> settings.Sections:
         "credential": {"key_repository": str(directory.path / "credential-keys")},
         # The passwords are random and live for minutes; the least of bcrypt's work will do.
         "identity": {"password_hash_rounds": "4"},
-        "oslo_policy": {"policy_file": "policy.yaml"},
+        "oslo_policy": {"policy_file": str(directory.policy)},
     }
 
 
@@ -110,11 +110,11 @@ def main(arguments: list[str]) -> None:
     directory = settings.Directory(Path(arguments[0]))
     listener = socket.socket(fileno=int(arguments[1]))
     process.Process.of(os.getpid()).write(directory.pid_file("keystone"))
+    wsgi.serve(_application(directory), listener)
     ended = threading.Event()
+    # Up to here a signal ends the process at once: there was nothing to be closed.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
-
-    wsgi.serve(_application(directory), listener)
     LOG.info("Keystone is up")
     ended.wait()
     logging.shutdown()
@@ -122,9 +122,8 @@ def main(arguments: list[str]) -> None:
 
 
 def _application(directory: settings.Directory) -> Any:
-    configuration_file = str(directory.configuration("keystone"))
-    # oslo.config falls back on the command line, which is not Keystone's here.
-    sys.argv = ["keystone"]
+    # Keystone reads the command line itself, and ours says something else.
+    sys.argv = ["keystone", *directory.options("keystone")]
     database.take_write_locks_at_begin()
 
     import keystone.server
@@ -132,7 +131,7 @@ def _application(directory: settings.Directory) -> Any:
     from keystone.common.sql import upgrades
     from keystone.server.flask import application, core
 
-    keystone.server.configure(config_files=[configuration_file])
+    keystone.server.configure()
     hit = database.prepare(
         "keystone", directory.database("keystone"), upgrades.offline_sync_database_to_version
     )

@@ -10,7 +10,6 @@ import os
 import shutil
 import socket
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -87,14 +86,20 @@ class Lab:
         server = self._server()
         if server is None:
             raise LabError(f"no lab is running in {self.directory.path}")
-        if not self.directory.ready.exists():
+        if self.directory.unfinished.exists():
             raise LabError(f"the lab in {self.directory.path} is not ready, or never was")
         return server.pid
 
     @property
     def environment(self) -> dict[str, str]:
         """What a shell needs to use this lab."""
-        return {"OS_CLIENT_CONFIG_FILE": str(self.clouds_file), "OS_CLOUD": "lab"}
+        needed = {"OS_CLIENT_CONFIG_FILE": str(self.clouds_file), "OS_CLOUD": "lab"}
+        if any(os.environ.get(name) for name in settings.PROXIES):
+            # A proxy cannot reach the loopback interface of this machine.
+            known = os.environ.get("no_proxy", "").split(",")
+            direct = ",".join(filter(None, [*known, *{"127.0.0.1"}.difference(known)]))
+            needed |= {"no_proxy": direct, "NO_PROXY": direct}
+        return needed
 
     def cinder(self, cloud: str = "lab") -> Any:
         """A Cinder client for one of the lab's clouds."""
@@ -114,8 +119,8 @@ class Lab:
         _check_requirements(keystone)
         with self._locked():
             server = self._server()
-            # Running and not ready: its `up` was killed, as otherwise we would not have the lock.
-            if server and self.directory.ready.exists():
+            # Running and unfinished: its `up` was killed, as otherwise we would not have the lock.
+            if server and not self.directory.unfinished.exists():
                 raise LabError(
                     f"a lab is already up in {self.directory.path} (process {server.pid}); "
                     f"end it with 'python -m lab down' or choose another --dir"
@@ -123,13 +128,12 @@ class Lab:
             if self.directory.record.exists():
                 self._say("removing what an earlier lab left behind")
             self._clean()
-            self.directory.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             try:
                 self._start(keystone, size_gib, direct_io)
             except BaseException as error:
                 # Interrupted or failed: nothing is to stay, but the reason is what counts.
                 try:
-                    self._clean()
+                    self._remove()
                 except Exception as again:  # noqa: BLE001 - told along with the first error
                     error.add_note(f"and cleaning up failed: {again}")
                 raise
@@ -139,8 +143,9 @@ class Lab:
         """End everything that belongs to the lab and remove its directory; no lab, no harm."""
         if not self.directory.path.exists():
             return
+        _check_root()
         with self._locked():
-            self._clean()
+            self._remove()
 
     def status(self) -> Status:
         """How the lab is; `LabError` when it is not running."""
@@ -175,23 +180,25 @@ class Lab:
                 direct_io=direct_io,
             )
             record.write(self.directory)
-            self.directory.logs.mkdir(mode=0o700)
-            (self.directory.path / "state").mkdir(mode=0o700)
+            self.directory.unfinished.touch()
+            for made in (self.directory.logs, self.directory.extra_configuration):
+                made.mkdir(mode=0o700)
             self._say(f"making a pool of {size_gib} GiB (a sparse file)")
             self._pool().create(size_gib, _child_environment(record))
             users = self._configure(record)
             servers = {}
             if keystone_socket:
                 self._say(f"starting Keystone on {record.keystone_url}")
-                servers["lab.keystone"] = self._spawn("lab.keystone", record, keystone_socket)
+                servers[process.KEYSTONE] = self._spawn(process.KEYSTONE, record, keystone_socket)
             self._say(f"starting Cinder on {record.cinder_url}")
-            servers["lab.server"] = self._spawn("lab.server", record, cinder_socket)
+            servers[process.CINDER] = self._spawn(process.CINDER, record, cinder_socket)
         clouds.write(users, self.directory.clouds)
         self._make_ready(record, servers)
-        self.directory.ready.touch()
+        self.directory.unfinished.unlink()
 
     def _configure(self, record: settings.Record) -> dict[str, Any]:
         """Write the services' configuration; the clouds of clouds.yaml."""
+        settings.write_private("{}\n", self.directory.policy)
         cinder = settings.cinder_configuration(self.directory, record)
         users = clouds.noauth(record)
         if record.keystone_port:
@@ -213,7 +220,7 @@ class Lab:
         descriptor = listener.fileno()
         with open(self.directory.logs / f"{module}.out", "ab") as output:
             return subprocess.Popen(
-                [sys.executable, "-m", module, str(self.directory.path), str(descriptor)],
+                process.arguments(module, self.directory.path, descriptor),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -253,56 +260,62 @@ class Lab:
 
     # Going down
 
+    def _remove(self) -> None:
+        """Remove everything of a lab and its directory, with which the lock goes too."""
+        self._clean()
+        self.directory.path.rmdir()
+
     def _clean(self) -> None:
         """Remove everything of a lab, whatever state it is in; may be done again."""
-        if not self.directory.path.exists():
-            return
         self._refuse_a_foreign_directory()
         self._end_processes()
         self._free_devices()
-        with contextlib.suppress(FileNotFoundError):
-            # The record goes last: as long as it is there, `down` knows what to do.
-            for entry in sorted(self.directory.path.iterdir()):
-                if entry == self.directory.record:
-                    continue
-                if entry.is_dir() and not entry.is_symlink():
-                    shutil.rmtree(entry)
-                else:
-                    entry.unlink()
-            self.directory.record.unlink(missing_ok=True)
-            self.directory.path.rmdir()
+        if strangers := mount.below(self.directory.path):
+            raise LabError(f"{', '.join(map(str, strangers))}: mounted there, and not by the lab")
+        # The record goes last: as long as it is there, `down` knows what to do.
+        for entry in self.directory.path.iterdir():
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry)
+            elif entry != self.directory.record:
+                entry.unlink()
+        self.directory.record.unlink(missing_ok=True)
 
     def _refuse_a_foreign_directory(self) -> None:
-        names = {entry.name for entry in self.directory.path.iterdir()}
-        if names - {".lab.json.new"} and self.directory.record.name not in names:
-            raise LabError(
-                f"{self.directory.path} holds files and no lab: it is left alone; "
-                f"choose another --dir"
-            )
+        """Never remove what is not a lab's, although somebody has given its name."""
+        record = self.directory.record
+        files = {entry.name for entry in self.directory.path.iterdir()}
+        if not files - {settings.unwritten(record).name} or record.name in files:
+            return
+        if loop.under(self.directory.path):
+            return  # a lab whose files somebody has removed
+        raise LabError(
+            f"{self.directory.path} holds files and no lab: it is left alone; choose another --dir"
+        )
 
     def _end_processes(self) -> None:
         try:
             token = self._record().token
-        except (FileNotFoundError, LabError):
-            return  # the record is written before anything is started
+        except LabError:
+            token = None
         for service in ("cinder", "keystone"):
             found = process.Process.read(self.directory.pid_file(service))
             if found and found.alive and not found.end(patience=8.0):
                 self._say(f"process {found.pid} did not end by itself and was killed")
-        # Also those that were killed, or never got to writing a pid file, and their children.
-        while left := process.with_token(token):
+        # Also those that never got to writing a pid file, and the children of those that have gone.
+        while left := process.of_lab(self.directory.path, token):
             for each in left:
                 each.end(patience=2.0)
 
     def _free_devices(self) -> None:
         """Free the loop devices of our files, from the top of the stack to the pool's own."""
         ours = loop.under(self.directory.path)
-        exported = [each for each in ours if each.backing_file != str(self.directory.pool_file)]
-        own = [each for each in ours if each not in exported]
+        own = [each for each in ours if each.file == str(self.directory.pool_file)]
+        exported = [each for each in ours if each not in own]
         for devices in (exported, own):
             # The devices are ours, so what is mounted from them goes with them, whoever did it.
             for mounted in mount.of_devices({str(each.path) for each in devices}):
-                self._say(f"unmounting {mounted.point}")
+                if mounted.point != self.directory.pool_mount:
+                    self._say(f"unmounting {mounted.point}")
                 mount.unmount(mounted)
             for device in devices:
                 if not loop.detach(device):
@@ -321,7 +334,7 @@ class Lab:
     def _record(self) -> settings.Record:
         try:
             return settings.Record.read(self.directory)
-        except FileNotFoundError as error:
+        except (FileNotFoundError, ValueError) as error:
             raise LabError(f"no lab in {self.directory.path}") from error
 
     def _pool(self) -> pool.Pool:
@@ -358,10 +371,14 @@ def _administrator(record: settings.Record) -> str:
     return "lab-admin" if record.keystone_port else "lab"
 
 
-def _check_requirements(keystone: bool) -> None:
+def _check_root() -> None:
     if os.geteuid() != 0:
         raise LabError("the lab needs root: it mounts a file system and makes loop devices")
-    if shutil.which("mkfs.xfs") is None:
+
+
+def _check_requirements(keystone: bool) -> None:
+    _check_root()
+    if pool.mkfs() is None:
         raise LabError("mkfs.xfs is missing: install the package xfsprogs (apt install xfsprogs)")
     wanted = ["cinder", "cinderclient", "openstack", "waitress"]
     wanted += ["keystone"] if keystone else []
@@ -382,7 +399,7 @@ def _child_environment(record: settings.Record) -> dict[str, str]:
     package = Path(__file__).resolve().parent.parent
     paths = [str(package), *filter(None, [os.environ.get("PYTHONPATH")])]
     return {
-        **os.environ,
+        **{name: value for name, value in os.environ.items() if name not in settings.PROXIES},
         process.TOKEN_VARIABLE: record.token,
         "PYTHONPATH": os.pathsep.join(paths),
     }
@@ -393,19 +410,21 @@ def _not_yet(urls: list[str], client: Any) -> str:
     for url in urls:
         if not _answers(url):
             return f"{url} does not answer"
-    down = [each for each in client.services.list() if each.state != "up"]
-    if down or len(client.services.list()) < len(settings.BACKENDS) + 1:
+    try:
+        states = [each.state for each in client.services.list()]
+        backends = len(client.pools.list())
+    except Exception as error:  # noqa: BLE001 - it becomes the reason when the time is over
+        return str(error)
+    if states.count("up") < len(settings.BACKENDS) + 1:
         return "not all services are up"
     # The scheduler's own eyes: a backend that it has not heard of gets no volume.
-    if len(client.pools.list()) < len(settings.BACKENDS):
-        return "the scheduler does not know all backends yet"
-    return ""
+    return "" if backends == len(settings.BACKENDS) else "the scheduler does not know all backends"
 
 
 def _answers(url: str) -> bool:
     """Whether a server answers at all, whatever it says."""
     try:
-        urllib.request.urlopen(url, timeout=5).close()
+        urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=5).close()
     except urllib.error.HTTPError as error:
         error.close()
     except OSError:

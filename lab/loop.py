@@ -81,6 +81,11 @@ class Loop:
     autoclear: bool
 
     @property
+    def file(self) -> str:
+        """The file's name, also when the file has been deleted."""
+        return self.backing_file.removesuffix(DELETED)
+
+    @property
     def path(self) -> Path:
         """The device node."""
         return Path(f"/dev/loop{self.number}")
@@ -279,11 +284,7 @@ def under(directory: Path) -> list[Loop]:
     fringe = ours
     while fringe:
         paths = {str(each.path) for each in fringe}
-        fringe = [
-            each
-            for each in everything
-            if each not in known and each.backing_file.removesuffix(DELETED) in paths
-        ]
+        fringe = [each for each in everything if each not in known and each.file in paths]
         known.update(fringe)
         ours = fringe + ours
     return ours
@@ -293,5 +294,5 @@ def users_of(device: Path) -> list[str]:
     """Who uses a loop device: as text for a person."""
     # Device mapper and the like stand here; processes and stacked loop devices do not.
     found = [entry.name for entry in (SYSFS / device.name / "holders").iterdir()]
-    found += [str(each.path) for each in in_use() if each.backing_file == str(device)]
+    found += [str(each.path) for each in in_use() if each.file == str(device)]
     return found + mount.users_of(device)

@@ -50,6 +50,11 @@ def is_mounted(point: Path) -> bool:
     return any(each.point == point for each in _seen_by("self", None))
 
 
+def below(directory: Path) -> list[Path]:
+    """What is mounted in ``directory``, as this process sees it."""
+    return [each.point for each in _seen_by("self", None) if directory in each.point.parents]
+
+
 def of_devices(devices: set[str]) -> list[Mount]:
     """Every mount of these devices in any namespace, the last ones first."""
     found = [

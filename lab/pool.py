@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,11 +28,8 @@ class Usage:
 
     total: int
     free: int
-
-    @property
-    def used(self) -> int:
-        """What volumes and snapshots really occupy; shared blocks count once."""
-        return self.total - self.free
+    #: What the pool's file occupies; the file system in it keeps some of its space for itself.
+    on_disk: int
 
 
 @dataclass(frozen=True)
@@ -47,7 +45,7 @@ class Pool:
             os.chmod(file.fileno(), 0o600)
             file.truncate(size_gib * GIB)
         made = subprocess.run(
-            ["mkfs.xfs", "-q", "-K", "-m", "reflink=1", str(self.file)],
+            [mkfs() or "mkfs.xfs", "-q", "-K", "-m", "reflink=1", str(self.file)],
             capture_output=True,
             text=True,
             env=environment,
@@ -72,7 +70,16 @@ class Pool:
     def usage(self) -> Usage:
         """How full the pool is now."""
         told = os.statvfs(self.mount_point)
-        return Usage(told.f_blocks * told.f_frsize, told.f_bavail * told.f_frsize)
+        return Usage(
+            total=told.f_blocks * told.f_frsize,
+            free=told.f_bavail * told.f_frsize,
+            on_disk=self.file.stat().st_blocks * 512,
+        )
+
+
+def mkfs() -> str | None:
+    """The program that makes an XFS; root's search path may lack the sbin directories."""
+    return shutil.which("mkfs.xfs", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
 
 
 def clone(source: Path, target: Path) -> None:

@@ -7,11 +7,15 @@ import json
 import os
 import select
 import signal
+import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 TOKEN_VARIABLE = "VOLFLOW_LAB_TOKEN"
+CINDER = "lab.server"
+KEYSTONE = "lab.keystone"
+MODULES = (CINDER, KEYSTONE)
 
 
 @dataclass(frozen=True)
@@ -84,15 +88,30 @@ class Process:
                 return False
 
 
-def with_token(token: str) -> list[Process]:
-    """Every process of the lab that has this token, and of no other lab."""
-    wanted = f"{TOKEN_VARIABLE}={token}".encode()
+def arguments(module: str, directory: Path, descriptor: int) -> list[str]:
+    """The command line of a server process: `of_lab` knows it by that."""
+    return [sys.executable, "-m", module, str(directory), str(descriptor)]
+
+
+def of_lab(directory: Path, token: str | None) -> list[Process]:
+    """Every process of the lab in this directory, and of no other lab.
+
+    The token stands in the environment of each; the command line of a server names the directory,
+    which serves when the record with the token is lost.
+    """
+    environment = f"{TOKEN_VARIABLE}={token}".encode() if token else None
+    commands = [
+        [os.fsencode(word) for word in arguments(module, directory, 0)[1:4]] for module in MODULES
+    ]
     found = []
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit() or int(entry.name) == os.getpid():
             continue
         try:
-            if wanted in (entry / "environ").read_bytes().split(b"\0"):
+            if (
+                environment in (entry / "environ").read_bytes().split(b"\0")
+                or (entry / "cmdline").read_bytes().split(b"\0")[1:4] in commands
+            ):
                 found.append(Process.of(int(entry.name)))
         except OSError:
             continue  # ended while we looked, or a kernel thread

@@ -26,15 +26,15 @@ def main(arguments: list[str]) -> None:
     directory = settings.Directory(Path(arguments[0]))
     listener = socket.socket(fileno=int(arguments[1]))
     process.Process.of(os.getpid()).write(directory.pid_file("cinder"))
-    ended = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: ended.set())
-
     _run_inside_this_process()
     application = _application(directory)
     kept = database.keep_open(directory.database("cinder"))
     services = _services()
     server = wsgi.serve(application, listener)
+    ended = threading.Event()
+    # Up to here a signal ends the process at once: there was nothing to be closed.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ended.set())
     LOG.info("the lab is up")
     ended.wait()
 
@@ -49,8 +49,9 @@ def main(arguments: list[str]) -> None:
 
 
 def _run_inside_this_process() -> None:
-    """Native threads instead of eventlet, and privileged work without a helper process: we are
-    root.
+    """Native threads instead of eventlet, and no helper process for privileged work.
+
+    The helper would be started with sudo, which need not be there; and we are root already.
     """
     os.environ["OS_CINDER_DISABLE_EVENTLET_PATCHING"] = "1"
     from cinder import monkey_patch
@@ -69,9 +70,8 @@ def _run_inside_this_process() -> None:
 
 def _application(directory: settings.Directory) -> Any:
     """Read the configuration, make the database ready, and build the WSGI application."""
-    configuration = directory.configuration("cinder")
     # Cinder's own entry point reads the command line.
-    sys.argv = ["cinder-api", "--config-file", str(configuration)]
+    sys.argv = ["cinder-api", *directory.options("cinder")]
     database.take_write_locks_at_begin()
 
     from cinder.db import api as db

@@ -26,6 +26,9 @@ MULTIATTACH_TYPE = "lab-multiattach"
 
 DEFAULT_SIZE_GIB = 200
 
+#: The lab talks to itself only, and its clients talk to this machine only.
+PROXIES = ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+
 
 def default_directory() -> Path:
     """Where the lab is when nobody says otherwise."""
@@ -53,9 +56,9 @@ class Directory:
         return self.path / "lab.json"
 
     @property
-    def ready(self) -> Path:
-        """There once `up` has done all of its work."""
-        return self.path / "ready"
+    def unfinished(self) -> Path:
+        """There for as long as `up` has not done all of its work."""
+        return self.path / "unfinished"
 
     @property
     def clouds(self) -> Path:
@@ -89,6 +92,25 @@ class Directory:
     def configuration(self, service: str) -> Path:
         """The configuration file of a service."""
         return self.path / f"{service}.conf"
+
+    def options(self, service: str) -> list[str]:
+        """The command line that makes a service read this configuration and no other.
+
+        Without a --config-dir the directories in /etc would be read as well, which on a machine
+        with a Cinder of its own are not empty.
+        """
+        file = self.configuration(service)
+        return ["--config-file", str(file), "--config-dir", str(self.extra_configuration)]
+
+    @property
+    def extra_configuration(self) -> Path:
+        """An empty directory."""
+        return self.path / "conf.d"
+
+    @property
+    def policy(self) -> Path:
+        """Policy rules: none, so that each service's own defaults hold."""
+        return self.path / "policy.yaml"
 
     def pid_file(self, service: str) -> Path:
         """Process id and start time of a service."""
@@ -161,9 +183,14 @@ def ini(sections: Sections) -> str:
     return text.getvalue()
 
 
+def unwritten(file: Path) -> Path:
+    """The name that a file has until it is whole."""
+    return file.with_name(f".{file.name}.new")
+
+
 def write_private(text: str, file: Path) -> None:
     """Write a file that only its owner can read, as a whole or not at all."""
-    fresh = file.with_name(f".{file.name}.new")
+    fresh = unwritten(file)
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "w") as stream:
         stream.write(text)
@@ -193,7 +220,9 @@ def cinder_configuration(directory: Directory, record: Record) -> Sections:
             # Short intervals: a lab lives for minutes, and its users wait for it.
             "scheduler_driver_init_wait_time": "5",
             "report_interval": "5",
-            "service_down_time": "30",
+            # Long time limits: on a busy machine everything is late, and nothing here is ever gone.
+            "service_down_time": "120",
+            "rpc_response_timeout": "180",
             "periodic_interval": "20",
             "periodic_fuzzy_delay": "0",
             # Deleting is removing a file: nothing to zero.
@@ -204,6 +233,7 @@ def cinder_configuration(directory: Directory, record: Record) -> Sections:
             "sqlite_synchronous": "false",
         },
         "coordination": {"backend_url": f"file://{directory.path / 'coordination'}"},
+        "oslo_policy": {"policy_file": str(directory.policy)},
         "oslo_concurrency": {"lock_path": str(directory.path / "locks")},
     }
     for backend, zone in BACKENDS.items():

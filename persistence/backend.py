@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import sqlalchemy as sa
-from taskflow import exceptions, states
+from taskflow import exceptions
 from taskflow.persistence.backends import impl_sqlalchemy
 
 from persistence.database import Database
@@ -79,11 +79,6 @@ class _Connection(impl_sqlalchemy.Connection):
     def __init__(self, backend: TaskflowBackend, database: Database) -> None:
         super().__init__(backend, upgrade_lock=None)
         self._engine = _Transactions(database)
-        # TaskFlow's table says "intentions" where its migration made the type "intention_type",
-        # and psycopg 3 names the type in each statement.
-        self._tables.atomdetails.c.intention.type = sa.Enum(
-            *states.INTENTIONS, name="intention_type"
-        )
 
     def validate(self, max_retries: int = 0) -> None:
         """Do nothing: State.open has connected already."""

@@ -8,10 +8,10 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import exc as sa_exc
 
 from persistence import prefix, schema
 from persistence.database import Database
+from persistence.upsert import upsert
 
 
 @dataclass(frozen=True)
@@ -49,16 +49,8 @@ class Catalogue:
 
     def add(self, backup: Backup) -> None:
         """Record a backup; one with the same id in the same repository is replaced."""
-        values = asdict(backup)
         with self._database.write() as connection:
-            if _overwrite(connection, values):
-                return
-            try:
-                with connection.begin_nested():
-                    connection.execute(sa.insert(_TABLE).values(values))
-            except sa_exc.IntegrityError:
-                # Only on a server: another process added it since we looked.
-                _overwrite(connection, values)
+            upsert(connection, _TABLE, [asdict(backup)])
 
     def get(self, id_or_prefix: str, repository: str | None = None) -> Backup:
         """Return a backup by its id or the beginning of it.
@@ -127,24 +119,13 @@ class Catalogue:
             raise ValueError(f"a backup that is not in {repository!r}")
         if len({row["id"] for row in rows}) != len(rows):
             raise ValueError("a backup comes twice")
-        tries = 3
-        for left in reversed(range(tries)):
-            try:
-                with self._database.write() as connection:
-                    connection.execute(sa.delete(_TABLE).where(_TABLE.c.repository == repository))
-                    if rows:
-                        connection.execute(sa.insert(_TABLE), rows)
-            except sa_exc.IntegrityError:
-                # Only on a server: a backup was added by another process at the same moment.
-                if not left:
-                    raise
-            else:
-                return
-
-
-def _overwrite(connection: sa.Connection, values: dict[str, Any]) -> bool:
-    same = sa.and_(_TABLE.c.repository == values["repository"], _TABLE.c.id == values["id"])
-    return connection.execute(sa.update(_TABLE).where(same).values(values)).rowcount > 0
+        with self._database.write() as connection:
+            if connection.dialect.name == "postgresql":
+                # Other writers wait, readers do not. Two who rebuild at once would lock rows in
+                # different orders, and the server would end one of them as a deadlock.
+                connection.execute(sa.text("LOCK TABLE backup IN SHARE ROW EXCLUSIVE MODE"))
+            connection.execute(sa.delete(_TABLE).where(_TABLE.c.repository == repository))
+            upsert(connection, _TABLE, rows)
 
 
 def _to_backup(row: sa.Row[Any]) -> Backup:

@@ -77,9 +77,11 @@ def explain(error: sa_exc.SQLAlchemyError, where: str, path: Path | None) -> Exc
 def _of_driver(error: BaseException | None, path: Path | None) -> tuple[str, str]:
     if isinstance(error, sqlite3.Error):
         return _of_sqlite(error, path)
-    known = _POSTGRESQL.get(getattr(error, "sqlstate", None) or "")
-    if known is not None:
-        return known
+    code: str | None = getattr(error, "sqlstate", None)
+    if code in _POSTGRESQL:
+        return _POSTGRESQL[code]
+    if code is not None:
+        return f"{_first_line(error)} ({code})", "See the log of the server."
     return (
         _first_line(error),
         "See that the server runs and can be reached from here, and that user, password and name "

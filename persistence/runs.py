@@ -68,6 +68,8 @@ class Run:
     finished_at: datetime | None
     #: The TaskFlow logbook that holds its flows.
     logbook_id: str | None
+    #: How the process that drives it is asked to stop, None when it is not.
+    stop: str | None
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,7 @@ class RunFields(TypedDict, total=False):
     pid: int
     finished_at: datetime | None
     logbook_id: str | None
+    stop: str | None
 
 
 class ItemFields(TypedDict, total=False):
@@ -324,6 +327,7 @@ def _to_run(row: sa.Row[Any]) -> Run:
         updated_at=row.updated_at,
         finished_at=row.finished_at,
         logbook_id=row.logbook_id,
+        stop=row.stop,
     )
 
 

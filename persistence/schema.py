@@ -32,6 +32,7 @@ run = sa.Table(
     sa.Column("boot_id", _KEY, nullable=False),
     sa.Column("pid", sa.BigInteger, nullable=False),
     sa.Column("logbook_id", sa.String(64)),
+    sa.Column("stop", sa.String(16)),
     sa.Column("created_at", UtcDateTime, nullable=False),
     sa.Column("updated_at", UtcDateTime, nullable=False),
     sa.Column("finished_at", UtcDateTime),

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import os
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -15,8 +15,8 @@ from typing import Any, Self
 
 from oslo_config import cfg
 
-from persistence import Run, State
-from volflow import config, preflight
+from persistence import Run, RunState, State
+from volflow import config, heartbeat, leftovers, preflight
 from volflow.cinder import Cinder
 from volflow.errors import (
     BackupNotFoundError,
@@ -29,14 +29,18 @@ from volflow.flows.plan import Plan
 from volflow.flows.restore import restore_in_place_flow, restore_to_new_flow
 from volflow.host.identity import boot_id, host_name
 from volflow.host.privilege import Privilege
+from volflow.leftovers import Leftover
 from volflow.manifest import Manifest
 from volflow.movers.base import Stored
 from volflow.movers.restic import SPARSE_RESTORE, Restic
 from volflow.progress import Progress, Silent
 from volflow.result import RunResult
 from volflow.runner import Runner
+from volflow.stop import Stop, Way
 from volflow.tasks.work import Services, Work
 from volflow.wait import Wait
+
+_OPEN = (RunState.RUNNING, RunState.SUSPENDED)
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,7 @@ class Volflow:
         self.conf = conf
         self._cloud_arguments = cloud_arguments
         self._progress = progress or Silent()
-        self._cancelled = threading.Event()
+        self.stop = Stop()
 
     # The parts
 
@@ -84,7 +88,7 @@ class Volflow:
             name=self.conf.cloud.name,
             arguments=self._cloud_arguments,
             wait=Wait.from_config(self.conf),
-            cancelled=self._cancelled,
+            stopping=self.stop.event,
         )
 
     @cached_property
@@ -191,8 +195,59 @@ class Volflow:
 
         :param run_id: its id or a prefix
         :raises UsageError: it has ended
-        :raises persistence.Held: a process drives it
+        :raises DrivenError: a process drives it
         """
+        run = self._unfinished(run_id)
+        if run.stop == Way.ABORT:
+            self.stop.abort()
+        return self._take_over(run)
+
+    def abort(self, run_id: str) -> RunResult | None:
+        """Undo a run: one whose process is no more here and now, one that is driven by asking.
+
+        :param run_id: its id or a prefix
+        :returns: the result; None where another process was asked to undo it
+        :raises UsageError: it has ended
+        """
+        run = self._unfinished(run_id)
+        self.state.runs.update(run.id, stop=Way.ABORT)
+        if heartbeat.is_driven(self.state.leases, run.id):
+            return None
+        self.stop.abort()
+        return self._take_over(run)
+
+    def unfinished(self) -> list[Run]:
+        """The runs that have not ended and that no process drives, the oldest first."""
+        runs = self.state.runs
+        found = [run for state in _OPEN for run in runs.list(state=state)]
+        return sorted(
+            (run for run in found if not heartbeat.is_driven(self.state.leases, run.id)),
+            key=lambda run: run.created_at,
+        )
+
+    def leftovers(self, *, lost: bool = False) -> list[Leftover]:
+        """The temporary things that runs have left.
+
+        :param lost: those of runs that this state database does not know, too
+        """
+        found = leftovers.known(self.state)
+        return found + leftovers.lost(self.state, self.cinder) if lost else found
+
+    def clean_leftovers(
+        self, *, lost: bool, older_than: timedelta
+    ) -> Iterator[tuple[Leftover, str | None]]:
+        """Remove leftovers, and tell of each what is still in the way, if anything.
+
+        :param lost: those of runs that this state database does not know, too
+        :param older_than: how long such a run must have given no sign of life
+        """
+        services = self._services(run_id="")
+        yield from leftovers.clean(services, leftovers.known(self.state))
+        if lost:
+            found = leftovers.lost(self.state, self.cinder)
+            yield from leftovers.clean_lost(services, found, older_than=older_than)
+
+    def _unfinished(self, run_id: str) -> Run:
         run = self.state.runs.get(run_id)
         if run.state.final:
             raise UsageError(f"Run {run.id} has ended already: it is {run.state.lower()}.")
@@ -201,8 +256,10 @@ class Volflow:
                 f"Run {run.id} works with the repository {run.request['repository']}, and the one "
                 f"that is configured is {self.mover.location}."
             )
+        return run
+
+    def _take_over(self, run: Run) -> RunResult:
         stored = self._prepare()
-        self.state.runs.update(run.id, host=host_name(), boot_id=boot_id(), pid=os.getpid())
         return self._drive(run, stored)
 
     def backups(self) -> list[Stored]:
@@ -212,10 +269,6 @@ class Volflow:
     def manifest(self, backup_id: str) -> Manifest:
         """The manifest of a backup."""
         return Manifest.from_json(self.mover.manifest(backup_id))
-
-    def cancel(self) -> None:
-        """Ask what runs to stop: its flows are reverted, and their volumes count as failed."""
-        self._cancelled.set()
 
     def close(self) -> None:
         """Close what has been opened."""
@@ -277,9 +330,20 @@ class Volflow:
         )
 
     def _drive(self, run: Run, stored: Sequence[Stored]) -> RunResult:
-        full = run.request.get("full", False)
-        services = Services(
-            run_id=run.id,
+        # In order of time: the last of each volume stays.
+        parents = {backup.tags["volume"]: backup.id for backup in stored}
+        services = self._services(run_id=run.id, parents={} if run.request.get("full") else parents)
+        flows = {
+            item.key: self._flow(run, Work(services, item.key))
+            for item in self.state.runs.items(run.id)
+            if not item.state.final
+        }
+        runner = Runner(self.state, services, run.request["parallel"], self.stop)
+        return runner.drive(run, Plan(flows))
+
+    def _services(self, run_id: str, parents: Mapping[str, str] | None = None) -> Services:
+        return Services(
+            run_id=run_id,
             cinder=self.cinder,
             connector=self.connector,
             privilege=self.privilege,
@@ -288,16 +352,9 @@ class Volflow:
             catalogue=self.state.catalogue,
             progress=self._progress,
             mount_root=self._directory("mount"),
-            # In order of time: the last of each volume stays.
-            parents={} if full else {backup.tags["volume"]: backup.id for backup in stored},
-            cancelled=self._cancelled,
+            parents=parents or {},
+            stopping=self.stop.event,
         )
-        flows = {
-            item.key: self._flow(run, Work(services, item.key))
-            for item in self.state.runs.items(run.id)
-            if not item.state.final
-        }
-        return Runner(self.state, services, run.request["parallel"]).drive(run, Plan(flows))
 
     def _flow(self, run: Run, work: Work) -> Any:
         if run.kind == "backup":

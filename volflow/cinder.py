@@ -82,8 +82,8 @@ class Cinder:
 
     :param session: an authenticated session; it renews its own token
     :param wait: how to wait for a resource to change its state
-    :param cancelled: set to end the waits for something to become ready; waits for something to
-        be gone go on, because cleaning up is never cancelled
+    :param stopping: set to end the waits for something to become ready; waits for something to
+        be gone go on, because cleaning up is never interrupted
     :raises CloudError: the API cannot be reached, refuses the login, or is older than 3.44
     """
 
@@ -94,10 +94,10 @@ class Cinder:
         wait: Wait,
         region_name: str | None = None,
         interface: str = "public",
-        cancelled: threading.Event | None = None,
+        stopping: threading.Event | None = None,
     ) -> None:
         self._wait = wait
-        self._cancelled = cancelled
+        self._stopping = stopping
         where = {"session": session, "region_name": region_name, "interface": interface}
         with translated("Talking to Cinder"):
             # Forces the login now, so that a wrong password is not taken for an old API.
@@ -153,15 +153,32 @@ class Cinder:
         # The filter is the server's; a cloud whose administrator has disabled it sends all.
         return [v for v in map(self._plain, found) if v["metadata"].get(TAG_KEY) == tag]
 
+    def all_tagged(self) -> list[Resource]:
+        """The volumes and snapshots of this project that any run has marked as its own."""
+        with translated("Looking for what runs have made"):
+            found = [
+                *self._client.volumes.list(detailed=True),
+                *self._client.volume_snapshots.list(detailed=True),
+            ]
+        return [r for r in map(self._plain, found) if r["metadata"].get(TAG_KEY)]
+
     def create_volume(self, **properties: Any) -> Resource:
         """Ask for a volume; the arguments are the API's (``size`` in GiB). Does not wait."""
         with translated("Creating a volume"):
             return self._plain(self._client.volumes.create(**properties))
 
     def wait_volume(
-        self, volume_id: str, ready: Collection[str] = ("available",), what: str = "Volume"
+        self,
+        volume_id: str,
+        ready: Collection[str] = ("available",),
+        what: str = "Volume",
+        *,
+        cleaning: bool = False,
     ) -> Resource:
-        """Wait until the volume is in one of these states."""
+        """Wait until the volume is in one of these states.
+
+        :param cleaning: this is part of cleaning up, and not to be interrupted
+        """
         size = int(self.volume(volume_id)["size"])
         return self._wait.until(
             lambda: self.volume(volume_id),
@@ -169,7 +186,7 @@ class Cinder:
             what=f"{what} {volume_id}",
             size_gib=size,
             reason=self.last_message,
-            cancelled=self._cancelled,
+            stopping=None if cleaning else self._stopping,
         )
 
     def delete_volume(self, volume_id: str) -> None:
@@ -256,7 +273,7 @@ class Cinder:
             what=f"Snapshot {snapshot_id}",
             size_gib=size,
             reason=self.last_message,
-            cancelled=self._cancelled,
+            stopping=self._stopping,
         )
 
     def delete_snapshot(self, snapshot_id: str) -> None:
@@ -281,7 +298,7 @@ class Cinder:
                 self._client.volumes.get(volume_id),
                 self._client.volume_snapshots.get(snapshot_id),
             )
-        self.wait_volume(volume_id)
+        self.wait_volume(volume_id, cleaning=True)
 
     # Attachments
 

@@ -22,7 +22,7 @@ def connect(
     name: str | None = None,
     arguments: argparse.Namespace | None = None,
     wait: Wait,
-    cancelled: threading.Event | None = None,
+    stopping: threading.Event | None = None,
 ) -> Cinder:
     """Log in and find Cinder.
 
@@ -35,7 +35,7 @@ def connect(
         session = region.get_session()
     except (openstack.exceptions.ConfigException, auth_exceptions.ClientException) as error:
         raise CloudError(
-            f"No usable authentication: {error} Name a cloud of clouds.yaml with --os-cloud or "
+            f"No usable authentication ({error}). Name a cloud of clouds.yaml with --os-cloud or "
             "OS_CLOUD, or set OS_AUTH_URL, OS_USERNAME, OS_PASSWORD and OS_PROJECT_NAME."
         ) from error
     session.timeout = TIMEOUT
@@ -44,5 +44,5 @@ def connect(
         wait=wait,
         region_name=region.get_region_name("block-storage"),
         interface=str(region.get_interface("block-storage") or "public"),
-        cancelled=cancelled,
+        stopping=stopping,
     )

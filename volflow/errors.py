@@ -51,5 +51,13 @@ class BackupNotFoundError(RepositoryError):
     """No backup goes by that id, prefix or volume."""
 
 
-class CancelledError(VolflowError):
-    """The run was asked to stop."""
+class StoppedError(VolflowError):
+    """A step was interrupted because the run was asked to stop."""
+
+
+class DrivenError(VolflowError):
+    """Another process drives the run."""
+
+
+class SuspendedError(VolflowError):
+    """A run was suspended: nothing was undone, and it can be resumed."""

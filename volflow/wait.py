@@ -10,7 +10,7 @@ from typing import Any
 
 from oslo_config import cfg
 
-from volflow.errors import CancelledError, ResourceNotFoundError, WaitError
+from volflow.errors import ResourceNotFoundError, StoppedError, WaitError
 
 Resource = dict[str, Any]
 
@@ -40,7 +40,7 @@ class Wait:
         what: str,
         size_gib: int = 0,
         reason: Callable[[Resource], str] = lambda _: "",
-        cancelled: threading.Event | None = None,
+        stopping: threading.Event | None = None,
     ) -> Resource:
         """Look at the resource until its status is one of ``ready``.
 
@@ -49,7 +49,7 @@ class Wait:
         :param size_gib: size of the volume in GiB
         :param reason: says why a resource is in an error state
         :raises WaitError: an error state, or too long a wait
-        :raises CancelledError: ``cancelled`` was set in the meantime
+        :raises StoppedError: ``stopping`` was set in the meantime
         """
         pause, deadline = self.interval, self._deadline(size_gib)
         while True:
@@ -60,7 +60,7 @@ class Wait:
             if status.startswith("error"):
                 why = reason(resource)
                 raise WaitError(f"{what} is in state '{status}'" + (f": {why}" if why else "."))
-            pause = self._pause(pause, deadline, what, f"still '{status}'", cancelled)
+            pause = self._pause(pause, deadline, what, f"still '{status}'", stopping)
 
     def until_gone(
         self,
@@ -95,15 +95,15 @@ class Wait:
         deadline: float,
         what: str,
         state: str,
-        cancelled: threading.Event | None,
+        stopping: threading.Event | None,
     ) -> float:
         if time.monotonic() > deadline:
             raise WaitError(
                 f"{what} is {state} after the time allowed. Look at Cinder's services and logs, or "
                 "raise [wait] limit and limit_per_gib."
             )
-        if cancelled is None:
+        if stopping is None:
             time.sleep(pause)
-        elif cancelled.wait(pause):
-            raise CancelledError(f"Stopped while waiting for {what}.")
+        elif stopping.wait(pause):
+            raise StoppedError(f"Stopped while waiting for {what}.")
         return min(pause * 1.3, self.interval_max)

@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import signal
 import sys
+import threading
+import time
 from importlib.metadata import version
 from typing import Any
 
 import openstack.config
+import openstack.exceptions
 from cliff.app import App
 from cliff.commandmanager import CommandManager
 
 from volflow import config
 from volflow.application import Volflow
 from volflow.cli.progress import reporter
+from volflow.stop import Stop
 
 LOG = logging.getLogger(__name__)
 
 # Libraries that warn of what volflow tells in its own words, or of what it does not use.
 _CHATTY = ("os_brick", "taskflow", "oslo", "oslo_privsep", "keystoneauth", "alembic")
+# Seconds after the first signal within which this process ends.
+_PATIENCE = 9.0
 
 
 class ClientManager:
@@ -45,9 +52,10 @@ class ClientManager:
             )
         return self._volflow
 
-    def cancel(self) -> None:
-        if self._volflow is not None:
-            self._volflow.cancel()
+    @property
+    def stop(self) -> Stop | None:
+        """How to stop what runs; None before anything does."""
+        return self._volflow.stop if self._volflow else None
 
     def close(self) -> None:
         if self._volflow is not None:
@@ -87,7 +95,12 @@ class VolflowApp(App):
         group.add_argument(
             "--state-dir", metavar="DIR", help="Directory of the state database and of locks"
         )
-        openstack.config.OpenStackConfig().register_argparse_arguments(parser, sys.argv[1:])
+        try:
+            openstack.config.OpenStackConfig().register_argparse_arguments(parser, sys.argv[1:])
+        except openstack.exceptions.ConfigException:
+            # What is wrong is told when a command needs the cloud; help and listings do not.
+            bare = openstack.config.OpenStackConfig(load_yaml_config=False, load_envvars=False)
+            bare.register_argparse_arguments(parser, [])
         return parser
 
     def configure_logging(self) -> None:
@@ -108,5 +121,22 @@ class VolflowApp(App):
             self.client_manager.close()
 
     def _stop(self, number: int, frame: object) -> None:
-        LOG.warning("%s: undoing what is under way.", signal.Signals(number).name)
-        self.client_manager.cancel()
+        """Suspend the run at the first signal, and undo it at the second."""
+        name, stop = signal.Signals(number).name, self.client_manager.stop
+        if stop is None:
+            raise SystemExit(1)
+        if stop.event.is_set():
+            LOG.warning("%s again: undoing what is under way.", name)
+            stop.abort()
+            return
+        LOG.warning("%s: suspending. A second signal undoes what is under way.", name)
+        stop.suspend()
+        threading.Thread(target=self._leave, args=(stop,), daemon=True).start()
+
+    def _leave(self, stop: Stop) -> None:
+        """End the process where a step cannot be interrupted: a resume repeats that step."""
+        time.sleep(_PATIENCE)
+        if not stop.aborting:
+            LOG.warning("A step does not end in time; the run can be resumed nevertheless.")
+            self.stderr.flush()
+            os._exit(1)

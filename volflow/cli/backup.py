@@ -8,11 +8,11 @@ from typing import Any
 from volflow.application import find_backup
 from volflow.cli import columns
 from volflow.cli.command import Lister, ShowOne
-from volflow.cli.result import ResultLister, Table
+from volflow.cli.result import Table, show
 from volflow.movers.base import Stored
 
 
-class BackupCreate(ResultLister):
+class BackupCreate(Lister):
     """Back up volumes: what has changed since the last backup of each"""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
@@ -32,7 +32,7 @@ class BackupCreate(ResultLister):
         result = self.volflow.backup(
             parsed_args.volumes, full=parsed_args.full, parallel=parsed_args.parallel
         )
-        return self.show(parsed_args, result)
+        return show(self, parsed_args, [result])
 
 
 class BackupList(Lister):

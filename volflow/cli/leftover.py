@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from datetime import timedelta
 
 from volflow.cli import columns
 from volflow.cli.command import Lister
@@ -10,17 +11,63 @@ from volflow.cli.result import Table
 
 
 class LeftoverList(Lister):
-    """List the temporary things that runs could not remove"""
+    """List the temporary things that runs have left in Cinder and on this host"""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        _add_lost(parser)
+        return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
         return ("Run", "Volume", "Kind", "ID", "Since", "Why"), [
             (
-                columns.ShortId(entry.run_id),
-                entry.item,
-                entry.kind,
-                entry.resource_id or entry.tag,
-                columns.Time(entry.updated_at),
-                entry.reason,
+                columns.ShortId(leftover.run_id),
+                leftover.volume_id,
+                leftover.kind,
+                leftover.resource_id or leftover.tag,
+                columns.Time(leftover.since),
+                leftover.reason,
             )
-            for entry in self.volflow.state.ledger.leftovers()
+            for leftover in self.volflow.leftovers(lost=parsed_args.lost)
         ]
+
+
+class LeftoverClean(Lister):
+    """Remove what runs have left; what belongs to a run that is alive is never touched"""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        _add_lost(parser)
+        parser.add_argument(
+            "--older-than",
+            type=float,
+            default=24.0,
+            metavar="HOURS",
+            help="with --lost: only of runs that gave no sign of life for so long (24)",
+        )
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> Table:
+        rows = []
+        for leftover, trouble in self.volflow.clean_leftovers(
+            lost=parsed_args.lost, older_than=timedelta(hours=parsed_args.older_than)
+        ):
+            rows.append(
+                (
+                    columns.ShortId(leftover.run_id),
+                    leftover.volume_id,
+                    leftover.kind,
+                    leftover.resource_id or leftover.tag,
+                    f"still there: {trouble}" if trouble else "removed",
+                )
+            )
+            self.status = 1 if trouble else self.status
+        return ("Run", "Volume", "Kind", "ID", "Result"), rows
+
+
+def _add_lost(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--lost",
+        action="store_true",
+        help="those of runs whose state database is gone too, told by their tags in Cinder",
+    )

@@ -66,7 +66,7 @@ class Lines:
 
     def planned(self, run_id: str, volumes: dict[str, str]) -> None:
         self._volumes = {key: _Volume(name or key) for key, name in volumes.items()}
-        self._say(f"run {run_id}: {len(volumes)} volumes")
+        self._say(f"run {run_id}: {len(volumes)} volume{'s' if len(volumes) != 1 else ''}")
 
     def step(self, volume_id: str, step: str, state: str) -> None:
         if state in ("RUNNING", "REVERTING"):

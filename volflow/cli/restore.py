@@ -7,11 +7,12 @@ import sys
 
 from volflow.application import RestoreTarget
 from volflow.cli import columns
-from volflow.cli.result import ResultLister, Table
+from volflow.cli.command import Lister
+from volflow.cli.result import Table, show
 from volflow.errors import UsageError
 
 
-class RestoreCreate(ResultLister):
+class RestoreCreate(Lister):
     """Restore volumes: into the volume itself if it is there, else to a new one like it"""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
@@ -46,7 +47,7 @@ class RestoreCreate(ResultLister):
         overwritten = [target for target in targets if target.target_id]
         if overwritten and not parsed_args.yes:
             _ask(overwritten)
-        return self.show(parsed_args, self.volflow.restore(targets))
+        return show(self, parsed_args, [self.volflow.restore(targets)])
 
 
 def _planned(targets: list[RestoreTarget]) -> Table:

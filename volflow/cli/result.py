@@ -9,23 +9,34 @@ from typing import Any
 
 from volflow.cli import columns
 from volflow.cli.command import Lister
-from volflow.result import Outcome, RunResult, VolumeResult
+from volflow.result import Outcome, RunResult, VolumeResult, worst
 
 Table = tuple[Sequence[str], Iterable[Any]]
 
 
-class ResultLister(Lister):
-    """A command that ends with the result of a run, and with its outcome as the exit status."""
+def show(command: Lister, parsed_args: argparse.Namespace, results: Sequence[RunResult]) -> Table:
+    """The results of runs of one kind; their worst outcome becomes the command's exit status."""
+    volumes = [volume for result in results for volume in result.volumes]
+    command.status = worst([volume.outcome for volume in volumes]).exit_status
+    if parsed_args.formatter != "table":
+        return _full(results)
+    _tell(volumes)
+    return _human(volumes)
 
-    def show(self, parsed_args: argparse.Namespace, result: RunResult) -> Table:
-        self.status = result.outcome.exit_status
-        if parsed_args.formatter != "table":
-            return _full(result)
-        _tell(result)
-        return _backup(result) if result.kind == "backup" else _restore(result)
 
-
-def _backup(result: RunResult) -> Table:
+def _human(volumes: Sequence[VolumeResult]) -> Table:
+    if any(volume.target_id for volume in volumes):
+        return ("Name", "Volume", "Backup", "Outcome", "Restored to", "Time"), [
+            (
+                volume.name,
+                volume.volume_id,
+                columns.ShortId(volume.backup_id or ""),
+                str(volume.outcome),
+                volume.target_id or "-",
+                columns.Seconds(volume.seconds),
+            )
+            for volume in volumes
+        ]
     names = ("Name", "Volume", "Outcome", "Backup", "Files", "Read", "Size", "New data", "Time")
     return names, [
         (
@@ -39,35 +50,24 @@ def _backup(result: RunResult) -> Table:
             columns.Bytes(volume.figures.bytes_stored),
             columns.Seconds(volume.seconds),
         )
-        for volume in result.volumes
+        for volume in volumes
     ]
 
 
-def _restore(result: RunResult) -> Table:
-    return ("Name", "Volume", "Backup", "Outcome", "Restored to", "Time"), [
-        (
-            volume.name,
-            volume.volume_id,
-            columns.ShortId(volume.backup_id or ""),
-            str(volume.outcome),
-            volume.target_id or "-",
-            columns.Seconds(volume.seconds),
-        )
-        for volume in result.volumes
-    ]
-
-
-def _full(result: RunResult) -> Table:
-    rows = [{"run_id": result.run_id, **volume.to_dict()} for volume in result.volumes]
-    for row in rows:
-        row.update(row.pop("figures"))
-    names = list(rows[0]) if rows else []
+def _full(results: Sequence[RunResult]) -> Table:
+    rows = []
+    for result in results:
+        for volume in result.volumes:
+            row = {"run_id": result.run_id, "kind": result.kind, **volume.to_dict()}
+            row.update(row.pop("figures"))
+            rows.append(row)
+    names = list(rows[0]) if rows else ["run_id"]
     return names, [list(row.values()) for row in rows]
 
 
-def _tell(result: RunResult) -> None:
+def _tell(volumes: Sequence[VolumeResult]) -> None:
     """What does not fit in a table goes to the standard error, a line each."""
-    for volume in result.volumes:
+    for volume in volumes:
         for line in _troubles(volume):
             print(f"{volume.name or volume.volume_id}: {line}", file=sys.stderr)
 
@@ -77,5 +77,5 @@ def _troubles(volume: VolumeResult) -> list[str]:
     lines += [f"could not be read: {path}" for path in volume.unread]
     lines += [f"left over: {leftover}" for leftover in volume.leftovers]
     if volume.leftovers:
-        lines.append("'volflow leftover list' shows what is left over.")
+        lines.append("'volflow leftover clean' removes what is left over.")
     return lines

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import logging
+import sys
 
 from persistence import Item
 from volflow.cli import columns
 from volflow.cli.command import Lister, ShowOne
-from volflow.cli.result import ResultLister, Table
+from volflow.cli.result import Table, show
+from volflow.errors import DrivenError
+
+LOG = logging.getLogger(__name__)
 
 
 class RunList(Lister):
@@ -59,11 +64,49 @@ class RunShow(_OneRun, ShowOne):
         return tuple(shown), tuple(shown.values())
 
 
-class RunResume(_OneRun, ResultLister):
-    """Go on with a run whose process was killed, or whose host was restarted"""
+class RunResume(Lister):
+    """Go on with a run that was suspended, or whose process or host is no more"""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        which = parser.add_mutually_exclusive_group(required=True)
+        which.add_argument("run", metavar="RUN", nargs="?", help="id of a run or its beginning")
+        which.add_argument(
+            "--all",
+            action="store_true",
+            help="all runs that have not ended and that no process drives, one after the other",
+        )
+        return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
-        return self.show(parsed_args, self.volflow.resume(parsed_args.run))
+        if not parsed_args.all:
+            return show(self, parsed_args, [self.volflow.resume(parsed_args.run)])
+        results = []
+        for run in self.volflow.unfinished():
+            try:
+                results.append(self.volflow.resume(run.id))
+            except DrivenError as error:
+                # Another process was quicker, which is as good.
+                LOG.warning("%s", error)
+        return show(self, parsed_args, results)
+
+
+class RunAbort(_OneRun, Lister):
+    """Undo a run that has not ended: what it has stored stays, what is temporary goes"""
+
+    def take_action(self, parsed_args: argparse.Namespace) -> Table:
+        result = self.volflow.abort(parsed_args.run)
+        if result is None:
+            print(
+                "A process drives this run and was asked to undo it; 'volflow run show "
+                f"{parsed_args.run}' tells how far it is.",
+                file=sys.stderr,
+            )
+        table = show(self, parsed_args, [result] if result else [])
+        # That its volumes were not backed up is what was asked for.
+        left = any(volume.leftovers for volume in result.volumes) if result else False
+        self.status = 1 if left else 0
+        return table
 
 
 def _line(item: Item) -> str:

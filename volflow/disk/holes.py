@@ -32,6 +32,8 @@ class Sparse(TypedDict):
 _STAT_BLOCK = 512
 # fallocate(2): make a hole, and leave the file's size as it is.
 _PUNCH_HOLE_KEEP_SIZE = 0x02 | 0x01
+# No file system that is restored has larger blocks; there is nothing to lose past a file's end.
+_PAST_THE_END = 64 * 1024
 
 
 def find(tree: str) -> dict[str, Sparse]:
@@ -75,7 +77,8 @@ def punch(tree: str, files: dict[str, Sparse]) -> int:
         try:
             status = os.fstat(fd)
             position = 0
-            for offset, length in [*sparse["data"], [status.st_size, 0]]:
+            # A punch that ends inside a block only zeroes it: the last one goes past the end.
+            for offset, length in [*sparse["data"], [status.st_size + _PAST_THE_END, 0]]:
                 gap = offset - position
                 if gap > 0 and libc.fallocate(
                     fd,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from taskflow.patterns import linear_flow
-from taskflow.retry import AlwaysRevert
 
+from volflow.flows.volume import volume_flow
 from volflow.tasks.attachment import Attachment
 from volflow.tasks.base import Dispose
 from volflow.tasks.clone import Clone
@@ -25,7 +25,7 @@ def backup_flow(work: Work) -> linear_flow.Flow:
     snapshot, clone = Snapshot(work), Clone(work)
     attachment, device = Attachment(work), Device(work)
     mount = Mount(work, read_only=True)
-    return linear_flow.Flow(f"backup {work.volume_id}", retry=_retry(work)).add(
+    return volume_flow(work, "backup").add(
         Describe(work),
         snapshot,
         clone,
@@ -40,8 +40,3 @@ def backup_flow(work: Work) -> linear_flow.Flow:
         Dispose(clone),
         Dispose(snapshot),
     )
-
-
-def _retry(work: Work) -> AlwaysRevert:
-    # What one volume has done is undone by its own failure alone, whatever flow it is part of.
-    return AlwaysRevert(f"{work.volume_id}:revert")

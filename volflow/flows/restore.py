@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from taskflow.patterns import linear_flow
-from taskflow.retry import AlwaysRevert
 
+from volflow.flows.volume import volume_flow
 from volflow.manifest import Manifest
 from volflow.tasks.attachment import Attachment
 from volflow.tasks.base import Dispose
@@ -21,7 +21,7 @@ from volflow.tasks.work import Work
 def restore_to_new_flow(work: Work, backup_id: str, manifest: Manifest) -> linear_flow.Flow:
     """Make a volume like the one backed up and fill it; a failure deletes it."""
     target = NewVolume(work, manifest)
-    return _flow(work).add(
+    return volume_flow(work, "restore").add(
         target,
         *_copy(work, backup_id, manifest),
         ApplyProperties(target, manifest),
@@ -33,7 +33,7 @@ def restore_in_place_flow(
 ) -> linear_flow.Flow:
     """Fill a volume that is there; a failure brings back what it held before."""
     claim, safety = Claim(work, target_id), SafetySnapshot(work)
-    return _flow(work).add(
+    return volume_flow(work, "restore").add(
         claim,
         safety,
         *_copy(work, backup_id, manifest, safety),
@@ -58,8 +58,3 @@ def _copy(
         Flush(device),
         Dispose(attachment),
     ]
-
-
-def _flow(work: Work) -> linear_flow.Flow:
-    name = work.volume_id
-    return linear_flow.Flow(f"restore {name}", retry=AlwaysRevert(f"{name}:revert"))

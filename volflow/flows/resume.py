@@ -1,30 +1,47 @@
-"""What has to be done again when a run goes on in another process."""
+"""What has to be done again, or undone, when a run goes on in another process."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from taskflow import states
-from taskflow.engines.base import Engine
+from taskflow.storage import Storage
 
+from volflow.errors import StoppedError
+from volflow.flows.volume import retry_name
 from volflow.tasks.base import Step
 
 
-def rewind(engine: Engine, steps: Iterable[Step]) -> None:
-    """Set back those atoms of a prepared engine that a new process must run again.
+def rewind(storage: Storage, volume_id: str, steps: Sequence[Step]) -> None:
+    """Set back those of a volume's atoms that a new process must run again.
 
     A step that was interrupted runs again: TaskFlow would do so too, but without a look at the
     steps before it. A device and a mount are gone with the host, the boot or the process that made
     them; so unless they have been given up already, all steps that belong to the host run again.
-    A flow that was being reverted is left alone: its reverts do not rely on anything of the host.
+    A volume that was being undone is left alone: that does not rely on anything of the host.
     """
-    storage = engine.storage
-    steps = list(steps)
-    if any(storage.get_atom_intention(step.name) == states.REVERT for step in steps):
-        return
     state = {step.name: storage.get_atom_state(step.name) for step in steps}
+    failures = {
+        name: failure for name, failure in storage.get_execute_failures().items() if name in state
+    }
+    interrupted = {name for name, failure in failures.items() if failure.check(StoppedError)}
+    undoing = {states.REVERTING, states.REVERTED, states.REVERT_FAILURE} & set(state.values())
+    if undoing or failures.keys() - interrupted:
+        return
+    _intend(storage, volume_id, steps, states.EXECUTE)
     local = [step for step in steps if step.host_local]
     given_up = bool(local) and state[local[-1].name] == states.SUCCESS
     for step in steps:
-        if state[step.name] == states.RUNNING or (step.host_local and not given_up):
+        again = state[step.name] == states.RUNNING or step.name in interrupted
+        if again or (step.host_local and not given_up):
             storage.reset(step.name)
+
+
+def undo(storage: Storage, volume_id: str, steps: Sequence[Step]) -> None:
+    """Have the next run of the engine revert what has been done for a volume."""
+    _intend(storage, volume_id, steps, states.REVERT)
+
+
+def _intend(storage: Storage, volume_id: str, steps: Sequence[Step], intention: str) -> None:
+    for name in [retry_name(volume_id), *(step.name for step in steps)]:
+        storage.set_atom_intention(name, intention)

@@ -37,7 +37,7 @@ class MountNamespace:
         self._mounted: list[Path] = []
         self._holder = subprocess.Popen(
             privilege.argv(
-                "unshare", "--mount", "--propagation", "private", "sh", "-c", "echo $$; exec cat"
+                "unshare", "--mount", "--propagation", "slave", "sh", "-c", "echo $$; exec cat"
             ),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

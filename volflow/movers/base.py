@@ -83,12 +83,12 @@ class Mover(Protocol):
         tags: Mapping[str, str],
         parent_id: str | None,
         progress: Callable[[Copied], None],
-        cancelled: threading.Event,
+        stopping: threading.Event,
     ) -> Saved:
         """Store ``REGIONS`` and ``MANIFEST`` below the namespace's root as one backup.
 
         :param parent_id: the backup against which unchanged files are told
-        :raises CancelledError: ``cancelled`` was set; nothing is stored then
+        :raises StoppedError: ``stopping`` was set; nothing is stored then
         """
         ...
 
@@ -102,10 +102,10 @@ class Mover(Protocol):
         backup_id: str,
         *,
         progress: Callable[[Copied], None],
-        cancelled: threading.Event,
+        stopping: threading.Event,
     ) -> None:
         """Write the backup's ``REGIONS`` below the namespace's root, with all metadata.
 
-        :raises CancelledError: ``cancelled`` was set; what was written by then stays
+        :raises StoppedError: ``stopping`` was set; what was written by then stays
         """
         ...

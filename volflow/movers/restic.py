@@ -22,7 +22,7 @@ from urllib.parse import quote, unquote
 
 from oslo_config import cfg
 
-from volflow.errors import BackupNotFoundError, CancelledError, ConfigError, RepositoryError
+from volflow.errors import BackupNotFoundError, ConfigError, RepositoryError, StoppedError
 from volflow.host.namespace import MountNamespace
 from volflow.host.privilege import Privilege, find_program
 from volflow.movers.base import MANIFEST, REGIONS, Copied, Saved, Stored
@@ -41,7 +41,6 @@ _CREDENTIALS = re.compile(
 )
 # These would contradict what volflow is configured with. Empty means unset to restic.
 _OVERRIDDEN = (
-    "RESTIC_REPOSITORY",
     "RESTIC_REPOSITORY_FILE",
     "RESTIC_PASSWORD",
     "RESTIC_PASSWORD_FILE",
@@ -50,6 +49,10 @@ _OVERRIDDEN = (
 
 # What restic says on its standard error (0.14 to 0.18), and what that means.
 _MEANINGS = [
+    (
+        r"connection refused|no such host|network is unreachable|no route to host|i/o timeout",
+        "The repository {location} cannot be reached",
+    ),
     (
         r"Is there a repository at the following location|unable to open config file",
         "There is no repository at {location}; 'volflow repository init' makes one",
@@ -164,7 +167,7 @@ class Restic:
         tags: Mapping[str, str],
         parent_id: str | None,
         progress: Callable[[Copied], None],
-        cancelled: threading.Event,
+        stopping: threading.Event,
     ) -> Saved:
         """Store what is below the namespace's root as one restic snapshot."""
         command = ["backup", "--json", "--host", volume_id]
@@ -189,13 +192,13 @@ class Restic:
             elif message["message_type"] == "summary":
                 summary.update(message)
 
-        status, errors = self._follow(namespace, command, read, cancelled)
+        status, errors = self._follow(namespace, command, read, stopping)
         if status not in (0, _SOME_UNREAD) or "snapshot_id" not in summary:
             raise self._error("backup", status, errors)
         # The manifest is ours and always new; only the volume's own files are counted.
         own = namespace.run("stat", "--format=%s", namespace.root / MANIFEST)
         return Saved(
-            id=summary["snapshot_id"],
+            id=self._full_id(summary["snapshot_id"]),
             figures=Figures(
                 files_new=summary["files_new"] - (not parent_id),
                 files_changed=summary["files_changed"] - bool(parent_id),
@@ -203,8 +206,20 @@ class Restic:
                 bytes_total=summary["total_bytes_processed"] - int(own),
                 bytes_stored=summary["data_added"],
             ),
-            unread=_unread(errors) if status == _SOME_UNREAD else (),
+            unread=_unread(errors, namespace.root) if status == _SOME_UNREAD else (),
         )
+
+    def _full_id(self, snapshot_id: str) -> str:
+        """The whole of an id of which restic 0.14 tells only the beginning.
+
+        The cache holds the snapshot that was just stored under its full name. Where it does not,
+        the beginning is an id too.
+        """
+        done = self._privilege.attempt(
+            "find", self._cache_dir, "-path", f"*/snapshots/*/{snapshot_id}*"
+        )
+        names = {Path(line).name for line in done.stdout.splitlines()}
+        return names.pop() if len(names) == 1 else snapshot_id
 
     def manifest(self, backup_id: str) -> str:
         """The text of a backup's manifest."""
@@ -216,7 +231,7 @@ class Restic:
         backup_id: str,
         *,
         progress: Callable[[Copied], None],
-        cancelled: threading.Event,
+        stopping: threading.Event,
     ) -> None:
         """Write the backup's trees below the namespace's root, with all metadata."""
         command = [
@@ -230,13 +245,13 @@ class Restic:
         if self.version >= SPARSE_RESTORE:
             command.append("--sparse")
         with _polled(lambda: progress(Copied(bytes=namespace.used()))):
-            status, errors = self._follow(namespace, command, lambda _: None, cancelled)
+            status, errors = self._follow(namespace, command, lambda _: None, stopping)
         # Up to 0.17 a file that could not be restored is told, and the exit status is 1.
         if status:
             raise self._error("restore", status, errors)
 
     def _options(self) -> list[str]:
-        options = ["--repo", self._location, "--cache-dir", self._cache_dir]
+        options = ["--cache-dir", self._cache_dir]
         for option in self._group.options:
             options += ["--option", option]
         return options + self._password_options()
@@ -260,6 +275,8 @@ class Restic:
             **{k: v for k, v in os.environ.items() if _CREDENTIALS.search(k)},
             "RESTIC_PROGRESS_FPS": "2",
             **dict.fromkeys(_OVERRIDDEN, ""),
+            # Not on the command line, which everybody can read: a URL can hold a password.
+            "RESTIC_REPOSITORY": self._location,
         }
 
     def _run(self, *command: str) -> str:
@@ -286,7 +303,7 @@ class Restic:
         namespace: MountNamespace,
         command: Sequence[str],
         read: Callable[[str], None],
-        cancelled: threading.Event,
+        stopping: threading.Event,
     ) -> tuple[int, list[str]]:
         """Run restic in the namespace, hand on each line, and give its status and errors."""
         self.check()
@@ -304,14 +321,14 @@ class Restic:
         drain = threading.Thread(target=lambda: errors.extend(map(str.rstrip, stderr)), daemon=True)
         drain.start()
         # SIGINT is the signal after which restic removes its lock.
-        with process, _watched(cancelled, lambda: self._privilege.signal(process, SIGINT)):
+        with process, _watched(stopping, lambda: self._privilege.signal(process, SIGINT)):
             for line in process.stdout:
                 if line.startswith("{"):
                     read(line)
             status = process.wait()
             drain.join()
-        if cancelled.is_set() and status:
-            raise CancelledError(f"restic {command[0]} was stopped.")
+        if stopping.is_set() and status:
+            raise StoppedError(f"restic {command[0]} was stopped.")
         return status, errors
 
     def _error(self, doing: str, status: int, errors: Sequence[str]) -> RepositoryError:
@@ -343,13 +360,15 @@ def _to_microseconds(time: str) -> str:
     return re.sub(r"(\.\d{6})\d+", r"\1", time)
 
 
-def _unread(errors: Sequence[str]) -> tuple[str, ...]:
+def _unread(errors: Sequence[str], root: Path) -> tuple[str, ...]:
+    """The paths below the root that restic could not read."""
     paths = []
     for line in errors:
         if line.startswith("{"):
             message = json.loads(line)
             if message.get("message_type") == "error":
-                paths.append(str(message.get("item") or message.get("error")))
+                path = str(message.get("item") or message.get("error"))
+                paths.append(path.removeprefix(f"{root}/"))
     return tuple(dict.fromkeys(paths))
 
 

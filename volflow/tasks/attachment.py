@@ -6,6 +6,7 @@ from persistence import Entry
 from volflow.cinder import TAG_KEY
 from volflow.errors import ResourceNotFoundError
 from volflow.tasks.base import Temporary
+from volflow.tasks.work import Work
 
 
 class Attachment(Temporary):
@@ -23,23 +24,25 @@ class Attachment(Temporary):
     def execute(self, clone_id: str) -> str:
         self.intend(volume_id=clone_id)
         # One that an earlier process made may be another host's or another boot's.
-        self._end(clone_id)
+        self._end(self.work, clone_id)
         attachment_id = self.services.cinder.create_attachment(
             clone_id, self.services.connector.properties()
         )
         self.present(attachment_id)
         return attachment_id
 
-    def remove(self, entry: Entry) -> None:
-        self._end(str(entry.details["volume_id"]))
+    @classmethod
+    def remove(cls, work: Work, entry: Entry) -> None:
+        cls._end(work, str(entry.details["volume_id"]))
 
-    def _end(self, volume_id: str) -> None:
-        cinder = self.services.cinder
+    @staticmethod
+    def _end(work: Work, volume_id: str) -> None:
+        cinder = work.services.cinder
         try:
             volume = cinder.volume(volume_id)
         except ResourceNotFoundError:
             return
-        if not self.work.is_ours(volume["metadata"].get(TAG_KEY)):
+        if not work.is_ours(volume["metadata"].get(TAG_KEY)):
             return
         for attachment in cinder.attachments(volume_id):
             if not attachment["instance"]:

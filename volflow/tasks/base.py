@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import inspect
 import logging
+import time
 from abc import abstractmethod
 from typing import Any, ClassVar
 
 from taskflow import task
 
 from persistence import Entry, EntryState, StateError
+from volflow.errors import VolflowError
 from volflow.tasks.work import Services, Work
 
 LOG = logging.getLogger(__name__)
+
+# Seconds between the attempts to remove a thing.
+_PAUSES = (1.0, 3.0)
 
 
 class Step(task.Task):
@@ -75,32 +80,51 @@ class Temporary(Step):
         """Write in the ledger that it has been made."""
         self.services.ledger.present(self.tag, resource_id, details=details or None)
 
+    @classmethod
     @abstractmethod
-    def remove(self, entry: Entry) -> None:
+    def remove(cls, work: Work, entry: Entry) -> None:
         """Make sure that it is gone, whether it was there or not.
+
+        Nothing but the ledger's entry tells what it is: the process that made it may be no more.
 
         :raises Exception: what is in the way
         """
 
-    def dispose(self) -> None:
-        """Make sure that it is gone, or is a leftover. Never raises: the rest must go on."""
+    @classmethod
+    def dispose(cls, work: Work, tag: str) -> None:
+        """Make sure that it is gone, or is a leftover. Never raises: the rest must go on.
+
+        :param tag: the thing's mark in the ledger
+        """
+        ledger = work.services.ledger
         try:
-            entry = self.services.ledger.find(self.tag)
+            entry = ledger.find(tag)
             if entry is None or entry.state is EntryState.GONE:
                 return
             try:
-                self.remove(entry)
+                cls._remove_patiently(work, entry)
             except Exception as error:
-                LOG.warning("%s is left over", self.tag, exc_info=True)
-                self.services.ledger.leftover(self.tag, str(error) or repr(error))
+                LOG.warning("%s is left over", tag, exc_info=True)
+                ledger.leftover(tag, str(error) or repr(error))
             else:
-                self.services.ledger.gone(self.tag)
+                ledger.gone(tag)
         except StateError:
             # Its entry stays open in the ledger, which is what makes it a leftover too.
-            LOG.exception("%s could not be struck from the ledger", self.tag)
+            LOG.exception("%s could not be struck from the ledger", tag)
+
+    @classmethod
+    def _remove_patiently(cls, work: Work, entry: Entry) -> None:
+        """Try more than once: much that is in the way is there only for a moment."""
+        for pause in _PAUSES:
+            try:
+                return cls.remove(work, entry)
+            except VolflowError as error:
+                LOG.info("%s could not be removed yet: %s", entry.tag, error)
+                time.sleep(pause)
+        return cls.remove(work, entry)
 
     def revert(self, *args: Any, **kwargs: Any) -> None:
-        self.dispose()
+        self.dispose(self.work, self.tag)
 
 
 class Dispose(Step):
@@ -112,4 +136,4 @@ class Dispose(Step):
         self.host_local = temporary.host_local
 
     def execute(self) -> None:
-        self._temporary.dispose()
+        self._temporary.dispose(self.work, self._temporary.tag)

@@ -7,6 +7,7 @@ from typing import Any
 from persistence import Entry
 from volflow.cinder import TAG_KEY
 from volflow.tasks.base import Temporary
+from volflow.tasks.work import Work
 
 
 class Clone(Temporary):
@@ -36,6 +37,7 @@ class Clone(Temporary):
             metadata={TAG_KEY: self.tag},
         )
 
-    def remove(self, entry: Entry) -> None:
-        for clone in self.services.cinder.volumes_tagged(self.tag):
-            self.services.cinder.delete_volume(clone["id"])
+    @classmethod
+    def remove(cls, work: Work, entry: Entry) -> None:
+        for clone in work.services.cinder.volumes_tagged(entry.tag):
+            work.services.cinder.delete_volume(clone["id"])

@@ -7,6 +7,7 @@ from volflow.errors import HostError, ResourceNotFoundError
 from volflow.host.connector import device_size
 from volflow.host.identity import boot_id, host_name
 from volflow.tasks.base import Step, Temporary
+from volflow.tasks.work import Work
 
 _GIB = 1024**3
 # Back ends round a volume up to their own granularity, of which 8 GiB is the largest.
@@ -43,19 +44,21 @@ class Device(Temporary):
                 "not this volume. Look for stale devices on this host."
             )
 
-    def remove(self, entry: Entry) -> None:
-        self.disconnect(entry, discard=True)
+    @classmethod
+    def remove(cls, work: Work, entry: Entry) -> None:
+        cls.disconnect(work, entry, discard=True)
 
-    def disconnect(self, entry: Entry, *, discard: bool) -> None:
+    @staticmethod
+    def disconnect(work: Work, entry: Entry, *, discard: bool) -> None:
         """Disconnect the device where it can still be connected: on this host, in this boot."""
         details = entry.details
         if (details["host"], details["boot_id"]) != (host_name(), boot_id()):
             return
         try:
-            connection = self.work.connection(details["attachment_id"])
+            connection = work.connection(details["attachment_id"])
         except ResourceNotFoundError:
             return  # ended in Cinder, which comes after the disconnect
-        self.services.connector.disconnect(connection, details.get("info", {}), discard=discard)
+        work.services.connector.disconnect(connection, details.get("info", {}), discard=discard)
 
 
 class Flush(Step):
@@ -72,5 +75,5 @@ class Flush(Step):
         ledger = self.services.ledger
         entry = ledger.find(self._device.tag)
         if entry is not None:
-            self._device.disconnect(entry, discard=False)
+            self._device.disconnect(self.work, entry, discard=False)
             ledger.gone(self._device.tag)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from volflow.cinder import TAG_KEY
+from volflow.heartbeat import ALIVE_KEY
 from volflow.manifest import Manifest
 from volflow.tasks.base import Step
 from volflow.tasks.target import NewVolume
@@ -30,5 +31,5 @@ class ApplyProperties(Step):
         # Last, for a volume that is read-only takes no more changes by its guests.
         if str(was["metadata"].get("readonly", "")).lower() == "true":
             cinder.set_readonly(clone_id, True)
-        cinder.delete_metadata(clone_id, [TAG_KEY])
+        cinder.delete_metadata(clone_id, [TAG_KEY, ALIVE_KEY])
         self.services.ledger.gone(self._target.tag)

@@ -34,7 +34,7 @@ class RestoreData(Step):
             namespace,
             self._backup_id,
             progress=lambda copied: services.progress.copied(self.work.volume_id, copied),
-            cancelled=services.cancelled,
+            stopping=services.stopping,
         )
         region = self._manifest.regions[0]
         if region.sparse:

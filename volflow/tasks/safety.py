@@ -8,6 +8,10 @@ from persistence import Entry, EntryState
 from volflow.cinder import TAG_KEY
 from volflow.errors import VolflowError
 from volflow.tasks.base import Step, Temporary
+from volflow.tasks.work import Work
+
+# The ledger's kind of "what was on the target is being overwritten".
+_OVERWRITE = "overwrite"
 
 
 class SafetySnapshot(Temporary):
@@ -20,23 +24,18 @@ class SafetySnapshot(Temporary):
     step = "safety snapshot"
     default_provides = "safety_snapshot"
 
-    @property
-    def _overwrite(self) -> str:
-        """The ledger's mark of "what was on the target is being overwritten"."""
-        return self.work.tag("overwrite")
-
     def overwriting(self) -> None:
         """From here on the revert has to bring the target back."""
         self.services.ledger.intend(
-            self._overwrite,
+            self.work.tag(_OVERWRITE),
             run_id=self.services.run_id,
             item=self.work.volume_id,
-            kind="overwrite",
+            kind=_OVERWRITE,
         )
 
     def kept(self) -> None:
         """From here on what was restored is to stay."""
-        self.services.ledger.gone(self._overwrite)
+        self.services.ledger.gone(self.work.tag(_OVERWRITE))
 
     def execute(self, clone_id: str) -> dict[str, Any]:
         cinder = self.services.cinder
@@ -54,18 +53,19 @@ class SafetySnapshot(Temporary):
             metadata={TAG_KEY: self.tag},
         )
 
-    def remove(self, entry: Entry) -> None:
-        cinder, ledger = self.services.cinder, self.services.ledger
-        volume_id = str(entry.details["volume_id"])
-        overwritten = ledger.find(self._overwrite)
-        snapshots = cinder.snapshots_tagged(volume_id, self.tag)
+    @classmethod
+    def remove(cls, work: Work, entry: Entry) -> None:
+        cinder, ledger = work.services.cinder, work.services.ledger
+        volume_id, overwrite = str(entry.details["volume_id"]), work.tag(_OVERWRITE)
+        overwritten = ledger.find(overwrite)
+        snapshots = cinder.snapshots_tagged(volume_id, entry.tag)
         if overwritten is not None and overwritten.state is not EntryState.GONE:
             if not snapshots:
                 raise VolflowError(
                     f"Volume {volume_id} was overwritten in part and its safety snapshot is gone."
                 )
             cinder.revert_to_snapshot(volume_id, snapshots[0]["id"])
-            self.kept()
+            ledger.gone(overwrite)
         for snapshot in snapshots:
             cinder.delete_snapshot(snapshot["id"])
 

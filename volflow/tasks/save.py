@@ -8,7 +8,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from persistence import Backup
+from persistence import Backup, Entry
 from volflow.disk import holes
 from volflow.disk.filesystem import FileSystem
 from volflow.disk.holes import Sparse
@@ -20,6 +20,7 @@ from volflow.movers.base import MANIFEST
 from volflow.result import Outcome
 from volflow.tasks.base import Temporary
 from volflow.tasks.mount import REGION
+from volflow.tasks.work import Work
 
 
 class Save(Temporary):
@@ -70,8 +71,13 @@ class Save(Temporary):
             tags=tags,
             parent_id=parent_id,
             progress=lambda copied: services.progress.copied(self.work.volume_id, copied),
-            cancelled=services.cancelled,
+            stopping=services.stopping,
         )
+        # There is one region so far: to people, its paths are the volume's.
+        unread = tuple(path.removeprefix(str(REGION)) for path in saved.unread)
+        result = asdict(saved) | {"unread": unread, "parent_id": parent_id}
+        # From here on the backup counts, whatever happens next.
+        self.present(saved.id, **result)
         services.catalogue.add(
             Backup(
                 id=saved.id,
@@ -88,7 +94,7 @@ class Save(Temporary):
             )
         )
         services.ledger.gone(self.tag)
-        return asdict(saved) | {"parent_id": parent_id}
+        return result
 
     def _stored_earlier(self) -> str | None:
         """The backup that a process of this run has stored before it was killed."""
@@ -100,7 +106,8 @@ class Save(Temporary):
                 return backup.id
         return None
 
-    def remove(self, entry: Any) -> None:
+    @classmethod
+    def remove(cls, work: Work, entry: Entry) -> None:
         return
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from persistence import Entry
 from volflow.cinder import TAG_KEY
 from volflow.tasks.base import Temporary
+from volflow.tasks.work import Work
 
 
 class Snapshot(Temporary):
@@ -32,6 +33,8 @@ class Snapshot(Temporary):
             metadata={TAG_KEY: self.tag},
         )
 
-    def remove(self, entry: Entry) -> None:
-        for snapshot in self.services.cinder.snapshots_tagged(self.work.volume_id, self.tag):
-            self.services.cinder.delete_snapshot(snapshot["id"])
+    @classmethod
+    def remove(cls, work: Work, entry: Entry) -> None:
+        cinder = work.services.cinder
+        for snapshot in cinder.snapshots_tagged(work.volume_id, entry.tag):
+            cinder.delete_snapshot(snapshot["id"])

@@ -54,9 +54,10 @@ class NewVolume(Temporary):
             metadata={**own_metadata(was), TAG_KEY: self.tag},
         )
 
-    def remove(self, entry: Entry) -> None:
-        for volume in self.services.cinder.volumes_tagged(self.tag):
-            self.services.cinder.delete_volume(volume["id"])
+    @classmethod
+    def remove(cls, work: Work, entry: Entry) -> None:
+        for volume in work.services.cinder.volumes_tagged(entry.tag):
+            work.services.cinder.delete_volume(volume["id"])
 
 
 class Claim(Temporary):
@@ -86,10 +87,12 @@ class Claim(Temporary):
         self.present(self._target_id)
         return self._target_id
 
-    def remove(self, entry: Entry) -> None:
+    @classmethod
+    def remove(cls, work: Work, entry: Entry) -> None:
+        cinder, target_id = work.services.cinder, str(entry.details["volume_id"])
         try:
-            volume = self.services.cinder.volume(self._target_id)
+            volume = cinder.volume(target_id)
         except ResourceNotFoundError:
             return
-        if volume["metadata"].get(TAG_KEY) == self.tag:
-            self.services.cinder.delete_metadata(self._target_id, [TAG_KEY])
+        if volume["metadata"].get(TAG_KEY) == entry.tag:
+            cinder.delete_metadata(target_id, [TAG_KEY])

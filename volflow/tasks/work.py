@@ -23,7 +23,7 @@ class Services:
 
     :ivar parents: the backup to compare with, by volume id
     :ivar mount_root: the directory over which each namespace mounts its own tmpfs
-    :ivar cancelled: set when the run is asked to stop
+    :ivar stopping: set when the run is asked to stop
     """
 
     run_id: str
@@ -36,7 +36,7 @@ class Services:
     progress: Progress
     mount_root: Path
     parents: Mapping[str, str] = field(default_factory=dict)
-    cancelled: threading.Event = field(default_factory=threading.Event)
+    stopping: threading.Event = field(default_factory=threading.Event)
 
 
 @dataclass

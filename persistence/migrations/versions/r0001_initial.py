@@ -23,6 +23,7 @@ def upgrade() -> None:
         sa.Column("boot_id", sa.String(255), nullable=False),
         sa.Column("pid", sa.BigInteger, nullable=False),
         sa.Column("logbook_id", sa.String(64)),
+        sa.Column("stop", sa.String(16)),
         sa.Column("created_at", UtcDateTime, nullable=False),
         sa.Column("updated_at", UtcDateTime, nullable=False),
         sa.Column("finished_at", UtcDateTime),

@@ -49,14 +49,6 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _answers(port: int) -> bool:
-    try:
-        with socket.create_connection(("127.0.0.1", port), timeout=1):
-            return True
-    except OSError:
-        return False
-
-
 @contextmanager
 def running() -> Iterator[str]:
     """Start a server and give the URL of its ``postgres`` database.
@@ -96,7 +88,9 @@ def running() -> Iterator[str]:
             )
         try:
             deadline = time.monotonic() + 20
-            while not _answers(port):
+            # It takes connections, and refuses them, some time before it is ready.
+            ready = [_program("pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port)]
+            while subprocess.run(ready, check=False).returncode != 0:
                 if server.poll() is not None or time.monotonic() > deadline:
                     raise Unavailable(f"no start: {(directory / 'log').read_text()[-500:]}")
                 time.sleep(0.05)

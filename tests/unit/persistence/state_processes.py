@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from persistence import Held, State, StateError
 
@@ -48,8 +49,23 @@ def stop_inside_a_write(url: str) -> None:
         time.sleep(60)
 
 
+def connect_to_many(directory: str, count: str, first: str) -> None:
+    """Connect to one new file after the other, each at the same moment as others do."""
+    from persistence import sqlite
+    from persistence.database import Database
+
+    for number in range(int(count)):
+        time.sleep(max(0.0, float(first) + number * 0.03 - time.time()))
+        path = Path(directory, f"{number}.sqlite")
+        sqlite.prepare(path, create=True)
+        database = Database(f"sqlite:///{path}")
+        with database.read():
+            pass
+        database.close()
+
+
 def stop_inside_a_migration(url: str) -> None:
-    """Make the tables, and stop before the commit."""
+    """Make the tables, and wait for a word before the commit."""
     from alembic import command
 
     from persistence import migrations
@@ -60,7 +76,7 @@ def stop_inside_a_migration(url: str) -> None:
     def upgrade(*arguments: object) -> None:
         original(*arguments)  # type: ignore[arg-type]
         print("ready", flush=True)
-        time.sleep(60)
+        sys.stdin.readline()
 
     command.upgrade = upgrade  # type: ignore[assignment]
     from persistence import sqlite

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -119,27 +120,31 @@ def test_replace_is_all_or_nothing(state: State) -> None:
     assert state.catalogue.list() == [other]
 
 
-def test_rebuilding_while_backups_are_added(state: State) -> None:
+def test_rebuilding_while_backups_come_and_go(state: State) -> None:
     problems: list[BaseException] = []
+    barrier = threading.Barrier(4)
 
-    def add() -> None:
-        try:
-            for _ in range(40):
-                state.catalogue.add(backup("one"))
-        except BaseException as error:  # noqa: BLE001 - shown by the assertion
-            problems.append(error)
+    def come_and_go() -> None:
+        state.catalogue.add(backup("one"))
+        state.catalogue.remove("one", "repo")
 
     def rebuild() -> None:
+        state.catalogue.replace("repo", [backup("one"), backup("two")])
+
+    def work(action: Callable[[], None]) -> None:
         try:
-            for _ in range(40):
-                state.catalogue.replace("repo", [backup("one"), backup("two")])
+            barrier.wait()
+            for _ in range(60):
+                action()
         except BaseException as error:  # noqa: BLE001 - shown by the assertion
             problems.append(error)
 
-    threads = [threading.Thread(target=work) for work in (add, add, rebuild)]
+    actions = (come_and_go, come_and_go, rebuild, rebuild)
+    threads = [threading.Thread(target=work, args=(action,)) for action in actions]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert problems == []
+    rebuild()
     assert set(ids(state.catalogue.list())) == {"one", "two"}

@@ -6,6 +6,8 @@ import importlib.util
 import os
 import sqlite3
 import stat
+import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -136,6 +138,29 @@ def test_processes_may_open_a_new_database_at_once(new_url: str, spawn: Spawn) -
     for process in processes:
         output, errors = process.communicate(timeout=30)
         assert (output, process.returncode) == ("0\n", 0), errors
+
+
+def test_processes_may_connect_to_a_new_file_at_once(tmp_path: Path, spawn: Spawn) -> None:
+    """SQLite does not wait for a lock when it changes to WAL: without a retry some fail."""
+    first = time.time() + 1
+    processes = [spawn("connect_to_many", tmp_path, 60, first) for _ in range(3)]
+    for process in processes:
+        output = process.communicate(timeout=30)
+        assert process.returncode == 0, output
+
+
+def test_a_process_waits_for_the_migration_of_another(new_url: str, spawn: Spawn) -> None:
+    migrating = spawn("stop_inside_a_migration", new_url)
+    assert migrating.stdout.readline() == "ready\n", migrating.communicate()
+    opening = spawn("open_when_told", new_url)
+    assert opening.stdout.readline() == "ready\n"
+    opening.stdin.write("go\n")
+    opening.stdin.flush()
+    with pytest.raises(subprocess.TimeoutExpired):
+        opening.wait(1)
+    assert migrating.communicate("commit\n", timeout=30)[1] == ""
+    output, errors = opening.communicate(timeout=30)
+    assert (output, opening.returncode) == ("0\n", 0), errors
 
 
 def test_opening_what_is_up_to_date_is_quick(url: str, spawn: Spawn) -> None:

@@ -121,6 +121,8 @@ def test_update_a_run(state: State, new_run: NewRun) -> None:
     assert (changed.state, changed.pid, changed.logbook_id) == (RunState.SUSPENDED, 99, "book")
     assert changed.updated_at > run.updated_at
     assert changed.finished_at is None
+    assert (run.stop, changed.stop) == (None, None)
+    assert state.runs.update(run.id, stop="abort").stop == "abort"
     done = state.runs.update(run.id, state=RunState.PARTIAL)
     assert done.finished_at == done.updated_at
     again = state.runs.update(run.id, state=RunState.RUNNING)

@@ -1,0 +1,11 @@
+"""What all tests have in common."""
+
+from __future__ import annotations
+
+import os
+import secrets
+
+from auditor import TOKEN_VARIABLE
+
+# By it the auditor knows every process that the tests have started.
+os.environ.setdefault(TOKEN_VARIABLE, secrets.token_hex(16))

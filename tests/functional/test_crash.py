@@ -1,0 +1,204 @@
+"""A step that fails undoes its own volume, whichever step it is, and nobody else's.
+
+All cases of a flow run side by side, in one run with a volume for each: that is faster, and it
+shows that one volume's failure is no other's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import faults
+import pytest
+import tree
+from cloud import run
+from conftest import PASSWORD, Site, new_site
+from faults import Place
+
+pytestmark = pytest.mark.lab
+
+FLOWS = ("backup", "restore to new", "restore in place")
+# The step from whose effect on the volume's data is safe, and whatever fails later is about
+# cleaning.
+COMMITTED = {"backup": "copy", "restore to new": "properties", "restore in place": "keep"}
+CASES = [(flow, place) for flow in FLOWS for place in faults.places(flow)]
+
+
+@dataclass
+class Fleet:
+    """Volumes with equal content, and a backup of each.
+
+    :ivar backups: the id of the backup, by volume
+    :ivar tree: what is on each
+    """
+
+    site: Site
+    volumes: list[str]
+    tree: tree.Tree
+    backups: dict[str, str] = field(default_factory=dict)
+
+    def image(self, volume: str) -> str:
+        """A digest of every byte of a volume; holes count as zeros."""
+        pool = self.site.auditor.pool
+        assert pool is not None
+        digest = hashlib.sha256()
+        with open(pool / f"volume-{volume}", "rb", buffering=0) as file:
+            size, position = os.fstat(file.fileno()).st_size, 0
+            while position < size:
+                try:
+                    position = os.lseek(file.fileno(), position, os.SEEK_DATA)
+                except OSError:
+                    break
+                end = os.lseek(file.fileno(), position, os.SEEK_HOLE)
+                while position < end:
+                    block = os.pread(file.fileno(), 4096, position)
+                    if block.strip(b"\0"):
+                        digest.update(position.to_bytes(8, "little") + block)
+                    position += 4096
+        return digest.hexdigest()
+
+    def show(self, volume: str) -> dict[str, Any]:
+        return {k: v for k, v in self.site.cloud.show(volume).items() if k != "updated_at"}
+
+    def stored(self) -> dict[str, list[str]]:
+        """The ids of the backups in the repository, by volume, as restic tells of them."""
+        out = run(
+            *("restic", "--repo", str(self.site.repository), "snapshots", "--json"),
+            env={**os.environ, "RESTIC_PASSWORD": PASSWORD.strip()},
+        )
+        found: dict[str, list[str]] = {}
+        for snapshot in json.loads(out) or []:
+            found.setdefault(snapshot["hostname"], []).append(snapshot["id"])
+        return found
+
+    def restorable(self) -> None:
+        """Have restic look at every byte of every backup."""
+        run(
+            *("restic", "--repo", str(self.site.repository), "check", "--read-data"),
+            env={**os.environ, "RESTIC_PASSWORD": PASSWORD.strip()},
+        )
+
+
+@dataclass
+class Outcome:
+    """What came of a run with a fault in each of its volumes."""
+
+    results: dict[Place, Any]
+    volumes: dict[Place, str]
+    images: dict[str, str]
+    shown: dict[str, dict[str, Any]]
+    stored: dict[str, list[str]]
+    findings: list[Any]
+    happened: list[Any]
+
+
+@pytest.fixture(scope="module")
+def fleet(scratch: Path, the_lab: Any, api: Any) -> Iterator[Fleet]:
+    with new_site(scratch, the_lab, api) as site:
+        template = site.cloud.create(name="template")
+
+        def fill(root: Path) -> None:
+            for number in range(20):
+                (root / f"{number:02}").write_text(f"{number}\n" * 100)
+            (root / "sparse").write_bytes(b"x")
+            os.truncate(root / "sparse", tree.MIB)
+
+        site.cloud.fill(template, "ext4", fill)
+        described = site.cloud.on(template, tree.describe, read_only=True)
+        most = max(len(faults.places(flow)) for flow in FLOWS)
+        names = [f"fleet {number:02}" for number in range(most)]
+        volumes = site.cloud.clones(template, names)
+        result = site.backup(*volumes, parallel=6)
+        assert str(result.outcome) == "complete", result
+        backups = {volume.volume_id: volume.backup_id for volume in result.volumes}
+        yield Fleet(site, volumes, described, backups)
+
+
+@pytest.fixture(scope="module")
+def outcomes(fleet: Fleet) -> dict[str, Outcome | BaseException]:
+    return {}
+
+
+def _failed(fleet: Fleet, flow: str) -> Outcome:
+    """Run a flow for as many volumes as it has places, and fail each at another one."""
+    places = faults.places(flow)
+    volumes = dict(zip(places, fleet.volumes, strict=False))
+    images = {volume: fleet.image(volume) for volume in volumes.values()}
+    shown = {volume: fleet.show(volume) for volume in volumes.values()}
+    by_volume = {volume: place for place, volume in volumes.items()}
+    with faults.injected(by_volume, faults.raised) as happened:
+        if flow == "backup":
+            result = fleet.site.backup(*volumes.values(), parallel=6)
+        else:
+            backups = [fleet.backups[volume] for volume in volumes.values()]
+            result = fleet.site.restore(*backups, new=flow == "restore to new", parallel=6)
+    assert str(result.outcome) == "failed"
+    return Outcome(
+        results={by_volume[volume.volume_id]: volume for volume in result.volumes},
+        volumes=volumes,
+        images=images,
+        shown=shown,
+        stored=fleet.stored(),
+        findings=fleet.site.findings(),
+        happened=happened,
+    )
+
+
+@pytest.fixture
+def outcome(
+    request: pytest.FixtureRequest, fleet: Fleet, outcomes: dict[str, Outcome | BaseException]
+) -> Outcome:
+    flow = request.node.callspec.params["flow"]
+    if flow not in outcomes:
+        try:
+            outcomes[flow] = _failed(fleet, flow)
+        except Exception as error:  # noqa: BLE001 - once is enough: each test raises it
+            outcomes[flow] = error
+    found = outcomes[flow]
+    if isinstance(found, BaseException):
+        raise found
+    return found
+
+
+@pytest.mark.parametrize(("flow", "place"), CASES, ids=str)
+def test_a_failing_step_is_undone(fleet: Fleet, outcome: Outcome, flow: str, place: Place) -> None:
+    volume, result = outcome.volumes[place], outcome.results[place]
+    assert (volume, place) in outcome.happened
+    assert str(result.outcome) == "failed"
+    assert result.error == f"injected {place}"
+    assert result.leftovers == ()
+    assert [str(found) for found in outcome.findings if volume in str(found)] == []
+    assert fleet.show(volume) == outcome.shown[volume]
+
+    places = faults.places(flow)
+    committed = places.index(place) >= places.index(Place(COMMITTED[flow], "after"))
+    stored = outcome.stored[volume]
+    assert any(one.startswith(fleet.backups[volume]) for one in stored)
+    if flow == "backup":
+        # What was stored counts, whatever fails later.
+        assert len(stored) == 1 + committed
+    if flow == "restore in place" and committed:
+        assert fleet.image(volume) != outcome.images[volume]
+        now = fleet.site.cloud.on(volume, tree.describe, read_only=True)
+        tree.assert_same(fleet.tree, now)
+    else:
+        assert fleet.image(volume) == outcome.images[volume]
+
+
+@pytest.mark.parametrize("flow", FLOWS)
+def test_nothing_is_left_of_all_failures(outcome: Outcome, flow: str) -> None:
+    assert [str(finding) for finding in outcome.findings] == []
+
+
+def test_every_earlier_backup_is_whole(fleet: Fleet, outcomes: dict[str, Any]) -> None:
+    assert outcomes, "the other tests come first"
+    fleet.restorable()
+    stored = fleet.stored()
+    for volume, backup in fleet.backups.items():
+        assert any(one.startswith(backup) for one in stored[volume])
