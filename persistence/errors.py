@@ -39,9 +39,8 @@ class SchemaOutOfDate(StateError):
             advice = "A newer release of this program made it: use that release."
         else:
             advice = (
-                "Bring it up to date once, while nothing else uses it: State.migrate(url), or "
-                "from a shell python3 -c \"from persistence import State; State.migrate('URL')\" "
-                "with the real URL, password and all."
+                "Bring it up to date once, while nothing else uses it: 'volflow state migrate', "
+                "or State.migrate(url) from a program."
             )
         super().__init__(
             f"The state database {where} is at schema {found or 'none'}, "

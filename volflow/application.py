@@ -76,6 +76,7 @@ class Volflow:
         self._cloud_arguments = cloud_arguments
         self._progress = progress or Silent()
         self.stop = Stop()
+        self._manifests: dict[str, Manifest] = {}
 
     # The parts
 
@@ -88,6 +89,7 @@ class Volflow:
             name=self.conf.cloud.name,
             arguments=self._cloud_arguments,
             wait=Wait.from_config(self.conf),
+            timeout=self.conf.cloud.timeout,
             stopping=self.stop.event,
         )
 
@@ -166,7 +168,11 @@ class Volflow:
         if into and (new or len(what) > 1):
             raise UsageError("--into takes one backup, and goes without --new.")
         stored = self._prepare()
-        targets = [self._target(find_backup(stored, name), new, into) for name in what]
+        backups = [find_backup(stored, name) for name in what]
+        # Reading a manifest takes restic most of a second, for which it mostly computes.
+        with ThreadPoolExecutor(os.cpu_count(), "manifest") as pool:
+            list(pool.map(self.manifest, [backup.id for backup in backups]))
+        targets = [self._target(backup, new, into) for backup in backups]
         ids = [target.manifest.volume_id for target in targets]
         if len(set(ids)) < len(ids):
             raise UsageError("Two of the backups are of the same volume; restore one at a time.")
@@ -267,8 +273,10 @@ class Volflow:
         return self.mover.backups()
 
     def manifest(self, backup_id: str) -> Manifest:
-        """The manifest of a backup."""
-        return Manifest.from_json(self.mover.manifest(backup_id))
+        """The manifest of a backup, which never changes."""
+        if backup_id not in self._manifests:
+            self._manifests[backup_id] = Manifest.from_json(self.mover.manifest(backup_id))
+        return self._manifests[backup_id]
 
     def close(self) -> None:
         """Close what has been opened."""

@@ -30,6 +30,10 @@ NEWEST = "3.71"
 # From 3.66 on a snapshot of a volume in use needs no force flag.
 FORCE_GONE = api_versions.APIVersion("3.66")
 
+# What an API, or a proxy before it, answers in a trouble that may pass, and how often to try again.
+_TRANSIENT = (500, 502, 503, 504)
+_RETRIES = 3
+
 # Metadata key that marks everything that a run makes in Cinder; its value is the ledger's tag.
 TAG_KEY = "volflow"
 
@@ -98,7 +102,16 @@ class Cinder:
     ) -> None:
         self._wait = wait
         self._stopping = stopping
-        where = {"session": session, "region_name": region_name, "interface": interface}
+        where = {
+            "session": session,
+            "region_name": region_name,
+            "interface": interface,
+            # A request that was done all the same may be sent again: what it made carries its
+            # tag, and all that carries it is found.
+            "connect_retries": _RETRIES,
+            "status_code_retries": _RETRIES,
+            "retriable_status_codes": _TRANSIENT,
+        }
         with translated("Talking to Cinder"):
             # Forces the login now, so that a wrong password is not taken for an old API.
             session.get_auth_headers()
@@ -377,7 +390,8 @@ class Cinder:
 
         def left(maximum: str, used: str) -> int | None:
             most = int(limits.get(maximum, -1))
-            return None if most < 0 else most - int(limits.get(used, 0))
+            # A quota can be lowered below what is in use.
+            return None if most < 0 else max(0, most - int(limits.get(used, 0)))
 
         return Quota(
             volumes=left("maxTotalVolumes", "totalVolumesUsed"),

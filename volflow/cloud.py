@@ -13,20 +13,19 @@ from volflow.cinder import Cinder
 from volflow.errors import CloudError
 from volflow.wait import Wait
 
-# A dead network must not hold a run for ever: seconds to connect and between two bytes.
-TIMEOUT = 60
-
 
 def connect(
     *,
     name: str | None = None,
     arguments: argparse.Namespace | None = None,
     wait: Wait,
+    timeout: float = 60.0,
     stopping: threading.Event | None = None,
 ) -> Cinder:
     """Log in and find Cinder.
 
     :param name: the cloud in clouds.yaml
+    :param timeout: seconds to wait for a connection, and for each part of an answer
     :param arguments: parsed ``--os-*`` options; they come before ``name``
     :raises CloudError: no or wrong authentication, or no API
     """
@@ -38,7 +37,8 @@ def connect(
             f"No usable authentication ({error}). Name a cloud of clouds.yaml with --os-cloud or "
             "OS_CLOUD, or set OS_AUTH_URL, OS_USERNAME, OS_PASSWORD and OS_PROJECT_NAME."
         ) from error
-    session.timeout = TIMEOUT
+    # A dead network must not hold a run for ever.
+    session.timeout = timeout
     return Cinder(
         session,
         wait=wait,

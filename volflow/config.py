@@ -38,6 +38,12 @@ CLOUD_OPTS: list[cfg.Opt] = [
         "name",
         help="Cloud in clouds.yaml to use. --os-cloud and OS_CLOUD come first.",
     ),
+    cfg.FloatOpt(
+        "timeout",
+        default=60.0,
+        min=0.1,
+        help="Seconds to wait for a connection to an API, and for each part of its answer.",
+    ),
 ]
 
 REPOSITORY_OPTS: list[cfg.Opt] = [
@@ -63,6 +69,12 @@ REPOSITORY_OPTS: list[cfg.Opt] = [
         "options",
         default=[],
         help="Extended options for restic (its -o), for example sftp.command=...",
+    ),
+    cfg.FloatOpt(
+        "stall_limit",
+        default=1800.0,
+        min=1,
+        help="Seconds without any progress after which a copy is ended and counts as failed.",
     ),
     cfg.StrOpt(
         "cache_dir",

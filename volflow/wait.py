@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Collection
@@ -10,9 +11,14 @@ from typing import Any
 
 from oslo_config import cfg
 
-from volflow.errors import ResourceNotFoundError, StoppedError, WaitError
+from volflow.errors import CloudError, ResourceNotFoundError, StoppedError, WaitError
+
+LOG = logging.getLogger(__name__)
 
 Resource = dict[str, Any]
+
+# Errors in a row that a wait bears before it gives up.
+_PASSING = 5
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,7 @@ class Wait:
         :raises StoppedError: ``stopping`` was set in the meantime
         """
         pause, deadline = self.interval, self._deadline(size_gib)
+        look = _Steady(look)
         while True:
             resource = look()
             status = str(resource["status"])
@@ -75,6 +82,7 @@ class Wait:
         :raises WaitError: the delete failed, or took too long
         """
         pause, deadline = self.interval, self._deadline(size_gib)
+        look = _Steady(look)
         while True:
             try:
                 resource = look()
@@ -107,3 +115,26 @@ class Wait:
         elif stopping.wait(pause):
             raise StoppedError(f"Stopped while waiting for {what}.")
         return min(pause * 1.3, self.interval_max)
+
+
+class _Steady:
+    """Looks at a resource, and takes a few errors in a row for a trouble that passes."""
+
+    def __init__(self, look: Callable[[], Resource]) -> None:
+        self._look = look
+        self._last: Resource | None = None
+        self._failures = 0
+
+    def __call__(self) -> Resource:
+        try:
+            self._last = self._look()
+        except ResourceNotFoundError:
+            raise
+        except CloudError as error:
+            self._failures += 1
+            if self._last is None or self._failures > _PASSING:
+                raise
+            LOG.info("Looking again: %s", error)
+        else:
+            self._failures = 0
+        return self._last

@@ -41,12 +41,14 @@ class Site:
     """One user of volflow: a repository, a state directory, and the cloud.
 
     :ivar home: where all of it is
+    :ivar before: the processes that were there before
     """
 
     home: Path
     cloud: Cloud
     auditor: Auditor
     environment: dict[str, str]
+    before: set[int] = field(default_factory=set)
     overrides: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -148,7 +150,7 @@ class Site:
 
     def findings(self, **arguments: Any) -> list[Any]:
         """What is left behind now."""
-        return self.auditor.settled(self.cloud.known, **arguments)
+        return self.auditor.settled(self.cloud.known, processes=self.before, **arguments)
 
 
 @pytest.fixture(scope="session")
@@ -205,19 +207,18 @@ def new_site(scratch: Path, the_lab: Any, api: Api) -> Iterator[Site]:
         states=[home / "state"],
         repositories=[home / "repository"],
     )
-    site = Site(home, cloud, auditor, dict(os.environ))
+    site = Site(home, cloud, auditor, dict(os.environ), auditor.processes())
     site.password_file.write_text(PASSWORD)
     site.password_file.chmod(0o600)
-    before = auditor.processes()
     try:
         site.init()
         yield site
-        assert_nothing(site.findings(processes=before))
+        assert_nothing(site.findings())
     finally:
         cloud.clean()
         shutil.rmtree(home, ignore_errors=True)
     # What was made is gone too: the next test begins with nothing.
-    assert_nothing(auditor.settled(Known(), processes=before))
+    assert_nothing(auditor.settled(Known(), processes=site.before))
 
 
 @pytest.fixture

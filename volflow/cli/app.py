@@ -75,7 +75,9 @@ class VolflowApp(App):
         self.client_manager = ClientManager(self)
 
     def build_option_parser(self, *args: Any, **kwargs: Any) -> argparse.ArgumentParser:
-        parser: argparse.ArgumentParser = super().build_option_parser(*args, **kwargs)
+        parser: argparse.ArgumentParser = super().build_option_parser(
+            *args, argparse_kwargs={"parents": [_cloud_options()]}, **kwargs
+        )
         group = parser.add_argument_group("volflow")
         group.add_argument(
             "--config-file",
@@ -95,12 +97,6 @@ class VolflowApp(App):
         group.add_argument(
             "--state-dir", metavar="DIR", help="Directory of the state database and of locks"
         )
-        try:
-            openstack.config.OpenStackConfig().register_argparse_arguments(parser, sys.argv[1:])
-        except openstack.exceptions.ConfigException:
-            # What is wrong is told when a command needs the cloud; help and listings do not.
-            bare = openstack.config.OpenStackConfig(load_yaml_config=False, load_envvars=False)
-            bare.register_argparse_arguments(parser, [])
         return parser
 
     def configure_logging(self) -> None:
@@ -140,3 +136,16 @@ class VolflowApp(App):
             LOG.warning("A step does not end in time; the run can be resumed nevertheless.")
             self.stderr.flush()
             os._exit(1)
+
+
+def _cloud_options() -> argparse.ArgumentParser:
+    """The options ``--os-*``, in a parser of their own: half of them may be in it when they fail."""
+    options = argparse.ArgumentParser(add_help=False)
+    try:
+        openstack.config.OpenStackConfig().register_argparse_arguments(options, sys.argv[1:])
+    except openstack.exceptions.ConfigException:
+        # What is wrong is told when a command needs the cloud; help and listings do not.
+        options = argparse.ArgumentParser(add_help=False)
+        bare = openstack.config.OpenStackConfig(load_yaml_config=False, load_envvars=False)
+        bare.register_argparse_arguments(options, [])
+    return options

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from signal import SIGINT
+from signal import SIGINT, SIGKILL
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -26,6 +26,7 @@ from volflow.errors import BackupNotFoundError, ConfigError, RepositoryError, St
 from volflow.host.namespace import MountNamespace
 from volflow.host.privilege import Privilege, find_program
 from volflow.movers.base import MANIFEST, REGIONS, Copied, Saved, Stored
+from volflow.movers.stall import Watch
 from volflow.result import Figures
 
 OLDEST = (0, 14, 0)
@@ -33,6 +34,8 @@ OLDEST = (0, 14, 0)
 SPARSE_RESTORE = (0, 15, 0)
 # Exit status of restic backup: stored, but some files could not be read.
 _SOME_UNREAD = 3
+# Seconds that restic may take to end when it is asked to.
+_PATIENCE = 5.0
 # Marks our snapshots among others in the repository.
 _TAG = "volflow"
 # Variables by which restic and rclone take credentials of storage services.
@@ -148,6 +151,7 @@ class Restic:
 
     def backups(self) -> list[Stored]:
         """All backups in the repository, the oldest first; shows that it can be written to."""
+        self._local_is_writable()
         found = json.loads(self._run("snapshots", "--json", "--tag", _TAG)) or []
         stored = [
             Stored(
@@ -158,6 +162,18 @@ class Restic:
             for snapshot in found
         ]
         return sorted(stored, key=lambda backup: backup.created_at)
+
+    def _local_is_writable(self) -> None:
+        """Tell at once what restic tells after trying for most of a minute."""
+        path = self.local_path
+        if path is None:
+            return
+        there = self._privilege.attempt("test", "-d", str(path)).returncode == 0
+        if there and self._privilege.attempt("test", "-w", str(path)).returncode:
+            raise RepositoryError(
+                f"The repository {self.location} cannot be written to: look at how its file "
+                "system is mounted."
+            )
 
     def save(
         self,
@@ -177,22 +193,23 @@ class Restic:
         # Relative to the root: a path is the same wherever the root is.
         command += [str(REGIONS), str(MANIFEST)]
         summary: dict[str, Any] = {}
+        watch = Watch(stopping, self._group.stall_limit)
 
         def read(line: str) -> None:
             message = json.loads(line)
             if message["message_type"] == "status":
-                progress(
-                    Copied(
-                        message.get("files_done", 0),
-                        message.get("total_files", 0),
-                        message.get("bytes_done", 0),
-                        message.get("total_bytes", 0),
-                    )
+                copied = Copied(
+                    message.get("files_done", 0),
+                    message.get("total_files", 0),
+                    message.get("bytes_done", 0),
+                    message.get("total_bytes", 0),
                 )
+                watch.at(copied)
+                progress(copied)
             elif message["message_type"] == "summary":
                 summary.update(message)
 
-        status, errors = self._follow(namespace, command, read, stopping)
+        status, errors = self._follow(namespace, command, read, watch)
         if status not in (0, _SOME_UNREAD) or "snapshot_id" not in summary:
             raise self._error("backup", status, errors)
         # The manifest is ours and always new; only the volume's own files are counted.
@@ -244,8 +261,15 @@ class Restic:
         ]
         if self.version >= SPARSE_RESTORE:
             command.append("--sparse")
-        with _polled(lambda: progress(Copied(bytes=namespace.used()))):
-            status, errors = self._follow(namespace, command, lambda _: None, stopping)
+        watch = Watch(stopping, self._group.stall_limit)
+
+        def look() -> None:
+            copied = Copied(bytes=namespace.used())
+            watch.at(copied)
+            progress(copied)
+
+        with _polled(look):
+            status, errors = self._follow(namespace, command, lambda _: None, watch)
         # Up to 0.17 a file that could not be restored is told, and the exit status is 1.
         if status:
             raise self._error("restore", status, errors)
@@ -303,7 +327,7 @@ class Restic:
         namespace: MountNamespace,
         command: Sequence[str],
         read: Callable[[str], None],
-        stopping: threading.Event,
+        watch: Watch,
     ) -> tuple[int, list[str]]:
         """Run restic in the namespace, hand on each line, and give its status and errors."""
         self.check()
@@ -320,16 +344,29 @@ class Restic:
         stderr = process.stderr
         drain = threading.Thread(target=lambda: errors.extend(map(str.rstrip, stderr)), daemon=True)
         drain.start()
-        # SIGINT is the signal after which restic removes its lock.
-        with process, _watched(stopping, lambda: self._privilege.signal(process, SIGINT)):
+        with process, watch.watching(lambda: self._end(process)):
             for line in process.stdout:
                 if line.startswith("{"):
                     read(line)
             status = process.wait()
             drain.join()
-        if stopping.is_set() and status:
+        if status and watch.stopped:
             raise StoppedError(f"restic {command[0]} was stopped.")
+        if status and watch.stalled:
+            raise RepositoryError(
+                f"restic {command[0]} was ended after {self._group.stall_limit:g} s without "
+                f"progress; look whether {self.location} can be reached, or raise stall_limit in "
+                "[repository]."
+            )
         return status, errors
+
+    def _end(self, process: subprocess.Popen[str]) -> None:
+        # SIGINT is the signal after which restic removes its lock, if it still can.
+        self._privilege.signal(process, SIGINT)
+        try:
+            process.wait(_PATIENCE)
+        except subprocess.TimeoutExpired:
+            self._privilege.signal(process, SIGKILL)
 
     def _error(self, doing: str, status: int, errors: Sequence[str]) -> RepositoryError:
         text = "\n".join(errors).strip()
@@ -370,25 +407,6 @@ def _unread(errors: Sequence[str], root: Path) -> tuple[str, ...]:
                 path = str(message.get("item") or message.get("error"))
                 paths.append(path.removeprefix(f"{root}/"))
     return tuple(dict.fromkeys(paths))
-
-
-@contextmanager
-def _watched(event: threading.Event, act: Callable[[], None]) -> Iterator[None]:
-    """Act as soon as the event is set, as long as the block runs."""
-    over = threading.Event()
-
-    def watch() -> None:
-        while not over.is_set():
-            if event.wait(0.2):
-                act()
-                return
-
-    # Not joined: it ends by itself, and nobody should wait for that.
-    threading.Thread(target=watch, daemon=True).start()
-    try:
-        yield
-    finally:
-        over.set()
 
 
 @contextmanager

@@ -31,5 +31,9 @@ class ApplyProperties(Step):
         # Last, for a volume that is read-only takes no more changes by its guests.
         if str(was["metadata"].get("readonly", "")).lower() == "true":
             cinder.set_readonly(clone_id, True)
+        # A request for it that was sent again may have made it twice.
+        for volume in cinder.volumes_tagged(self._target.tag):
+            if volume["id"] != clone_id:
+                cinder.delete_volume(volume["id"])
         cinder.delete_metadata(clone_id, [TAG_KEY, ALIVE_KEY])
         self.services.ledger.gone(self._target.tag)

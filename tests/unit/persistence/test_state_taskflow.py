@@ -74,18 +74,19 @@ def test_destroying_a_book_takes_its_flows_along(state: State) -> None:
 
 
 def test_saves_are_quick_and_memory_is_flat(state: State) -> None:
-    """The stock backend: 18 ms a save, and one more MetaData for each."""
+    """The stock backend needs ten times as long, and makes one more MetaData for each."""
     connection = state.taskflow.get_connection()
     book, flow = new_book("a")
     connection.save_logbook(book)
     atom = flow.find("atom-a-0")
 
     def save(times: int) -> float:
-        began = time.perf_counter()
+        # Of the processor: what else runs on the machine must not decide.
+        began = time.thread_time()
         for number in range(times):
             atom.meta = {"progress": number}
             state.taskflow.get_connection().update_atom_details(atom)
-        return (time.perf_counter() - began) / times
+        return (time.thread_time() - began) / times
 
     save(300)
     gc.collect()
@@ -96,7 +97,7 @@ def test_saves_are_quick_and_memory_is_flat(state: State) -> None:
     after = sum(isinstance(thing, sa.MetaData) for thing in gc.get_objects())
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory
     print(f"{seconds * 1000:.2f} ms a save, {grown} KiB more after 1,500")
-    assert seconds < 0.008
+    assert seconds < 0.002
     assert after <= before
     assert grown < 4096
 

@@ -1,0 +1,56 @@
+"""Noticing that a copy makes no progress any more."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+# Seconds between two looks.
+_LOOK = 0.2
+
+
+class Watch:
+    """Watches a copy: over it goes when it is asked to stop, or makes no progress for too long.
+
+    :param stopping: set when it is asked to stop
+    :param limit: seconds without progress after which it counts as stalled
+    """
+
+    def __init__(self, stopping: threading.Event, limit: float) -> None:
+        self._stopping = stopping
+        self._limit = limit
+        self._at: Any = None
+        self._since = time.monotonic()
+        self.stalled = False
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it was asked to stop."""
+        return self._stopping.is_set()
+
+    def at(self, position: object) -> None:
+        """The copy is at this position; progress is when that differs from the last one."""
+        if position != self._at:
+            self._at, self._since = position, time.monotonic()
+
+    @contextmanager
+    def watching(self, end: Callable[[], None]) -> Iterator[None]:
+        """While the block runs, end the copy when it is asked to stop, or stalls."""
+        over = threading.Event()
+
+        def watch() -> None:
+            while not over.is_set():
+                self.stalled = time.monotonic() - self._since > self._limit
+                if self._stopping.wait(_LOOK) or self.stalled:
+                    end()
+                    return
+
+        # Not joined: it ends by itself, and nobody should wait for that.
+        threading.Thread(target=watch, daemon=True).start()
+        try:
+            yield
+        finally:
+            over.set()
