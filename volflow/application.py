@@ -6,7 +6,7 @@ import argparse
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
@@ -24,11 +24,12 @@ from volflow.errors import (
     ResourceNotFoundError,
     UsageError,
 )
-from volflow.flows.backup import backup_flow
+from volflow.flows.backup import backup_flow, member_backup_flow
 from volflow.flows.plan import Plan
 from volflow.flows.restore import restore_in_place_flow, restore_to_new_flow
 from volflow.host.identity import boot_id, host_name
 from volflow.host.privilege import Privilege
+from volflow.lanes import Lanes
 from volflow.leftovers import Leftover
 from volflow.manifest import Manifest
 from volflow.movers.base import Stored
@@ -36,7 +37,9 @@ from volflow.movers.restic import SPARSE_RESTORE, Restic
 from volflow.progress import Progress, Silent
 from volflow.result import RunResult
 from volflow.runner import Runner
+from volflow.selection import Selected, Selection
 from volflow.stop import Stop, Way
+from volflow.tasks.group import GroupSnapshot
 from volflow.tasks.work import Services, Work
 from volflow.wait import Wait
 
@@ -53,6 +56,21 @@ class RestoreTarget:
     backup_id: str
     manifest: Manifest
     target_id: str | None
+
+
+@dataclass(frozen=True)
+class BackupPlan:
+    """What a backup is about to do.
+
+    :ivar parallel: how many volumes at a time: what was asked for, or what the quota allows
+    :ivar consistent: whether the volumes of a group are snapshotted at one moment, by group id
+    :ivar stored: the backups that there are, the oldest first
+    """
+
+    selected: Selected
+    parallel: int
+    consistent: dict[str, bool]
+    stored: list[Stored]
 
 
 class Volflow:
@@ -130,28 +148,59 @@ class Volflow:
 
     # What it does
 
-    def backup(
-        self, names_or_ids: Sequence[str], *, full: bool = False, parallel: int | None = None
-    ) -> RunResult:
-        """Back up these volumes.
+    def plan_backup(self, selection: Selection, *, parallel: int | None = None) -> BackupPlan:
+        """Find the volumes of a selection, and make sure that they can be backed up.
 
-        :param names_or_ids: ids or names of volumes
+        :param parallel: how many volumes at a time at most; as configured unless given
+        :raises VolflowError: what would fail later
+        """
+        selection.check()
+        stored = self._prepare()
+        selected = selection.find(self.cinder)
+        preflight.repository_apart(
+            self.cinder, self.connector, self.mover.local_path, selected.volumes
+        )
+        parallel = preflight.parallel_by_quota(
+            self.cinder, selected.volumes, parallel or self.conf.backup.parallel
+        )
+        consistent = {
+            group_id: self.cinder.snapshots_consistently(self.cinder.group(group_id))
+            for group_id in selected.groups
+        }
+        return BackupPlan(selected, parallel, consistent, stored)
+
+    def backup(
+        self,
+        selection: Selection | Sequence[str],
+        *,
+        full: bool = False,
+        parallel: int | None = None,
+    ) -> RunResult:
+        """Back up the volumes of a selection, or those of these ids or names.
+
         :param full: read every file again, instead of those that changed since the last backup
         :param parallel: how many volumes at a time; as configured unless given
         :raises VolflowError: before anything is made; what fails later is in the result
         """
-        stored = self._prepare()
-        volumes = preflight.volumes(self.cinder, names_or_ids)
-        preflight.repository_apart(self.cinder, self.connector, self.mover.local_path, volumes)
-        parallel = preflight.parallel_by_quota(
-            self.cinder, volumes, parallel or self.conf.backup.parallel
-        )
+        if not isinstance(selection, Selection):
+            selection = Selection(volumes=tuple(selection))
+        return self.run_backup(self.plan_backup(selection, parallel=parallel), full=full)
+
+    def run_backup(self, plan: BackupPlan, *, full: bool = False) -> RunResult:
+        """Back up as planned."""
+        selected = plan.selected
         run = self._create_run(
             "backup",
-            {"full": full, "parallel": parallel},
-            [(volume["id"], volume["name"] or "") for volume in volumes],
+            {
+                "full": full,
+                "parallel": plan.parallel,
+                "groups": selected.groups,
+                "consistent": plan.consistent,
+                "left_out": [asdict(one) for one in selected.left_out],
+            },
+            [(volume["id"], volume["name"] or "") for volume in selected.volumes],
         )
-        return self._drive(run, stored)
+        return self._drive(run, plan.stored)
 
     def plan_restore(
         self, what: Sequence[str], *, new: bool = False, into: str | None = None
@@ -340,16 +389,29 @@ class Volflow:
     def _drive(self, run: Run, stored: Sequence[Stored]) -> RunResult:
         # In order of time: the last of each volume stays.
         parents = {backup.tags["volume"]: backup.id for backup in stored}
-        services = self._services(run_id=run.id, parents={} if run.request.get("full") else parents)
+        services = self._services(
+            run_id=run.id,
+            parents={} if run.request.get("full") else parents,
+            parallel=run.request["parallel"],
+        )
+        unfinished = [i.key for i in self.state.runs.items(run.id) if not i.state.final]
+        shared = [
+            (GroupSnapshot(Work(services, group_id)), members)
+            for group_id, members in run.request.get("groups", {}).items()
+        ]
+        group_of = {member: group for group, members in shared for member in members}
         flows = {
-            item.key: self._flow(run, Work(services, item.key))
-            for item in self.state.runs.items(run.id)
-            if not item.state.final
+            key: self._flow(run, Work(services, key), group_of.get(key))
+            for key in [i.key for i in self.state.runs.items(run.id)]
+            # The volumes of a group run as one flow, so they stay together.
+            if key in unfinished or key in group_of
         }
         runner = Runner(self.state, services, run.request["parallel"], self.stop)
-        return runner.drive(run, Plan(flows))
+        return runner.drive(run, Plan(flows, shared))
 
-    def _services(self, run_id: str, parents: Mapping[str, str] | None = None) -> Services:
+    def _services(
+        self, run_id: str, parents: Mapping[str, str] | None = None, parallel: int = 1
+    ) -> Services:
         return Services(
             run_id=run_id,
             cinder=self.cinder,
@@ -360,13 +422,14 @@ class Volflow:
             catalogue=self.state.catalogue,
             progress=self._progress,
             mount_root=self._directory("mount"),
+            lanes=Lanes(parallel, self.stop.event),
             parents=parents or {},
             stopping=self.stop.event,
         )
 
-    def _flow(self, run: Run, work: Work) -> Any:
+    def _flow(self, run: Run, work: Work, group: GroupSnapshot | None) -> Any:
         if run.kind == "backup":
-            return backup_flow(work)
+            return member_backup_flow(work, group) if group else backup_flow(work)
         backup_id = run.request["backups"][work.volume_id]
         target_id = run.request["targets"][work.volume_id]
         manifest = self.manifest(backup_id)

@@ -159,6 +159,17 @@ class Cinder:
             raise UsageError(f"{len(volumes)} volumes are named '{name_or_id}'; give an id: {ids}")
         return volumes[0]
 
+    def volumes(self, *, all_tenants: bool = False) -> list[Resource]:
+        """All volumes of the project, or of all projects.
+
+        :raises CloudError: this user may not see the volumes of other projects
+        """
+        options = {"all_tenants": 1} if all_tenants else None
+        with translated("Listing volumes"):
+            # The client follows the API's pages to the end.
+            found = self._client.volumes.list(detailed=True, search_opts=options)
+        return [self._plain(volume) for volume in found]
+
     def volumes_tagged(self, tag: str) -> list[Resource]:
         """The volumes that carry this tag."""
         with translated("Looking for volumes of this run"):
@@ -379,9 +390,67 @@ class Cinder:
         with translated(f"Encryption of volume {volume_id}"):
             return dict(self._client.volumes.get_encryption_metadata(volume_id).to_dict())
 
+    # Generic volume groups (3.13) and their snapshots (3.14)
+
     def group(self, group_id: str) -> Resource:
         with translated(f"Group {group_id}"):
             return self._plain(self._client.groups.get(group_id))
+
+    def snapshots_consistently(self, group: Resource) -> bool:
+        """Whether the group's type promises that its volumes are snapshotted at one moment."""
+        with translated(f"Type of group {group['id']}"):
+            found = self._client.group_types.get(group["group_type"])
+        return bool(found.group_specs.get("consistent_group_snapshot_enabled") == "<is> True")
+
+    def group_snapshot(self, snapshot_id: str) -> Resource:
+        with translated(f"Group snapshot {snapshot_id}"):
+            return self._plain(self._client.group_snapshots.get(snapshot_id))
+
+    def group_snapshots_described(self, group_id: str, description: str) -> list[Resource]:
+        """The snapshots of a group that have this description."""
+        with translated(f"Listing snapshots of group {group_id}"):
+            found = self._client.group_snapshots.list(detailed=True)
+        return [
+            snapshot
+            for snapshot in map(self._plain, found)
+            if (snapshot["group_id"], snapshot["description"]) == (group_id, description)
+        ]
+
+    def member_snapshots(self, group_snapshot_id: str) -> list[Resource]:
+        """The volumes' own snapshots of which a group snapshot is made."""
+        with translated(f"Listing members of group snapshot {group_snapshot_id}"):
+            found = self._client.volume_snapshots.list(detailed=True)
+        return [s for s in map(self._plain, found) if s["group_snapshot_id"] == group_snapshot_id]
+
+    def create_group_snapshot(self, group_id: str, name: str, description: str) -> Resource:
+        """Ask for a snapshot of all volumes of the group. Does not wait."""
+        with translated(f"Creating a snapshot of group {group_id}"):
+            return self._plain(
+                self._client.group_snapshots.create(group_id, name=name, description=description)
+            )
+
+    def wait_group_snapshot(self, snapshot_id: str) -> Resource:
+        """Wait until the group snapshot is available."""
+        return self._wait.until(
+            lambda: self.group_snapshot(snapshot_id),
+            ("available",),
+            what=f"Group snapshot {snapshot_id}",
+            reason=self.last_message,
+            stopping=self._stopping,
+        )
+
+    def delete_group_snapshot(self, snapshot_id: str) -> None:
+        """Delete the group snapshot and wait until it is gone. One that is gone is fine."""
+        try:
+            with translated(f"Deleting group snapshot {snapshot_id}"):
+                self._client.group_snapshots.delete(snapshot_id)
+        except ResourceNotFoundError:
+            return
+        self._wait.until_gone(
+            lambda: self.group_snapshot(snapshot_id),
+            what=f"Group snapshot {snapshot_id}",
+            reason=self.last_message,
+        )
 
     def quota_left(self) -> Quota:
         """What is left of the project's quota (``GET /limits``)."""

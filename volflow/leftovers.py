@@ -18,6 +18,7 @@ from volflow.tasks.attachment import Attachment
 from volflow.tasks.base import Temporary
 from volflow.tasks.clone import Clone
 from volflow.tasks.device import Device
+from volflow.tasks.group import GroupSnapshot
 from volflow.tasks.safety import SafetySnapshot
 from volflow.tasks.save import Save
 from volflow.tasks.snapshot import Snapshot
@@ -26,7 +27,17 @@ from volflow.tasks.work import Services, Work
 
 _KINDS: dict[str, type[Temporary]] = {
     kind.kind: kind
-    for kind in (Snapshot, Clone, Attachment, Device, Save, NewVolume, Claim, SafetySnapshot)
+    for kind in (
+        Snapshot,
+        GroupSnapshot,
+        Clone,
+        Attachment,
+        Device,
+        Save,
+        NewVolume,
+        Claim,
+        SafetySnapshot,
+    )
 }
 
 

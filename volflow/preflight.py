@@ -13,7 +13,6 @@ from volflow.errors import (
     QuotaError,
     RepositoryError,
     ResourceNotFoundError,
-    UsageError,
     VolumeStateError,
 )
 from volflow.host.connector import Connector
@@ -21,29 +20,6 @@ from volflow.host.identity import host_name
 from volflow.manifest import Manifest
 
 Volume = dict[str, Any]
-
-
-def volumes(cinder: Cinder, names_or_ids: Sequence[str]) -> list[Volume]:
-    """The volumes that can be backed up, by id or name.
-
-    :raises UsageError: none was named, or one twice
-    :raises VolumeStateError: one is in a state in which it cannot be snapshotted, or encrypted
-    """
-    if not names_or_ids:
-        raise UsageError("Name at least one volume.")
-    found = [cinder.find_volume(name) for name in names_or_ids]
-    ids = [volume["id"] for volume in found]
-    for volume_id in ids:
-        if ids.count(volume_id) > 1:
-            raise UsageError(f"Volume {volume_id} is named more than once.")
-    for volume in found:
-        require_usable(volume, ("available", "in-use"))
-        if volume["encrypted"]:
-            raise VolumeStateError(
-                f"Volume {volume['name'] or volume['id']} ({volume['id']}) is encrypted by "
-                "Cinder; volflow cannot take such volumes yet."
-            )
-    return found
 
 
 def parallel_by_quota(cinder: Cinder, wanted: Sequence[Volume], parallel: int) -> int:

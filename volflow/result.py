@@ -52,6 +52,20 @@ class Figures:
 
 
 @dataclass(frozen=True)
+class StepTime:
+    """When a step was worked on.
+
+    :ivar state: how it ended, as TaskFlow calls it: SUCCESS, FAILURE, REVERTED
+    :ivar started: seconds since the epoch
+    """
+
+    name: str
+    state: str
+    started: float
+    seconds: float
+
+
+@dataclass(frozen=True)
 class VolumeResult:
     """What came of one volume.
 
@@ -70,6 +84,7 @@ class VolumeResult:
     unread: tuple[str, ...] = ()
     leftovers: tuple[str, ...] = ()
     error: str | None = None
+    steps: tuple[StepTime, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self) | {"outcome": str(self.outcome)}
@@ -83,21 +98,42 @@ class VolumeResult:
                 "figures": Figures(**values.get("figures", {})),
                 "unread": tuple(values.get("unread", ())),
                 "leftovers": tuple(values.get("leftovers", ())),
+                "steps": tuple(StepTime(**step) for step in values.get("steps", ())),
             }
         )
 
 
 @dataclass(frozen=True)
+class LeftOut:
+    """A volume that a selection by property would have covered, but for a reason.
+
+    :ivar wanted: whether it should have been covered: a filter leaves out what nobody wants
+    """
+
+    volume_id: str
+    name: str
+    reason: str
+    wanted: bool
+
+
+@dataclass(frozen=True)
 class RunResult:
-    """What came of a run."""
+    """What came of a run.
+
+    :ivar left_out: what it did not cover though it was selected, and why
+    :ivar consistent: whether the volumes of a group were snapshotted at one moment, by group id
+    """
 
     run_id: str
     kind: str
     volumes: tuple[VolumeResult, ...]
+    left_out: tuple[LeftOut, ...] = ()
+    consistent: dict[str, bool] = field(default_factory=dict)
 
     @property
     def outcome(self) -> Outcome:
-        return worst([volume.outcome for volume in self.volumes])
+        missing = [Outcome.PARTIAL for one in self.left_out if one.wanted]
+        return worst([*(volume.outcome for volume in self.volumes), *missing])
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -105,4 +141,6 @@ class RunResult:
             "kind": self.kind,
             "outcome": str(self.outcome),
             "volumes": [volume.to_dict() for volume in self.volumes],
+            "left_out": [asdict(one) for one in self.left_out],
+            "consistent": self.consistent,
         }

@@ -7,59 +7,36 @@ import os
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from oslo_utils import uuidutils
 from taskflow import engines, states
 from taskflow.engines.base import Engine
-from taskflow.patterns import graph_flow
 from taskflow.persistence import models
+from taskflow.storage import Storage
 from taskflow.types import notifier
-from taskflow.types.failure import Failure
 
 from persistence import Item, ItemState, Run, RunState, State, StateError
 from volflow import heartbeat
 from volflow.errors import CloudError, SuspendedError
-from volflow.flows.plan import Plan
-from volflow.flows.resume import rewind, undo
+from volflow.flows.plan import Component, Plan
+from volflow.flows.resume import rewind, rewind_shared, undo
 from volflow.host.identity import boot_id, host_name
-from volflow.result import Figures, Outcome, RunResult, VolumeResult
+from volflow.result import Figures, LeftOut, Outcome, RunResult, VolumeResult
 from volflow.stop import Stop, Way
+from volflow.story import Story
 from volflow.tasks.base import Step
 from volflow.tasks.clone import Clone
+from volflow.tasks.safety import OVERWRITE
 from volflow.tasks.save import Save
 from volflow.tasks.target import NewVolume
 from volflow.tasks.work import Services, Work
 
 LOG = logging.getLogger(__name__)
 
-_TOLD = (
-    states.RUNNING,
-    states.SUCCESS,
-    states.FAILURE,
-    states.REVERTING,
-    states.REVERTED,
-    states.REVERT_FAILURE,
-)
 _ENDED = (states.SUCCESS, states.REVERTED, states.FAILURE)
-
-
-@dataclass(frozen=True)
-class _Component:
-    """Volumes that run as one flow, with their steps."""
-
-    volumes: Sequence[str]
-    flow: graph_flow.Flow
-
-    def steps(self, volume_id: str) -> list[Step]:
-        return [
-            step
-            for subflow in self.flow
-            for step in subflow
-            if isinstance(step, Step) and step.work.volume_id == volume_id
-        ]
 
 
 class Runner:
@@ -100,7 +77,7 @@ class Runner:
             )
             items = {item.key: item for item in self._state.runs.items(run.id)}
             self._services.progress.planned(run.id, {k: item.name for k, item in items.items()})
-            components = [_Component(*component) for component in plan.components()]
+            components = plan.components()
             book = self._logbook(run, components)
             tasks = self._parallel * max((len(c.volumes) for c in components), default=1)
             with (
@@ -136,7 +113,7 @@ class Runner:
                 except CloudError as error:
                     LOG.info("Volume %s could not be marked: %s", entry.resource_id, error)
 
-    def _logbook(self, run: Run, components: Iterable[_Component]) -> models.LogBook:
+    def _logbook(self, run: Run, components: Iterable[Component]) -> models.LogBook:
         backend = self._state.taskflow.get_connection()
         if run.logbook_id:
             return backend.get_logbook(run.logbook_id)
@@ -154,19 +131,17 @@ class Runner:
     def _work_on(
         self,
         run: Run,
-        component: _Component,
+        component: Component,
         items: dict[str, Item],
         book: models.LogBook,
         workers: ThreadPoolExecutor,
     ) -> None:
         """Run one component's flow to its end, unless it is to stop."""
-        runs, started = self._state.runs, time.monotonic()
-        begun = any(
-            items[volume_id].state is not ItemState.PENDING for volume_id in component.volumes
-        )
+        started = time.monotonic()
+        begun = any(items[key].state is not ItemState.PENDING for key in component.volumes)
         if self._stop.event.is_set() and not begun:
             return
-        detail = book.find(runs.item(run.id, component.volumes[0]).flow_id)
+        detail = book.find(self._state.runs.item(run.id, component.volumes[0]).flow_id)
         engine = engines.load(
             component.flow,
             flow_detail=detail,
@@ -175,28 +150,49 @@ class Runner:
             engine="parallel",
             executor=workers,
         )
+        story = Story(self._state.runs, self._services.progress, run.id, component)
         # A flow that was reverted would begin anew: a process was killed before it could tell.
         if detail.state not in _ENDED:
-            self._run_to_end(run, component, engine, begun)
+            # Volumes that run as one flow wait for a lane each.
+            single = component.volumes[0] if len(component.volumes) == 1 else None
+            try:
+                if single:
+                    self._services.lanes.enter(single)
+                self._run_to_end(run, component, engine, story, begun)
+            finally:
+                if single:
+                    self._services.lanes.leave(single)
         if engine.storage.get_flow_state() in _ENDED:
+            for shared in component.shared:
+                shared.dispose(shared.work, shared.tag)
             for volume_id in component.volumes:
                 name, seconds = items[volume_id].name, time.monotonic() - started
-                self._end(run, self._result(run, engine, volume_id, name, seconds))
+                result = self._result(run, component, engine, volume_id)
+                self._end(
+                    run,
+                    replace(result, name=name, seconds=seconds, steps=story.steps(volume_id)),
+                )
 
-    def _run_to_end(self, run: Run, component: _Component, engine: Engine, begun: bool) -> None:
+    def _run_to_end(
+        self, run: Run, component: Component, engine: Engine, story: Story, begun: bool
+    ) -> None:
         """Run an engine's flow, on from where it was; undo it if the run is aborted."""
         engine.compile()
         engine.prepare()
+        storage, aborting = engine.storage, self._stop.aborting
+        if begun and not aborting:
+            for shared in component.shared:
+                rewind_shared(storage, shared)
         for volume_id in component.volumes:
-            if begun and not self._stop.aborting:
-                rewind(engine.storage, volume_id, component.steps(volume_id))
+            if begun and not aborting:
+                rewind(storage, volume_id, component.steps(volume_id))
             self._state.runs.update_item(run.id, volume_id, state=ItemState.RUNNING)
-        engine.atom_notifier.register(notifier.Notifier.ANY, self._told(run, component))
-        if not (begun and self._stop.aborting):
+        engine.atom_notifier.register(notifier.Notifier.ANY, story.tell)
+        if not (begun and aborting):
             self._run(engine)
-        if self._stop.aborting and engine.storage.get_flow_state() not in _ENDED:
+        if self._stop.aborting and storage.get_flow_state() not in _ENDED:
             for volume_id in component.volumes:
-                undo(engine.storage, volume_id, component.steps(volume_id))
+                undo(storage, volume_id, component.steps(volume_id))
             self._run(engine)
 
     def _run(self, engine: Engine) -> None:
@@ -215,60 +211,49 @@ class Runner:
             # It is that of a task, and the flow has ended: its atoms tell how.
             LOG.info("A flow ended with: %s", error)
 
-    def _told(self, run: Run, component: _Component) -> Any:
-        by_name = {
-            step.name: step for volume in component.volumes for step in component.steps(volume)
-        }
-
-        def told(state: str, details: dict[str, Any]) -> None:
-            step = by_name.get(details.get("task_name", ""))
-            if step is None or state not in _TOLD:
-                return
-            volume_id, name = step.work.volume_id, step.name.partition(":")[2]
-            self._services.progress.step(volume_id, name, state)
-            if state in (states.RUNNING, states.REVERTING):
-                self._state.runs.update_item(run.id, volume_id, step=name)
-
-        return told
-
     def _result(
-        self, run: Run, engine: Engine, volume_id: str, name: str, seconds: float
+        self, run: Run, component: Component, engine: Engine, volume_id: str
     ) -> VolumeResult:
-        storage, mine = engine.storage, f"{volume_id}:"
-        failures = [
-            failure
-            for atom, failure in storage.get_execute_failures().items()
-            if atom.startswith(mine)
-        ]
+        storage, steps = engine.storage, component.steps(volume_id)
+        done = all(storage.get_atom_state(step.name) == states.SUCCESS for step in steps)
+        # What volumes share belongs to each of them where it failed, and to one of them else.
+        first = volume_id == component.volumes[0]
+        shared = {step.work.volume_id for step in component.shared}
         leftovers = tuple(
             f"{entry.kind} {entry.resource_id or entry.tag}: {entry.reason}"
             for entry in self._services.ledger.leftovers(run.id)
-            if entry.item == volume_id
+            if entry.item == volume_id or (first and entry.item in shared)
         )
-        done = storage.get_flow_state() == states.SUCCESS
-        stored = {
-            symbol.removeprefix(mine): value
-            for symbol, value in storage.fetch_all().items()
-            if symbol.startswith(mine) and not isinstance(value, Failure)
-        }
-        saved: dict[str, Any] = stored.get("saved") or self._saved(volume_id)
+        saved = self._saved(volume_id)
         unread = tuple(saved.get("unread", ()))
         # A stored backup counts, whatever happened after it.
-        counts = done or bool(saved)
+        counts = done or bool(saved) or self._kept(volume_id)
         outcome = Outcome.FAILED if not counts else Outcome.PARTIAL if unread else Outcome.COMPLETE
+        restored = run.kind == "restore" and counts
         return VolumeResult(
             volume_id=volume_id,
-            name=name,
+            name="",
             outcome=outcome,
             backup_id=saved.get("id") or run.request.get("backups", {}).get(volume_id),
             parent_id=saved.get("parent_id"),
-            target_id=stored.get("clone_id") if run.kind == "restore" and done else None,
+            target_id=self._target(run, volume_id) if restored else None,
             figures=Figures(**saved.get("figures", {})),
-            seconds=seconds,
             unread=unread,
             leftovers=leftovers,
-            error=None if done else _message(failures),
+            error=None if done else _message(storage, [*steps, *component.shared]),
         )
+
+    def _target(self, run: Run, volume_id: str) -> str | None:
+        """The volume that was restored: the one named, or the new one that the ledger knows."""
+        named = run.request["targets"].get(volume_id)
+        entry = self._services.ledger.find(Work(self._services, volume_id).tag(NewVolume.kind))
+        return named or (entry.resource_id if entry else None)
+
+    def _kept(self, volume_id: str) -> bool:
+        """Whether a restore had come so far that nothing rolls it back."""
+        work = Work(self._services, volume_id)
+        found = [self._services.ledger.find(work.tag(kind)) for kind in (NewVolume.kind, OVERWRITE)]
+        return any(entry is not None and bool(entry.details.get("kept")) for entry in found)
 
     def _saved(self, volume_id: str) -> dict[str, Any]:
         """What the ledger keeps of a backup whose flow was undone after it was stored."""
@@ -302,15 +287,23 @@ class Runner:
             self._end(run, VolumeResult(item.key, item.name, Outcome.FAILED, error=error))
         items = runs.items(run.id)
         result = RunResult(
-            run.id, run.kind, tuple(VolumeResult.from_dict(item.result) for item in items)
+            run.id,
+            run.kind,
+            tuple(VolumeResult.from_dict(item.result) for item in items),
+            tuple(LeftOut(**one) for one in run.request.get("left_out", [])),
+            run.request.get("consistent", {}),
         )
         aborted = any(item.state is ItemState.ABORTED for item in items)
         runs.update(run.id, state=RunState.ABORTED if aborted else RunState[result.outcome.name])
         return result
 
 
-def _message(failures: list[Any]) -> str:
-    if not failures:
-        return "It was undone before it was done; see the log."
-    exception = failures[0].exception
-    return str(exception) if exception is not None else str(failures[0].exception_str)
+def _message(storage: Storage, steps: Sequence[Step]) -> str:
+    """What the first step said that failed."""
+    failures = storage.get_execute_failures()
+    for step in steps:
+        if step.name in failures:
+            exception = failures[step.name].exception
+            text = failures[step.name].exception_str if exception is None else str(exception)
+            return text or type(exception).__name__
+    return "It was undone before it was done; see the log."

@@ -69,6 +69,7 @@ class Ground:
         assert re.search(says, told), told
         assert self.made() == before
         assert self._runs() == runs
+        assert list((self.site.repository / "locks").iterdir()) == []
         return done
 
     def _runs(self) -> int:

@@ -75,9 +75,8 @@ class VolflowApp(App):
         self.client_manager = ClientManager(self)
 
     def build_option_parser(self, *args: Any, **kwargs: Any) -> argparse.ArgumentParser:
-        parser: argparse.ArgumentParser = super().build_option_parser(
-            *args, argparse_kwargs={"parents": [_cloud_options()]}, **kwargs
-        )
+        kwargs["argparse_kwargs"] = {"parents": [_cloud_options()]}
+        parser: argparse.ArgumentParser = super().build_option_parser(*args, **kwargs)
         group = parser.add_argument_group("volflow")
         group.add_argument(
             "--config-file",
@@ -112,8 +111,11 @@ class VolflowApp(App):
         try:
             return int(super().run_subcommand(argv))
         finally:
+            ended = self.client_manager.stop
             for number, handler in stop.items():
-                signal.signal(number, handler)
+                # One signal more, now that all is done, must not change the exit status.
+                done = ended is not None and ended.event.is_set()
+                signal.signal(number, signal.SIG_IGN if done else handler)
             self.client_manager.close()
 
     def _stop(self, number: int, frame: object) -> None:
@@ -139,7 +141,7 @@ class VolflowApp(App):
 
 
 def _cloud_options() -> argparse.ArgumentParser:
-    """The options ``--os-*``, in a parser of their own: half of them may be in it when they fail."""
+    """The options ``--os-*``, in a parser of their own: a failure leaves it half-filled."""
     options = argparse.ArgumentParser(add_help=False)
     try:
         openstack.config.OpenStackConfig().register_argparse_arguments(options, sys.argv[1:])

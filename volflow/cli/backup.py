@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import Any
 
-from volflow.application import find_backup
+from volflow.application import BackupPlan, find_backup
 from volflow.cli import columns
 from volflow.cli.command import Lister, ShowOne
-from volflow.cli.result import Table, show
+from volflow.cli.result import Table, show, tell_left_out
+from volflow.cli.selection import add_selection, selection
 from volflow.movers.base import Stored
 
 
@@ -18,21 +20,55 @@ class BackupCreate(Lister):
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
         parser.add_argument(
-            "volumes", metavar="VOLUME", nargs="+", help="id or name of a volume, in use or not"
+            "volumes", metavar="VOLUME", nargs="*", help="id or name of a volume, in use or not"
         )
+        add_selection(parser)
         parser.add_argument(
             "--full", action="store_true", help="read every file again, unchanged ones too"
         )
         parser.add_argument(
             "--parallel", type=_positive, metavar="N", help="work on so many volumes at a time"
         )
+        parser.add_argument(
+            "--dry-run", action="store_true", help="only say what would be backed up, and how"
+        )
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
-        result = self.volflow.backup(
-            parsed_args.volumes, full=parsed_args.full, parallel=parsed_args.parallel
+        plan = self.volflow.plan_backup(
+            selection(parsed_args, parsed_args.volumes), parallel=parsed_args.parallel
         )
+        if parsed_args.dry_run:
+            return _planned(plan)
+        result = self.volflow.run_backup(plan, full=parsed_args.full)
         return show(self, parsed_args, [result])
+
+
+def _planned(plan: BackupPlan) -> Table:
+    sizes = sorted((int(v["size"]) for v in plan.selected.volumes), reverse=True)
+    tell_left_out(plan.selected.left_out)
+    print(
+        f"{len(sizes)} volumes, {plan.parallel} at a time. For a while this takes up to "
+        f"{plan.parallel} volumes, {len(sizes) if plan.consistent else plan.parallel} snapshots "
+        f"and {2 * sum(sizes[: plan.parallel])} GiB of the quota.",
+        file=sys.stderr,
+    )
+    group_of = {key: group for group, keys in plan.selected.groups.items() for key in keys}
+    last = {backup.tags.get("volume"): backup for backup in plan.stored}
+    rows = []
+    for volume in plan.selected.volumes:
+        parent = last.get(volume["id"])
+        rows.append(
+            (
+                volume["name"],
+                volume["id"],
+                volume["size"],
+                volume["status"],
+                columns.ShortId(parent.id if parent else ""),
+                group_of.get(volume["id"], "-"),
+            )
+        )
+    return ("Name", "Volume", "Size GiB", "Status", "Changes since", "Group"), rows
 
 
 class BackupList(Lister):
@@ -76,7 +112,7 @@ class BackupList(Lister):
 
 def _columns(figures: dict[str, Any] | None) -> tuple[Any, Any, Any]:
     if figures is None:
-        return (None, None, None)
+        return ("-", "-", "-")
     read = figures["files_new"] + figures["files_changed"]
     return (
         read + figures["files_unmodified"],

@@ -9,7 +9,7 @@ from typing import Any
 
 from volflow.cli import columns
 from volflow.cli.command import Lister
-from volflow.result import Outcome, RunResult, VolumeResult, worst
+from volflow.result import LeftOut, Outcome, RunResult, VolumeResult, worst
 
 Table = tuple[Sequence[str], Iterable[Any]]
 
@@ -17,10 +17,10 @@ Table = tuple[Sequence[str], Iterable[Any]]
 def show(command: Lister, parsed_args: argparse.Namespace, results: Sequence[RunResult]) -> Table:
     """The results of runs of one kind; their worst outcome becomes the command's exit status."""
     volumes = [volume for result in results for volume in result.volumes]
-    command.status = worst([volume.outcome for volume in volumes]).exit_status
+    command.status = worst([result.outcome for result in results]).exit_status
     if parsed_args.formatter != "table":
         return _full(results)
-    _tell(volumes)
+    _tell(results)
     return _human(volumes)
 
 
@@ -61,15 +61,31 @@ def _full(results: Sequence[RunResult]) -> Table:
             row = {"run_id": result.run_id, "kind": result.kind, **volume.to_dict()}
             row.update(row.pop("figures"))
             rows.append(row)
+        blank = dict.fromkeys(rows[-1]) if rows else {}
+        for one in result.left_out:
+            told = {"volume_id": one.volume_id, "name": one.name, "error": one.reason}
+            ids = {"run_id": result.run_id, "kind": result.kind, "outcome": "left out"}
+            rows.append(blank | ids | told)
     names = list(rows[0]) if rows else ["run_id"]
     return names, [list(row.values()) for row in rows]
 
 
-def _tell(volumes: Sequence[VolumeResult]) -> None:
+def _tell(results: Sequence[RunResult]) -> None:
     """What does not fit in a table goes to the standard error, a line each."""
-    for volume in volumes:
-        for line in _troubles(volume):
-            print(f"{volume.name or volume.volume_id}: {line}", file=sys.stderr)
+    for result in results:
+        for group_id, consistent in result.consistent.items():
+            how = "at one moment" if consistent else "one after the other"
+            print(f"group {group_id}: its volumes were snapshotted {how}", file=sys.stderr)
+        tell_left_out(result.left_out)
+        for volume in result.volumes:
+            for line in _troubles(volume):
+                print(f"{volume.name or volume.volume_id}: {line}", file=sys.stderr)
+
+
+def tell_left_out(left_out: Sequence[LeftOut]) -> None:
+    """Say which volumes are left out, and why."""
+    for one in left_out:
+        print(f"{one.name or one.volume_id}: left out, {one.reason}", file=sys.stderr)
 
 
 def _troubles(volume: VolumeResult) -> list[str]:

@@ -1,12 +1,12 @@
 """The holes in the files of a tree: found before a backup, made again after a restore.
 
 restic stores a hole as zeros and restores it as written zeros (or, from 0.15 on when asked, turns
-every run of zeros into a hole). Which ranges held data is kept beside the data, so that a file
-comes back with the holes that it had, no more and no less.
+runs of zeros into holes, also those that were written, as in a swap file). Which ranges held data
+is kept beside the data, so that a file comes back with the holes that it had, no more and no less.
 
 This file runs as a program of its own in the mount namespace, as root, with nothing but the
 standard library:  ``holes.py find TREE`` prints ``{path: {"size": bytes, "data": [[offset, length],
-...]}}`` of each sparse file;  ``holes.py punch TREE`` reads that from its standard input.
+...]}}`` of each sparse file;  ``holes.py shape TREE`` reads that from its standard input.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import TypedDict
 
 Ranges = list[list[int]]
@@ -32,6 +33,9 @@ class Sparse(TypedDict):
 _STAT_BLOCK = 512
 # fallocate(2): make a hole, and leave the file's size as it is.
 _PUNCH_HOLE_KEEP_SIZE = 0x02 | 0x01
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_ZEROS = bytes(2**20)
+_CAPABILITY = "security.capability"
 # No file system that is restored has larger blocks; there is nothing to lose past a file's end.
 _PAST_THE_END = 64 * 1024
 
@@ -60,40 +64,62 @@ def find(tree: str) -> dict[str, Sparse]:
     return found
 
 
-def punch(tree: str, files: dict[str, Sparse]) -> int:
-    """Make holes of what is outside the data ranges, and give the number of files.
+def shape(tree: str, files: dict[str, Sparse]) -> None:
+    """Give every file the holes that are listed, and no others.
 
-    The times of a file stay as they are.
+    The contents and times of the files stay as they are, and so do their capabilities, which the
+    kernel takes from a file that is written to.
     """
-    libc = ctypes.CDLL(None, use_errno=True)
-    done = 0
+    for path, now in find(tree).items():
+        data = files[path]["data"] if path in files else [[0, now["size"]]]
+        with _opened(os.path.join(tree, path)) as fd:
+            for start, end in _without(data, now["data"]):
+                _write_zeros(fd, start, end)
     for path, sparse in files.items():
-        full = os.path.join(tree, path)
-        flags = os.O_WRONLY | os.O_NOFOLLOW
-        try:
-            fd = os.open(full, flags)
-        except FileNotFoundError:
-            continue  # what could not be read at the backup is not there now
-        try:
-            status = os.fstat(fd)
-            position = 0
+        # What could not be read at the backup is not there now.
+        with suppress(FileNotFoundError), _opened(os.path.join(tree, path)) as fd:
             # A punch that ends inside a block only zeroes it: the last one goes past the end.
-            for offset, length in [*sparse["data"], [status.st_size + _PAST_THE_END, 0]]:
-                gap = offset - position
-                if gap > 0 and libc.fallocate(
-                    fd,
-                    _PUNCH_HOLE_KEEP_SIZE,
-                    ctypes.c_longlong(position),
-                    ctypes.c_longlong(gap),
-                ):
-                    error = ctypes.get_errno()
-                    raise OSError(error, os.strerror(error), full)
-                position = offset + length
-            os.utime(fd, ns=(status.st_atime_ns, status.st_mtime_ns))
-        finally:
-            os.close(fd)
-        done += 1
-    return done
+            end = os.fstat(fd).st_size + _PAST_THE_END
+            for start, stop in _without([[0, end]], sparse["data"]):
+                _punch(fd, start, stop - start)
+
+
+@contextmanager
+def _opened(path: str) -> Iterator[int]:
+    fd = os.open(path, os.O_WRONLY | os.O_NOFOLLOW)
+    try:
+        status = os.fstat(fd)
+        capability = os.getxattr(fd, _CAPABILITY) if _CAPABILITY in os.listxattr(fd) else None
+        yield fd
+        if capability is not None:
+            os.setxattr(fd, _CAPABILITY, capability)
+        os.utime(fd, ns=(status.st_atime_ns, status.st_mtime_ns))
+    finally:
+        os.close(fd)
+
+
+def _without(wanted: Ranges, others: Ranges) -> Iterator[tuple[int, int]]:
+    """What of some ranges is in no other range (start, end); both are in order."""
+    for start, length in wanted:
+        position, end = start, start + length
+        for offset, size in others:
+            if position < offset < end:
+                yield position, offset
+            position = max(position, offset + size) if offset < end else position
+        if position < end:
+            yield position, end
+
+
+def _write_zeros(fd: int, start: int, end: int) -> None:
+    while start < end:
+        start += os.pwrite(fd, _ZEROS[: end - start], start)
+
+
+def _punch(fd: int, start: int, length: int) -> None:
+    offsets = (ctypes.c_longlong(start), ctypes.c_longlong(length))
+    if _LIBC.fallocate(fd, _PUNCH_HOLE_KEEP_SIZE, *offsets):
+        error = ctypes.get_errno()
+        raise OSError(error, f"a hole cannot be made: {os.strerror(error)}")
 
 
 def _files(tree: str, device: int) -> Iterator[os.DirEntry[str]]:
@@ -136,7 +162,7 @@ def main() -> None:
     if verb == "find":
         json.dump(find(tree), sys.stdout)
     else:
-        json.dump(punch(tree, json.load(sys.stdin)), sys.stdout)
+        shape(tree, json.load(sys.stdin))
 
 
 if __name__ == "__main__":

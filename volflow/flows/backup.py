@@ -6,11 +6,13 @@ from taskflow.patterns import linear_flow
 
 from volflow.flows.volume import volume_flow
 from volflow.tasks.attachment import Attachment
-from volflow.tasks.base import Dispose
+from volflow.tasks.base import Dispose, Step
 from volflow.tasks.clone import Clone
 from volflow.tasks.description import Describe
 from volflow.tasks.device import Device
 from volflow.tasks.filesystem import Probe
+from volflow.tasks.group import GroupSnapshot, MemberSnapshot
+from volflow.tasks.lane import EnterLane, LeaveLane
 from volflow.tasks.mount import Mount, Unmount
 from volflow.tasks.save import Save
 from volflow.tasks.snapshot import Snapshot
@@ -22,12 +24,30 @@ def backup_flow(work: Work) -> linear_flow.Flow:
 
     The order at the end is Cinder's: a snapshot cannot go before the volumes made from it.
     """
-    snapshot, clone = Snapshot(work), Clone(work)
-    attachment, device = Attachment(work), Device(work)
-    mount = Mount(work, read_only=True)
+    snapshot = Snapshot(work)
     return volume_flow(work, "backup").add(
         Describe(work),
         snapshot,
+        *_copy(work),
+        Dispose(snapshot),
+    )
+
+
+def member_backup_flow(work: Work, group: GroupSnapshot) -> linear_flow.Flow:
+    """The same for a volume of a group, from the snapshot that its volumes share."""
+    return volume_flow(work, "backup").add(
+        EnterLane(work),
+        Describe(work),
+        MemberSnapshot(work, group),
+        *_copy(work),
+        LeaveLane(work),
+    )
+
+
+def _copy(work: Work) -> list[Step]:
+    clone, attachment, device = Clone(work), Attachment(work), Device(work)
+    mount = Mount(work, read_only=True)
+    return [
         clone,
         attachment,
         device,
@@ -38,5 +58,4 @@ def backup_flow(work: Work) -> linear_flow.Flow:
         Dispose(device),
         Dispose(attachment),
         Dispose(clone),
-        Dispose(snapshot),
-    )
+    ]

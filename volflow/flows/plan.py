@@ -7,36 +7,69 @@ every volume at once whatever the limit, and stop all of them when one revert fa
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import networkx
 from taskflow.patterns import graph_flow, linear_flow
+
+from volflow.tasks.base import Step, Temporary
+
+
+@dataclass(frozen=True)
+class Component:
+    """Volumes that run as one flow.
+
+    :ivar volumes: their ids, in the order given
+    :ivar shared: what they share, which goes when the flow has ended
+    """
+
+    volumes: Sequence[str]
+    shared: Sequence[Temporary]
+    flow: graph_flow.Flow
+
+    def steps(self, volume_id: str) -> list[Step]:
+        """The steps of one volume, in their order."""
+        return [
+            step
+            for part in self.flow
+            if isinstance(part, linear_flow.Flow)
+            for step in part
+            if isinstance(step, Step) and step.work.volume_id == volume_id
+        ]
+
+    @property
+    def all_steps(self) -> list[Step]:
+        """What is shared, and the steps of all volumes."""
+        return [*self.shared, *(s for volume_id in self.volumes for s in self.steps(volume_id))]
 
 
 class Plan:
     """Volumes and what they share.
 
     :param flows: the way of each volume, by volume id
-    :param shared: pairs of volumes that share a step
+    :param shared: a temporary thing, and the volumes that need it
     """
 
     def __init__(
         self,
         flows: Mapping[str, linear_flow.Flow],
-        shared: Iterable[tuple[str, str]] = (),
+        shared: Sequence[tuple[Temporary, Sequence[str]]] = (),
     ) -> None:
         self._flows = dict(flows)
-        self._graph = networkx.Graph()
-        self._graph.add_nodes_from(self._flows)
-        self._graph.add_edges_from(shared)
+        self.graph = networkx.Graph()
+        self.graph.add_nodes_from(self._flows)
+        for temporary, volumes in shared:
+            self.graph.add_edges_from((temporary, volume_id) for volume_id in volumes)
 
-    def components(self) -> list[tuple[list[str], graph_flow.Flow]]:
-        """Each component's volumes, in the order given, and the flow that works on them."""
+    def components(self) -> list[Component]:
+        """The components, in the order in which their first volumes were given."""
         order = {volume_id: place for place, volume_id in enumerate(self._flows)}
         found = []
-        for nodes in networkx.connected_components(self._graph):
-            volumes = sorted(nodes, key=order.__getitem__)
-            flow = graph_flow.Flow(" ".join(volumes))
-            flow.add(*(self._flows[volume_id] for volume_id in volumes))
-            found.append((volumes, flow))
-        return sorted(found, key=lambda component: order[component[0][0]])
+        for nodes in networkx.connected_components(self.graph):
+            volumes = sorted((n for n in nodes if n in order), key=order.__getitem__)
+            shared = sorted((n for n in nodes if n not in order), key=lambda n: str(n.name))
+            flow = graph_flow.Flow(volumes[0])
+            flow.add(*shared, *(self._flows[volume_id] for volume_id in volumes))
+            found.append(Component(volumes, shared, flow))
+        return sorted(found, key=lambda component: order[component.volumes[0]])

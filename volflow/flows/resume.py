@@ -33,7 +33,7 @@ def rewind(storage: Storage, volume_id: str, steps: Sequence[Step]) -> None:
     given_up = bool(local) and state[local[-1].name] == states.SUCCESS
     for step in steps:
         again = state[step.name] == states.RUNNING or step.name in interrupted
-        if again or (step.host_local and not given_up):
+        if again or step.process_local or (step.host_local and not given_up):
             storage.reset(step.name)
 
 
@@ -45,3 +45,13 @@ def undo(storage: Storage, volume_id: str, steps: Sequence[Step]) -> None:
 def _intend(storage: Storage, volume_id: str, steps: Sequence[Step], intention: str) -> None:
     for name in [retry_name(volume_id), *(step.name for step in steps)]:
         storage.set_atom_intention(name, intention)
+
+
+def rewind_shared(storage: Storage, step: Step) -> None:
+    """Set back a step that volumes share, if it was interrupted."""
+    failure = storage.get_execute_failures().get(step.name)
+    if failure is not None and failure.check(StoppedError):
+        storage.set_atom_intention(step.name, states.EXECUTE)
+        storage.reset(step.name)
+    elif storage.get_atom_state(step.name) == states.RUNNING:
+        storage.reset(step.name)

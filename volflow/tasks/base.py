@@ -6,6 +6,7 @@ import inspect
 import logging
 import time
 from abc import abstractmethod
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from taskflow import task
@@ -28,19 +29,35 @@ class Step(task.Task):
 
     :cvar step: the step's name, for people and as part of the task's name
     :ivar host_local: what it does belongs to one host and one boot, and is done again by a resume
+    :ivar process_local: what it does ends with the process, and is done again by every resume
     """
 
     step: ClassVar[str]
     host_local: bool = False
+    process_local: bool = False
 
-    def __init__(self, work: Work, step: str | None = None) -> None:
+    def __init__(
+        self, work: Work, step: str | None = None, rebind: Mapping[str, str] | None = None
+    ) -> None:
+        """
+        :param step: its name where one class serves several steps
+        :param rebind: symbols of others, by parameter
+        """
+        self.work = work
         provides = self.default_provides
         super().__init__(
-            name=f"{work.volume_id}:{step or self.step}",
-            provides=f"{work.volume_id}:{provides}" if provides else None,
-            rebind={name: f"{work.volume_id}:{name}" for name in _parameters(self.execute)},
+            name=self.symbol(step or self.step),
+            provides=self.symbol(provides) if provides else None,
+            rebind={name: self.symbol(name) for name in _parameters(self.execute)}
+            | dict(rebind or {}),
         )
-        self.work = work
+        # A revert needs nothing but the ledger. What a step was given may be gone by then: a resume
+        # sets back the steps before it.
+        self.revert_rebind: dict[str, str] = {}
+
+    def symbol(self, name: str) -> str:
+        """A name of this volume's own, as TaskFlow knows it."""
+        return f"{self.work.volume_id}:{name}"
 
     @property
     def services(self) -> Services:

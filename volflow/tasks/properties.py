@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from volflow.cinder import TAG_KEY
-from volflow.heartbeat import ALIVE_KEY
 from volflow.manifest import Manifest
 from volflow.tasks.base import Step
 from volflow.tasks.target import NewVolume
@@ -35,5 +33,4 @@ class ApplyProperties(Step):
         for volume in cinder.volumes_tagged(self._target.tag):
             if volume["id"] != clone_id:
                 cinder.delete_volume(volume["id"])
-        cinder.delete_metadata(clone_id, [TAG_KEY, ALIVE_KEY])
-        self.services.ledger.gone(self._target.tag)
+        self._target.keep(clone_id)

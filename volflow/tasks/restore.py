@@ -36,11 +36,9 @@ class RestoreData(Step):
             progress=lambda copied: services.progress.copied(self.work.volume_id, copied),
             stopping=services.stopping,
         )
-        region = self._manifest.regions[0]
-        if region.sparse:
-            namespace.run(
-                *(sys.executable, "-I", "-S", holes.__file__, "punch", namespace.root / REGION),
-                stdin=json.dumps(region.sparse),
-            )
+        namespace.run(
+            *(sys.executable, "-I", "-S", holes.__file__, "shape", namespace.root / REGION),
+            stdin=json.dumps(self._manifest.regions[0].sparse),
+        )
         # Once this task has succeeded, a resumed run relies on it, even after a loss of power.
         namespace.run("sync", "--file-system", namespace.root / REGION)

@@ -11,7 +11,7 @@ from volflow.tasks.base import Step, Temporary
 from volflow.tasks.work import Work
 
 # The ledger's kind of "what was on the target is being overwritten".
-_OVERWRITE = "overwrite"
+OVERWRITE = "overwrite"
 
 
 class SafetySnapshot(Temporary):
@@ -27,15 +27,17 @@ class SafetySnapshot(Temporary):
     def overwriting(self) -> None:
         """From here on the revert has to bring the target back."""
         self.services.ledger.intend(
-            self.work.tag(_OVERWRITE),
+            self.work.tag(OVERWRITE),
             run_id=self.services.run_id,
             item=self.work.volume_id,
-            kind=_OVERWRITE,
+            kind=OVERWRITE,
         )
 
     def kept(self) -> None:
         """From here on what was restored is to stay."""
-        self.services.ledger.gone(self.work.tag(_OVERWRITE))
+        tag = self.work.tag(OVERWRITE)
+        self.services.ledger.present(tag, self.work.volume_id, details={"kept": True})
+        self.services.ledger.gone(tag)
 
     def execute(self, clone_id: str) -> dict[str, Any]:
         cinder = self.services.cinder
@@ -56,10 +58,14 @@ class SafetySnapshot(Temporary):
     @classmethod
     def remove(cls, work: Work, entry: Entry) -> None:
         cinder, ledger = work.services.cinder, work.services.ledger
-        volume_id, overwrite = str(entry.details["volume_id"]), work.tag(_OVERWRITE)
+        volume_id, overwrite = str(entry.details["volume_id"]), work.tag(OVERWRITE)
         overwritten = ledger.find(overwrite)
         snapshots = cinder.snapshots_tagged(volume_id, entry.tag)
-        if overwritten is not None and overwritten.state is not EntryState.GONE:
+        if (
+            overwritten is not None
+            and overwritten.state is not EntryState.GONE
+            and not overwritten.details.get("kept")
+        ):
             if not snapshots:
                 raise VolflowError(
                     f"Volume {volume_id} was overwritten in part and its safety snapshot is gone."

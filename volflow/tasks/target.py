@@ -7,6 +7,7 @@ from typing import Any
 from persistence import Entry
 from volflow.cinder import TAG_KEY, require_usable
 from volflow.errors import ResourceNotFoundError, VolumeStateError
+from volflow.heartbeat import ALIVE_KEY
 from volflow.manifest import Manifest
 from volflow.tasks.base import Temporary
 from volflow.tasks.work import Work
@@ -54,10 +55,19 @@ class NewVolume(Temporary):
             metadata={**own_metadata(was), TAG_KEY: self.tag},
         )
 
+    def keep(self, volume_id: str) -> None:
+        """The volume is the tenant's for good: from here on nothing deletes it."""
+        self.present(volume_id, kept=True)
+        self.dispose(self.work, self.tag)
+
     @classmethod
     def remove(cls, work: Work, entry: Entry) -> None:
-        for volume in work.services.cinder.volumes_tagged(entry.tag):
-            work.services.cinder.delete_volume(volume["id"])
+        cinder = work.services.cinder
+        if entry.details.get("kept"):
+            cinder.delete_metadata(str(entry.resource_id), [TAG_KEY, ALIVE_KEY])
+            return
+        for volume in cinder.volumes_tagged(entry.tag):
+            cinder.delete_volume(volume["id"])
 
 
 class Claim(Temporary):

@@ -13,6 +13,7 @@ from volflow.cinder import Cinder
 from volflow.host.connector import Connector
 from volflow.host.namespace import MountNamespace
 from volflow.host.privilege import Privilege
+from volflow.lanes import Lanes
 from volflow.movers.base import Mover
 from volflow.progress import Progress
 
@@ -23,6 +24,7 @@ class Services:
 
     :ivar parents: the backup to compare with, by volume id
     :ivar mount_root: the directory over which each namespace mounts its own tmpfs
+    :ivar lanes: how many volumes are worked on at a time
     :ivar stopping: set when the run is asked to stop
     """
 
@@ -35,6 +37,7 @@ class Services:
     catalogue: Catalogue
     progress: Progress
     mount_root: Path
+    lanes: Lanes
     parents: Mapping[str, str] = field(default_factory=dict)
     stopping: threading.Event = field(default_factory=threading.Event)
 

@@ -1,0 +1,120 @@
+"""The place to measure in: a lab with one filled volume, and each side's repository."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from bench import by_hand
+from lab import Lab
+
+_GIB = 2**30
+
+
+class Site:
+    """A volume of a lab, and what the two sides need to back it up.
+
+    :param directory: an empty directory for everything
+    """
+
+    def __init__(self, lab: Lab, directory: Path) -> None:
+        self._lab = lab
+        self._directory = directory
+        self._password = directory / "password"
+        self._password.write_text("correct horse battery staple\n")
+        # The user's own cloud and configuration are none of ours.
+        own = {k: v for k, v in os.environ.items() if not k.startswith(("OS_", "RESTIC_"))}
+        self._base = own | lab.environment | {"XDG_CONFIG_HOME": str(directory / "config")}
+        self.volume_id = ""
+
+    def fill(self, files: int, size: int) -> None:
+        """Make the volume, with so many files of so many bytes in all."""
+        cinder = self._lab.cinder()
+        # Room for the file system itself, and for what files waste of their last blocks.
+        gib = -(-(size + files * 4096) * 5 // (4 * _GIB))
+        made = cinder.volumes.create(gib, name="bench")
+        by_hand.wait_until(lambda: cinder.volumes.get(made.id), "available")
+        by_hand.set_up_brick(self._directory / "locks")
+        mount_point = self._directory / "fill"
+        mount_point.mkdir()
+        with by_hand.attached(cinder, made.id) as device:
+            # More inodes than by default, for trees of very small files.
+            subprocess.run(["mkfs.ext4", "-q", "-i", "8192", device], check=True)
+            command = [sys.executable, "-m", "bench.tree", ".", str(files), str(size)]
+            script = f"PYTHONPATH={os.getcwd()} exec {subprocess.list2cmdline(command)}"
+            if by_hand.mounted(device, mount_point, "rw,noatime", "sh", "-c", script):
+                raise RuntimeError("The volume could not be filled.")
+        self.volume_id = made.id
+
+    def forget(self) -> None:
+        """Begin with empty repositories and nothing cached."""
+        for side in ("volflow", "by-hand"):
+            home = self._directory / side
+            shutil.rmtree(home, ignore_errors=True)
+            home.mkdir()
+        self._configuration.write_text(
+            f"[DEFAULT]\nstate_dir = {self._directory / 'volflow' / 'state'}\n"
+            f"[repository]\nlocation = {self._repository('volflow')}\n"
+            f"password_file = {self._password}\n"
+        )
+        # The state database is made once on a host, not at every run: not measured.
+        for command in (["repository", "init"], ["run", "list"]):
+            self._run(self.volflow(*command), self._base)
+        self._run(["restic", "init"], self.by_hand_environment)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment of volflow."""
+        return self._base
+
+    @property
+    def by_hand_environment(self) -> dict[str, str]:
+        """The environment of the script, and of a restic on its repository."""
+        return self._base | {
+            "RESTIC_REPOSITORY": str(self._repository("by-hand")),
+            "RESTIC_PASSWORD_FILE": str(self._password),
+            "RESTIC_CACHE_DIR": str(self._directory / "by-hand" / "cache"),
+        }
+
+    def volflow(self, *arguments: str) -> list[str]:
+        """The command line of volflow."""
+        program = Path(sys.executable).with_name("volflow")
+        return [str(program), "--config-file", str(self._configuration), *arguments]
+
+    def by_hand(self) -> list[str]:
+        """The command line of the script."""
+        home = self._directory / "by-hand"
+        return [sys.executable, by_hand.__file__, self.volume_id, str(home)]
+
+    def snapshots(self) -> dict[str, list[dict[str, Any]]]:
+        """What is in each side's repository, to see that both did their work."""
+        import json
+
+        found = {}
+        for side in ("volflow", "by-hand"):
+            environment = self.by_hand_environment | {
+                "RESTIC_REPOSITORY": str(self._repository(side))
+            }
+            done = subprocess.run(
+                ["restic", "snapshots", "--json"],
+                env=environment,
+                check=True,
+                capture_output=True,
+            )
+            found[side] = json.loads(done.stdout) or []
+        return found
+
+    @property
+    def _configuration(self) -> Path:
+        return self._directory / "volflow" / "volflow.conf"
+
+    def _repository(self, side: str) -> Path:
+        return self._directory / side / "repository"
+
+    @staticmethod
+    def _run(command: list[str], environment: dict[str, str]) -> None:
+        subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)

@@ -1,0 +1,104 @@
+"""A cell of the matrix: one fault, at one place, of one flow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+import faults
+
+FLOWS = ("backup", "restore to new", "restore in place")
+
+
+class Fault(StrEnum):
+    """What goes wrong."""
+
+    RAISED_BEFORE = "exception before its effect"
+    RAISED_AFTER = "exception after its effect"
+    KILLED_BEFORE = "SIGKILL before its effect"
+    KILLED_AFTER = "SIGKILL after its effect"
+    ABORTED_AFTER = "SIGKILL after its effect, abort"
+    UNDOING_BEFORE = "SIGKILL before it is undone"
+    UNDOING_AFTER = "SIGKILL after it is undone"
+
+    ERROR_500 = "HTTP 500 once"
+    ERRORS_500 = "HTTP 500 for good"
+    ERROR_409 = "HTTP 409"
+    ERROR_404 = "HTTP 404"
+    DROPPED = "time-out, effect done"
+    SILENT = "no answer, effect done"
+    BROKEN = "resource in error"
+    STUCK = "resource stays in transition"
+
+    RESTIC_KILLED = "restic killed half-way"
+    DISK_FULL = "repository's disk full"
+    UNREACHABLE = "repository unreachable half-way"
+    UNREADABLE = "a file cannot be read"
+
+
+TASK_FAULTS = tuple(fault for fault in Fault if fault.name.startswith(("RAISED", "KILLED")))
+UNDO_FAULTS = (Fault.UNDOING_BEFORE, Fault.UNDOING_AFTER)
+CALL_FAULTS = (
+    Fault.ERROR_500,
+    Fault.ERRORS_500,
+    Fault.ERROR_409,
+    Fault.ERROR_404,
+    Fault.DROPPED,
+)
+# Calls after which Cinder works on, so that the resource can come to a bad end.
+SLOW_CALLS = (
+    "POST /volumes",
+    "POST /snapshots",
+    "DELETE /volumes/{id}",
+    "DELETE /snapshots/{id}",
+    "POST /volumes/{id}/action revert",
+)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One fault.
+
+    :ivar where: the step, the call, or the program at which it happens
+    :ivar undoing: it is a call that is made while the flow is undone, after another failure
+    """
+
+    flow: str
+    where: str
+    fault: Fault
+    undoing: bool = False
+
+    def __str__(self) -> str:
+        where = f"{self.where} (undoing)" if self.undoing else self.where
+        return f"{self.flow:<16}  {where:<43}  {self.fault}"
+
+
+def of_tasks(flow: str) -> list[Cell]:
+    """Every step with every fault of a step."""
+    kinds = (*TASK_FAULTS, Fault.ABORTED_AFTER, *UNDO_FAULTS)
+    return [Cell(flow, step, fault) for step in faults.steps(flow) for fault in kinds]
+
+
+def of_calls(flow: str, calls: Iterable[str], *, undoing: bool) -> list[Cell]:
+    """Every call with every fault of a call.
+
+    :param calls: those that the flow was seen to make
+    """
+    found = []
+    for call in calls:
+        kinds = [*CALL_FAULTS]
+        if not call.startswith("GET"):
+            kinds.append(Fault.SILENT)
+        if call in SLOW_CALLS:
+            kinds += [Fault.BROKEN, Fault.STUCK]
+        found += [Cell(flow, call, fault, undoing) for fault in kinds]
+    return found
+
+
+def of_restic(flow: str) -> list[Cell]:
+    """The faults of the program that copies, and of the repository."""
+    kinds = [Fault.RESTIC_KILLED, Fault.UNREACHABLE]
+    if flow == "backup":
+        kinds += [Fault.DISK_FULL, Fault.UNREADABLE]
+    return [Cell(flow, "restic", fault) for fault in kinds]

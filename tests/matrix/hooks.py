@@ -1,0 +1,88 @@
+"""Raising, and killing the process, around what a task does. Runs in the process of the run."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import os
+import pkgutil
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import volflow.tasks
+from volflow.tasks.base import Step
+
+
+class InjectedError(Exception):
+    """The fault."""
+
+
+@dataclass(frozen=True)
+class Hook:
+    """Something that happens around a step.
+
+    :ivar method: ``execute`` or ``revert``
+    :ivar when: ``before`` or ``after``
+    :ivar act: ``raise`` or ``kill``
+    """
+
+    step: str
+    method: str
+    when: str
+    act: str
+
+
+def install(hooks: Sequence[Hook], mark: Path) -> None:
+    """Have these things happen from now on in this process.
+
+    :param mark: a file that is made when one has happened
+    """
+    inside = threading.local()
+
+    def happen(step: str, method: str, when: str) -> None:
+        for hook in hooks:
+            if (hook.step, hook.method, hook.when) == (step, method, when):
+                mark.write_text(str(hook))
+                if hook.act == "kill":
+                    os.kill(os.getpid(), signal.SIGKILL)
+                raise InjectedError(f"injected {when} {method} of {step}")
+
+    def wrapped(function: Callable[..., Any], method: str) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def instead(self: Step, *args: Any, **kwargs: Any) -> Any:
+            if getattr(inside, "step", False):
+                return function(self, *args, **kwargs)
+            step = self.name.partition(":")[2]
+            inside.step = True
+            try:
+                happen(step, method, "before")
+                result = function(self, *args, **kwargs)
+                happen(step, method, "after")
+                return result
+            finally:
+                inside.step = False
+
+        return instead
+
+    for method in ("execute", "revert"):
+        for kind in _kinds():
+            if method in vars(kind) or kind is Step:
+                setattr(kind, method, wrapped(getattr(kind, method), method))
+
+
+def _kinds() -> Iterator[type[Step]]:
+    """Every kind of step, the general ones last: each wraps what it would have inherited."""
+    for module in pkgutil.iter_modules(volflow.tasks.__path__):
+        importlib.import_module(f"volflow.tasks.{module.name}")
+    found: list[type[Step]] = []
+    pending: list[type[Step]] = [Step]
+    while pending:
+        kind = pending.pop(0)
+        if kind not in found:
+            found.append(kind)
+            pending += kind.__subclasses__()
+    yield from reversed(found)

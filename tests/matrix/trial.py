@@ -1,0 +1,245 @@
+"""Trying out one cell: the fault, what an operator does then, and what is left and lost."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import faults
+from matrix import storage
+from matrix.cell import CALL_FAULTS, UNDO_FAULTS, Cell, Fault
+from matrix.driver import Answer, carry_out
+from matrix.hooks import Hook
+from matrix.proxy import Trouble
+from matrix.stand import Stand, same
+
+# Where a flow fails whose undoing is looked at: when there is most to undo.
+LATE = {"backup": "copy", "restore to new": "unmount", "restore in place": "unmount"}
+_FAULTS_OF_CALLS = (*CALL_FAULTS, Fault.SILENT, Fault.BROKEN, Fault.STUCK)
+# Faults after which the run, once resumed, must have done all that was asked for.
+_RESUMED = (Fault.KILLED_BEFORE, Fault.KILLED_AFTER)
+
+
+@dataclass
+class Verdict:
+    """What came of a cell.
+
+    :ivar outcome: of the run in the end; ``refused`` where nothing was begun
+    :ivar needed: what the operator had to do
+    :ivar leaks: what is left
+    :ivar losses: what is lost or changed
+    :ivar wrong: what else is not as it should be
+    """
+
+    cell: Cell
+    outcome: str = ""
+    needed: list[str] = field(default_factory=list)
+    leaks: list[str] = field(default_factory=list)
+    losses: list[str] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+    log: str = ""
+
+    @property
+    def good(self) -> bool:
+        return not (self.leaks or self.losses or self.wrong)
+
+    def __str__(self) -> str:
+        needed = ", ".join(f"run {n}" if n != "clean" else "leftover clean" for n in self.needed)
+        word = "ok" if self.good else "BAD"
+        return (
+            f"{word:<3}  {self.cell!s:<98}  {self.outcome:<8}  {needed or '-':<25}"
+            f"  {self.seconds:5.1f} s"
+        )
+
+    def troubles(self) -> list[str]:
+        return [
+            f"     {kind}: {line}"
+            for kind in ("leaks", "losses", "wrong")
+            for line in getattr(self, kind)
+        ]
+
+
+@dataclass(frozen=True)
+class Before:
+    """How everything was."""
+
+    image: str
+    shown: dict[str, Any]
+    stored: list[str]
+
+
+def calls(stand: Stand, flow: str, *, undoing: bool) -> list[str]:
+    """The calls that a flow makes of Cinder.
+
+    :param undoing: those that it makes while it is undone
+    """
+    hooks = (Hook(LATE[flow], "execute", "before", "raise"),) if undoing else ()
+    order = _order(stand, flow, hooks=hooks)
+    seen = stand.proxy.record(order.mark if undoing else None)
+    answer = carry_out(order)
+    stand.proxy.mend()
+    _remove_target(stand, answer)
+    if answer.result != ("failed" if undoing else "complete"):
+        raise RuntimeError(f"{flow}: {answer}\n{order.log.read_text()}")
+    return list(seen)
+
+
+def tried(stand: Stand, cell: Cell) -> Verdict:
+    """Try out a cell."""
+    began, verdict = time.monotonic(), Verdict(cell)
+    before = Before(stand.image(), stand.shown(), stand.stored())
+    processes = stand.auditor.processes()
+    with _faulty(stand, cell) as attempt:
+        answer = attempt()
+        stand.proxy.mend()
+    answer = _recover(stand, cell, verdict, answer)
+    verdict.outcome = str(answer.result or "refused")
+    _look(stand, verdict, before, answer)
+    verdict.leaks += [
+        str(finding)
+        for finding in stand.auditor.settled(stand.cloud.known, processes=processes, seconds=4)
+    ]
+    verdict.seconds = time.monotonic() - began
+    if not verdict.good:
+        logs = sorted((stand.home / "orders").iterdir())
+        verdict.log = "\n".join((each / "log").read_text() for each in logs if (each / "log").exists())
+    for each in (stand.home / "orders").iterdir():
+        for file in each.iterdir():
+            file.unlink()
+        each.rmdir()
+    return verdict
+
+
+def _order(stand: Stand, flow: str, **more: Any) -> Any:
+    if flow == "backup":
+        return stand.order("backup", stand.source, **more)
+    return stand.order("restore", stand.baseline, new=flow == "restore to new", **more)
+
+
+def _hooks(cell: Cell) -> tuple[Hook, ...]:
+    """What happens around the steps."""
+    if cell.undoing:
+        return (Hook(LATE[cell.flow], "execute", "before", "raise"),)
+    if cell.fault in _FAULTS_OF_CALLS or cell.where == "restic":
+        return ()
+    when = "before" if cell.fault.name.endswith("BEFORE") else "after"
+    if cell.fault not in UNDO_FAULTS:
+        act = "raise" if cell.fault.name.startswith("RAISED") else "kill"
+        return (Hook(cell.where, "execute", when, act),)
+    steps = faults.steps(cell.flow)
+    later = steps[steps.index(cell.where) + 1 :]
+    failing = (
+        Hook(later[0], "execute", "before", "raise")
+        if later
+        else Hook(cell.where, "execute", "after", "raise")
+    )
+    return (failing, Hook(cell.where, "revert", when, "kill"))
+
+
+@contextmanager
+def _faulty(stand: Stand, cell: Cell) -> Iterator[Callable[[], Answer]]:
+    """A way to run the flow once, with the fault."""
+    if cell.where == "restic":
+        with storage.faulty(stand, cell) as changes:
+            yield lambda: changes.carry_out(_order(stand, cell.flow, config=changes.config))
+        return
+    config: dict[str, Any] = {"wait__limit": 4} if cell.fault is Fault.STUCK else {}
+    timeout = 5.0 if cell.fault is Fault.SILENT else None
+    order = _order(stand, cell.flow, hooks=_hooks(cell), config=config, timeout=timeout)
+    if cell.fault in _FAULTS_OF_CALLS:
+        armed = order.mark if cell.undoing else None
+        stand.proxy.break_down(Trouble(cell.where, cell.fault, armed))
+    yield lambda: carry_out(order)
+
+
+def _recover(stand: Stand, cell: Cell, verdict: Verdict, answer: Answer) -> Answer:
+    """Do what an operator does, until nothing is open; the last answer about the run."""
+    if answer.exit is None:
+        verdict.wrong.append(str(answer.error))
+    for _ in range(4):
+        open_runs = stand.books.runs()
+        if not open_runs:
+            break
+        verb = "abort" if cell.fault is Fault.ABORTED_AFTER else "resume"
+        verdict.needed.append(verb)
+        answer = carry_out(stand.order(verb, open_runs[0]))
+        if answer.exit != 0 or answer.error:
+            verdict.wrong.append(f"{verb}: exit {answer.exit}, {answer.error}")
+    named = " ".join(line for volume in answer.volumes for line in volume["leftovers"])
+    for tag, state, reason in stand.books.ledger():
+        if state != "LEFTOVER" or str(reason) not in named:
+            verdict.wrong.append(f"{tag} is {state} and not named in the result")
+    for _ in range(2):
+        if not stand.books.ledger():
+            break
+        verdict.needed.append("clean")
+        cleaned = carry_out(stand.order("clean"))
+        if cleaned.error or any(why for _, why in cleaned.result or []):
+            verdict.wrong.append(f"leftover clean: {cleaned}")
+    return answer
+
+
+def _look(stand: Stand, verdict: Verdict, before: Before, answer: Answer) -> None:
+    """Compare everything with how it was."""
+    flow, outcome = verdict.cell.flow, verdict.outcome
+    if verdict.cell.fault in _RESUMED and outcome != "complete":
+        verdict.wrong.append(f"a resumed run is {outcome}: {answer.error or answer.volumes}")
+    if outcome == "failed" and not all(volume["error"] for volume in answer.volumes):
+        verdict.wrong.append(f"failed without a reason: {answer.volumes}")
+    if (shown := stand.shown()) != before.shown:
+        verdict.losses += [
+            f"the volume's {key} was {before.shown.get(key)!r} and is {shown.get(key)!r}"
+            for key in sorted(before.shown.keys() | shown.keys())
+            if before.shown.get(key) != shown.get(key)
+        ]
+    if flow == "restore in place" and outcome == "complete":
+        found = same(stand.content, stand.tree_of_volume(stand.source), holes=True)
+        verdict.losses += [f"restored volume: {line}" for line in found]
+    elif stand.image() != before.image:
+        verdict.losses.append("the volume's bytes are not those of before")
+    if flow == "restore to new" and outcome == "complete":
+        verdict.losses += _compare_target(stand, answer)
+    _look_at_backups(stand, verdict, before, answer)
+
+
+def _look_at_backups(stand: Stand, verdict: Verdict, before: Before, answer: Answer) -> None:
+    stored = stand.stored()
+    verdict.losses += [f"backup {one[:8]} is gone" for one in before.stored if one not in stored]
+    fresh = [one for one in stored if one not in before.stored]
+    if verdict.cell.flow == "backup" and verdict.outcome in ("complete", "partial"):
+        told = str(answer.volumes[0]["backup_id"])
+        if not any(one.startswith(told) for one in fresh):
+            verdict.losses.append(f"backup {told[:8]} is said to be there and is not")
+    if verdict.cell.flow != "backup" and fresh:
+        verdict.wrong.append("a restore made a backup")
+    for one in fresh:
+        if verdict.outcome == "partial":
+            continue
+        found = same(stand.content, stand.tree_of_backup(one), holes=False)
+        verdict.losses += [f"new backup {one[:8]}: {line}" for line in found]
+    try:
+        stand.restic("check")
+    except AssertionError as error:
+        verdict.losses.append(str(error))
+
+
+def _compare_target(stand: Stand, answer: Answer) -> list[str]:
+    """Look at a volume that was made, and remove it."""
+    target = str(answer.volumes[0]["target_id"])
+    stand.cloud.adopt(target)
+    was, now = stand.shown(), stand.cloud.show(target)
+    keys = ("name", "description", "size", "volume_type", "availability_zone", "metadata", "status")
+    found = [f"new volume: {k} is {now[k]!r}, not {was[k]!r}" for k in keys if now[k] != was[k]]
+    found += same(stand.content, stand.tree_of_volume(target), holes=True)
+    stand.cloud.delete(target)
+    return found
+
+
+def _remove_target(stand: Stand, answer: Answer) -> None:
+    for volume in answer.volumes:
+        if volume["target_id"] not in (None, stand.source):
+            stand.cloud.delete(stand.cloud.adopt(volume["target_id"]))

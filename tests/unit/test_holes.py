@@ -1,0 +1,80 @@
+"""Files come back with the holes that they had, whatever the mover made of them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from volflow.disk import holes
+
+BLOCK = 64 * 1024
+
+
+def write(path: Path, *offsets: int, size: int) -> bytes:
+    """A file with a block of data at each offset, and the content."""
+    with path.open("wb") as file:
+        for offset in offsets:
+            file.seek(offset)
+            file.write(b"x" * BLOCK)
+        file.truncate(size)
+    os.utime(path, ns=(1, 1_234_567_890_123_456_789))
+    return path.read_bytes()
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A tree with one sparse file that has two islands of data."""
+    write(tmp_path / "islands", 0, 4 * BLOCK, size=16 * BLOCK)
+    return tmp_path
+
+
+def test_only_sparse_files_are_found(tree: Path) -> None:
+    (tree / "zeros").write_bytes(bytes(4 * BLOCK))
+    (tree / "empty").touch()
+
+    assert holes.find(str(tree)) == {
+        "islands": {"size": 16 * BLOCK, "data": [[0, BLOCK], [4 * BLOCK, BLOCK]]}
+    }
+
+
+def test_a_file_that_was_filled_gets_its_holes_again(tree: Path) -> None:
+    wanted = holes.find(str(tree))
+    content = (tree / "islands").read_bytes()
+    (tree / "islands").write_bytes(content)
+
+    holes.shape(str(tree), wanted)
+
+    assert holes.find(str(tree)) == wanted
+    assert (tree / "islands").read_bytes() == content
+
+
+def test_zeros_that_were_written_are_no_hole_again(tree: Path) -> None:
+    wanted = holes.find(str(tree))
+    wanted["islands"]["data"] = [[0, 2 * BLOCK], [4 * BLOCK, BLOCK]]
+    content = write(tree / "swap", BLOCK, size=8 * BLOCK)
+
+    holes.shape(str(tree), wanted)
+
+    assert holes.find(str(tree)) == wanted
+    assert (tree / "swap").read_bytes() == content
+
+
+def test_times_and_capabilities_stay(tree: Path) -> None:
+    program = tree / "program"
+    write(program, size=4 * BLOCK)
+    if os.geteuid() == 0:
+        # cap_net_bind_service=ep (capabilities(7), version 2).
+        os.setxattr(program, "security.capability", bytes.fromhex("0100000200040000" + "00" * 12))
+        os.utime(program, ns=(1, 1_234_567_890_123_456_789))
+    before = os.listxattr(program), program.stat().st_mtime_ns
+
+    holes.shape(str(tree), {})
+
+    assert holes.find(str(tree)) == {}
+    assert (os.listxattr(program), program.stat().st_mtime_ns) == before
+
+
+def test_a_file_that_was_not_restored_is_no_trouble(tree: Path) -> None:
+    holes.shape(str(tree), {"gone": {"size": BLOCK, "data": []}, **holes.find(str(tree))})

@@ -1,0 +1,67 @@
+"""The options that say which volumes: the same for backup and restore."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from volflow.selection import Selection
+
+
+def add_selection(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a selection."""
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--all", action="store_true", help="all volumes of the project")
+    where.add_argument(
+        "--all-tenants", action="store_true", help="all volumes of all projects (administrators)"
+    )
+    where.add_argument(
+        "--group",
+        type=_list,
+        default=(),
+        metavar="ID[,ID]",
+        help="all volumes of these volume groups, which share one group snapshot",
+    )
+    only = parser.add_argument_group("with --all and --all-tenants")
+    only.add_argument("--name", metavar="PATTERN", help="only volumes named so; takes * and ?")
+    only.add_argument(
+        "--metadata",
+        type=_pair,
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="only volumes with this metadata (may be repeated)",
+    )
+    only.add_argument("--type", metavar="TYPE", help="only volumes of this type")
+    only.add_argument(
+        "--exclude",
+        action="append",
+        default=[],
+        metavar="VOLUME",
+        help="leave out this volume, by id or name (may be repeated)",
+    )
+
+
+def selection(parsed_args: argparse.Namespace, volumes: Sequence[str]) -> Selection:
+    """The selection that was asked for."""
+    return Selection(
+        volumes=tuple(volumes),
+        everything=parsed_args.all,
+        all_tenants=parsed_args.all_tenants,
+        groups=parsed_args.group,
+        name=parsed_args.name,
+        metadata=dict(parsed_args.metadata),
+        volume_type=parsed_args.type,
+        exclude=tuple(parsed_args.exclude),
+    )
+
+
+def _list(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, mark, value = text.partition("=")
+    if not mark:
+        raise argparse.ArgumentTypeError(f"'{text}' is not KEY=VALUE")
+    return key, value

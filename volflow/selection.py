@@ -1,0 +1,164 @@
+"""Which volumes a run covers, and which it leaves out and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Any
+
+from volflow.cinder import TAG_KEY, Cinder, require_usable
+from volflow.errors import ResourceNotFoundError, UsageError, VolumeStateError
+from volflow.result import LeftOut
+
+Volume = dict[str, Any]
+
+# A snapshot can be taken of these.
+USABLE = ("available", "in-use")
+
+
+@dataclass(frozen=True)
+class Selected:
+    """What a selection came to.
+
+    :ivar groups: the volumes that share a group snapshot, by group id
+    """
+
+    volumes: list[Volume]
+    left_out: list[LeftOut] = field(default_factory=list)
+    groups: dict[str, list[str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What was asked for. Exactly one of the first four says where to look.
+
+    :ivar volumes: ids or names
+    :ivar everything: all volumes of the caller's project
+    :ivar all_tenants: all volumes of all projects, for an administrator
+    :ivar groups: ids of generic volume groups; Cinder has made such of consistency groups
+    :ivar name: a shell pattern that the name must match
+    :ivar metadata: keys and values that the volume's metadata must have
+    :ivar volume_type: name of the type that it must have
+    :ivar exclude: ids or names of volumes to leave out
+    """
+
+    volumes: tuple[str, ...] = ()
+    everything: bool = False
+    all_tenants: bool = False
+    groups: tuple[str, ...] = ()
+    name: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    volume_type: str | None = None
+    exclude: tuple[str, ...] = ()
+
+    def check(self) -> None:
+        """Make sure that the request makes sense.
+
+        :raises UsageError: none or several of the places to look, or a filter without one
+        """
+        places = [bool(self.volumes), self.everything, self.all_tenants, bool(self.groups)]
+        if sum(places) != 1:
+            raise UsageError("Name volumes, or say --all, --all-tenants or --group: one of them.")
+        filtered = self.name or self.metadata or self.volume_type or self.exclude
+        if filtered and not (self.everything or self.all_tenants):
+            raise UsageError("Filters go with --all and --all-tenants.")
+
+    def find(self, cinder: Cinder) -> Selected:
+        """Look the volumes up.
+
+        :raises UsageError: it makes no sense, a volume comes twice, or there is none
+        :raises ResourceNotFoundError: a volume or group that is named is not there
+        :raises VolumeStateError: one that is named cannot be snapshotted now
+        """
+        self.check()
+        if self.volumes:
+            return Selected(_named(cinder, self.volumes))
+        if self.groups:
+            return _members(cinder, self.groups)
+        return self._sieve(cinder.volumes(all_tenants=self.all_tenants))
+
+    def _sieve(self, found: Iterable[Volume]) -> Selected:
+        selected = Selected([])
+        for volume in found:
+            reason = self._unwanted(volume)
+            trouble = None if reason else _unusable(volume)
+            if reason or trouble:
+                selected.left_out.append(
+                    LeftOut(
+                        volume["id"], volume["name"] or "", reason or trouble or "", reason is None
+                    )
+                )
+            else:
+                selected.volumes.append(volume)
+        if not selected.volumes:
+            why = "".join(f"\n{o.name or o.volume_id}: {o.reason}" for o in selected.left_out)
+            where = "all projects" if self.all_tenants else "this project"
+            raise UsageError(f"There is no volume to back up in {where}.{why}")
+        return selected
+
+    def _unwanted(self, volume: Volume) -> str | None:
+        """Why nobody wants this volume, if so."""
+        name, metadata = volume["name"] or "", volume["metadata"]
+        if metadata.get(TAG_KEY):
+            return "is temporary, of a run of volflow"
+        if volume["id"] in self.exclude or name in self.exclude:
+            return "is excluded"
+        if self.name and not fnmatchcase(name, self.name):
+            return f"its name does not match '{self.name}'"
+        if self.volume_type and volume["volume_type"] != self.volume_type:
+            return f"its type is '{volume['volume_type']}'"
+        for key, value in self.metadata.items():
+            if metadata.get(key) != value:
+                return f"its metadata does not have {key}={value}"
+        return None
+
+
+def _unusable(volume: Volume) -> str | None:
+    """Why this volume cannot be backed up now, if so."""
+    if volume["status"] not in USABLE:
+        return f"is in state '{volume['status']}'"
+    if volume["encrypted"]:
+        return "is encrypted by Cinder, which volflow cannot take yet"
+    return None
+
+
+def _require(volume: Volume) -> None:
+    require_usable(volume, USABLE)
+    trouble = _unusable(volume)
+    if trouble:
+        raise VolumeStateError(
+            f"Volume {volume['name'] or volume['id']} ({volume['id']}) {trouble}."
+        )
+
+
+def _named(cinder: Cinder, names_or_ids: Iterable[str]) -> list[Volume]:
+    found = [cinder.find_volume(name) for name in names_or_ids]
+    _no_doubles([volume["id"] for volume in found], "Volume {} is named more than once.")
+    for volume in found:
+        _require(volume)
+    return found
+
+
+def _members(cinder: Cinder, group_ids: Iterable[str]) -> Selected:
+    _no_doubles(list(group_ids), "Group {} is named more than once.")
+    selected = Selected([])
+    everything = cinder.volumes()
+    for group_id in group_ids:
+        group = cinder.group(group_id)
+        members = [volume for volume in everything if volume.get("group_id") == group["id"]]
+        if not members:
+            raise ResourceNotFoundError(
+                f"Group {group['name'] or group_id} ({group_id}) holds no volume."
+            )
+        for volume in members:
+            _require(volume)
+        selected.groups[group_id] = [volume["id"] for volume in members]
+        selected.volumes.extend(members)
+    return selected
+
+
+def _no_doubles(ids: list[str], message: str) -> None:
+    for one in ids:
+        if ids.count(one) > 1:
+            raise UsageError(message.format(one))
