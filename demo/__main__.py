@@ -60,7 +60,7 @@ def _run(narrator: Narrator, directory: Path) -> None:
     narrator.check(
         "Afterwards the host holds nothing of the demo",
         not left,
-        "; ".join(left) or "no process, no mount, no loop device",
+        "; ".join(left) or "no process, mount, loop device",
     )
 
 

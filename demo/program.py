@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -88,5 +89,7 @@ class Program:
                 process.wait()
             raise
         if process.returncode:
-            raise ProgramError(f"'volflow {' '.join(arguments)}' ended with {process.returncode}")
+            raise ProgramError(
+                f"'{shlex.join(['volflow', *arguments])}' ended with {process.returncode}"
+            )
         return output or ""

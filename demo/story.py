@@ -20,12 +20,9 @@ from lab import Lab
 
 # Of so many differences, the first ones say enough.
 _SHOWN = 3
-# The columns that matter here, of those that 'volflow backup create' can show.
-_COLUMNS = [
-    argument
-    for name in ("Name", "Outcome", "Files", "Read", "Size", "New data", "Time")
-    for argument in ("-c", name)
-]
+# The columns that matter here, of those that volflow shows.
+_OF_A_BACKUP = ("-c", "Name", "-c", "Files", "-c", "Read", "-c", "New data", "-c", "Time")
+_OF_A_RESTORE = ("-c", "Name", "-c", "Backup", "-c", "Restored to", "-c", "Time")
 
 
 @dataclass
@@ -190,7 +187,7 @@ class Story:
         self._narrator.check(
             f"{when} Cinder holds nothing temporary",
             not left,
-            "; ".join(left) or "no volume, snapshot or attachment but the demo's own",
+            "; ".join(left) or "no volume, snapshot, attachment",
         )
         pool = self._lab.directory.pool_mount
         known = {self._lab.directory.pool_file, pool}
@@ -199,7 +196,7 @@ class Story:
         self._narrator.check(
             f"{when} the host holds nothing temporary",
             not left,
-            "; ".join(left) or "no process, loop device or mount, in any namespace",
+            "; ".join(left) or "no process, mount, loop device",
         )
 
     def _lose_and_restore(self) -> None:
@@ -210,7 +207,7 @@ class Story:
             time.sleep(0.1)
         self._known_ids.remove(website.id)
         self._narrator.say("'website' is deleted in Cinder. It is restored to a new volume:")
-        self._volflow.run("restore", "create", "website")
+        self._volflow.run("restore", "create", "website", *_OF_A_RESTORE)
         self._compare("website")
 
     def _restore_beside(self, shop: Server) -> None:
@@ -218,7 +215,7 @@ class Story:
         self._narrator.say(
             "'shop' goes on. Its backup is restored to another volume, beside the one in use:"
         )
-        self._volflow.run("restore", "create", "--new", "shop")
+        self._volflow.run("restore", "create", "--new", "shop", *_OF_A_RESTORE)
         self._compare("shop")
 
     # How
@@ -238,7 +235,7 @@ class Story:
 
     def _back_up(self) -> dict[str, tuple[int, int, int]]:
         """Back up all volumes; of each the number of its files, of those read, and bytes stored."""
-        self._volflow.run("backup", "create", *self._volumes, *_COLUMNS)
+        self._volflow.run("backup", "create", *self._volumes, *_OF_A_BACKUP)
         # The newest come first.
         listed = self._volflow.ask("backup", "list")[: len(self._volumes)]
         figures = {b["Name"]: (b["Files"], b["Read"], b["New data"]) for b in listed}

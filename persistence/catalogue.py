@@ -102,6 +102,16 @@ class Catalogue:
         found = self.list(volume_id=volume_id, repository=repository, limit=1)
         return found[0] if found else None
 
+    def last_of_each(self) -> list[Backup]:
+        """Return the newest backup of each volume, in whatever repository it is."""
+        newest = sa.func.row_number().over(
+            partition_by=_TABLE.c.volume_id, order_by=_NEWEST_FIRST
+        )
+        ranked = sa.select(_TABLE, newest.label("rank")).subquery()
+        query = sa.select(ranked).where(ranked.c.rank == 1).order_by(ranked.c.volume_id)
+        with self._database.read() as connection:
+            return [_to_backup(row) for row in connection.execute(query)]
+
     def remove(self, id: str, repository: str) -> None:
         """Forget a backup. Nothing happens when it is not known."""
         with self._database.write() as connection:

@@ -90,6 +90,8 @@ class Item:
     finished_at: datetime | None
     #: Its place in the order in which the items were given, from 0.
     position: int
+    #: How far a long step is, now and then.
+    progress: dict[str, Any] | None = None
 
 
 class RunFields(TypedDict, total=False):
@@ -112,6 +114,7 @@ class ItemFields(TypedDict, total=False):
     state: ItemState
     flow_id: str | None
     step: str | None
+    progress: Mapping[str, Any] | None
     result: Mapping[str, Any]
     error: str | None
     started_at: datetime | None
@@ -240,6 +243,23 @@ class Runs:
         with self._database.read() as connection:
             return _item(connection, run_id, key)
 
+    def last_items(self, kind: str) -> Sequence[Item]:
+        """Return for each item that runs of a kind have worked on to its end how that went last."""
+        item, run = schema.run_item, schema.run
+        ended = [state for state in ItemState if state.final]
+        newest = sa.func.row_number().over(
+            partition_by=item.c.key, order_by=(item.c.finished_at.desc(), item.c.run_id)
+        )
+        ranked = (
+            sa.select(item, newest.label("rank"))
+            .join(run, run.c.id == item.c.run_id)
+            .where(run.c.kind == kind, item.c.state.in_(ended))
+            .subquery()
+        )
+        query = sa.select(ranked).where(ranked.c.rank == 1).order_by(ranked.c.key)
+        with self._database.read() as connection:
+            return [_to_item(row) for row in connection.execute(query)]
+
     def update(self, run_id: str, **fields: Unpack[RunFields]) -> Run:
         """Change a run. Its ``updated_at`` follows.
 
@@ -344,4 +364,5 @@ def _to_item(row: sa.Row[Any]) -> Item:
         started_at=row.started_at,
         finished_at=row.finished_at,
         position=row.position,
+        progress=row.progress,
     )

@@ -49,6 +49,7 @@ run_item = sa.Table(
     sa.Column("state", _STATE, nullable=False),
     sa.Column("flow_id", sa.String(64)),
     sa.Column("step", FreeText),
+    sa.Column("progress", Json),
     sa.Column("result", Json, nullable=False),
     sa.Column("error", FreeText),
     sa.Column("started_at", UtcDateTime),

@@ -4,83 +4,49 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
-from datetime import timedelta
-from functools import cached_property
-from pathlib import Path
+from dataclasses import asdict
+from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Self
 
 from oslo_config import cfg
 
-from persistence import Run, RunState, State
-from volflow import config, heartbeat, leftovers, preflight
-from volflow.cinder import Cinder
-from volflow.errors import (
-    BackupNotFoundError,
-    ConfigError,
-    ResourceNotFoundError,
-    UsageError,
-)
+from persistence import Run, RunState
+from volflow import heartbeat, leftovers, plans
+from volflow.archive import Archive, latest
+from volflow.errors import UsageError
 from volflow.flows.backup import backup_flow, member_backup_flow
 from volflow.flows.plan import Plan
 from volflow.flows.restore import restore_in_place_flow, restore_to_new_flow
 from volflow.host.identity import boot_id, host_name
-from volflow.host.privilege import Privilege
 from volflow.lanes import Lanes
 from volflow.leftovers import Leftover
-from volflow.manifest import Manifest
 from volflow.movers.base import Stored
-from volflow.movers.restic import SPARSE_RESTORE, Restic
+from volflow.parts import Parts
+from volflow.plans import BackupPlan, RestoreTarget
 from volflow.progress import Progress, Silent
 from volflow.result import RunResult
 from volflow.runner import Runner
-from volflow.selection import Selected, Selection
+from volflow.selection import Selection, project_of
 from volflow.stop import Stop, Way
 from volflow.tasks.group import GroupSnapshot
 from volflow.tasks.work import Services, Work
-from volflow.wait import Wait
 
 _OPEN = (RunState.RUNNING, RunState.SUSPENDED)
 
 
-@dataclass(frozen=True)
-class RestoreTarget:
-    """Where one backup goes.
-
-    :ivar target_id: the volume to overwrite; None for a new one
-    """
-
-    backup_id: str
-    manifest: Manifest
-    target_id: str | None
-
-
-@dataclass(frozen=True)
-class BackupPlan:
-    """What a backup is about to do.
-
-    :ivar parallel: how many volumes at a time: what was asked for, or what the quota allows
-    :ivar consistent: whether the volumes of a group are snapshotted at one moment, by group id
-    :ivar stored: the backups that there are, the oldest first
-    """
-
-    selected: Selected
-    parallel: int
-    consistent: dict[str, bool]
-    stored: list[Stored]
-
-
 class Volflow:
-    """Backs up and restores volumes of one cloud into and from one repository.
+    """Backs up and restores volumes of one cloud into and from its repositories.
 
     Nothing is connected to before it is needed. Use it as a context manager, or close it.
 
     :param conf: the configuration, by :func:`volflow.config.load`
     :param cloud_arguments: parsed ``--os-*`` options
     :param progress: who is told how far a run is
+    :ivar parts: the cloud, the repositories, the state database and this host
+    :ivar archive: the backups that there are
     """
 
     def __init__(
@@ -91,62 +57,16 @@ class Volflow:
         progress: Progress | None = None,
     ) -> None:
         self.conf = conf
-        self._cloud_arguments = cloud_arguments
+        self.parts = Parts(conf, cloud_arguments)
+        self.archive = Archive(self.parts)
         self._progress = progress or Silent()
-        self.stop = Stop()
-        self._manifests: dict[str, Manifest] = {}
 
-    # The parts
+    @property
+    def stop(self) -> Stop:
+        """How to suspend or abort what runs, from any thread."""
+        return self.parts.stop
 
-    @cached_property
-    def cinder(self) -> Cinder:
-        """The cloud's Block Storage API."""
-        from volflow import cloud
-
-        return cloud.connect(
-            name=self.conf.cloud.name,
-            arguments=self._cloud_arguments,
-            wait=Wait.from_config(self.conf),
-            timeout=self.conf.cloud.timeout,
-            stopping=self.stop.event,
-        )
-
-    @cached_property
-    def privilege(self) -> Privilege:
-        return Privilege(self.conf.host.root_helper)
-
-    @cached_property
-    def mover(self) -> Restic:
-        """The repository."""
-        return Restic(self.conf, self.privilege, self._directory("cache"))
-
-    @cached_property
-    def connector(self) -> Any:
-        """os-brick on this host."""
-        from volflow.host.connector import Connector
-
-        return Connector(self.conf, self._directory("locks"))
-
-    @cached_property
-    def state(self) -> State:
-        """The state database."""
-        self._directory()
-        return State.open(config.state_url(self.conf))
-
-    def _directory(self, name: str = "") -> Path:
-        path = config.state_dir(self.conf) / name
-        try:
-            path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if not os.access(path, os.W_OK | os.X_OK):
-                raise PermissionError(13, "Permission denied", str(path))
-        except OSError as error:
-            raise ConfigError(
-                f"The state directory {path} cannot be written to ({error.strerror}): set "
-                "state_dir in volflow.conf to a directory of the user that runs volflow."
-            ) from error
-        return path
-
-    # What it does
+    # Backup
 
     def plan_backup(self, selection: Selection, *, parallel: int | None = None) -> BackupPlan:
         """Find the volumes of a selection, and make sure that they can be backed up.
@@ -156,18 +76,8 @@ class Volflow:
         """
         selection.check()
         stored = self._prepare()
-        selected = selection.find(self.cinder)
-        preflight.repository_apart(
-            self.cinder, self.connector, self.mover.local_path, selected.volumes
-        )
-        parallel = preflight.parallel_by_quota(
-            self.cinder, selected.volumes, parallel or self.conf.backup.parallel
-        )
-        consistent = {
-            group_id: self.cinder.snapshots_consistently(self.cinder.group(group_id))
-            for group_id in selected.groups
-        }
-        return BackupPlan(selected, parallel, consistent, stored)
+        most = parallel or self.conf.backup.parallel
+        return plans.plan_backup(self.parts, self.archive, selection, stored, most)
 
     def backup(
         self,
@@ -197,35 +107,43 @@ class Volflow:
                 "groups": selected.groups,
                 "consistent": plan.consistent,
                 "left_out": [asdict(one) for one in selected.left_out],
+                "projects": {volume["id"]: project_of(volume) for volume in selected.volumes},
+                # Whose the temporary things are, and whose quota they take.
+                "act_in": self.conf.cloud.act_in,
             },
             [(volume["id"], volume["name"] or "") for volume in selected.volumes],
         )
         return self._drive(run, plan.stored)
 
+    # Restore
+
     def plan_restore(
-        self, what: Sequence[str], *, new: bool = False, into: str | None = None
+        self,
+        selection: Selection | Sequence[str],
+        *,
+        new: bool = False,
+        into: str | None = None,
+        at: datetime | None = None,
     ) -> list[RestoreTarget]:
         """Decide where each backup goes: back into its volume if that is there, else to a new one.
 
-        :param what: ids or prefixes of backups, or ids or names of volumes (their last backup)
+        :param selection: what to restore; or ids or prefixes of backups, or ids or names of
+            volumes, of which it is the last backup
         :param new: make new volumes in any case
         :param into: id or name of the existing volume to restore into
+        :param at: as it was at this moment
         :raises VolflowError: a backup or volume is not there, attached, busy or too small
         """
-        if not what:
-            raise UsageError("Name at least one backup or volume.")
-        if into and (new or len(what) > 1):
-            raise UsageError("--into takes one backup, and goes without --new.")
+        if not isinstance(selection, Selection):
+            selection = Selection(volumes=tuple(selection))
+        selection.check()
         stored = self._prepare()
-        backups = [find_backup(stored, name) for name in what]
-        # Reading a manifest takes restic most of a second, for which it mostly computes.
-        with ThreadPoolExecutor(os.cpu_count(), "manifest") as pool:
-            list(pool.map(self.manifest, [backup.id for backup in backups]))
-        targets = [self._target(backup, new, into) for backup in backups]
-        ids = [target.manifest.volume_id for target in targets]
-        if len(set(ids)) < len(ids):
-            raise UsageError("Two of the backups are of the same volume; restore one at a time.")
-        return targets
+        if stored is None:
+            known = {backup.project_id for backup in self.parts.state.catalogue.list()}
+            mine = str(self.parts.cinder.project_id)
+            stored = self.archive.backups(known if selection.all_tenants else [mine])
+        backups = plans.choose(stored, selection, project_id=self.parts.cinder.project_id, at=at)
+        return plans.plan_restore(self.parts, self.archive, backups, new=new, into=into)
 
     def restore(
         self, targets: Sequence[RestoreTarget], *, parallel: int | None = None
@@ -238,12 +156,17 @@ class Volflow:
             "restore",
             {
                 "parallel": parallel or self.conf.backup.parallel,
-                "backups": {t.manifest.volume_id: t.backup_id for t in targets},
+                "backups": {t.manifest.volume_id: t.backup.id for t in targets},
                 "targets": {t.manifest.volume_id: t.target_id for t in targets},
+                "projects": {t.manifest.volume_id: t.project_id for t in targets},
+                # A restored volume belongs to the tenant that it came from.
+                "act_in": "tenant",
             },
             [(t.manifest.volume_id, str(t.manifest.volume["name"] or "")) for t in targets],
         )
         return self._drive(run, [])
+
+    # Runs
 
     def resume(self, run_id: str) -> RunResult:
         """Go on with a run whose process is no more.
@@ -265,28 +188,30 @@ class Volflow:
         :raises UsageError: it has ended
         """
         run = self._unfinished(run_id)
-        self.state.runs.update(run.id, stop=Way.ABORT)
-        if heartbeat.is_driven(self.state.leases, run.id):
+        self.parts.state.runs.update(run.id, stop=Way.ABORT)
+        if heartbeat.is_driven(self.parts.state.leases, run.id):
             return None
         self.stop.abort()
         return self._take_over(run)
 
     def unfinished(self) -> list[Run]:
         """The runs that have not ended and that no process drives, the oldest first."""
-        runs = self.state.runs
-        found = [run for state in _OPEN for run in runs.list(state=state)]
+        state = self.parts.state
+        found = [run for one in _OPEN for run in state.runs.list(state=one)]
         return sorted(
-            (run for run in found if not heartbeat.is_driven(self.state.leases, run.id)),
+            (run for run in found if not heartbeat.is_driven(state.leases, run.id)),
             key=lambda run: run.created_at,
         )
+
+    # Leftovers
 
     def leftovers(self, *, lost: bool = False) -> list[Leftover]:
         """The temporary things that runs have left.
 
         :param lost: those of runs that this state database does not know, too
         """
-        found = leftovers.known(self.state)
-        return found + leftovers.lost(self.state, self.cinder) if lost else found
+        found = leftovers.known(self.parts.state)
+        return found + leftovers.lost(self.parts.state, self.parts.cinder) if lost else found
 
     def clean_leftovers(
         self, *, lost: bool, older_than: timedelta
@@ -296,41 +221,19 @@ class Volflow:
         :param lost: those of runs that this state database does not know, too
         :param older_than: how long such a run must have given no sign of life
         """
-        services = self._services(run_id="")
-        yield from leftovers.clean(services, leftovers.known(self.state))
+        for leftover in leftovers.known(self.parts.state):
+            run = self.parts.state.runs.get(leftover.run_id)
+            work = self._work(self._services(run), run, leftover.volume_id)
+            yield leftover, leftovers.clean(work, leftover)
         if lost:
-            found = leftovers.lost(self.state, self.cinder)
-            yield from leftovers.clean_lost(services, found, older_than=older_than)
-
-    def _unfinished(self, run_id: str) -> Run:
-        run = self.state.runs.get(run_id)
-        if run.state.final:
-            raise UsageError(f"Run {run.id} has ended already: it is {run.state.lower()}.")
-        if run.request["repository"] != self.mover.location:
-            raise UsageError(
-                f"Run {run.id} works with the repository {run.request['repository']}, and the one "
-                f"that is configured is {self.mover.location}."
-            )
-        return run
-
-    def _take_over(self, run: Run) -> RunResult:
-        stored = self._prepare()
-        return self._drive(run, stored)
-
-    def backups(self) -> list[Stored]:
-        """All backups in the repository, the oldest first."""
-        return self.mover.backups()
-
-    def manifest(self, backup_id: str) -> Manifest:
-        """The manifest of a backup, which never changes."""
-        if backup_id not in self._manifests:
-            self._manifests[backup_id] = Manifest.from_json(self.mover.manifest(backup_id))
-        return self._manifests[backup_id]
+            services = self._services(None)
+            for leftover in leftovers.lost(self.parts.state, self.parts.cinder):
+                work = Work(services, leftover.volume_id, self.parts.cinder, self.parts.mover())
+                yield leftover, leftovers.clean_lost(work, leftover, older_than=older_than)
 
     def close(self) -> None:
         """Close what has been opened."""
-        if "state" in self.__dict__:
-            self.state.close()
+        self.parts.close()
 
     def __enter__(self) -> Self:
         return self
@@ -345,41 +248,50 @@ class Volflow:
 
     # How
 
-    def _prepare(self) -> list[Stored]:
-        """Look at all that a run needs, side by side, and give the backups that there are."""
+    def _prepare(self) -> list[Stored] | None:
+        """Look at all that a run needs, side by side, and give the backups that there are.
+
+        Where each project has a repository of its own, which ones are needed is not known yet.
+        """
+        parts = self.parts
         checks: list[Callable[[], Any]] = [
-            lambda: self.state,
-            self.privilege.check,
-            lambda: self.cinder,
+            lambda: parts.state,
+            parts.privilege.check,
+            lambda: parts.cinder,
         ]
-        self.mover.check()
+        if parts.repository_per_project:
+            for check in checks:
+                check()
+            parts.mover().check()
+            return None
+        parts.mover().check()
         with ThreadPoolExecutor(len(checks) + 1, "check") as pool:
-            backups = pool.submit(self.mover.backups)
+            backups = pool.submit(self.archive.backups)
             for job in [pool.submit(check) for check in checks]:
                 job.result()
             return backups.result()
 
-    def _target(self, stored: Stored, new: bool, into: str | None) -> RestoreTarget:
-        manifest = self.manifest(stored.id)
-        preflight.sparse_files_fit(manifest, restores_holes=self.mover.version >= SPARSE_RESTORE)
-        target = None
-        if into:
-            target = self.cinder.find_volume(into)
-        elif not new:
-            try:
-                target = self.cinder.volume(manifest.volume_id)
-            except ResourceNotFoundError:
-                target = None
-        if target is None:
-            preflight.new_volume(self.cinder, manifest)
-        else:
-            preflight.existing_target(target, manifest)
-        return RestoreTarget(stored.id, manifest, target["id"] if target else None)
+    def _unfinished(self, run_id: str) -> Run:
+        run = self.parts.state.runs.get(run_id)
+        if run.state.final:
+            raise UsageError(f"Run {run.id} has ended already: it is {run.state.lower()}.")
+        if run.request["repository"] != self.parts.repository:
+            raise UsageError(
+                f"Run {run.id} works with the repository {run.request['repository']}, and the one "
+                f"that is configured is {self.parts.repository}."
+            )
+        return run
+
+    def _take_over(self, run: Run) -> RunResult:
+        stored = self._prepare()
+        if stored is None:
+            stored = self.archive.backups(filter(None, run.request["projects"].values()))
+        return self._drive(run, stored)
 
     def _create_run(self, kind: str, request: dict[str, Any], items: list[tuple[str, str]]) -> Run:
-        return self.state.runs.create(
+        return self.parts.state.runs.create(
             kind,
-            request | {"repository": self.mover.location},
+            request | {"repository": self.parts.repository},
             items,
             host=host_name(),
             boot_id=boot_id(),
@@ -387,78 +299,52 @@ class Volflow:
         )
 
     def _drive(self, run: Run, stored: Sequence[Stored]) -> RunResult:
-        # In order of time: the last of each volume stays.
-        parents = {backup.tags["volume"]: backup.id for backup in stored}
-        services = self._services(
-            run_id=run.id,
-            parents={} if run.request.get("full") else parents,
-            parallel=run.request["parallel"],
-        )
-        unfinished = [i.key for i in self.state.runs.items(run.id) if not i.state.final]
+        parents = {backup.tags["volume"]: backup.id for backup in latest(stored)}
+        services = self._services(run, {} if run.request.get("full") else parents)
         shared = [
-            (GroupSnapshot(Work(services, group_id)), members)
+            (GroupSnapshot(self._work(services, run, group_id)), members)
             for group_id, members in run.request.get("groups", {}).items()
         ]
         group_of = {member: group for group, members in shared for member in members}
         flows = {
-            key: self._flow(run, Work(services, key), group_of.get(key))
-            for key in [i.key for i in self.state.runs.items(run.id)]
+            item.key: self._flow(run, self._work(services, run, item.key), group_of.get(item.key))
+            for item in self.parts.state.runs.items(run.id)
             # The volumes of a group run as one flow, so they stay together.
-            if key in unfinished or key in group_of
+            if not item.state.final or item.key in group_of
         }
-        runner = Runner(self.state, services, run.request["parallel"], self.stop)
+        runner = Runner(self.parts.state, services, run.request["parallel"], self.stop)
         return runner.drive(run, Plan(flows, shared))
 
-    def _services(
-        self, run_id: str, parents: Mapping[str, str] | None = None, parallel: int = 1
-    ) -> Services:
+    def _services(self, run: Run | None, parents: dict[str, str] | None = None) -> Services:
+        parts = self.parts
         return Services(
-            run_id=run_id,
-            cinder=self.cinder,
-            connector=self.connector,
-            privilege=self.privilege,
-            mover=self.mover,
-            ledger=self.state.ledger,
-            catalogue=self.state.catalogue,
+            run_id=run.id if run else "",
+            connector=parts.connector,
+            privilege=parts.privilege,
+            ledger=parts.state.ledger,
+            catalogue=parts.state.catalogue,
             progress=self._progress,
-            mount_root=self._directory("mount"),
-            lanes=Lanes(parallel, self.stop.event),
+            mount_root=parts.directory("mount"),
+            lanes=Lanes(run.request["parallel"] if run else 1, self.stop.event),
             parents=parents or {},
             stopping=self.stop.event,
         )
+
+    def _work(self, services: Services, run: Run, key: str) -> Work:
+        """A volume's or a group's part in a run: in whose project, and in which repository."""
+        projects = run.request["projects"]
+        members = run.request.get("groups", {}).get(key)
+        project_id = projects.get(members[0] if members else key)
+        acting = project_id if run.request["act_in"] == "tenant" else None
+        return Work(services, key, self.parts.cinder_in(acting), self.parts.mover(project_id))
 
     def _flow(self, run: Run, work: Work, group: GroupSnapshot | None) -> Any:
         if run.kind == "backup":
             return member_backup_flow(work, group) if group else backup_flow(work)
         backup_id = run.request["backups"][work.volume_id]
         target_id = run.request["targets"][work.volume_id]
-        manifest = self.manifest(backup_id)
+        project_id = run.request["projects"][work.volume_id]
+        manifest = self.archive.manifest_of(backup_id, project_id)
         if target_id is None:
             return restore_to_new_flow(work, backup_id, manifest)
         return restore_in_place_flow(work, backup_id, manifest, target_id)
-
-
-def find_backup(stored: Sequence[Stored], what: str) -> Stored:
-    """The backup of that id or prefix, or the last backup of the volume of that id or name.
-
-    :param stored: the backups, the oldest first
-    :raises BackupNotFoundError: there is none
-    :raises UsageError: it could be several
-    """
-    by_volume = [b for b in stored if what in (b.tags.get("volume"), b.tags.get("name"))]
-    volumes = {backup.tags.get("volume") for backup in by_volume}
-    if len(volumes) > 1:
-        ids = ", ".join(sorted(map(str, volumes)))
-        raise UsageError(f"Backups of {len(volumes)} volumes named '{what}'; give an id: {ids}")
-    if by_volume:
-        return by_volume[-1]
-    by_id = [backup for backup in stored if backup.id.startswith(what)]
-    if not by_id:
-        raise BackupNotFoundError(
-            f"No backup, and no volume with a backup, has the id or name '{what}'. "
-            "'volflow backup list' shows those that there are."
-        )
-    if len(by_id) > 1:
-        ids = ", ".join(backup.id[:12] for backup in by_id)
-        raise UsageError(f"{len(by_id)} backups begin with '{what}'; give more of it: {ids}")
-    return by_id[0]

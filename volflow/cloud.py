@@ -3,46 +3,93 @@
 from __future__ import annotations
 
 import argparse
+import copy
 import threading
+from typing import Any
 
 import openstack.config
 import openstack.exceptions
 from keystoneauth1 import exceptions as auth_exceptions
+from keystoneauth1 import loading
+from keystoneauth1.session import Session
+from openstack.config.cloud_region import CloudRegion
 
 from volflow.cinder import Cinder
 from volflow.errors import CloudError
 from volflow.wait import Wait
 
+# What says in clouds.yaml which project a login is for.
+_SCOPE = ("project_id", "project_name", "project_domain_id", "project_domain_name", "tenant_id")
 
-def connect(
-    *,
-    name: str | None = None,
-    arguments: argparse.Namespace | None = None,
-    wait: Wait,
-    timeout: float = 60.0,
-    stopping: threading.Event | None = None,
-) -> Cinder:
-    """Log in and find Cinder.
+
+class Cloud:
+    """One cloud, and the login to it.
 
     :param name: the cloud in clouds.yaml
-    :param timeout: seconds to wait for a connection, and for each part of an answer
     :param arguments: parsed ``--os-*`` options; they come before ``name``
-    :raises CloudError: no or wrong authentication, or no API
+    :param wait: how to wait for Cinder
+    :param timeout: seconds to wait for a connection, and for each part of an answer
+    :param stopping: set when what waits for something to become ready is to stop
     """
-    try:
-        region = openstack.config.OpenStackConfig().get_one(cloud=name, argparse=arguments)
-        session = region.get_session()
-    except (openstack.exceptions.ConfigException, auth_exceptions.ClientException) as error:
-        raise CloudError(
-            f"No usable authentication ({error}). Name a cloud of clouds.yaml with --os-cloud or "
-            "OS_CLOUD, or set OS_AUTH_URL, OS_USERNAME, OS_PASSWORD and OS_PROJECT_NAME."
-        ) from error
-    # A dead network must not hold a run for ever.
-    session.timeout = timeout
-    return Cinder(
-        session,
-        wait=wait,
-        region_name=region.get_region_name("block-storage"),
-        interface=str(region.get_interface("block-storage") or "public"),
-        stopping=stopping,
-    )
+
+    def __init__(
+        self,
+        *,
+        name: str | None = None,
+        arguments: argparse.Namespace | None = None,
+        wait: Wait,
+        timeout: float = 60.0,
+        stopping: threading.Event | None = None,
+    ) -> None:
+        self._name = name
+        self._arguments = arguments
+        self._wait = wait
+        self._timeout = timeout
+        self._stopping = stopping
+
+    def cinder(self, project_id: str | None = None) -> Cinder:
+        """Log in and find Cinder.
+
+        :param project_id: the project to act in, where it is not the one of the login; the user
+            must have a role in it
+        :raises CloudError: no or wrong authentication, no role in the project, or no API
+        """
+        try:
+            region = openstack.config.OpenStackConfig().get_one(
+                cloud=self._name, argparse=self._arguments
+            )
+            session = region.get_session()
+            if project_id:
+                session = _scoped(region, session, project_id)
+        except (openstack.exceptions.ConfigException, auth_exceptions.ClientException) as error:
+            raise CloudError(
+                f"No usable authentication ({error}). Name a cloud of clouds.yaml with --os-cloud "
+                "or OS_CLOUD, or set OS_AUTH_URL, OS_USERNAME, OS_PASSWORD and OS_PROJECT_NAME."
+            ) from error
+        # A dead network must not hold a run for ever.
+        session.timeout = self._timeout
+        try:
+            return Cinder(
+                session,
+                wait=self._wait,
+                region_name=region.get_region_name("block-storage"),
+                interface=str(region.get_interface("block-storage") or "public"),
+                stopping=self._stopping,
+            )
+        except CloudError as error:
+            if project_id:
+                raise CloudError(
+                    f"Project {project_id} cannot be acted in: {error} The user needs a role in "
+                    "it: 'openstack role add --user USER --project PROJECT member'."
+                ) from error
+            raise
+
+
+def _scoped(region: CloudRegion, session: Session, project_id: str) -> Session:
+    """A session of the same user in another project, which renews its own token."""
+    options: dict[str, Any] = copy.deepcopy(region.config["auth"])
+    for name in _SCOPE:
+        options.pop(name, None)
+    loader: Any = loading.get_plugin_loader(region.config["auth_type"])
+    plugin = loader.load_from_options(**options, project_id=project_id)
+    return Session(auth=plugin, verify=session.verify, cert=session.cert)

@@ -38,6 +38,16 @@ CLOUD_OPTS: list[cfg.Opt] = [
         "name",
         help="Cloud in clouds.yaml to use. --os-cloud and OS_CLOUD come first.",
     ),
+    cfg.StrOpt(
+        "act_in",
+        default="caller",
+        choices=[
+            ("caller", "The project of the login owns them, and its quota holds them."),
+            ("tenant", "The volume's own project does; the user needs a role in each project."),
+        ],
+        help="Whose the temporary snapshots and volumes of a backup of other projects are. "
+        "Restored volumes always belong to the project that they came from.",
+    ),
     cfg.FloatOpt(
         "timeout",
         default=60.0,
@@ -50,15 +60,18 @@ REPOSITORY_OPTS: list[cfg.Opt] = [
     cfg.StrOpt(
         "location",
         help="restic's name of the repository: a path, or sftp:, s3:, swift:, rest:, rclone:. "
-        "Credentials of a storage service are taken from the environment, as restic does.",
+        "Credentials of a storage service are taken from the environment, as restic does. With "
+        "{project_id} in it each project has a repository of its own.",
     ),
     cfg.StrOpt(
         "password_file",
-        help="File with the repository's password on its first line.",
+        help="File with the repository's password on its first line. Give each project its own, "
+        "with {project_id} in the name, where each has a repository of its own.",
     ),
     cfg.StrOpt(
         "password_command",
-        help="Command that prints the repository's password, instead of password_file.",
+        help="Command that prints the repository's password, instead of password_file; it may "
+        "have {project_id} in it too.",
     ),
     cfg.StrOpt(
         "restic",

@@ -59,7 +59,7 @@ def _finding(check: str, look: Callable[[Volflow], str], volflow: Volflow) -> Fi
 
 
 def _privilege(volflow: Volflow) -> str:
-    volflow.privilege.check()
+    volflow.parts.privilege.check()
     return "volumes can be attached and mounted"
 
 
@@ -73,7 +73,7 @@ def _programs(volflow: Volflow) -> str:
 
 
 def _os_brick(volflow: Volflow) -> str:
-    properties = volflow.connector.properties()
+    properties = volflow.parts.connector.properties()
     initiator = properties.get("initiator")
     return f"host {properties['host']}, " + (
         f"iSCSI initiator {initiator}" if initiator else "no iSCSI initiator"
@@ -81,25 +81,27 @@ def _os_brick(volflow: Volflow) -> str:
 
 
 def _restic(volflow: Volflow) -> str:
-    volflow.mover.check()
-    return "version " + ".".join(map(str, volflow.mover.version))
+    mover = volflow.parts.mover()
+    mover.check()
+    return "version " + ".".join(map(str, mover.version))
 
 
 def _repository(volflow: Volflow) -> str:
-    return f"{volflow.mover.location} holds {len(volflow.mover.backups())} backups"
+    mover = volflow.parts.mover()
+    return f"{mover.location} holds {len(mover.backups())} backups"
 
 
 def _state(volflow: Volflow) -> str:
-    return volflow.state.url
+    return volflow.parts.state.url
 
 
 def _cloud(volflow: Volflow) -> str:
-    cinder = volflow.cinder
+    cinder = volflow.parts.cinder
     return f"Cinder API {cinder.version.get_string()}, project {cinder.project_id}"
 
 
 def _quota(volflow: Volflow) -> str:
-    left = volflow.cinder.quota_left()
+    left = volflow.parts.cinder.quota_left()
 
     def shown(value: int | None) -> str:
         return "unlimited" if value is None else str(value)

@@ -6,7 +6,6 @@ left whose database is no more is told by the tag that everything in Cinder carr
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
@@ -23,7 +22,7 @@ from volflow.tasks.safety import SafetySnapshot
 from volflow.tasks.save import Save
 from volflow.tasks.snapshot import Snapshot
 from volflow.tasks.target import Claim, NewVolume
-from volflow.tasks.work import Services, Work
+from volflow.tasks.work import Work
 
 _KINDS: dict[str, type[Temporary]] = {
     kind.kind: kind
@@ -39,6 +38,9 @@ _KINDS: dict[str, type[Temporary]] = {
         SafetySnapshot,
     )
 }
+
+# In which order what is found in Cinder alone goes: a snapshot after the volume made from it.
+_ORDER = [Clone.kind, NewVolume.kind, Snapshot.kind, SafetySnapshot.kind, Claim.kind]
 
 
 @dataclass(frozen=True)
@@ -110,51 +112,37 @@ def lost(state: State, cinder: Cinder) -> list[Leftover]:
     latest: dict[str, datetime] = {}
     for leftover in found:
         latest[leftover.run_id] = max(leftover.since, latest.get(leftover.run_id, leftover.since))
-    return [
+    told = [
         replace(leftover, since=latest[leftover.run_id])
         for leftover in found
-        if unknown[leftover.run_id]
+        if unknown[leftover.run_id] and leftover.kind in _ORDER
     ]
+    return sorted(told, key=lambda leftover: _ORDER.index(leftover.kind))
 
 
-def clean(services: Services, leftovers: list[Leftover]) -> Iterator[tuple[Leftover, str | None]]:
-    """Remove leftovers of this database, and tell of each what is still in the way, if anything.
+def clean(work: Work, leftover: Leftover) -> str | None:
+    """Remove a leftover of this database, and give what is still in the way, if anything."""
+    _KINDS[leftover.kind].dispose(work, leftover.tag)
+    entry = work.services.ledger.find(leftover.tag)
+    if entry is None or entry.state is EntryState.GONE:
+        return None
+    return entry.reason or "the state database could not be written to"
 
-    :param services: its ``run_id`` does not matter
+
+def clean_lost(work: Work, leftover: Leftover, *, older_than: timedelta) -> str | None:
+    """Remove what a run has left whose database is gone, and give what is still in the way.
+
+    :param older_than: how long the run must have given no sign of life
     """
-    for leftover in leftovers:
-        work = Work(replace(services, run_id=leftover.run_id), leftover.volume_id)
-        _KINDS[leftover.kind].dispose(work, leftover.tag)
-        entry = services.ledger.find(leftover.tag)
-        gone = entry is None or entry.state is EntryState.GONE
-        yield leftover, None if gone or entry is None else entry.reason
-
-
-def clean_lost(
-    services: Services, leftovers: list[Leftover], *, older_than: timedelta
-) -> Iterator[tuple[Leftover, str | None]]:
-    """Remove what runs have left whose database is gone, and tell what is still in the way.
-
-    :param older_than: how long a run must have given no sign of life
-    """
-    # A snapshot cannot go before the volume made from it.
-    order = [Clone.kind, NewVolume.kind, Snapshot.kind, SafetySnapshot.kind, Claim.kind]
-    for leftover in sorted(leftovers, key=lambda one: order.index(one.kind)):
-        if datetime.now(UTC) - leftover.since < older_than:
-            yield leftover, f"its run gave a sign of life at {leftover.since:%Y-%m-%d %H:%M} UTC"
-        elif leftover.kind in (SafetySnapshot.kind, Claim.kind):
-            yield (
-                leftover,
-                "a restore into an existing volume was interrupted: look whether the volume is "
-                "whole, revert it to its safety snapshot if it is not, then delete that snapshot "
-                f"and the volume's metadata key '{TAG_KEY}'",
-            )
-        else:
-            yield leftover, _remove_lost(services, leftover)
-
-
-def _remove_lost(services: Services, leftover: Leftover) -> str | None:
-    work = Work(replace(services, run_id=leftover.run_id), leftover.volume_id)
+    if datetime.now(UTC) - leftover.since < older_than:
+        return f"its run gave a sign of life at {leftover.since:%Y-%m-%d %H:%M} UTC"
+    if leftover.kind in (SafetySnapshot.kind, Claim.kind):
+        return (
+            "a restore into an existing volume was interrupted: look whether the volume is whole, "
+            "revert it to its safety snapshot if it is not, then delete that snapshot and the "
+            f"volume's metadata key '{TAG_KEY}'"
+        )
+    work = replace(work, services=replace(work.services, run_id=leftover.run_id))
     now = datetime.now(UTC)
     entry = Entry(
         tag=leftover.tag,

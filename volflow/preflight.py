@@ -22,15 +22,16 @@ from volflow.manifest import Manifest
 Volume = dict[str, Any]
 
 
-def parallel_by_quota(cinder: Cinder, wanted: Sequence[Volume], parallel: int) -> int:
-    """How many of these volumes can be worked on side by side, at most ``parallel``.
+def parallel_by_quota(cinder: Cinder, sizes: Sequence[int], parallel: int) -> int:
+    """How many volumes of these sizes in GiB can be worked on side by side in a project.
 
     Each needs a snapshot and a volume of its own size for a while; both count.
 
+    :param parallel: as many at most
     :raises QuotaError: the quota does not hold what the largest of them needs
     """
     left = cinder.quota_left()
-    sizes = sorted((int(volume["size"]) for volume in wanted), reverse=True)
+    sizes = sorted(sizes, reverse=True)
     for count in range(min(parallel, len(sizes)), 0, -1):
         gigabytes = 2 * sum(sizes[:count])
         if (

@@ -20,6 +20,7 @@ from taskflow.types import notifier
 
 from persistence import Item, ItemState, Run, RunState, State, StateError
 from volflow import heartbeat
+from volflow.cinder import Cinder
 from volflow.errors import CloudError, SuspendedError
 from volflow.flows.plan import Component, Plan
 from volflow.flows.resume import rewind, rewind_shared, undo
@@ -32,7 +33,7 @@ from volflow.tasks.clone import Clone
 from volflow.tasks.safety import OVERWRITE
 from volflow.tasks.save import Save
 from volflow.tasks.target import NewVolume
-from volflow.tasks.work import Services, Work
+from volflow.tasks.work import Services, tag
 
 LOG = logging.getLogger(__name__)
 
@@ -54,6 +55,7 @@ class Runner:
         self._parallel = parallel
         self._stop = stop
         self._alive = time.monotonic()
+        self._cinders: dict[str, Cinder] = {}
 
     def drive(self, run: Run, plan: Plan) -> RunResult:
         """Start a run, or go on with one: volumes that have ended already are left alone.
@@ -78,6 +80,11 @@ class Runner:
             items = {item.key: item for item in self._state.runs.items(run.id)}
             self._services.progress.planned(run.id, {k: item.name for k, item in items.items()})
             components = plan.components()
+            self._cinders = {
+                step.work.volume_id: step.work.cinder
+                for component in components
+                for step in component.all_steps
+            }
             book = self._logbook(run, components)
             tasks = self._parallel * max((len(c.volumes) for c in components), default=1)
             with (
@@ -107,7 +114,7 @@ class Runner:
         for entry in self._services.ledger.open(run_id):
             if entry.kind in (Clone.kind, NewVolume.kind) and entry.resource_id:
                 try:
-                    self._services.cinder.set_metadata(
+                    self._cinders[entry.item].set_metadata(
                         entry.resource_id, {heartbeat.ALIVE_KEY: now}
                     )
                 except CloudError as error:
@@ -246,18 +253,18 @@ class Runner:
     def _target(self, run: Run, volume_id: str) -> str | None:
         """The volume that was restored: the one named, or the new one that the ledger knows."""
         named = run.request["targets"].get(volume_id)
-        entry = self._services.ledger.find(Work(self._services, volume_id).tag(NewVolume.kind))
+        entry = self._services.ledger.find(tag(self._services.run_id, volume_id, NewVolume.kind))
         return named or (entry.resource_id if entry else None)
 
     def _kept(self, volume_id: str) -> bool:
         """Whether a restore had come so far that nothing rolls it back."""
-        work = Work(self._services, volume_id)
-        found = [self._services.ledger.find(work.tag(kind)) for kind in (NewVolume.kind, OVERWRITE)]
+        ledger, run_id = self._services.ledger, self._services.run_id
+        found = [ledger.find(tag(run_id, volume_id, kind)) for kind in (NewVolume.kind, OVERWRITE)]
         return any(entry is not None and bool(entry.details.get("kept")) for entry in found)
 
     def _saved(self, volume_id: str) -> dict[str, Any]:
         """What the ledger keeps of a backup whose flow was undone after it was stored."""
-        entry = self._services.ledger.find(Work(self._services, volume_id).tag(Save.kind))
+        entry = self._services.ledger.find(tag(self._services.run_id, volume_id, Save.kind))
         return entry.details if entry is not None and entry.resource_id else {}
 
     def _end(self, run: Run, result: VolumeResult) -> None:

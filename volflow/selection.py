@@ -9,6 +9,7 @@ from typing import Any
 
 from volflow.cinder import TAG_KEY, Cinder, require_usable
 from volflow.errors import ResourceNotFoundError, UsageError, VolumeStateError
+from volflow.movers.base import Stored
 from volflow.result import LeftOut
 
 Volume = dict[str, Any]
@@ -78,6 +79,12 @@ class Selection:
             return _members(cinder, self.groups)
         return self._sieve(cinder.volumes(all_tenants=self.all_tenants))
 
+    def wants_backup(self, backup: Stored) -> bool:
+        """Whether the filters want this backup; the type and metadata are not known of it."""
+        volume, name = backup.tags.get("volume"), backup.tags.get("name", "")
+        excluded = {volume, name} & set(self.exclude)
+        return not excluded and (not self.name or fnmatchcase(name, self.name))
+
     def _sieve(self, found: Iterable[Volume]) -> Selected:
         selected = Selected([])
         for volume in found:
@@ -112,6 +119,11 @@ class Selection:
             if metadata.get(key) != value:
                 return f"its metadata does not have {key}={value}"
         return None
+
+
+def project_of(volume: Volume) -> str:
+    """The project that a volume is in; empty where the API does not say."""
+    return str(volume.get("os-vol-tenant-attr:tenant_id") or "")
 
 
 def _unusable(volume: Volume) -> str | None:

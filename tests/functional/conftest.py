@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from auditor import Api, Auditor, Known, assert_nothing
-from cloud import Cloud
+from cloud import Cloud, run
 
 PASSWORD = "correct horse battery staple\n"
 
@@ -94,10 +94,14 @@ class Site:
         with Volflow(config.load([str(self.config(**overrides))])) as found:
             yield found
 
+    def restic(self, *command: str) -> str:
+        """What restic itself says of the repository."""
+        environment = {**self.environment, "RESTIC_PASSWORD": PASSWORD.strip()}
+        return run("restic", "--repo", str(self.repository), *command, env=environment)
+
     def init(self) -> None:
         """Make the repository."""
-        with self.volflow() as volflow:
-            volflow.mover.init()
+        self.restic("init")
 
     def backup(self, *volumes: str, **arguments: Any) -> Any:
         """Back up by the library; the result of the run."""

@@ -18,11 +18,6 @@ pytestmark = pytest.mark.lab
 MIB = 1024**2
 
 
-def _restic(site: Site, *command: str) -> str:
-    environment = {**os.environ, "RESTIC_PASSWORD": PASSWORD.strip()}
-    return run("restic", "--repo", str(site.repository), *command, env=environment)
-
-
 def _unchanging(shown: dict[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in shown.items() if k != "updated_at"}
 
@@ -238,5 +233,5 @@ def test_a_file_that_cannot_be_read(site: Site) -> None:
     assert done.returncode == 3, done
     assert result["outcome"] == "partial"
     assert [Path(path).name for path in result["unread"]] == ["bad"]
-    listed = _restic(site, "ls", "--json", "latest")
+    listed = site.restic("ls", "--json", "latest")
     assert '"good"' in listed

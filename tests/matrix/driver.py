@@ -94,7 +94,7 @@ def start(order: Order) -> ForkServerProcess:
     return process
 
 
-def finish(order: Order, process: ForkServerProcess, seconds: float = 240.0) -> Answer:
+def finish(order: Order, process: ForkServerProcess, seconds: float = 600.0) -> Answer:
     """Wait for the process, and give its answer."""
     process.join(seconds)
     if process.exitcode is None:

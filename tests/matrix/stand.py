@@ -10,7 +10,7 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,12 +20,14 @@ from urllib.parse import urlsplit
 import tree
 from auditor import TOKEN_VARIABLE, Api
 from cloud import Cloud, run
+
 from matrix.books import Books, audited
-from matrix.driver import Answer, Order, carry_out, start
+from matrix.driver import Order, carry_out
 from matrix.image import digest
 from matrix.proxy import Administrator, Proxy
 
 _PASSWORD = "correct horse battery staple\n"
+_SPARSE = "sparse"
 
 
 @dataclass
@@ -36,6 +38,8 @@ class Stand:
     :ivar source: the volume that is backed up, and restored into
     :ivar content: the tree on it
     :ivar baseline: the backup that is restored
+    :ivar repository_path: the repository's directory, where it is not the usual one
+    :ivar location: what restic calls it, where that is not its directory
     """
 
     home: Path
@@ -48,11 +52,17 @@ class Stand:
     source: str = ""
     content: tree.Tree = field(default_factory=dict)
     baseline: str = ""
-    _serial: int = 0
+    repository_path: Path | None = None
+    location: str | None = None
 
     @property
     def repository(self) -> Path:
-        return self.home / "repository"
+        return self.repository_path or self.home / "repository"
+
+    @property
+    def orders(self) -> Path:
+        """Where the logs of the commands are."""
+        return self.home / "orders"
 
     def config(self, directory: Path, **changes: Any) -> Path:
         """A configuration file; ``group__option=value`` changes it."""
@@ -60,7 +70,7 @@ class Stand:
             "DEFAULT__state_dir": self.home / "state",
             "state__connection": self.books.connection,
             "cloud__name": "lab",
-            "repository__location": self.repository,
+            "repository__location": self.location or self.repository,
             "repository__password_file": self.home / "password",
             "wait__interval": 0.05,
             "wait__interval_max": 0.3,
@@ -79,11 +89,13 @@ class Stand:
         )
         return file
 
-    def order(self, verb: str, *what: str, config: dict[str, Any] | None = None, **more: Any) -> Order:
+    def order(
+        self, verb: str, *what: str, config: dict[str, Any] | None = None, **more: Any
+    ) -> Order:
         """A command of volflow, to be carried out in a process of its own."""
-        self._serial += 1
-        directory = self.home / "orders" / f"{self._serial:05}"
-        directory.mkdir(parents=True)
+        self.orders.mkdir(exist_ok=True)
+        directory = self.orders / f"{len(list(self.orders.iterdir())):03}"
+        directory.mkdir()
         return Order(
             directory,
             self.config(directory, **(config or {})),
@@ -107,6 +119,10 @@ class Stand:
         """The ids of all backups in the repository."""
         return sorted(entry.name for entry in (self.repository / "snapshots").iterdir())
 
+    def locks(self) -> list[str]:
+        """The locks in the repository."""
+        return sorted(entry.name for entry in (self.repository / "locks").iterdir())
+
     def restic(self, *command: str) -> str:
         """restic on the repository, without a lock of its own."""
         return run(
@@ -119,7 +135,11 @@ class Stand:
         """The tree in a backup, restored by restic alone."""
         with tempfile.TemporaryDirectory(dir=self.home.parent) as target:
             self.restic("restore", backup, "--target", target)
-            return tree.describe(Path(target) / "regions/0")
+            root = Path(target) / "regions/0"
+            # restic 0.14 fills holes.
+            run("fallocate", "--dig-holes", str(root / _SPARSE))
+            os.utime(root / _SPARSE, ns=(tree.MOMENT, tree.MOMENT))
+            return tree.describe(root)
 
     def tree_of_volume(self, volume: str) -> tree.Tree:
         """The tree on a volume."""
@@ -127,12 +147,16 @@ class Stand:
 
     # Making it
 
-    def furnish(self) -> None:
-        """A repository, a volume with something on it, and a backup."""
+    def init(self) -> None:
+        """Make the repository."""
         run(
             *("restic", "--repo", str(self.repository), "init"),
             env={**os.environ, "RESTIC_PASSWORD": _PASSWORD.strip()},
         )
+
+    def furnish(self) -> None:
+        """A repository, a volume with something on it, and a backup."""
+        self.init()
         self.source = self.cloud.create(name="source", metadata={"owner": "the tenant"})
         self.cloud.fill(self.source, "ext4", _fill)
         self.content = self.tree_of_volume(self.source)
@@ -155,25 +179,15 @@ def _fill(root: Path) -> None:
         (root / f"random{number}").write_bytes(secrets.token_bytes(700_000))
     (root / "link").symlink_to("directory/00")
     os.link(root / "directory/01", root / "hard link")
-    (root / "sparse").write_bytes(b"x")
-    os.truncate(root / "sparse", 4 * tree.MIB)
+    (root / _SPARSE).write_bytes(b"x")
+    os.truncate(root / _SPARSE, 4 * tree.MIB)
+    os.utime(root / _SPARSE, ns=(tree.MOMENT, tree.MOMENT))
     os.chown(root / "random0", 1234, 4321)
     os.setxattr(root / "random1", "user.note", b"kept")
 
 
-def same(expected: tree.Tree, found: tree.Tree, *, holes: bool) -> list[str]:
-    """What is not the same of two trees.
-
-    :param holes: whether holes count; restic fills them
-    """
-    lines = tree.differences(expected, found)
-    return [line for line in lines if holes or " data" not in line]
-
-
 @contextmanager
-def stand(
-    directory: Path, connection: str | None = None, say: Callable[[str], None] = print
-) -> Iterator[Stand]:
+def stand(directory: Path, connection: str | None = None) -> Iterator[Stand]:
     """A stand as long as the block runs.
 
     :param connection: the state database's URL; SQLite unless given
@@ -211,7 +225,6 @@ def stand(
                 pool=lab.directory.pool_mount,
                 places=[home],
                 states=[home / "state"],
-                repositories=[home / "repository"],
             ),
             environment={
                 **lab.environment,
@@ -226,6 +239,3 @@ def stand(
             proxy.close()
             found.cloud.clean()
             shutil.rmtree(home, ignore_errors=True)
-
-
-__all__ = ["Answer", "Stand", "carry_out", "same", "stand", "start"]

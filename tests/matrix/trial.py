@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import faults
+import tree
+
 from matrix import storage
 from matrix.cell import CALL_FAULTS, UNDO_FAULTS, Cell, Fault
 from matrix.driver import Answer, carry_out
 from matrix.hooks import Hook
 from matrix.proxy import Trouble
-from matrix.stand import Stand, same
+from matrix.stand import Stand
 
 # Where a flow fails whose undoing is looked at: when there is most to undo.
 LATE = {"backup": "copy", "restore to new": "unmount", "restore in place": "unmount"}
@@ -91,27 +93,32 @@ def calls(stand: Stand, flow: str, *, undoing: bool) -> list[str]:
 def tried(stand: Stand, cell: Cell) -> Verdict:
     """Try out a cell."""
     began, verdict = time.monotonic(), Verdict(cell)
+    if cell.where == "restic":
+        with storage.faulty(stand, cell) as (here, mend):
+            _try(here, verdict, mend)
+    else:
+        _try(stand, verdict, stand.proxy.mend)
+    verdict.seconds = time.monotonic() - began
+    orders = sorted(stand.orders.iterdir())
+    if not verdict.good:
+        files = [order / "log" for order in orders if (order / "log").exists()]
+        verdict.log = "\n".join(file.read_text() for file in files)
+    for order in orders:
+        shutil.rmtree(order)
+    return verdict
+
+
+def _try(stand: Stand, verdict: Verdict, mend: Callable[[], None]) -> None:
     before = Before(stand.image(), stand.shown(), stand.stored())
     processes = stand.auditor.processes()
-    with _faulty(stand, cell) as attempt:
-        answer = attempt()
-        stand.proxy.mend()
-    answer = _recover(stand, cell, verdict, answer)
+    answer = _attempt(stand, verdict.cell)
+    mend()
+    answer = _recover(stand, verdict, answer)
     verdict.outcome = str(answer.result or "refused")
     _look(stand, verdict, before, answer)
-    verdict.leaks += [
-        str(finding)
-        for finding in stand.auditor.settled(stand.cloud.known, processes=processes, seconds=4)
-    ]
-    verdict.seconds = time.monotonic() - began
-    if not verdict.good:
-        logs = sorted((stand.home / "orders").iterdir())
-        verdict.log = "\n".join((each / "log").read_text() for each in logs if (each / "log").exists())
-    for each in (stand.home / "orders").iterdir():
-        for file in each.iterdir():
-            file.unlink()
-        each.rmdir()
-    return verdict
+    verdict.leaks += [f"restic's lock {lock} is left" for lock in stand.locks()]
+    findings = stand.auditor.settled(stand.cloud.known, processes=processes, seconds=4)
+    verdict.leaks += [str(finding) for finding in findings]
 
 
 def _order(stand: Stand, flow: str, **more: Any) -> Any:
@@ -140,23 +147,18 @@ def _hooks(cell: Cell) -> tuple[Hook, ...]:
     return (failing, Hook(cell.where, "revert", when, "kill"))
 
 
-@contextmanager
-def _faulty(stand: Stand, cell: Cell) -> Iterator[Callable[[], Answer]]:
-    """A way to run the flow once, with the fault."""
-    if cell.where == "restic":
-        with storage.faulty(stand, cell) as changes:
-            yield lambda: changes.carry_out(_order(stand, cell.flow, config=changes.config))
-        return
+def _attempt(stand: Stand, cell: Cell) -> Answer:
+    """Run the flow once, with the fault."""
     config: dict[str, Any] = {"wait__limit": 4} if cell.fault is Fault.STUCK else {}
     timeout = 5.0 if cell.fault is Fault.SILENT else None
     order = _order(stand, cell.flow, hooks=_hooks(cell), config=config, timeout=timeout)
     if cell.fault in _FAULTS_OF_CALLS:
         armed = order.mark if cell.undoing else None
         stand.proxy.break_down(Trouble(cell.where, cell.fault, armed))
-    yield lambda: carry_out(order)
+    return carry_out(order)
 
 
-def _recover(stand: Stand, cell: Cell, verdict: Verdict, answer: Answer) -> Answer:
+def _recover(stand: Stand, verdict: Verdict, answer: Answer) -> Answer:
     """Do what an operator does, until nothing is open; the last answer about the run."""
     if answer.exit is None:
         verdict.wrong.append(str(answer.error))
@@ -164,7 +166,7 @@ def _recover(stand: Stand, cell: Cell, verdict: Verdict, answer: Answer) -> Answ
         open_runs = stand.books.runs()
         if not open_runs:
             break
-        verb = "abort" if cell.fault is Fault.ABORTED_AFTER else "resume"
+        verb = "abort" if verdict.cell.fault is Fault.ABORTED_AFTER else "resume"
         verdict.needed.append(verb)
         answer = carry_out(stand.order(verb, open_runs[0]))
         if answer.exit != 0 or answer.error:
@@ -174,7 +176,7 @@ def _recover(stand: Stand, cell: Cell, verdict: Verdict, answer: Answer) -> Answ
         if state != "LEFTOVER" or str(reason) not in named:
             verdict.wrong.append(f"{tag} is {state} and not named in the result")
     for _ in range(2):
-        if not stand.books.ledger():
+        if not stand.books.ledger() and not stand.locks():
             break
         verdict.needed.append("clean")
         cleaned = carry_out(stand.order("clean"))
@@ -188,6 +190,8 @@ def _look(stand: Stand, verdict: Verdict, before: Before, answer: Answer) -> Non
     flow, outcome = verdict.cell.flow, verdict.outcome
     if verdict.cell.fault in _RESUMED and outcome != "complete":
         verdict.wrong.append(f"a resumed run is {outcome}: {answer.error or answer.volumes}")
+    if verdict.cell.fault is Fault.UNREADABLE and outcome != "partial":
+        verdict.wrong.append(f"a file that could not be read is not told: {answer.volumes}")
     if outcome == "failed" and not all(volume["error"] for volume in answer.volumes):
         verdict.wrong.append(f"failed without a reason: {answer.volumes}")
     if (shown := stand.shown()) != before.shown:
@@ -197,7 +201,7 @@ def _look(stand: Stand, verdict: Verdict, before: Before, answer: Answer) -> Non
             if before.shown.get(key) != shown.get(key)
         ]
     if flow == "restore in place" and outcome == "complete":
-        found = same(stand.content, stand.tree_of_volume(stand.source), holes=True)
+        found = tree.differences(stand.content, stand.tree_of_volume(stand.source))
         verdict.losses += [f"restored volume: {line}" for line in found]
     elif stand.image() != before.image:
         verdict.losses.append("the volume's bytes are not those of before")
@@ -217,9 +221,7 @@ def _look_at_backups(stand: Stand, verdict: Verdict, before: Before, answer: Ans
     if verdict.cell.flow != "backup" and fresh:
         verdict.wrong.append("a restore made a backup")
     for one in fresh:
-        if verdict.outcome == "partial":
-            continue
-        found = same(stand.content, stand.tree_of_backup(one), holes=False)
+        found = tree.differences(stand.content, stand.tree_of_backup(one))
         verdict.losses += [f"new backup {one[:8]}: {line}" for line in found]
     try:
         stand.restic("check")
@@ -234,7 +236,7 @@ def _compare_target(stand: Stand, answer: Answer) -> list[str]:
     was, now = stand.shown(), stand.cloud.show(target)
     keys = ("name", "description", "size", "volume_type", "availability_zone", "metadata", "status")
     found = [f"new volume: {k} is {now[k]!r}, not {was[k]!r}" for k in keys if now[k] != was[k]]
-    found += same(stand.content, stand.tree_of_volume(target), holes=True)
+    found += tree.differences(stand.content, stand.tree_of_volume(target))
     stand.cloud.delete(target)
     return found
 

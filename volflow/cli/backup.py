@@ -6,12 +6,12 @@ import argparse
 import sys
 from typing import Any
 
-from volflow.application import BackupPlan, find_backup
+from volflow.archive import find
 from volflow.cli import columns
 from volflow.cli.command import Lister, ShowOne
 from volflow.cli.result import Table, show, tell_left_out
 from volflow.cli.selection import add_selection, selection
-from volflow.movers.base import Stored
+from volflow.plans import BackupPlan
 
 
 class BackupCreate(Lister):
@@ -86,7 +86,7 @@ class BackupList(Lister):
         known = self._figures()
         names = ("ID", "Created", "Volume", "Name", "Size GiB", "Files", "Read", "New data")
         rows = []
-        for backup in reversed(self.volflow.backups()):
+        for backup in reversed(self.volflow.archive.backups()):
             tags = backup.tags
             if wanted and wanted not in (tags.get("volume"), tags.get("name")):
                 continue
@@ -105,8 +105,8 @@ class BackupList(Lister):
         return names, rows
 
     def _figures(self) -> dict[str, dict[str, Any]]:
-        catalogue = self.volflow.state.catalogue
-        found = catalogue.list(repository=self.volflow.mover.location)
+        parts = self.volflow.parts
+        found = parts.state.catalogue.list(repository=parts.mover().location)
         return {backup.id[:8]: backup.figures for backup in found}
 
 
@@ -134,8 +134,9 @@ class BackupShow(ShowOne):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
-        backup: Stored = find_backup(self.volflow.backups(), parsed_args.backup)
-        manifest = self.volflow.manifest(backup.id)
+        archive = self.volflow.archive
+        backup = find(archive.backups(), parsed_args.backup)
+        manifest = archive.manifest(backup)
         shown = {
             "id": backup.id,
             "created_at": columns.Time(backup.created_at),

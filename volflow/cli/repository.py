@@ -10,22 +10,35 @@ from volflow.cli.result import Table
 
 
 class RepositoryInit(Command):
-    """Make the repository that is configured"""
+    """Make the repository that is configured, or that of a project"""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        parser.add_argument(
+            "--project",
+            action="append",
+            metavar="ID",
+            help="the project whose repository to make, where each has its own (may be repeated; "
+            "that of the login unless given)",
+        )
+        return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
-        self.volflow.mover.init()
-        print(
-            f"The repository {self.volflow.mover.location} is made. Keep its password where a "
-            "disaster does not reach it: without it the backups are lost."
-        )
+        for project_id in parsed_args.project or [None]:
+            mover = self.volflow.parts.mover(project_id)
+            mover.init()
+            print(
+                f"The repository {mover.location} is made. Keep its password where a disaster "
+                "does not reach it: without it the backups are lost."
+            )
 
 
 class RepositoryList(Lister):
     """List the repository that is configured and those that were used before"""
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
-        configured = self.volflow.mover.location
-        stored = self.volflow.backups()
+        configured = self.volflow.parts.mover().location
+        stored = self.volflow.archive.backups()
         rows = [
             (
                 configured,
@@ -35,7 +48,8 @@ class RepositoryList(Lister):
                 "configured",
             )
         ]
-        others = [b for b in self.volflow.state.catalogue.list() if b.repository != configured]
+        catalogue = self.volflow.parts.state.catalogue
+        others = [backup for backup in catalogue.list() if backup.repository != configured]
         for location in sorted({backup.repository for backup in others}):
             known = [backup for backup in others if backup.repository == location]
             rows.append(

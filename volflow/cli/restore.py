@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
+from datetime import datetime
 
-from volflow.application import RestoreTarget
 from volflow.cli import columns
 from volflow.cli.command import Lister
 from volflow.cli.result import Table, show
+from volflow.cli.selection import add_selection, selection
 from volflow.errors import UsageError
+from volflow.plans import RestoreTarget
 
 
 class RestoreCreate(Lister):
@@ -20,8 +22,16 @@ class RestoreCreate(Lister):
         parser.add_argument(
             "what",
             metavar="BACKUP|VOLUME",
-            nargs="+",
+            nargs="*",
             help="id of a backup or its beginning, or a volume for its last backup",
+        )
+        add_selection(parser)
+        parser.add_argument(
+            "--at",
+            type=_moment,
+            metavar="TIME",
+            help="as it was then: the last backup of each volume up to this time, for example "
+            "2026-02-28T23:00, local unless it says otherwise",
         )
         where = parser.add_mutually_exclusive_group()
         where.add_argument(
@@ -40,7 +50,10 @@ class RestoreCreate(Lister):
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
         targets = self.volflow.plan_restore(
-            parsed_args.what, new=parsed_args.new, into=parsed_args.into
+            selection(parsed_args, parsed_args.what),
+            new=parsed_args.new,
+            into=parsed_args.into,
+            at=parsed_args.at,
         )
         if parsed_args.dry_run:
             return _planned(targets)
@@ -55,7 +68,7 @@ def _planned(targets: list[RestoreTarget]) -> Table:
         (
             target.manifest.volume["name"],
             target.manifest.volume_id,
-            columns.ShortId(target.backup_id),
+            columns.ShortId(target.backup.id),
             target.manifest.snapshot["created_at"],
             f"volume {target.target_id}" if target.target_id else "a new volume",
         )
@@ -70,7 +83,7 @@ def _ask(targets: list[RestoreTarget]) -> None:
     """
     for target in targets:
         print(
-            f"Volume {target.target_id} will be overwritten with backup {target.backup_id[:8]}, "
+            f"Volume {target.target_id} will be overwritten with backup {target.backup.id[:8]}, "
             f"of {target.manifest.snapshot['created_at']} UTC.",
             file=sys.stderr,
         )
@@ -79,3 +92,12 @@ def _ask(targets: list[RestoreTarget]) -> None:
     print("Go on? [y/N] ", end="", file=sys.stderr, flush=True)
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise UsageError("Nothing was done.")
+
+
+def _moment(text: str) -> datetime:
+    try:
+        return datetime.fromisoformat(text).astimezone()
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(
+            f"'{text}' is no time like 2026-02-28T23:00 or 2026-02-28T22:00Z"
+        ) from error

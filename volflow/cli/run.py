@@ -33,7 +33,7 @@ class RunList(Lister):
                 columns.Time(run.created_at),
                 columns.Time(run.finished_at),
             )
-            for run in self.volflow.state.runs.list(limit=parsed_args.limit)
+            for run in self.volflow.parts.state.runs.list(limit=parsed_args.limit)
         ]
 
 
@@ -48,7 +48,7 @@ class RunShow(_OneRun, ShowOne):
     """Show a run, and how far each of its volumes is"""
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
-        runs = self.volflow.state.runs
+        runs = self.volflow.parts.state.runs
         run = runs.get(parsed_args.run)
         shown = {
             "id": run.id,

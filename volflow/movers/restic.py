@@ -80,10 +80,19 @@ class Restic:
     :param conf: volflow's configuration
     :param privilege: files of volumes are root's, and so is what reads them
     :param cache_dir: restic's cache unless ``[repository] cache_dir`` is set
+    :param project_id: whose repository it is, where each project has its own
     """
 
-    def __init__(self, conf: cfg.ConfigOpts, privilege: Privilege, cache_dir: Path) -> None:
+    def __init__(
+        self,
+        conf: cfg.ConfigOpts,
+        privilege: Privilege,
+        cache_dir: Path,
+        *,
+        project_id: str | None = None,
+    ) -> None:
         self._group = conf.repository
+        self._project_id = project_id
         self._privilege = privilege
         self._cache_dir = str(self._group.cache_dir or cache_dir)
         self._known_version: tuple[int, ...] | None = None
@@ -91,7 +100,12 @@ class Restic:
     @property
     def location(self) -> str:
         """The repository's name, without the user and password that a URL can hold."""
-        return re.sub(r"//[^/@]*@", "//", self._location)
+        return masked(self._location)
+
+    @property
+    def restores_holes(self) -> bool:
+        """Whether a sparse file never takes more room than it had while it is restored."""
+        return self.version >= SPARSE_RESTORE
 
     @property
     def _location(self) -> str:
@@ -100,7 +114,11 @@ class Restic:
                 "No repository is configured: set location in [repository] of volflow.conf, or "
                 "OS_REPOSITORY__LOCATION, or give --repository."
             )
-        return str(self._group.location)
+        return self._of_project(str(self._group.location))
+
+    def _of_project(self, text: str) -> str:
+        """Put the project's id where an option asks for it."""
+        return text.replace("{project_id}", self._project_id or "")
 
     @property
     def local_path(self) -> Path | None:
@@ -259,7 +277,7 @@ class Restic:
             "--include",
             f"/{REGIONS}",
         ]
-        if self.version >= SPARSE_RESTORE:
+        if self.restores_holes:
             command.append("--sparse")
         watch = Watch(stopping, self._group.stall_limit)
 
@@ -281,7 +299,8 @@ class Restic:
         return options + self._password_options()
 
     def _password_options(self) -> list[str]:
-        path, command = self._group.password_file, self._group.password_command
+        path = self._of_project(self._group.password_file or "")
+        command = self._of_project(self._group.password_command or "")
         if bool(path) == bool(command):
             raise ConfigError(
                 "The repository's password must come from one place: set either password_file or "
@@ -379,6 +398,11 @@ class Restic:
         return RepositoryError(
             f"'{shlex.join(['restic', doing])}' failed with exit status {status}: {shown}"
         )
+
+
+def masked(location: str) -> str:
+    """A repository's name without the user and password that a URL can hold."""
+    return re.sub(r"//[^/@]*@", "//", location)
 
 
 def _pack(tags: Mapping[str, str]) -> list[str]:

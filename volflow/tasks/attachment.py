@@ -25,7 +25,7 @@ class Attachment(Temporary):
         self.intend(volume_id=clone_id)
         # One that an earlier process made may be another host's or another boot's.
         self._end(self.work, clone_id)
-        attachment_id = self.services.cinder.create_attachment(
+        attachment_id = self.work.cinder.create_attachment(
             clone_id, self.services.connector.properties()
         )
         self.present(attachment_id)
@@ -37,7 +37,7 @@ class Attachment(Temporary):
 
     @staticmethod
     def _end(work: Work, volume_id: str) -> None:
-        cinder = work.services.cinder
+        cinder = work.cinder
         try:
             volume = cinder.volume(volume_id)
         except ResourceNotFoundError:

@@ -121,7 +121,8 @@ class Temporary(Step):
             try:
                 cls._remove_patiently(work, entry)
             except Exception as error:
-                LOG.warning("%s is left over", tag, exc_info=True)
+                LOG.warning("%s is left over: %s", tag, error)
+                LOG.debug("Why %s is left over", tag, exc_info=True)
                 ledger.leftover(tag, str(error) or repr(error))
             else:
                 ledger.gone(tag)

@@ -18,7 +18,7 @@ class Clone(Temporary):
     default_provides = "clone_id"
 
     def execute(self, description: dict[str, Any], snapshot: dict[str, Any]) -> str:
-        cinder = self.services.cinder
+        cinder = self.work.cinder
         self.intend()
         found = cinder.volumes_tagged(self.tag)
         clone = found[0] if found else self._create(description["volume"], snapshot)
@@ -27,7 +27,7 @@ class Clone(Temporary):
         return str(clone["id"])
 
     def _create(self, volume: dict[str, Any], snapshot: dict[str, Any]) -> dict[str, Any]:
-        return self.services.cinder.create_volume(
+        return self.work.cinder.create_volume(
             # The source may have grown since the snapshot.
             size=snapshot["size"],
             snapshot_id=snapshot["id"],
@@ -39,5 +39,5 @@ class Clone(Temporary):
 
     @classmethod
     def remove(cls, work: Work, entry: Entry) -> None:
-        for clone in work.services.cinder.volumes_tagged(entry.tag):
-            work.services.cinder.delete_volume(clone["id"])
+        for clone in work.cinder.volumes_tagged(entry.tag):
+            work.cinder.delete_volume(clone["id"])

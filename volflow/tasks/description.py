@@ -14,7 +14,7 @@ class Describe(Step):
     default_provides = "description"
 
     def execute(self) -> dict[str, Any]:
-        cinder = self.services.cinder
+        cinder = self.work.cinder
         volume = cinder.volume(self.work.volume_id)
         type_id = volume.get("volume_type_id") or volume.get("volume_type")
         group_id = volume.get("group_id")

@@ -23,7 +23,7 @@ class GroupSnapshot(Temporary):
 
     def execute(self) -> dict[str, dict[str, Any]]:
         """The members' snapshots, by volume id."""
-        cinder, group_id = self.services.cinder, self.work.volume_id
+        cinder, group_id = self.work.cinder, self.work.volume_id
         self.intend()
         found = cinder.group_snapshots_described(group_id, self.tag)
         snapshot = found[0] if found else self._create(group_id)
@@ -33,13 +33,13 @@ class GroupSnapshot(Temporary):
 
     def _create(self, group_id: str) -> dict[str, Any]:
         # Group snapshots have no metadata: the description carries the tag.
-        return self.services.cinder.create_group_snapshot(
+        return self.work.cinder.create_group_snapshot(
             group_id, name=f"volflow-{self.services.run_id[:8]}", description=self.tag
         )
 
     @classmethod
     def remove(cls, work: Work, entry: Entry) -> None:
-        cinder = work.services.cinder
+        cinder = work.cinder
         for snapshot in cinder.group_snapshots_described(work.volume_id, entry.tag):
             cinder.delete_group_snapshot(snapshot["id"])
 

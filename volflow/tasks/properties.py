@@ -21,7 +21,7 @@ class ApplyProperties(Step):
         self._target, self._manifest = target, manifest
 
     def execute(self, clone_id: str) -> None:
-        cinder, was = self.services.cinder, self._manifest.volume
+        cinder, was = self.work.cinder, self._manifest.volume
         if was["bootable"] == "true":
             cinder.set_bootable(clone_id, True)
         if was.get("volume_image_metadata"):

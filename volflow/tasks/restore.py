@@ -30,7 +30,7 @@ class RestoreData(Step):
         services, namespace = self.services, self.work.namespace
         if namespace is None:
             raise HostError("The volume is not mounted.")
-        services.mover.restore(
+        self.work.mover.restore(
             namespace,
             self._backup_id,
             progress=lambda copied: services.progress.copied(self.work.volume_id, copied),

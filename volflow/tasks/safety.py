@@ -40,7 +40,7 @@ class SafetySnapshot(Temporary):
         self.services.ledger.gone(tag)
 
     def execute(self, clone_id: str) -> dict[str, Any]:
-        cinder = self.services.cinder
+        cinder = self.work.cinder
         self.intend(volume_id=clone_id)
         found = cinder.snapshots_tagged(clone_id, self.tag)
         snapshot = found[0] if found else self._create(clone_id)
@@ -48,7 +48,7 @@ class SafetySnapshot(Temporary):
         return cinder.wait_snapshot(snapshot["id"])
 
     def _create(self, volume_id: str) -> dict[str, Any]:
-        return self.services.cinder.create_snapshot(
+        return self.work.cinder.create_snapshot(
             volume_id,
             name=f"volflow-safety-{self.services.run_id[:8]}",
             description=f"Before the restore by volflow run {self.services.run_id}",
@@ -57,7 +57,7 @@ class SafetySnapshot(Temporary):
 
     @classmethod
     def remove(cls, work: Work, entry: Entry) -> None:
-        cinder, ledger = work.services.cinder, work.services.ledger
+        cinder, ledger = work.cinder, work.services.ledger
         volume_id, overwrite = str(entry.details["volume_id"]), work.tag(OVERWRITE)
         overwritten = ledger.find(overwrite)
         snapshots = cinder.snapshots_tagged(volume_id, entry.tag)

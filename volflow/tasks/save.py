@@ -50,6 +50,7 @@ class Save(Temporary):
             "name": description["volume"]["name"] or "",
             "project": description["volume"].get("os-vol-tenant-attr:tenant_id") or "",
             "size": str(snapshot["size"]),
+            "group": description["volume"].get("group_id") or "",
         }
         # With what was stored before a kill as its parent, a second copy reads nothing again, and
         # tells anew what cannot be read.
@@ -65,7 +66,7 @@ class Save(Temporary):
             run_id=services.run_id, **description, snapshot=snapshot, regions=(region,)
         )
         namespace.write(namespace.root / MANIFEST, manifest.to_json())
-        saved = services.mover.save(
+        saved = self.work.mover.save(
             namespace,
             volume_id=self.work.volume_id,
             tags=tags,
@@ -81,7 +82,7 @@ class Save(Temporary):
         services.catalogue.add(
             Backup(
                 id=saved.id,
-                repository=services.mover.location,
+                repository=self.work.mover.location,
                 volume_id=self.work.volume_id,
                 volume_name=tags["name"],
                 project_id=tags["project"],
@@ -101,7 +102,7 @@ class Save(Temporary):
         if self.services.ledger.find(self.tag) is None:
             return None
         mine = (self.services.run_id, self.work.volume_id)
-        for backup in self.services.mover.backups():
+        for backup in self.work.mover.backups():
             if (backup.tags.get("run"), backup.tags.get("volume")) == mine:
                 return backup.id
         return None

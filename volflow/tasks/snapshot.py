@@ -18,7 +18,7 @@ class Snapshot(Temporary):
     default_provides = "snapshot"
 
     def execute(self) -> dict[str, Any]:
-        cinder = self.services.cinder
+        cinder = self.work.cinder
         self.intend()
         found = cinder.snapshots_tagged(self.work.volume_id, self.tag)
         snapshot = found[0] if found else self._create()
@@ -26,7 +26,7 @@ class Snapshot(Temporary):
         return cinder.wait_snapshot(snapshot["id"])
 
     def _create(self) -> dict[str, Any]:
-        return self.services.cinder.create_snapshot(
+        return self.work.cinder.create_snapshot(
             self.work.volume_id,
             name=f"volflow-{self.services.run_id[:8]}",
             description=f"Temporary, made by volflow run {self.services.run_id}",
@@ -35,6 +35,6 @@ class Snapshot(Temporary):
 
     @classmethod
     def remove(cls, work: Work, entry: Entry) -> None:
-        cinder = work.services.cinder
+        cinder = work.cinder
         for snapshot in cinder.snapshots_tagged(work.volume_id, entry.tag):
             cinder.delete_snapshot(snapshot["id"])

@@ -36,7 +36,7 @@ class NewVolume(Temporary):
         self._manifest = manifest
 
     def execute(self) -> str:
-        cinder = self.services.cinder
+        cinder = self.work.cinder
         self.intend()
         found = cinder.volumes_tagged(self.tag)
         volume = found[0] if found else self._create()
@@ -46,7 +46,7 @@ class NewVolume(Temporary):
 
     def _create(self) -> dict[str, Any]:
         was = self._manifest.volume
-        return self.services.cinder.create_volume(
+        return self.work.cinder.create_volume(
             size=self._manifest.size_gib,
             name=was["name"],
             description=was["description"],
@@ -62,7 +62,7 @@ class NewVolume(Temporary):
 
     @classmethod
     def remove(cls, work: Work, entry: Entry) -> None:
-        cinder = work.services.cinder
+        cinder = work.cinder
         if entry.details.get("kept"):
             cinder.delete_metadata(str(entry.resource_id), [TAG_KEY, ALIVE_KEY])
             return
@@ -82,7 +82,7 @@ class Claim(Temporary):
         self._target_id = target_id
 
     def execute(self) -> str:
-        cinder = self.services.cinder
+        cinder = self.work.cinder
         volume = cinder.volume(self._target_id)
         owner = volume["metadata"].get(TAG_KEY)
         if not self.work.is_ours(owner):
@@ -99,7 +99,7 @@ class Claim(Temporary):
 
     @classmethod
     def remove(cls, work: Work, entry: Entry) -> None:
-        cinder, target_id = work.services.cinder, str(entry.details["volume_id"])
+        cinder, target_id = work.cinder, str(entry.details["volume_id"])
         try:
             volume = cinder.volume(target_id)
         except ResourceNotFoundError:

@@ -29,10 +29,8 @@ class Services:
     """
 
     run_id: str
-    cinder: Cinder
     connector: Connector
     privilege: Privilege
-    mover: Mover
     ledger: Ledger
     catalogue: Catalogue
     progress: Progress
@@ -46,18 +44,23 @@ class Services:
 class Work:
     """One volume's part in a run, with what must never be stored: secrets and live things.
 
-    :ivar volume_id: the volume that is backed up, or whose backup is restored
+    :ivar volume_id: the volume that is backed up, or whose backup is restored; or the group that
+        several share
+    :ivar cinder: block storage in the project in which this is done
+    :ivar mover: the repository of the volume's project
     :ivar namespace: the mount namespace, while something is mounted
     """
 
     services: Services
     volume_id: str
+    cinder: Cinder
+    mover: Mover
     namespace: MountNamespace | None = None
     _connections: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def tag(self, kind: str) -> str:
         """The mark of the one thing of this kind that this run makes for this volume."""
-        return f"{self.services.run_id}/{self.volume_id}/{kind}"
+        return tag(self.services.run_id, self.volume_id, kind)
 
     def is_ours(self, tag: str | None) -> bool:
         """Whether a tag is of this run and volume."""
@@ -66,6 +69,11 @@ class Work:
     def connection(self, attachment_id: str) -> dict[str, Any]:
         """The connection info of an attachment, which can hold secrets: kept in memory alone."""
         if attachment_id not in self._connections:
-            attachment = self.services.cinder.attachment(attachment_id)
+            attachment = self.cinder.attachment(attachment_id)
             self._connections[attachment_id] = attachment["connection_info"]
         return self._connections[attachment_id]
+
+
+def tag(run_id: str, volume_id: str, kind: str) -> str:
+    """The mark of a temporary thing, in the ledger and in Cinder."""
+    return f"{run_id}/{volume_id}/{kind}"
