@@ -69,6 +69,12 @@ def _parser() -> argparse.ArgumentParser:
                 action="store_true",
                 help="ask for direct io on the volumes' loop devices",
             )
+            command.add_argument(
+                "--token-seconds",
+                type=int,
+                metavar="N",
+                help="how long Keystone's tokens live (default: an hour)",
+            )
     return parser
 
 
@@ -80,7 +86,12 @@ def _size(text: str) -> int:
 
 def _up(lab: Lab, asked: argparse.Namespace) -> None:
     began = time.monotonic()
-    lab.up(keystone=asked.keystone, size_gib=asked.size, direct_io=asked.direct_io)
+    lab.up(
+        keystone=asked.keystone,
+        size_gib=asked.size,
+        direct_io=asked.direct_io,
+        token_seconds=asked.token_seconds,
+    )
     where = shlex.quote(str(lab.directory.path))
     print(f"the lab is up after {time.monotonic() - began:.1f} s: {lab.endpoint}")
     print("next:")

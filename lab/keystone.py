@@ -39,8 +39,11 @@ def passwords() -> Passwords:
     return {user: secrets.token_urlsafe(18) for user in (ADMIN, *MEMBERS, SERVICE_USER)}
 
 
-def configuration(directory: settings.Directory) -> settings.Sections:
+def configuration(directory: settings.Directory, record: settings.Record) -> settings.Sections:
     """Keystone's configuration."""
+    token = {"provider": "fernet"}
+    if record.token_seconds:
+        token["expiration"] = str(record.token_seconds)
     return {
         "DEFAULT": {
             "debug": "false",
@@ -51,7 +54,7 @@ def configuration(directory: settings.Directory) -> settings.Sections:
             "connection": settings.sqlite_url(directory.database("keystone")),
             "sqlite_synchronous": "false",
         },
-        "token": {"provider": "fernet"},
+        "token": token,
         "fernet_tokens": {"key_repository": str(directory.path / "fernet-keys")},
         "fernet_receipts": {"key_repository": str(directory.path / "fernet-keys")},
         "credential": {"key_repository": str(directory.path / "credential-keys")},

@@ -14,7 +14,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -111,8 +111,13 @@ class Lab:
         keystone: bool = False,
         size_gib: int = settings.DEFAULT_SIZE_GIB,
         direct_io: bool = False,
+        token_seconds: int | None = None,
+        page: int | None = None,
     ) -> Lab:
         """Bring the lab up and wait until it is ready.
+
+        :param token_seconds: how long Keystone's tokens live; an hour unless given
+        :param page: how many things Cinder lists at once, at most; a thousand unless given
 
         What an earlier lab left in the directory, when it or its `up` was killed, is removed first.
         """
@@ -129,7 +134,10 @@ class Lab:
                 self._say("removing what an earlier lab left behind")
             self._clean()
             try:
-                self._start(keystone, size_gib, direct_io)
+                record = settings.Record(
+                    size_gib=size_gib, direct_io=direct_io, token_seconds=token_seconds, page=page
+                )
+                self._start(record, keystone)
             except BaseException as error:
                 # Interrupted or failed: nothing is to stay, but the reason is what counts.
                 try:
@@ -169,22 +177,21 @@ class Lab:
 
     # Coming up
 
-    def _start(self, keystone: bool, size_gib: int, direct_io: bool) -> None:
+    def _start(self, record: settings.Record, keystone: bool) -> None:
         with contextlib.ExitStack() as sockets:
             cinder_socket = sockets.enter_context(_listener())
             keystone_socket = sockets.enter_context(_listener()) if keystone else None
-            record = settings.Record(
-                size_gib=size_gib,
+            record = replace(
+                record,
                 cinder_port=cinder_socket.getsockname()[1],
                 keystone_port=keystone_socket.getsockname()[1] if keystone_socket else None,
-                direct_io=direct_io,
             )
             record.write(self.directory)
             self.directory.unfinished.touch()
             for made in (self.directory.logs, self.directory.extra_configuration):
                 made.mkdir(mode=0o700)
-            self._say(f"making a pool of {size_gib} GiB (a sparse file)")
-            self._pool().create(size_gib, _child_environment(record))
+            self._say(f"making a pool of {record.size_gib} GiB (a sparse file)")
+            self._pool().create(record.size_gib, _child_environment(record))
             users = self._configure(record)
             servers = {}
             if keystone_socket:
@@ -205,7 +212,7 @@ class Lab:
             passwords = keystone.passwords()
             settings.write_private(json.dumps(passwords), self.directory.passwords)
             settings.write_private(
-                settings.ini(keystone.configuration(self.directory)),
+                settings.ini(keystone.configuration(self.directory, record)),
                 self.directory.configuration("keystone"),
             )
             cinder |= keystone.for_cinder(record, passwords[keystone.SERVICE_USER])

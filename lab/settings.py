@@ -125,6 +125,10 @@ class Record:
     cinder_port: int = 0
     keystone_port: int | None = None
     direct_io: bool = False
+    #: How long tokens live; None leaves it to Keystone.
+    token_seconds: int | None = None
+    #: How many things are listed at once, at most; None leaves it to Cinder.
+    page: int | None = None
     #: In the environment of every process of this lab: `down` finds those that no pid file names.
     token: str = field(default_factory=lambda: secrets.token_hex(16))
 
@@ -236,6 +240,8 @@ def cinder_configuration(directory: Directory, record: Record) -> Sections:
         "oslo_policy": {"policy_file": str(directory.policy)},
         "oslo_concurrency": {"lock_path": str(directory.path / "locks")},
     }
+    if record.page:
+        sections["DEFAULT"]["osapi_max_limit"] = str(record.page)
     for backend, zone in BACKENDS.items():
         sections[backend] = {
             "volume_driver": "lab.driver.LabDriver",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -102,7 +102,7 @@ class Catalogue:
         found = self.list(volume_id=volume_id, repository=repository, limit=1)
         return found[0] if found else None
 
-    def last_of_each(self) -> list[Backup]:
+    def last_of_each(self) -> Sequence[Backup]:
         """Return the newest backup of each volume, in whatever repository it is."""
         newest = sa.func.row_number().over(
             partition_by=_TABLE.c.volume_id, order_by=_NEWEST_FIRST

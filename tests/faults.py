@@ -11,7 +11,7 @@ import pkgutil
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
 import volflow.tasks
@@ -55,8 +55,13 @@ _FLOWS: dict[str, Callable[[Work], Any]] = {
 
 def steps(flow: str) -> list[str]:
     """The names of the steps of a flow, in their order."""
-    # Nothing is run: no step looks at its services before that.
-    made = _FLOWS[flow](Work(None, "volume"))  # type: ignore[arg-type]
+    # Nothing is run: no step looks at what it works with before that.
+    work: dict[str, Any] = {
+        each.name: None
+        for each in fields(Work)
+        if each.default is MISSING and each.default_factory is MISSING
+    }
+    made = _FLOWS[flow](Work(**work | {"volume_id": "volume"}))
     return [step.name.partition(":")[2] for step in made if isinstance(step, Step)]
 
 

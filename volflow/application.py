@@ -14,23 +14,27 @@ from typing import Any, Self
 from oslo_config import cfg
 
 from persistence import Run, RunState
-from volflow import heartbeat, leftovers, plans
+from volflow import heartbeat, leftovers
 from volflow.archive import Archive, latest
-from volflow.errors import UsageError
+from volflow.backup_plan import BackupPlan, plan_backup
+from volflow.errors import CloudError, UsageError
 from volflow.flows.backup import backup_flow, member_backup_flow
 from volflow.flows.plan import Plan
-from volflow.flows.restore import restore_in_place_flow, restore_to_new_flow
+from volflow.flows.restore import restore_flow
 from volflow.host.identity import boot_id, host_name
 from volflow.lanes import Lanes
 from volflow.leftovers import Leftover
+from volflow.listeners import listeners
 from volflow.movers.base import Stored
 from volflow.parts import Parts
-from volflow.plans import BackupPlan, RestoreTarget
 from volflow.progress import Progress, Silent
+from volflow.replaced import remove_replaced
+from volflow.restore_plan import RestoreOptions, RestoreTarget, choose, plan_restore
 from volflow.result import RunResult
 from volflow.runner import Runner
 from volflow.selection import Selection, project_of
 from volflow.stop import Stop, Way
+from volflow.takeout import Takeout
 from volflow.tasks.group import GroupSnapshot
 from volflow.tasks.work import Services, Work
 
@@ -77,7 +81,7 @@ class Volflow:
         selection.check()
         stored = self._prepare()
         most = parallel or self.conf.backup.parallel
-        return plans.plan_backup(self.parts, self.archive, selection, stored, most)
+        return plan_backup(self.parts, self.archive, selection, stored, most)
 
     def backup(
         self,
@@ -120,44 +124,47 @@ class Volflow:
     def plan_restore(
         self,
         selection: Selection | Sequence[str],
+        options: RestoreOptions | None = None,
         *,
-        new: bool = False,
-        into: str | None = None,
         at: datetime | None = None,
     ) -> list[RestoreTarget]:
         """Decide where each backup goes: back into its volume if that is there, else to a new one.
 
         :param selection: what to restore; or ids or prefixes of backups, or ids or names of
             volumes, of which it is the last backup
-        :param new: make new volumes in any case
-        :param into: id or name of the existing volume to restore into
         :param at: as it was at this moment
         :raises VolflowError: a backup or volume is not there, attached, busy or too small
         """
         if not isinstance(selection, Selection):
             selection = Selection(volumes=tuple(selection))
         selection.check()
-        stored = self._prepare()
+        stored, parts = self._prepare(), self.parts
         if stored is None:
-            known = {backup.project_id for backup in self.parts.state.catalogue.list()}
-            mine = str(self.parts.cinder.project_id)
+            known = {backup.project_id for backup in parts.state.catalogue.list()}
+            mine = str(parts.cinder.project_id)
             stored = self.archive.backups(known if selection.all_tenants else [mine])
-        backups = plans.choose(stored, selection, project_id=self.parts.cinder.project_id, at=at)
-        return plans.plan_restore(self.parts, self.archive, backups, new=new, into=into)
+        backups = choose(stored, selection, project_id=parts.cinder.project_id, at=at)
+        return plan_restore(parts, self.archive, backups, options or RestoreOptions())
 
     def restore(
-        self, targets: Sequence[RestoreTarget], *, parallel: int | None = None
+        self,
+        targets: Sequence[RestoreTarget],
+        options: RestoreOptions | None = None,
+        *,
+        parallel: int | None = None,
     ) -> RunResult:
         """Restore as planned. Volumes that are there are overwritten.
 
+        :param options: those with which it was planned
         :raises VolflowError: before anything is made; what fails later is in the result
         """
         run = self._create_run(
             "restore",
             {
                 "parallel": parallel or self.conf.backup.parallel,
+                "options": (options or RestoreOptions()).to_dict(),
                 "backups": {t.manifest.volume_id: t.backup.id for t in targets},
-                "targets": {t.manifest.volume_id: t.target_id for t in targets},
+                "targets": {t.manifest.volume_id: t.to_dict() for t in targets},
                 "projects": {t.manifest.volume_id: t.project_id for t in targets},
                 # A restored volume belongs to the tenant that it came from.
                 "act_in": "tenant",
@@ -165,6 +172,20 @@ class Volflow:
             [(t.manifest.volume_id, str(t.manifest.volume["name"] or "")) for t in targets],
         )
         return self._drive(run, [])
+
+    def takeout(self, backup: Stored) -> Takeout:
+        """Take a backup out of the repository without a cloud."""
+        parts = self.parts
+        parts.privilege.check()
+        return Takeout(
+            backup,
+            self.archive.manifest(backup),
+            parts.mover(backup.tags.get("project")),
+            parts.privilege,
+            parts.directory("mount"),
+            self._progress,
+            parts.stop,
+        )
 
     # Runs
 
@@ -223,8 +244,13 @@ class Volflow:
         """
         for leftover in leftovers.known(self.parts.state):
             run = self.parts.state.runs.get(leftover.run_id)
-            work = self._work(self._services(run), run, leftover.volume_id)
-            yield leftover, leftovers.clean(work, leftover)
+            try:
+                work = self._work(self._services(run), run, leftover.volume_id)
+            except CloudError as error:
+                # Its project cannot be acted in; the others' can.
+                yield leftover, str(error)
+            else:
+                yield leftover, leftovers.clean(work, leftover)
         if lost:
             services = self._services(None)
             for leftover in leftovers.lost(self.parts.state, self.parts.cinder):
@@ -260,9 +286,9 @@ class Volflow:
             lambda: parts.cinder,
         ]
         if parts.repository_per_project:
+            # That of the login itself need not be one of them.
             for check in checks:
                 check()
-            parts.mover().check()
             return None
         parts.mover().check()
         with ThreadPoolExecutor(len(checks) + 1, "check") as pool:
@@ -285,7 +311,8 @@ class Volflow:
     def _take_over(self, run: Run) -> RunResult:
         stored = self._prepare()
         if stored is None:
-            stored = self.archive.backups(filter(None, run.request["projects"].values()))
+            # A repository that cannot be used fails its own volumes, when it is their turn.
+            stored, _ = self.archive.look(filter(None, run.request["projects"].values()))
         return self._drive(run, stored)
 
     def _create_run(self, kind: str, request: dict[str, Any], items: list[tuple[str, str]]) -> Run:
@@ -299,7 +326,13 @@ class Volflow:
         )
 
     def _drive(self, run: Run, stored: Sequence[Stored]) -> RunResult:
-        parents = {backup.tags["volume"]: backup.id for backup in latest(stored)}
+        projects = run.request["projects"]
+        # What is in another project's repository is no parent.
+        parents = {
+            backup.tags["volume"]: backup.id
+            for backup in latest(stored)
+            if backup.tags.get("project", "") == projects.get(backup.tags["volume"])
+        }
         services = self._services(run, {} if run.request.get("full") else parents)
         shared = [
             (GroupSnapshot(self._work(services, run, group_id)), members)
@@ -313,7 +346,10 @@ class Volflow:
             if not item.state.final or item.key in group_of
         }
         runner = Runner(self.parts.state, services, run.request["parallel"], self.stop)
-        return runner.drive(run, Plan(flows, shared))
+        result = runner.drive(run, Plan(flows, shared))
+        if run.request.get("options", {}).get("remove_old_vol"):
+            result = remove_replaced(self.parts, run, result)
+        return result
 
     def _services(self, run: Run | None, parents: dict[str, str] | None = None) -> Services:
         parts = self.parts
@@ -323,7 +359,7 @@ class Volflow:
             privilege=parts.privilege,
             ledger=parts.state.ledger,
             catalogue=parts.state.catalogue,
-            progress=self._progress,
+            progress=listeners(self.conf, parts.state, self._progress),
             mount_root=parts.directory("mount"),
             lanes=Lanes(run.request["parallel"] if run else 1, self.stop.event),
             parents=parents or {},
@@ -341,10 +377,8 @@ class Volflow:
     def _flow(self, run: Run, work: Work, group: GroupSnapshot | None) -> Any:
         if run.kind == "backup":
             return member_backup_flow(work, group) if group else backup_flow(work)
-        backup_id = run.request["backups"][work.volume_id]
-        target_id = run.request["targets"][work.volume_id]
-        project_id = run.request["projects"][work.volume_id]
-        manifest = self.archive.manifest_of(backup_id, project_id)
-        if target_id is None:
-            return restore_to_new_flow(work, backup_id, manifest)
-        return restore_in_place_flow(work, backup_id, manifest, target_id)
+        options = RestoreOptions(**run.request["options"])
+        target = RestoreTarget.from_dict(
+            run.request["targets"][work.volume_id], self.archive, options
+        )
+        return restore_flow(work, target, options)

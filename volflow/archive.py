@@ -7,7 +7,13 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
-from volflow.errors import BackupNotFoundError, UsageError
+from volflow.errors import (
+    BackupNotFoundError,
+    ConfigError,
+    RepositoryError,
+    UsageError,
+    VolflowError,
+)
 from volflow.manifest import Manifest
 from volflow.movers.base import Stored
 from volflow.parts import Parts
@@ -30,23 +36,57 @@ class Archive:
             unless given, in that of the project of the login
         :raises RepositoryError: one is missing, refuses or fails
         """
-        if projects is None or not self._parts.repository_per_project:
-            return list(self._parts.mover().backups())
+        stored, troubles = self.look(projects)
+        for error in troubles.values():
+            raise error
+        return stored
+
+    def look(
+        self, projects: Iterable[str] | None = None
+    ) -> tuple[list[Stored], dict[str, VolflowError]]:
+        """The same, and by project what is wrong with a repository that cannot be used."""
+        if not self._parts.repository_per_project:
+            return [one for one in self._parts.mover().backups() if one.tags.get("volume")], {}
+        login = str(self._parts.cinder.project_id)
+        wanted = [login] if projects is None else sorted(set(projects))
+        stored: list[Stored] = []
+        troubles: dict[str, VolflowError] = {}
         with ThreadPoolExecutor(os.cpu_count(), "repository") as pool:
-            found = pool.map(lambda one: self._parts.mover(one).backups(), sorted(set(projects)))
-            merged = [backup for backups in found for backup in backups]
-        return sorted(merged, key=lambda backup: backup.created_at)
+            jobs = {one: pool.submit(self._of_project, one, login) for one in wanted}
+        for project_id, job in jobs.items():
+            try:
+                stored += job.result()
+            except (RepositoryError, ConfigError) as error:
+                troubles[project_id] = error
+        return sorted(stored, key=lambda backup: backup.created_at), troubles
+
+    def _of_project(self, project_id: str, login: str) -> list[Stored]:
+        """The backups in a project's repository that are of the project.
+
+        Who holds a repository's password can write into it what he likes. That must not lead one
+        who restores for several projects into another's.
+        """
+        return [
+            backup
+            for backup in self._parts.mover(project_id).backups()
+            if backup.tags.get("volume") and (backup.tags.get("project") or login) == project_id
+        ]
 
     def manifest(self, backup: Stored) -> Manifest:
-        """The manifest of a backup, which never changes."""
-        return self.manifest_of(backup.id, backup.tags.get("project"))
+        """The manifest of a backup, which never changes.
 
-    def manifest_of(self, backup_id: str, project_id: str | None) -> Manifest:
-        """The same by the id of the backup, and the project that its volume was in."""
-        if backup_id not in self._manifests:
-            mover = self._parts.mover(project_id)
-            self._manifests[backup_id] = Manifest.from_json(mover.manifest(backup_id))
-        return self._manifests[backup_id]
+        :raises RepositoryError: it cannot be read, or is of another volume
+        """
+        if backup.id not in self._manifests:
+            mover = self._parts.mover(backup.tags.get("project"))
+            manifest = Manifest.from_json(mover.manifest(backup.id))
+            if manifest.volume_id != backup.tags.get("volume"):
+                raise RepositoryError(
+                    f"Backup {backup.id[:8]} says that it is of volume "
+                    f"{backup.tags.get('volume')}, and its manifest is of {manifest.volume_id}."
+                )
+            self._manifests[backup.id] = manifest
+        return self._manifests[backup.id]
 
     def manifests(self, backups: Sequence[Stored]) -> list[Manifest]:
         """The manifests of several backups, read side by side."""
@@ -81,12 +121,17 @@ def find(stored: Sequence[Stored], what: str) -> Stored:
     return by_id[0]
 
 
-def latest(stored: Iterable[Stored]) -> list[Stored]:
+def latest(stored: Iterable[Stored], *, by_project: bool = True) -> list[Stored]:
     """The last backup of each volume.
 
     :param stored: the backups, the oldest first
+    :param by_project: where a volume was in several projects, the last of each of them
     """
-    return list({backup.tags["volume"]: backup for backup in stored}.values())
+    last = {
+        (backup.tags["volume"], backup.tags.get("project") if by_project else None): backup
+        for backup in stored
+    }
+    return list(last.values())
 
 
 def until(stored: Iterable[Stored], moment: datetime | None) -> list[Stored]:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from oslo_config import cfg
 
+from volflow import hooks, logs, metrics
 from volflow.errors import ConfigError
 
 DEFAULT_OPTS: list[cfg.Opt] = [
@@ -169,6 +170,8 @@ _GROUPS: list[tuple[str | None, list[cfg.Opt]]] = [
     ("backup", BACKUP_OPTS),
     ("wait", WAIT_OPTS),
     ("host", HOST_OPTS),
+    ("hooks", hooks.OPTS),
+    ("metrics", metrics.OPTS),
 ]
 
 
@@ -193,6 +196,7 @@ def load(config_files: Sequence[str] | None = None) -> cfg.ConfigOpts:
     conf = cfg.ConfigOpts()
     for group, options in _GROUPS:
         conf.register_opts(options, group=group)
+    logs.register(conf)
     files = default_config_files() if config_files is None else list(config_files)
     try:
         conf([], project="volflow", default_config_files=files, default_config_dirs=[])

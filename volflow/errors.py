@@ -47,6 +47,10 @@ class RepositoryError(VolflowError):
     """The repository is missing, refuses, or failed."""
 
 
+class NoRepositoryError(RepositoryError):
+    """There is no repository at the place that is configured."""
+
+
 class BackupNotFoundError(RepositoryError):
     """No backup goes by that id, prefix or volume."""
 

@@ -7,8 +7,10 @@ the other does, and the repository alone is enough for a restore.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
+from uuid import UUID
 
 from volflow.disk.filesystem import FileSystem
 from volflow.disk.holes import Sparse
@@ -66,6 +68,14 @@ class Manifest:
         """Size of the data's volume in GiB: the snapshot's, the source may have grown since."""
         return int(self.snapshot.get("size") or self.volume["size"])
 
+    def mapped(self, types: Mapping[str, str], zones: Mapping[str, str]) -> Manifest:
+        """The same with other names of the volume type and zone, for a cloud that has others."""
+        volume = dict(self.volume)
+        volume["volume_type"] = types.get(volume["volume_type"], volume["volume_type"])
+        zone = volume["availability_zone"]
+        volume["availability_zone"] = zones.get(zone, zone)
+        return replace(self, volume=volume)
+
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=1, sort_keys=True)
 
@@ -86,6 +96,10 @@ class Manifest:
                 Region(**region | {"file_system": FileSystem(**region["file_system"])})
                 for region in values["regions"]
             )
+            # They become parts of URLs and of names.
+            for resource in ("volume", "group"):
+                if values[resource]:
+                    UUID(values[resource]["id"])
             return cls(**values)
         except (ValueError, KeyError, TypeError) as error:
             raise RepositoryError(f"The backup's manifest is damaged: {error!r}") from error

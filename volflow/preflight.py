@@ -20,31 +20,44 @@ from volflow.host.identity import host_name
 from volflow.manifest import Manifest
 
 Volume = dict[str, Any]
+Sizes = list[int]
 
 
-def parallel_by_quota(cinder: Cinder, sizes: Sequence[int], parallel: int) -> int:
-    """How many volumes of these sizes in GiB can be worked on side by side in a project.
+def parallel_by_quota(cinder: Cinder, together: Sequence[Sizes], parallel: int) -> int:
+    """How many volumes can be worked on side by side in a project.
 
-    Each needs a snapshot and a volume of its own size for a while; both count.
+    Each needs a snapshot and a volume of its own size for a while; both count. Volumes that are
+    snapshotted together need all their snapshots at once.
 
+    :param together: sizes in GiB of the volumes that share a snapshot; a list of one else
     :param parallel: as many at most
-    :raises QuotaError: the quota does not hold what the largest of them needs
+    :raises QuotaError: the quota does not hold what one of them needs
     """
     left = cinder.quota_left()
-    sizes = sorted(sizes, reverse=True)
-    for count in range(min(parallel, len(sizes)), 0, -1):
-        gigabytes = 2 * sum(sizes[:count])
+    for count in range(min(parallel, sum(map(len, together))), 0, -1):
+        snapshots, gigabytes = _needed(together, count)
         if (
             (left.volumes is None or left.volumes >= count)
-            and (left.snapshots is None or left.snapshots >= count)
+            and (left.snapshots is None or left.snapshots >= snapshots)
             and (left.gigabytes is None or left.gigabytes >= gigabytes)
         ):
             return count
+    snapshots, gigabytes = _needed(together, 1)
+    what = "of even one volume" if snapshots == 1 else "of a group and a volume of it"
     raise QuotaError(
-        "The quota cannot hold the temporary snapshot and volume of even one volume: it takes "
-        f"1 snapshot, 1 volume and {2 * sizes[0]} GiB, and there is left: {left.snapshots} "
-        f"snapshots, {left.volumes} volumes, {left.gigabytes} GiB. Ask for more, or make room."
+        f"The quota of project {cinder.project_id} cannot hold the temporary snapshot and volume "
+        f"{what}: it takes {snapshots} snapshots, 1 volume and {gigabytes} GiB, and there is left: "
+        f"{left.snapshots} snapshots, {left.volumes} volumes, {left.gigabytes} GiB. Ask for more, "
+        "or make room."
     )
+
+
+def _needed(together: Sequence[Sizes], count: int) -> tuple[int, int]:
+    """The snapshots and GiB that it takes, at most, to work on so many volumes at a time."""
+    snapshots = sum(sorted(map(len, together), reverse=True)[:count])
+    of_snapshots = sum(sorted(map(sum, together), reverse=True)[:count])
+    of_volumes = sum(sorted((size for sizes in together for size in sizes), reverse=True)[:count])
+    return snapshots, of_snapshots + of_volumes
 
 
 def repository_apart(
@@ -112,6 +125,17 @@ def new_volume(cinder: Cinder, manifest: Manifest) -> None:
         )
 
 
+def copy_of(cinder: Cinder, existing: Volume, manifest: Manifest) -> None:
+    """Make sure that a volume that is attached can be copied, and the copy restored into.
+
+    :raises VolumeStateError: it is busy, encrypted or too small
+    :raises QuotaError: the quota does not hold a snapshot of it and the copy
+    """
+    require_usable(existing, ("available", "in-use"))
+    _fits(existing, manifest)
+    parallel_by_quota(cinder, [[int(existing["size"])]], 1)
+
+
 def existing_target(target: Volume, manifest: Manifest) -> None:
     """Make sure that a volume can be restored into.
 
@@ -121,9 +145,15 @@ def existing_target(target: Volume, manifest: Manifest) -> None:
     if target["attachments"] or target["status"] == "in-use":
         raise VolumeStateError(
             f"{name} is attached: writing to it would corrupt what its server sees. Detach it "
-            "first, or restore to a new volume with --new."
+            "first, restore to a new volume with --new, or into a copy of it with "
+            "--recreate-vol-on-error."
         )
     require_usable(target, ("available",))
+    _fits(target, manifest)
+
+
+def _fits(target: Volume, manifest: Manifest) -> None:
+    name = f"Volume {target['name'] or target['id']} ({target['id']})"
     if target["encrypted"]:
         raise VolumeStateError(f"{name} is encrypted by Cinder; volflow cannot fill it yet.")
     if int(target["size"]) < manifest.size_gib:

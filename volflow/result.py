@@ -70,7 +70,9 @@ class VolumeResult:
     """What came of one volume.
 
     ``target_id`` is the volume that a restore wrote to. ``unread`` names every file that could
-    not be read, ``leftovers`` every temporary thing that could not be removed.
+    not be read, ``leftovers`` every temporary thing that could not be removed, ``differences``
+    every property that a restored volume has not got back, and why. ``removed`` says that the
+    old volume, which a restored one replaces, was removed.
     """
 
     volume_id: str
@@ -85,6 +87,8 @@ class VolumeResult:
     leftovers: tuple[str, ...] = ()
     error: str | None = None
     steps: tuple[StepTime, ...] = ()
+    differences: tuple[dict[str, Any], ...] = ()
+    removed: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self) | {"outcome": str(self.outcome)}
@@ -98,6 +102,7 @@ class VolumeResult:
                 "figures": Figures(**values.get("figures", {})),
                 "unread": tuple(values.get("unread", ())),
                 "leftovers": tuple(values.get("leftovers", ())),
+                "differences": tuple(values.get("differences", ())),
                 "steps": tuple(StepTime(**step) for step in values.get("steps", ())),
             }
         )

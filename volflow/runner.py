@@ -14,18 +14,20 @@ from typing import Any
 from oslo_utils import uuidutils
 from taskflow import engines, states
 from taskflow.engines.base import Engine
+from taskflow.exceptions import NotFound
 from taskflow.persistence import models
 from taskflow.storage import Storage
 from taskflow.types import notifier
 
 from persistence import Item, ItemState, Run, RunState, State, StateError
-from volflow import heartbeat
+from volflow import heartbeat, logs, record
 from volflow.cinder import Cinder
 from volflow.errors import CloudError, SuspendedError
 from volflow.flows.plan import Component, Plan
 from volflow.flows.resume import rewind, rewind_shared, undo
 from volflow.host.identity import boot_id, host_name
-from volflow.result import Figures, LeftOut, Outcome, RunResult, VolumeResult
+from volflow.restore_plan import Destination
+from volflow.result import Figures, Outcome, RunResult, VolumeResult
 from volflow.stop import Stop, Way
 from volflow.story import Story
 from volflow.tasks.base import Step
@@ -63,45 +65,58 @@ class Runner:
         :raises DrivenError: another process drives this run
         :raises SuspendedError: it was asked to stop, and can be resumed
         """
-        with heartbeat.driving(
-            self._state.leases,
-            run.id,
-            beat=lambda: self._obey(run.id),
-            # Whoever has the run now goes on with it: nothing must be undone here.
-            lost=self._stop.suspend,
-        ):
-            self._state.runs.update(
+        with (
+            logs.about(run.id),
+            heartbeat.driving(
+                self._state.leases,
                 run.id,
-                state=RunState.RUNNING,
-                host=host_name(),
-                boot_id=boot_id(),
-                pid=os.getpid(),
-            )
-            items = {item.key: item for item in self._state.runs.items(run.id)}
-            self._services.progress.planned(run.id, {k: item.name for k, item in items.items()})
-            components = plan.components()
-            self._cinders = {
-                step.work.volume_id: step.work.cinder
+                beat=lambda: self._obey(run.id),
+                # Whoever has the run now goes on with it: nothing must be undone here.
+                lost=self._stop.suspend,
+            ),
+        ):
+            result = None
+            try:
+                result = self._drive(run, plan)
+                return result
+            finally:
+                # Whatever happened: a terminal wants its cursor back.
+                self._services.progress.over(run.id, result)
+
+    def _drive(self, run: Run, plan: Plan) -> RunResult:
+        self._state.runs.update(
+            run.id,
+            state=RunState.RUNNING,
+            host=host_name(),
+            boot_id=boot_id(),
+            pid=os.getpid(),
+        )
+        items = {item.key: item for item in self._state.runs.items(run.id)}
+        self._services.progress.planned(run.id, {k: item.name for k, item in items.items()})
+        components = plan.components()
+        self._cinders = {
+            step.work.volume_id: step.work.cinder
+            for component in components
+            for step in component.all_steps
+        }
+        book = self._logbook(run, components)
+        tasks = self._parallel * max((len(c.volumes) for c in components), default=1)
+        with (
+            ThreadPoolExecutor(self._parallel, "volume") as drivers,
+            # TaskFlow mistakes a queued task for a running one: none is ever queued.
+            ThreadPoolExecutor(tasks, "task") as workers,
+        ):
+            jobs = [
+                drivers.submit(self._work_on, run, component, items, book, workers)
                 for component in components
-                for step in component.all_steps
-            }
-            book = self._logbook(run, components)
-            tasks = self._parallel * max((len(c.volumes) for c in components), default=1)
-            with (
-                ThreadPoolExecutor(self._parallel, "volume") as drivers,
-                # TaskFlow mistakes a queued task for a running one: none is ever queued.
-                ThreadPoolExecutor(tasks, "task") as workers,
-            ):
-                jobs = [
-                    drivers.submit(self._work_on, run, component, items, book, workers)
-                    for component in components
-                ]
-                for job in jobs:
-                    job.result()
-            return self._finish(run)
+            ]
+            for job in jobs:
+                job.result()
+        return self._finish(run)
 
     def _obey(self, run_id: str) -> None:
         """Do what another process asks this one to do, and tell those who cannot ask."""
+        logs.begin(run_id)
         if time.monotonic() - self._alive > heartbeat.ALIVE_EVERY:
             self._alive = time.monotonic()
             self._show_life(run_id)
@@ -127,6 +142,8 @@ class Runner:
         book = models.LogBook(f"run {run.id}", uuidutils.generate_uuid())
         for component in components:
             detail = models.FlowDetail(component.flow.name, uuidutils.generate_uuid())
+            # TaskFlow keeps no order; and of what has not begun it keeps nothing.
+            detail.meta = component.outline()
             book.add(detail)
             for volume_id in component.volumes:
                 self._state.runs.update_item(run.id, volume_id, flow_id=detail.uuid)
@@ -145,6 +162,7 @@ class Runner:
     ) -> None:
         """Run one component's flow to its end, unless it is to stop."""
         started = time.monotonic()
+        logs.begin(run.id, component.volumes[0] if len(component.volumes) == 1 else None)
         begun = any(items[key].state is not ItemState.PENDING for key in component.volumes)
         if self._stop.event.is_set() and not begun:
             return
@@ -157,7 +175,7 @@ class Runner:
             engine="parallel",
             executor=workers,
         )
-        story = Story(self._state.runs, self._services.progress, run.id, component)
+        story = Story(self._state.runs, self._services.progress, run.id, component, items)
         # A flow that was reverted would begin anew: a process was killed before it could tell.
         if detail.state not in _ENDED:
             # Volumes that run as one flow wait for a lane each.
@@ -248,13 +266,16 @@ class Runner:
             unread=unread,
             leftovers=leftovers,
             error=None if done else _message(storage, [*steps, *component.shared]),
+            differences=tuple(_found(storage, steps[0].symbol("differences"))),
         )
 
     def _target(self, run: Run, volume_id: str) -> str | None:
         """The volume that was restored: the one named, or the new one that the ledger knows."""
-        named = run.request["targets"].get(volume_id)
+        target = run.request["targets"][volume_id]
+        if target["destination"] == Destination.IN_PLACE:
+            return str(target["existing"]["id"])
         entry = self._services.ledger.find(tag(self._services.run_id, volume_id, NewVolume.kind))
-        return named or (entry.resource_id if entry else None)
+        return entry.resource_id if entry else None
 
     def _kept(self, volume_id: str) -> bool:
         """Whether a restore had come so far that nothing rolls it back."""
@@ -293,16 +314,18 @@ class Runner:
             error = "The run was aborted before this volume."
             self._end(run, VolumeResult(item.key, item.name, Outcome.FAILED, error=error))
         items = runs.items(run.id)
-        result = RunResult(
-            run.id,
-            run.kind,
-            tuple(VolumeResult.from_dict(item.result) for item in items),
-            tuple(LeftOut(**one) for one in run.request.get("left_out", [])),
-            run.request.get("consistent", {}),
-        )
+        result = record.run_result(run, items)
         aborted = any(item.state is ItemState.ABORTED for item in items)
         runs.update(run.id, state=RunState.ABORTED if aborted else RunState[result.outcome.name])
         return result
+
+
+def _found(storage: Storage, symbol: str) -> list[dict[str, Any]]:
+    """What a step has found out, if the flow has such a step and it has run."""
+    try:
+        return list(storage.fetch(symbol))
+    except NotFound:
+        return []
 
 
 def _message(storage: Storage, steps: Sequence[Step]) -> str:

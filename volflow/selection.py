@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -23,11 +24,13 @@ class Selected:
     """What a selection came to.
 
     :ivar groups: the volumes that share a group snapshot, by group id
+    :ivar apart: groups whose volumes are snapshotted each by itself, as not all are selected
     """
 
     volumes: list[Volume]
     left_out: list[LeftOut] = field(default_factory=list)
     groups: dict[str, list[str]] = field(default_factory=dict)
+    apart: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,9 @@ class Selection:
 
     def _sieve(self, found: Iterable[Volume]) -> Selected:
         selected = Selected([])
+        members: dict[str, list[str]] = {}
         for volume in found:
+            members.setdefault(volume.get("group_id") or "", []).append(volume["id"])
             reason = self._unwanted(volume)
             trouble = None if reason else _unusable(volume)
             if reason or trouble:
@@ -102,6 +107,7 @@ class Selection:
             why = "".join(f"\n{o.name or o.volume_id}: {o.reason}" for o in selected.left_out)
             where = "all projects" if self.all_tenants else "this project"
             raise UsageError(f"There is no volume to back up in {where}.{why}")
+        _keep_together(selected, members)
         return selected
 
     def _unwanted(self, volume: Volume) -> str | None:
@@ -119,6 +125,20 @@ class Selection:
             if metadata.get(key) != value:
                 return f"its metadata does not have {key}={value}"
         return None
+
+
+def _keep_together(selected: Selected, members: Mapping[str, list[str]]) -> None:
+    """Have the volumes of a group share a snapshot where all of them are selected.
+
+    :param members: all volumes of each group; those of none under the empty id
+    """
+    chosen = {volume["id"] for volume in selected.volumes}
+    for group_id, ids in members.items():
+        if group_id and len(ids) > 1:
+            if chosen.issuperset(ids):
+                selected.groups[group_id] = ids
+            elif chosen.intersection(ids):
+                selected.apart.append(group_id)
 
 
 def project_of(volume: Volume) -> str:
@@ -155,10 +175,9 @@ def _named(cinder: Cinder, names_or_ids: Iterable[str]) -> list[Volume]:
 def _members(cinder: Cinder, group_ids: Iterable[str]) -> Selected:
     _no_doubles(list(group_ids), "Group {} is named more than once.")
     selected = Selected([])
-    everything = cinder.volumes()
     for group_id in group_ids:
         group = cinder.group(group_id)
-        members = [volume for volume in everything if volume.get("group_id") == group["id"]]
+        members = cinder.group_volumes(group["id"])
         if not members:
             raise ResourceNotFoundError(
                 f"Group {group['name'] or group_id} ({group_id}) holds no volume."
@@ -171,6 +190,6 @@ def _members(cinder: Cinder, group_ids: Iterable[str]) -> Selected:
 
 
 def _no_doubles(ids: list[str], message: str) -> None:
-    for one in ids:
-        if ids.count(one) > 1:
+    for one, times in Counter(ids).items():
+        if times > 1:
             raise UsageError(message.format(one))

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from taskflow import states
 
-from persistence import Runs
+from persistence import Item, Runs
+from volflow import record
 from volflow.flows.plan import Component
 from volflow.progress import Progress
 from volflow.result import StepTime
@@ -19,18 +22,30 @@ _ENDED = (states.SUCCESS, states.FAILURE, states.REVERTED, states.REVERT_FAILURE
 class Story:
     """Listens to the atoms of an engine.
 
-    :param runs: where each volume's step is written for others to read
+    :param runs: where each volume's steps are written for others to read, and for a resume
     :param progress: who is told as it happens
+    :param items: the volumes as they were when this process began, by id
     """
 
-    def __init__(self, runs: Runs, progress: Progress, run_id: str, component: Component) -> None:
+    def __init__(
+        self,
+        runs: Runs,
+        progress: Progress,
+        run_id: str,
+        component: Component,
+        items: Mapping[str, Item],
+    ) -> None:
         self._runs = runs
         self._progress = progress
         self._run_id = run_id
         self._volumes = component.volumes
         self._shared = {step.name for step in component.shared}
         self._steps = {step.name: step for step in component.all_steps}
-        self._times: dict[str, list[StepTime]] = {volume: [] for volume in component.volumes}
+        # What another process was in the middle of has no end that anybody knows.
+        self._times = {
+            volume_id: [s for s in record.steps(items[volume_id]) if s.state in _ENDED]
+            for volume_id in component.volumes
+        }
         self._began: dict[str, float] = {}
 
     def tell(self, state: str, details: dict[str, Any]) -> None:
@@ -43,7 +58,13 @@ class Story:
         volumes = self._volumes if step.name in self._shared else [step.work.volume_id]
         for volume_id in volumes:
             if state in _BEGUN:
-                self._runs.update_item(self._run_id, volume_id, step=name)
+                so_far = [*self._times[volume_id], StepTime(name, state, time.time(), 0.0)]
+                self._runs.update_item(
+                    self._run_id,
+                    volume_id,
+                    step=name,
+                    result={"steps": [asdict(one) for one in so_far]},
+                )
             self._progress.step(volume_id, name, state)
         if state in _BEGUN:
             self._began[step.name] = time.time()

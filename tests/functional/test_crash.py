@@ -1,4 +1,4 @@
-"""A step that fails undoes its own volume, whichever step it is, and nobody else's.
+"""A step that fails is undone, whichever step it is, and a run that is killed can be resumed.
 
 All cases of a flow run side by side, in one run with a volume for each: that is faster, and it
 shows that one volume's failure is no other's.
@@ -9,7 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import signal
+import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -202,6 +208,119 @@ def test_a_failing_step_is_undone(fleet: Fleet, outcome: Outcome, flow: str, pla
 @pytest.mark.parametrize("flow", FLOWS)
 def test_nothing_is_left_of_all_failures(outcome: Outcome, flow: str) -> None:
     assert [str(finding) for finding in outcome.findings] == []
+
+
+@dataclass
+class Resumed:
+    """What came of a run that was killed, and resumed by another process.
+
+    :ivar done: the process that resumed it
+    """
+
+    done: subprocess.CompletedProcess[str]
+    results: dict[str, dict[str, Any]]
+    volumes: dict[Place, str]
+    stored: dict[str, list[str]]
+    shown: dict[str, dict[str, Any]]
+    findings: list[str]
+    trees: dict[str, tree.Tree]
+
+
+@pytest.fixture(scope="module")
+def resumes(fleet: Fleet) -> dict[str, Resumed | BaseException]:
+    return {}
+
+
+@pytest.fixture
+def resumed(
+    request: pytest.FixtureRequest, fleet: Fleet, resumes: dict[str, Resumed | BaseException]
+) -> Resumed:
+    flow = request.node.callspec.params["flow"]
+    if flow not in resumes:
+        try:
+            resumes[flow] = _killed_and_resumed(fleet, flow)
+        except Exception as error:  # noqa: BLE001 - once is enough: each test raises it
+            resumes[flow] = error
+    found = resumes[flow]
+    if isinstance(found, BaseException):
+        raise found
+    return found
+
+
+def _killed_and_resumed(fleet: Fleet, flow: str) -> Resumed:
+    """Kill a run with each of its volumes at another place, and resume it by the command line."""
+    site, places = fleet.site, faults.places(flow)
+    volumes = dict(zip(places, fleet.volumes, strict=False))
+    shown = {volume: fleet.show(volume) for volume in volumes.values()}
+    order = {
+        "flow": flow,
+        "places": {volume: [place.step, place.when] for place, volume in volumes.items()},
+        "backups": [fleet.backups[volume] for volume in volumes.values()],
+    }
+    killed = subprocess.run(
+        [sys.executable, faults_file("killed.py"), str(site.config()), json.dumps(order)],
+        env=site.environment,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=400,
+        check=False,
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr[-2000:]
+    with closing(sqlite3.connect(site.state / "state.sqlite")) as database:
+        [(run_id,)] = database.execute("SELECT id FROM run WHERE state = 'RUNNING'").fetchall()
+    done = site.cli("run", "resume", run_id, "-f", "json")
+    assert done.stdout, done.stderr[-2000:]
+    results = {each["volume_id"]: each for each in json.loads(done.stdout)}
+    targets = {volume: results[volume]["target_id"] for volume in volumes.values()}
+    for target in filter(None, targets.values()):
+        site.cloud.adopt(target)
+    with ThreadPoolExecutor(4) as threads:
+
+        def look(volume: str | None) -> tree.Tree:
+            return site.cloud.on(volume, tree.describe, read_only=True) if volume else {}
+
+        trees = {} if flow == "backup" else dict(zip(targets, threads.map(look, targets.values())))
+    return Resumed(
+        done=done,
+        results=results,
+        volumes=volumes,
+        stored=fleet.stored(),
+        shown=shown,
+        findings=[str(finding) for finding in site.findings()],
+        trees=trees,
+    )
+
+
+def faults_file(name: str) -> str:
+    """A program beside the modules of the tests."""
+    return str(Path(faults.__file__).with_name(name))
+
+
+@pytest.mark.parametrize(("flow", "place"), CASES, ids=str)
+def test_a_killed_run_is_resumed(
+    fleet: Fleet, resumed: Resumed, flow: str, place: Place
+) -> None:
+    volume = resumed.volumes[place]
+    result = resumed.results[volume]
+    assert result["outcome"] == "complete", result["error"]
+    assert result["leftovers"] == []
+    assert [found for found in resumed.findings if volume in found] == []
+    assert fleet.show(volume) == resumed.shown[volume]
+    if flow == "backup":
+        assert any(one.startswith(result["backup_id"]) for one in resumed.stored[volume])
+        listed = fleet.site.restic("diff", fleet.backups[volume], result["backup_id"])
+        changed = [line for line in listed.splitlines() if line[:1] in "+-MTU" and "/" in line]
+        assert [line.split()[-1] for line in changed] == ["/manifest.json"]
+    else:
+        assert (result["target_id"] == volume) == (flow == "restore in place")
+        tree.assert_same(fleet.tree, resumed.trees[volume])
+
+
+@pytest.mark.parametrize("flow", FLOWS)
+def test_nothing_is_left_of_a_killed_run(resumed: Resumed, flow: str) -> None:
+    assert resumed.done.returncode == 0, resumed.done.stderr[-2000:]
+    assert "Traceback" not in resumed.done.stderr
+    assert resumed.findings == []
 
 
 def test_every_earlier_backup_is_whole(fleet: Fleet, outcomes: dict[str, Any]) -> None:

@@ -45,6 +45,14 @@ class Books:
         ) as database:
             return list(database.execute(query))
 
+    def clear(self) -> None:
+        """Forget everything, where the database is a server's."""
+        if self.connection:
+            import psycopg
+
+            with psycopg.connect(self.connection) as server:
+                server.execute("TRUNCATE ledger, lease, run, run_item, backup, logbooks CASCADE")
+
     def runs(self) -> list[str]:
         """The runs that have not ended."""
         return [str(row[0]) for row in self.read(_LOOKS["run"])]

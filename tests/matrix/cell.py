@@ -46,13 +46,14 @@ CALL_FAULTS = (
     Fault.ERROR_404,
     Fault.DROPPED,
 )
+REVERT = "POST /volumes/{id}/action revert"
 # Calls after which Cinder works on, so that the resource can come to a bad end.
 SLOW_CALLS = (
     "POST /volumes",
     "POST /snapshots",
     "DELETE /volumes/{id}",
     "DELETE /snapshots/{id}",
-    "POST /volumes/{id}/action revert",
+    REVERT,
 )
 
 
@@ -102,3 +103,39 @@ def of_restic(flow: str) -> list[Cell]:
     if flow == "backup":
         kinds += [Fault.DISK_FULL, Fault.UNREADABLE]
     return [Cell(flow, "restic", fault) for fault in kinds]
+
+
+def few() -> list[Cell]:
+    """The shortened matrix: each step with one fault, each fault with one call of each flow."""
+    found: list[Cell] = []
+    known: set[str] = set()
+    for flow in FLOWS:
+        kinds = (*TASK_FAULTS, Fault.ABORTED_AFTER, *UNDO_FAULTS)
+        for step in faults.steps(flow):
+            if step not in known:
+                # Each flow's own steps, and what the flows have in common in turn.
+                found.append(Cell(flow, step, kinds[len(found) % len(kinds)]))
+                known.add(step)
+    found += [
+        Cell("restore in place", "copy", Fault.KILLED_AFTER),
+        Cell("restore in place", "safety snapshot", Fault.UNDOING_BEFORE),
+        Cell("restore to new", "new volume", Fault.KILLED_AFTER),
+    ]
+    found += [
+        Cell("backup", "POST /snapshots", Fault.DROPPED),
+        Cell("backup", "POST /snapshots", Fault.BROKEN),
+        Cell("backup", "POST /volumes", Fault.STUCK),
+        Cell("backup", "POST /attachments", Fault.SILENT),
+        Cell("backup", "DELETE /volumes/{id}", Fault.BROKEN),
+        Cell("backup", "DELETE /attachments/{id}", Fault.ERROR_409),
+        Cell("restore to new", "POST /volumes", Fault.DROPPED),
+        Cell("restore to new", "GET /volumes/{id}", Fault.ERROR_404, undoing=True),
+        Cell(
+            "restore in place", "POST /volumes/{id}/action revert", Fault.ERRORS_500, undoing=True
+        ),
+        Cell("restore in place", "DELETE /snapshots/{id}", Fault.ERROR_500),
+        Cell("backup", "restic", Fault.RESTIC_KILLED),
+        Cell("backup", "restic", Fault.DISK_FULL),
+        Cell("backup", "restic", Fault.UNREADABLE),
+    ]
+    return found

@@ -14,6 +14,7 @@ import sys
 import traceback
 from dataclasses import dataclass, field
 from datetime import timedelta
+from multiprocessing import forkserver
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,6 @@ class Order:
 
     :ivar verb: ``backup``, ``restore``, ``resume``, ``abort`` or ``clean``
     :ivar what: volumes, backups or runs
-    :ivar timeout: seconds that the API may take to answer; volflow's own unless given
     """
 
     directory: Path
@@ -49,7 +49,6 @@ class Order:
     what: tuple[str, ...] = ()
     new: bool = False
     hooks: tuple[Hook, ...] = ()
-    timeout: float | None = None
 
     @property
     def mark(self) -> Path:
@@ -84,6 +83,12 @@ def context() -> Any:
     found = multiprocessing.get_context("forkserver")
     found.set_forkserver_preload(_PRELOADED)
     return found
+
+
+def ready() -> None:
+    """Start the process that others are forked from, which lives as long as this one."""
+    context()
+    forkserver.ensure_running()
 
 
 def start(order: Order) -> ForkServerProcess:
@@ -131,12 +136,10 @@ def _work(order: Order) -> None:
 
 
 def _command(order: Order) -> dict[str, Any]:
-    from volflow import cloud, config
+    from volflow import config
     from volflow.application import Volflow
 
     install(order.hooks, order.mark)
-    if order.timeout:
-        cloud.TIMEOUT = order.timeout  # type: ignore[assignment]
     with Volflow(config.load([str(order.config)])) as volflow:
         if order.verb == "clean":
             cleaned = volflow.clean_leftovers(lost=False, older_than=timedelta(0))

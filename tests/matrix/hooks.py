@@ -8,6 +8,7 @@ import os
 import pkgutil
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +28,7 @@ class Hook:
 
     :ivar method: ``execute`` or ``revert``
     :ivar when: ``before`` or ``after``
-    :ivar act: ``raise`` or ``kill``
+    :ivar act: ``raise``, ``kill``, or ``hold``: wait until :func:`release` is called
     """
 
     step: str
@@ -49,7 +50,10 @@ def install(hooks: Sequence[Hook], mark: Path) -> None:
                 mark.write_text(str(hook))
                 if hook.act == "kill":
                     os.kill(os.getpid(), signal.SIGKILL)
-                raise InjectedError(f"injected {when} {method} of {step}")
+                if hook.act == "raise":
+                    raise InjectedError(f"injected {when} {method} of {step}")
+                while not _released(mark).exists():
+                    time.sleep(0.02)
 
     def wrapped(function: Callable[..., Any], method: str) -> Callable[..., Any]:
         @functools.wraps(function)
@@ -72,6 +76,15 @@ def install(hooks: Sequence[Hook], mark: Path) -> None:
         for kind in _kinds():
             if method in vars(kind) or kind is Step:
                 setattr(kind, method, wrapped(getattr(kind, method), method))
+
+
+def release(mark: Path) -> None:
+    """Let a process go on that is held."""
+    _released(mark).touch()
+
+
+def _released(mark: Path) -> Path:
+    return mark.with_name("released")
 
 
 def _kinds() -> Iterator[type[Step]]:

@@ -3,37 +3,71 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import re
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from matrix.cell import FLOWS, Cell, of_restic, of_tasks
+from matrix.cell import FLOWS, few, of_restic, of_tasks
+from matrix.server import databases
 from matrix.trial import Verdict
 from matrix.workers import Workers
+
+Say = Callable[[str], None]
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the matrix; 0 when nothing is left and nothing is lost."""
     parser = argparse.ArgumentParser(prog="matrix", description="Run the fault matrix.")
-    parser.add_argument("--workers", type=int, default=3, metavar="N", help="so many at a time")
+    parser.add_argument("--workers", type=int, default=4, metavar="N", help="so many at a time")
+    parser.add_argument("--short", action="store_true", help="one cell for each step and fault")
+    parser.add_argument("--postgresql", action="store_true", help="with the state in a server")
     parser.add_argument("--only", default="", metavar="PATTERN", help="cells whose line fits")
     parser.add_argument("--logs", type=Path, metavar="DIR", help="where to keep logs of bad cells")
     options = parser.parse_args(arguments)
+    return run(
+        short=options.short,
+        postgresql=options.postgresql,
+        workers=options.workers,
+        only=options.only,
+        logs=options.logs,
+    )
+
+
+def run(
+    *,
+    short: bool = False,
+    postgresql: bool = False,
+    workers: int = 4,
+    only: str = "",
+    logs: Path | None = None,
+    say: Say = print,
+) -> int:
+    """Run the matrix, and print it.
+
+    :param short: the shortened one
+    :param postgresql: with the state in a PostgreSQL server
+    :param only: a pattern for the lines of the cells to be run
+    :param logs: where to keep logs of bad cells
+    """
     began = time.monotonic()
-    with Workers([None] * options.workers) as workers:
+    with contextlib.ExitStack() as stack:
+        urls = stack.enter_context(databases(workers)) if postgresql else [None] * workers
+        staff = stack.enter_context(Workers(urls))
+        # restic tries for minutes to reach a repository: that is begun first.
         cells = [cell for flow in FLOWS for cell in (*of_restic(flow), *of_tasks(flow))]
-        cells += workers.calls(FLOWS)
-        cells = [cell for cell in cells if re.search(options.only, str(cell))]
-        verdicts = [shown(verdict, print, options.logs) for verdict in workers.run(cells)]
-    return summary(verdicts, time.monotonic() - began, print)
+        cells.sort(key=lambda cell: cell.where != "restic")
+        if not short:
+            cells += staff.calls(FLOWS)
+        chosen = [cell for cell in (few() if short else cells) if re.search(only, str(cell))]
+        verdicts = [_shown(verdict, say, logs) for verdict in staff.run(chosen)]
+    return _summary(verdicts, time.monotonic() - began, say)
 
 
-def shown(verdict: Verdict, say: Callable[[str], None], logs: Path | None) -> Verdict:
+def _shown(verdict: Verdict, say: Say, logs: Path | None) -> Verdict:
     """Print a cell's line, and what is wrong with it."""
-    say(str(verdict))
-    for line in verdict.troubles():
-        say(line)
+    say("\n".join([str(verdict), *verdict.troubles()]))
     if logs and not verdict.good:
         logs.mkdir(parents=True, exist_ok=True)
         name = re.sub(r"[^\w]+", "-", str(verdict.cell))
@@ -41,22 +75,18 @@ def shown(verdict: Verdict, say: Callable[[str], None], logs: Path | None) -> Ve
     return verdict
 
 
-def summary(verdicts: Sequence[Verdict], seconds: float, say: Callable[[str], None]) -> int:
+def _summary(verdicts: Sequence[Verdict], seconds: float, say: Say) -> int:
     """Print the last lines; the exit status."""
     leaks = sum(len(verdict.leaks) for verdict in verdicts)
     losses = sum(len(verdict.losses) for verdict in verdicts)
     wrong = sum(len(verdict.wrong) for verdict in verdicts)
     needed: dict[str, int] = {}
     for verdict in verdicts:
-        key = ", then ".join(verdict.needed) or "nothing"
-        needed[key] = needed.get(key, 0) + 1
+        needed[verdict.operator] = needed.get(verdict.operator, 0) + 1
     say("")
     for key, count in sorted(needed.items(), key=lambda pair: -pair[1]):
-        say(f"{count:4} cells needed {key}")
-    say(f"{seconds / 60:.0f} minutes")
+        say(f"{count:4} cells needed {'nothing' if key == '-' else key}")
+    say(f"{seconds / 60:.1f} minutes")
     more = f", {wrong} other faults" if wrong else ""
     say(f"{len(verdicts)} cells, {leaks} leaks, {losses} losses{more}")
     return 1 if leaks or losses or wrong or not verdicts else 0
-
-
-__all__ = ["Cell", "main"]

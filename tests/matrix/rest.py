@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 _LISTING = "application/vnd.x.restic.rest.v2"
+_PATIENCE = 120.0
 
 
 class RestServer:
@@ -29,6 +31,8 @@ class RestServer:
         self._act: Callable[[], None] = lambda: None
         self.happened = False
         self.down = False
+        self._going = threading.Event()
+        self._going.set()
         outer = self
 
         class Handler(_Handler):
@@ -54,6 +58,23 @@ class RestServer:
         """Do something at the call of that number that moves data with this method."""
         self._left, self._act = (method, count), act
 
+    def hold(self, method: str, count: int) -> None:
+        """Answer nothing more, from the call of that number on, until :meth:`go_on`."""
+        self._going.clear()
+        self.after(method, count, lambda: None)
+
+    def wait(self, seconds: float = 60.0) -> None:
+        """Wait until what was to happen has happened."""
+        deadline = time.monotonic() + seconds
+        while not self.happened:
+            if time.monotonic() > deadline:
+                raise TimeoutError("so much data has not been moved")
+            time.sleep(0.02)
+
+    def go_on(self) -> None:
+        """Answer again."""
+        self._going.set()
+
     def moved(self, method: str) -> None:
         """Count a call that moves data."""
         with self._lock:
@@ -64,6 +85,11 @@ class RestServer:
                 return
             self._left, self.happened = None, True
         self._act()
+
+    def pause(self) -> None:
+        """Wait, where nothing is to be answered."""
+        if self.happened:
+            self._going.wait(_PATIENCE)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -79,6 +105,7 @@ class _Handler(BaseHTTPRequestHandler):
         length = int(self.headers.get("Content-Length") or 0)
         if parts[:1] == ["data"] and len(parts) == 2:
             outer.moved(self.command)
+            outer.pause()
         if outer.down:
             # Gone without a word, as when the network or the server is.
             self.close_connection = True

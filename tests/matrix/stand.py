@@ -213,6 +213,8 @@ def stand(directory: Path, connection: str | None = None) -> Iterator[Stand]:
         clouds.write(told, home / "clouds.yaml")
         api = Api.noauth(lab.endpoint, settings.USER, settings.PROJECT)
         books = Books(home / "state", connection)
+        # What an earlier stand has spoilt.
+        books.clear()
         found = Stand(
             home=home,
             lab=lab,

@@ -21,6 +21,11 @@ from matrix.stand import Stand
 # Where a flow fails whose undoing is looked at: when there is most to undo.
 LATE = {"backup": "copy", "restore to new": "unmount", "restore in place": "unmount"}
 _FAULTS_OF_CALLS = (*CALL_FAULTS, Fault.SILENT, Fault.BROKEN, Fault.STUCK)
+# Seconds, so that nobody waits for what does not come.
+_IMPATIENT: dict[Fault, dict[str, Any]] = {
+    Fault.STUCK: {"wait__limit": 4},
+    Fault.SILENT: {"cloud__timeout": 5},
+}
 # Faults after which the run, once resumed, must have done all that was asked for.
 _RESUMED = (Fault.KILLED_BEFORE, Fault.KILLED_AFTER)
 
@@ -49,11 +54,16 @@ class Verdict:
     def good(self) -> bool:
         return not (self.leaks or self.losses or self.wrong)
 
+    @property
+    def operator(self) -> str:
+        """What the operator had to do, in words."""
+        verbs = [f"run {n}" if n != "clean" else "leftover clean" for n in self.needed]
+        return ", ".join(verbs) or "-"
+
     def __str__(self) -> str:
-        needed = ", ".join(f"run {n}" if n != "clean" else "leftover clean" for n in self.needed)
         word = "ok" if self.good else "BAD"
         return (
-            f"{word:<3}  {self.cell!s:<98}  {self.outcome:<8}  {needed or '-':<25}"
+            f"{word:<3}  {self.cell!s:<98}  {self.outcome:<8}  {self.operator:<25}"
             f"  {self.seconds:5.1f} s"
         )
 
@@ -149,9 +159,8 @@ def _hooks(cell: Cell) -> tuple[Hook, ...]:
 
 def _attempt(stand: Stand, cell: Cell) -> Answer:
     """Run the flow once, with the fault."""
-    config: dict[str, Any] = {"wait__limit": 4} if cell.fault is Fault.STUCK else {}
-    timeout = 5.0 if cell.fault is Fault.SILENT else None
-    order = _order(stand, cell.flow, hooks=_hooks(cell), config=config, timeout=timeout)
+    config = _IMPATIENT.get(cell.fault, {})
+    order = _order(stand, cell.flow, hooks=_hooks(cell), config=config)
     if cell.fault in _FAULTS_OF_CALLS:
         armed = order.mark if cell.undoing else None
         stand.proxy.break_down(Trouble(cell.where, cell.fault, armed))

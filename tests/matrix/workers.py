@@ -8,7 +8,7 @@ import queue
 import signal
 import tempfile
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,14 +50,15 @@ class Workers:
             worker.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        for _worker in self._workers:
-            self._jobs.put(None)
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         for worker in self._workers:
-            worker.join(60)
-            if worker.is_alive():
+            if kind is None:
+                self._jobs.put(None)
+            else:
                 worker.terminate()
-                worker.join(60)
+        for worker in self._workers:
+            worker.join(120)
+            worker.kill()
         self._directory.cleanup()
 
     def calls(self, flows: Iterable[str]) -> Iterator[Cell]:
@@ -124,6 +125,3 @@ def _work(here: Any, jobs: Any, answers: Any) -> bool | None:
 
 def _leave(number: int, frame: object) -> None:
     raise SystemExit(1)
-
-
-Say = Callable[[str], None]

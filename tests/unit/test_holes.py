@@ -78,3 +78,32 @@ def test_times_and_capabilities_stay(tree: Path) -> None:
 
 def test_a_file_that_was_not_restored_is_no_trouble(tree: Path) -> None:
     holes.shape(str(tree), {"gone": {"size": BLOCK, "data": []}, **holes.find(str(tree))})
+
+
+def test_a_hole_that_ends_inside_a_block(tmp_path: Path) -> None:
+    """The last one of a file whose size is no multiple of anything."""
+    content = write(tmp_path / "odd", 0, size=8 * BLOCK + 333)
+    wanted = holes.find(str(tmp_path))
+    (tmp_path / "odd").write_bytes(content)
+
+    holes.shape(str(tmp_path), wanted)
+
+    assert holes.find(str(tmp_path)) == wanted
+    assert (tmp_path / "odd").read_bytes() == content
+
+
+def test_nothing_but_a_hole(tmp_path: Path) -> None:
+    content = write(tmp_path / "hole", size=3 * BLOCK + 1)
+    wanted = holes.find(str(tmp_path))
+    assert wanted["hole"]["data"] == []
+    (tmp_path / "hole").write_bytes(content)
+
+    holes.shape(str(tmp_path), wanted)
+
+    assert holes.find(str(tmp_path)) == wanted
+
+
+def test_names_that_are_no_text(tmp_path: Path) -> None:
+    name = os.fsdecode(b"\xff\nodd")
+    write(tmp_path / name, 0, size=4 * BLOCK)
+    assert list(holes.find(str(tmp_path))) == [name]

@@ -17,7 +17,7 @@ import openstack.exceptions
 from cliff.app import App
 from cliff.commandmanager import CommandManager
 
-from volflow import config
+from volflow import config, logs
 from volflow.application import Volflow
 from volflow.cli.progress import reporter
 from volflow.stop import Stop
@@ -47,6 +47,7 @@ class ClientManager:
                     conf.set_override(name, getattr(options, name), group)
             if options.state_dir:
                 conf.set_override("state_dir", options.state_dir)
+            logs.setup(conf, self._app.quieted)
             self._volflow = Volflow(
                 conf, cloud_arguments=options, progress=reporter(options.verbose_level)
             )
@@ -98,11 +99,15 @@ class VolflowApp(App):
         )
         return parser
 
+    @property
+    def quieted(self) -> dict[str, int]:
+        """Levels of the loggers that say less on the terminal."""
+        return dict.fromkeys(_CHATTY, logging.ERROR) if self.options.verbose_level < 2 else {}
+
     def configure_logging(self) -> None:
         super().configure_logging()
-        if self.options.verbose_level < 2:
-            for name in _CHATTY:
-                logging.getLogger(name).setLevel(logging.ERROR)
+        for name, level in self.quieted.items():
+            logging.getLogger(name).setLevel(level)
 
     def run_subcommand(self, argv: list[str]) -> int:
         stop = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}

@@ -7,11 +7,11 @@ import sys
 from typing import Any
 
 from volflow.archive import find
+from volflow.backup_plan import BackupPlan
 from volflow.cli import columns
 from volflow.cli.command import Lister, ShowOne
 from volflow.cli.result import Table, show, tell_left_out
-from volflow.cli.selection import add_selection, selection
-from volflow.plans import BackupPlan
+from volflow.cli.selection import add_selection, positive, selection
 
 
 class BackupCreate(Lister):
@@ -27,7 +27,7 @@ class BackupCreate(Lister):
             "--full", action="store_true", help="read every file again, unchanged ones too"
         )
         parser.add_argument(
-            "--parallel", type=_positive, metavar="N", help="work on so many volumes at a time"
+            "--parallel", type=positive, metavar="N", help="work on so many volumes at a time"
         )
         parser.add_argument(
             "--dry-run", action="store_true", help="only say what would be backed up, and how"
@@ -160,10 +160,3 @@ class BackupShow(ShowOne):
             ),
         }
         return tuple(shown), tuple(shown.values())
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{value} is not at least 1")
-    return value

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from volflow.movers.base import Copied
 from volflow.progress import Progress, Silent
-from volflow.result import VolumeResult
+from volflow.result import RunResult, VolumeResult
 
 # Seconds between two lines about one copy.
 _EVERY = 10.0
@@ -34,26 +34,33 @@ class _Volume:
     name: str
     step: str = "waiting"
     copied: Copied = field(default_factory=Copied)
-    copying_since: float | None = None
+    first: Copied | None = None
+    first_at: float = 0.0
+    copied_at: float = 0.0
     told: float = 0.0
 
     def began(self, step: str, state: str) -> None:
         self.step = f"undoing {step}" if state == "REVERTING" else step
-        if state == "RUNNING" and step == "copy":
-            self.copying_since = time.monotonic()
+
+    def copy_is(self, copied: Copied) -> None:
+        self.copied, self.copied_at = copied, time.monotonic()
+        if self.first is None:
+            # Not where the copy began: one can begin to watch in the middle of it.
+            self.first, self.first_at = copied, self.copied_at
 
     def copy(self) -> str:
         """How far the copy is, and how fast."""
-        if self.copying_since is None:
+        if self.first is None:
             return ""
-        copied, seconds = self.copied, time.monotonic() - self.copying_since
+        copied, seconds = self.copied, self.copied_at - self.first_at
         parts = []
         if copied.files_total:
             parts.append(f"{copied.files} of {copied.files_total} files")
         total = f" of {filesize.decimal(copied.bytes_total)}" if copied.bytes_total else ""
         parts.append(f"{filesize.decimal(copied.bytes)}{total}")
         if seconds > 0.5:
-            parts.append(f"{filesize.decimal(int(copied.bytes / seconds))}/s")
+            rate = int((copied.bytes - self.first.bytes) / seconds)
+            parts.append(f"{filesize.decimal(rate)}/s")
         return ", ".join(parts)
 
 
@@ -76,13 +83,15 @@ class Lines:
 
     def copied(self, volume_id: str, copied: Copied) -> None:
         volume = self._volumes[volume_id]
-        volume.copied = copied
-        if time.monotonic() - max(volume.told, volume.copying_since or 0.0) > _EVERY:
+        volume.copy_is(copied)
+        if time.monotonic() - max(volume.told, volume.first_at) > _EVERY:
             volume.told = time.monotonic()
             self._say(f"{volume.name}: copy, {volume.copy()}")
 
     def ended(self, result: VolumeResult) -> None:
         self._say(f"{result.name or result.volume_id}: {result.outcome}")
+
+    def over(self, run_id: str, result: RunResult | None) -> None: ...
 
     def _say(self, text: str) -> None:
         with self._lock:
@@ -97,11 +106,9 @@ class Screen:
         self._live = Live(
             console=Console(stderr=True), get_renderable=self._table, refresh_per_second=4
         )
-        self._left = 0
 
     def planned(self, run_id: str, volumes: dict[str, str]) -> None:
         self._volumes = {key: _Volume(name or key) for key, name in volumes.items()}
-        self._left = len(volumes)
         self._live.start()
 
     def step(self, volume_id: str, step: str, state: str) -> None:
@@ -109,13 +116,13 @@ class Screen:
             self._volumes[volume_id].began(step, state)
 
     def copied(self, volume_id: str, copied: Copied) -> None:
-        self._volumes[volume_id].copied = copied
+        self._volumes[volume_id].copy_is(copied)
 
     def ended(self, result: VolumeResult) -> None:
         self._volumes[result.volume_id].step = str(result.outcome)
-        self._left -= 1
-        if self._left == 0:
-            self._live.stop()
+
+    def over(self, run_id: str, result: RunResult | None) -> None:
+        self._live.stop()
 
     def _table(self) -> Table:
         table = Table("Volume", "Step", "Copied")

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from datetime import datetime
+from pathlib import Path
+from typing import Any
 
+from volflow.archive import find, until
 from volflow.cli import columns
 from volflow.cli.command import Lister
 from volflow.cli.result import Table, show
-from volflow.cli.selection import add_selection, selection
+from volflow.cli.selection import add_selection, pair, positive, selection
 from volflow.errors import UsageError
-from volflow.plans import RestoreTarget
+from volflow.restore_plan import Destination, RestoreOptions, RestoreTarget
 
 
 class RestoreCreate(Lister):
@@ -35,63 +39,180 @@ class RestoreCreate(Lister):
         )
         where = parser.add_mutually_exclusive_group()
         where.add_argument(
-            "--new", action="store_true", help="make a new volume, even where the old one is there"
+            "--new", action="store_true", help="make new volumes, even where the old ones are there"
         )
         where.add_argument(
             "--into", metavar="VOLUME", help="overwrite this volume, which must not be attached"
         )
+        where.add_argument(
+            "--to-path",
+            type=Path,
+            metavar="DIR",
+            help="write the files of one backup into this empty directory; needs no Cinder",
+        )
+        where.add_argument(
+            "--to-image",
+            type=Path,
+            metavar="FILE",
+            help="write one backup into this new disk image, raw or .qcow2; needs no Cinder",
+        )
+        parser.add_argument(
+            "--recreate-vol-on-error",
+            action="store_true",
+            help="restore into a copy of a volume that is attached, instead of refusing",
+        )
+        parser.add_argument(
+            "--keep-newer",
+            action="store_true",
+            help="keep the files of an existing volume that the backup does not have",
+        )
+        parser.add_argument(
+            "--grow", action="store_true", help="let the file system take all of a larger volume"
+        )
+        parser.add_argument(
+            "--verify", action="store_true", help="compare what was written with what is stored"
+        )
+        parser.add_argument(
+            "--meta-override",
+            nargs="?",
+            type=_object,
+            const={},
+            metavar="JSON",
+            help="give existing volumes the properties of the backup, with the changes of this "
+            'JSON object, for example {"name": "new"}',
+        )
+        parser.add_argument(
+            "--type-map",
+            type=pair,
+            action="append",
+            default=[],
+            metavar="A=B",
+            help="volumes of type A become ones of type B (may be repeated)",
+        )
+        parser.add_argument(
+            "--az-map",
+            type=pair,
+            action="append",
+            default=[],
+            metavar="A=B",
+            help="volumes of zone A are made in zone B (may be repeated)",
+        )
+        parser.add_argument(
+            "--remove-old-vol",
+            action="store_true",
+            help="when all is restored and verified, remove the volumes that new ones replace",
+        )
+        parser.add_argument("--parallel", type=positive, metavar="N", help="so many at a time")
         parser.add_argument(
             "--dry-run", action="store_true", help="only say which backup would go where"
         )
         parser.add_argument(
-            "--yes", action="store_true", help="overwrite existing volumes without asking"
+            "--yes", action="store_true", help="overwrite and remove volumes without asking"
         )
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
-        targets = self.volflow.plan_restore(
-            selection(parsed_args, parsed_args.what),
+        chosen = selection(parsed_args, parsed_args.what)
+        if parsed_args.to_path or parsed_args.to_image:
+            return self._without_cinder(parsed_args)
+        options = RestoreOptions(
             new=parsed_args.new,
             into=parsed_args.into,
-            at=parsed_args.at,
+            recreate_vol_on_error=parsed_args.recreate_vol_on_error,
+            keep_newer=parsed_args.keep_newer,
+            grow=parsed_args.grow,
+            verify=parsed_args.verify or parsed_args.remove_old_vol,
+            meta_override=parsed_args.meta_override,
+            type_map=dict(parsed_args.type_map),
+            az_map=dict(parsed_args.az_map),
+            remove_old_vol=parsed_args.remove_old_vol,
         )
+        targets = self.volflow.plan_restore(chosen, options, at=parsed_args.at)
         if parsed_args.dry_run:
-            return _planned(targets)
-        overwritten = [target for target in targets if target.target_id]
-        if overwritten and not parsed_args.yes:
-            _ask(overwritten)
-        return show(self, parsed_args, [self.volflow.restore(targets)])
+            return _planned(targets, options)
+        if not parsed_args.yes:
+            _ask(targets, options)
+        result = self.volflow.restore(targets, options, parallel=parsed_args.parallel)
+        return show(self, parsed_args, [result])
+
+    def _without_cinder(self, parsed_args: argparse.Namespace) -> Table:
+        if len(parsed_args.what) != 1:
+            raise UsageError("--to-path and --to-image take one backup.")
+        archive = self.volflow.archive
+        backup = find(until(archive.backups(), parsed_args.at), parsed_args.what[0])
+        takeout = self.volflow.takeout(backup)
+        if parsed_args.to_path:
+            takeout.to_directory(parsed_args.to_path, verify=parsed_args.verify)
+        else:
+            takeout.to_image(parsed_args.to_image, verify=parsed_args.verify)
+        where = parsed_args.to_path or parsed_args.to_image
+        return ("Name", "Volume", "Backup", "Written to"), [
+            (
+                backup.tags.get("name"),
+                backup.tags.get("volume"),
+                columns.ShortId(backup.id),
+                str(where),
+            )
+        ]
 
 
-def _planned(targets: list[RestoreTarget]) -> Table:
-    return ("Name", "Volume", "Backup", "Data of", "Goes to"), [
+def _planned(targets: list[RestoreTarget], options: RestoreOptions) -> Table:
+    return ("Name", "Volume", "Backup", "Data of", "Goes to", "Removed afterwards"), [
         (
             target.manifest.volume["name"],
             target.manifest.volume_id,
             columns.ShortId(target.backup.id),
             target.manifest.snapshot["created_at"],
-            f"volume {target.target_id}" if target.target_id else "a new volume",
+            _goal(target),
+            (target.replaced or {}).get("id", "-") if options.remove_old_vol else "-",
         )
         for target in targets
     ]
 
 
-def _ask(targets: list[RestoreTarget]) -> None:
-    """Have a person agree that volumes are overwritten.
+def _goal(target: RestoreTarget) -> str:
+    if target.destination is Destination.NEW:
+        return "a new volume"
+    assert target.existing is not None
+    found = f"volume {target.existing['id']}"
+    return found if target.overwritten else f"a copy of {found}"
+
+
+def _ask(targets: list[RestoreTarget], options: RestoreOptions) -> None:
+    """Have a person agree that volumes are overwritten and removed, if any are.
 
     :raises UsageError: nobody is there, or does not agree
     """
-    for target in targets:
-        print(
-            f"Volume {target.target_id} will be overwritten with backup {target.backup.id[:8]}, "
-            f"of {target.manifest.snapshot['created_at']} UTC.",
-            file=sys.stderr,
-        )
+    lines = [
+        f"Volume {target.overwritten} will be overwritten with backup {target.backup.id[:8]}, "
+        f"of {target.manifest.snapshot['created_at']} UTC."
+        for target in targets
+        if target.overwritten
+    ]
+    if options.remove_old_vol:
+        lines += [
+            f"Volume {target.replaced['id']} will be removed when all is restored and verified."
+            for target in targets
+            if target.replaced
+        ]
+    if not lines:
+        return
+    print("\n".join(lines), file=sys.stderr)
     if not sys.stdin.isatty():
         raise UsageError("Nobody is there to agree: say --yes, or --new for a new volume.")
     print("Go on? [y/N] ", end="", file=sys.stderr, flush=True)
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise UsageError("Nothing was done.")
+
+
+def _object(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"this is no JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError("this is no JSON object")
+    return value
 
 
 def _moment(text: str) -> datetime:

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import argparse
 import logging
+import signal
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 from persistence import Item
+from volflow import heartbeat, record
 from volflow.cli import columns
-from volflow.cli.command import Lister, ShowOne
+from volflow.cli.command import Command, Lister, ShowOne
+from volflow.cli.progress import reporter
 from volflow.cli.result import Table, show
-from volflow.errors import DrivenError
+from volflow.errors import DrivenError, HostError, SuspendedError
 
 LOG = logging.getLogger(__name__)
 
@@ -47,9 +54,22 @@ class _OneRun:
 class RunShow(_OneRun, ShowOne):
     """Show a run, and how far each of its volumes is"""
 
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        parser.add_argument(
+            "--html",
+            metavar="FILE",
+            help="write a page to look at as well: when each step was done, and what came of it",
+        )
+        return parser
+
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
         runs = self.volflow.parts.state.runs
         run = runs.get(parsed_args.run)
+        if parsed_args.html:
+            from volflow.report.page import page
+
+            _write(parsed_args.html, page(run, runs.items(run.id)))
         shown = {
             "id": run.id,
             "kind": run.kind,
@@ -62,6 +82,54 @@ class RunShow(_OneRun, ShowOne):
             "volumes": columns.Lines([_line(item) for item in runs.items(run.id)]),
         }
         return tuple(shown), tuple(shown.values())
+
+
+class RunWatch(_OneRun, Lister):
+    """Follow a run from another terminal until it ends; its outcome is the exit status"""
+
+    def take_action(self, parsed_args: argparse.Namespace) -> Table:
+        from volflow.watch import Watch
+
+        state = self.volflow.parts.state
+        progress = reporter(self.app.options.verbose_level)
+        with _interruptible() as stopping:
+            run = Watch(state, progress).follow(parsed_args.run, stopping)
+        if run.state.final:
+            return show(self, parsed_args, [record.run_result(run, state.runs.items(run.id))])
+        if stopping.is_set():
+            raise SuspendedError(f"Run {run.id} goes on; nobody watches it here any more.")
+        raise SuspendedError(
+            f"No process drives run {run.id}; 'volflow run resume {run.id[:8]}' goes on with it, "
+            f"and 'volflow run abort {run.id[:8]}' undoes it."
+        )
+
+
+class RunGraph(_OneRun, Command):
+    """Draw the plan of a run, with the state of each task"""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        parser.add_argument(
+            "--format",
+            choices=["svg", "dot"],
+            default="svg",
+            help="a drawing, or text for Graphviz (default: svg)",
+        )
+        parser.add_argument("--output", metavar="FILE", help="where to, instead of to the screen")
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> None:
+        from volflow.report import dot, graph, svg
+
+        state = self.volflow.parts.state
+        run = state.runs.get(parsed_args.run)
+        book = (
+            state.taskflow.get_connection().get_logbook(run.logbook_id) if run.logbook_id else None
+        )
+        driven = heartbeat.is_driven(state.leases, run.id)
+        found = graph.RunGraph.of(run, state.runs.items(run.id), book, driven=driven)
+        drawn = svg.svg(found) if parsed_args.format == "svg" else dot.dot(found)
+        _write(parsed_args.output or "-", drawn)
 
 
 class RunResume(Lister):
@@ -107,6 +175,29 @@ class RunAbort(_OneRun, Lister):
         left = any(volume.leftovers for volume in result.volumes) if result else False
         self.status = 1 if left else 0
         return table
+
+
+@contextmanager
+def _interruptible() -> Iterator[threading.Event]:
+    """An event that Ctrl-C sets while the block runs: it ends the watching, and not the run."""
+    stopping = threading.Event()
+    before = signal.signal(signal.SIGINT, lambda number, frame: stopping.set())
+    try:
+        yield stopping
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _write(name: str, text: str) -> None:
+    """Write a file, or with ``-`` to the standard output."""
+    if name == "-":
+        sys.stdout.write(text)
+        return
+    try:
+        Path(name).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise HostError(f"{name} could not be written: {error.strerror}.") from error
+    print(f"{name} is written.", file=sys.stderr)
 
 
 def _line(item: Item) -> str:

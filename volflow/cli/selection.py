@@ -26,7 +26,7 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
     only.add_argument("--name", metavar="PATTERN", help="only volumes named so; takes * and ?")
     only.add_argument(
         "--metadata",
-        type=_pair,
+        type=pair,
         action="append",
         default=[],
         metavar="KEY=VALUE",
@@ -60,8 +60,17 @@ def _list(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
-def _pair(text: str) -> tuple[str, str]:
+def pair(text: str) -> tuple[str, str]:
+    """A KEY=VALUE, for argparse."""
     key, mark, value = text.partition("=")
     if not mark:
         raise argparse.ArgumentTypeError(f"'{text}' is not KEY=VALUE")
     return key, value
+
+
+def positive(text: str) -> int:
+    """A whole number of at least 1, for argparse."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value} is not at least 1")
+    return value

@@ -36,18 +36,19 @@ class FileSystem:
         own = ["nouuid"] if self.type == "xfs" else []
         return ["ro" if read_only else "rw", *_SAFE, *own]
 
-    def make(self, privilege: Privilege, device: str) -> None:
-        """Make this file system on the device. What was on it is lost.
+    def make(self, privilege: Privilege, device: str, size: int | None = None) -> None:
+        """Make this file system on the device, or in a file. What was on it is lost.
 
+        :param size: bytes that it takes; all of the device unless given
         :raises HostError: mkfs failed, or cannot make one like it
         """
-        privilege.run(*_KINDS[self.type].mkfs(self), device)
+        privilege.run(*_KINDS[self.type].mkfs(self, device, size))
 
 
 @dataclass(frozen=True)
 class _Kind:
     describe: Callable[[Privilege, str], dict[str, str]]
-    mkfs: Callable[[FileSystem], list[str]]
+    mkfs: Callable[[FileSystem, str, int | None], list[str]]
     programs: tuple[str, ...]
 
 
@@ -79,10 +80,15 @@ def probe(privilege: Privilege, device: str) -> FileSystem:
     return FileSystem(
         type=kind,
         uuid=found.get("UUID", ""),
-        # blkid escapes in its export format what a shell would trip over.
-        label=re.sub(r"\\(.)", r"\1", found.get("LABEL", "")),
+        label=_label(privilege, device),
         parameters=_KINDS[kind].describe(privilege, device),
     )
+
+
+def _label(privilege: Privilege, device: str) -> str:
+    # Asked for by itself, it comes as it is; among others, blkid escapes all but plain ASCII.
+    only = ("--output", "value", "--match-tag", "LABEL")
+    return privilege.attempt("blkid", "--probe", *only, device).stdout.removesuffix("\n")
 
 
 def programs() -> dict[str, tuple[str, ...]]:
@@ -111,12 +117,13 @@ def _describe_ext4(privilege: Privilege, device: str) -> dict[str, str]:
     }
 
 
-def _mkfs_ext4(fs: FileSystem) -> list[str]:
+def _mkfs_ext4(fs: FileSystem, device: str, size: int | None) -> list[str]:
     p = fs.parameters
     return [
         *("mkfs.ext4", "-q", "-F", "-U", fs.uuid, "-L", fs.label, "-O", f"none,{p['features']}"),
         *("-b", p["block_size"], "-I", p["inode_size"], "-i", p["bytes_per_inode"]),
-        *("-m", p["reserved_percent"], "-E", "root_owner=0:0"),
+        *("-m", p["reserved_percent"], "-E", "root_owner=0:0", device),
+        *([f"{size // 1024}k"] if size else []),
     ]
 
 
@@ -139,7 +146,7 @@ def _describe_xfs(privilege: Privilege, device: str) -> dict[str, str]:
     return {**found, "block_size": block_size[1], "inode_size": inode_size[1]}
 
 
-def _mkfs_xfs(fs: FileSystem) -> list[str]:
+def _mkfs_xfs(fs: FileSystem, device: str, size: int | None) -> list[str]:
     p = fs.parameters
 
     def named(option: str) -> list[str]:
@@ -148,8 +155,10 @@ def _mkfs_xfs(fs: FileSystem) -> list[str]:
     meta = [*named("-m"), f"uuid={fs.uuid}"]
     inode = [f"size={p['inode_size']}", *named("-i")]
     label = ["-L", fs.label] if fs.label else []
-    size = f"size={p['block_size']}"
-    return ["mkfs.xfs", "-q", "-f", *label, "-b", size, "-m", ",".join(meta), "-i", ",".join(inode)]
+    data = ["-d", f"size={size}"] if size else []
+    block = ["-b", f"size={p['block_size']}"]
+    features = ["-m", ",".join(meta), "-i", ",".join(inode)]
+    return ["mkfs.xfs", "-q", "-f", *label, *block, *features, *data, device]
 
 
 _KINDS = {

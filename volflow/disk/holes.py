@@ -12,6 +12,7 @@ standard library:  ``holes.py find TREE`` prints ``{path: {"size": bytes, "data"
 from __future__ import annotations
 
 import ctypes
+import errno
 import json
 import os
 import sys
@@ -72,12 +73,12 @@ def shape(tree: str, files: dict[str, Sparse]) -> None:
     """
     for path, now in find(tree).items():
         data = files[path]["data"] if path in files else [[0, now["size"]]]
-        with _opened(os.path.join(tree, path)) as fd:
+        with _opened(tree, path) as fd:
             for start, end in _without(data, now["data"]):
                 _write_zeros(fd, start, end)
     for path, sparse in files.items():
         # What could not be read at the backup is not there now.
-        with suppress(FileNotFoundError), _opened(os.path.join(tree, path)) as fd:
+        with suppress(FileNotFoundError), _opened(tree, path) as fd:
             # A punch that ends inside a block only zeroes it: the last one goes past the end.
             end = os.fstat(fd).st_size + _PAST_THE_END
             for start, stop in _without([[0, end]], sparse["data"]):
@@ -85,8 +86,27 @@ def shape(tree: str, files: dict[str, Sparse]) -> None:
 
 
 @contextmanager
-def _opened(path: str) -> Iterator[int]:
-    fd = os.open(path, os.O_WRONLY | os.O_NOFOLLOW)
+def _opened(tree: str, path: str) -> Iterator[int]:
+    """A file of the tree.
+
+    What is listed comes from a repository, whose owner need not be trusted with this host: no path
+    leads out of the tree, by its name or by a symbolic link.
+
+    :raises OSError: it leads out of the tree, or is not there
+    """
+    *directories, name = path.split("/")
+    if {"", ".", ".."} & {*directories, name}:
+        raise OSError(errno.EPERM, "not a path in the tree", path)
+    parent = os.open(tree, os.O_PATH | os.O_DIRECTORY)
+    try:
+        for directory in directories:
+            flags = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW
+            below = os.open(directory, flags, dir_fd=parent)
+            os.close(parent)
+            parent = below
+        fd = os.open(name, os.O_WRONLY | os.O_NOFOLLOW, dir_fd=parent)
+    finally:
+        os.close(parent)
     try:
         status = os.fstat(fd)
         capability = os.getxattr(fd, _CAPABILITY) if _CAPABILITY in os.listxattr(fd) else None

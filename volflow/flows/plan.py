@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import networkx
 from taskflow.patterns import graph_flow, linear_flow
@@ -37,6 +38,16 @@ class Component:
             for step in part
             if isinstance(step, Step) and step.work.volume_id == volume_id
         ]
+
+    def outline(self) -> dict[str, Any]:
+        """The names of the steps as JSON can hold them, for those who look at the run later."""
+        return {
+            "shared": [step.name for step in self.shared],
+            "volumes": {
+                volume_id: [step.name for step in self.steps(volume_id)]
+                for volume_id in self.volumes
+            },
+        }
 
     @property
     def all_steps(self) -> list[Step]:

@@ -101,11 +101,14 @@ class Mover(Protocol):
         namespace: MountNamespace,
         backup_id: str,
         *,
+        paths: Sequence[Path] = (REGIONS,),
+        verify: bool = False,
         progress: Callable[[Copied], None],
         stopping: threading.Event,
     ) -> None:
-        """Write the backup's ``REGIONS`` below the namespace's root, with all metadata.
+        """Write what is below these paths of the backup below the namespace's root.
 
+        :param verify: compare what was written with what is stored
         :raises StoppedError: ``stopping`` was set; what was written by then stays
         """
         ...

@@ -22,7 +22,13 @@ from urllib.parse import quote, unquote
 
 from oslo_config import cfg
 
-from volflow.errors import BackupNotFoundError, ConfigError, RepositoryError, StoppedError
+from volflow.errors import (
+    BackupNotFoundError,
+    ConfigError,
+    NoRepositoryError,
+    RepositoryError,
+    StoppedError,
+)
 from volflow.host.namespace import MountNamespace
 from volflow.host.privilege import Privilege, find_program
 from volflow.movers.base import MANIFEST, REGIONS, Copied, Saved, Stored
@@ -50,26 +56,41 @@ _OVERRIDDEN = (
     "RESTIC_PASSWORD_COMMAND",
 )
 
+# Ids as Keystone makes them: what a project is called must not lead to another's repository.
+_PROJECT_ID = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
 # What restic says on its standard error (0.14 to 0.18), and what that means.
 _MEANINGS = [
     (
         r"connection refused|no such host|network is unreachable|no route to host|i/o timeout",
         "The repository {location} cannot be reached",
+        RepositoryError,
     ),
     (
         r"Is there a repository at the following location|unable to open config file",
         "There is no repository at {location}; 'volflow repository init' makes one",
+        NoRepositoryError,
     ),
-    (r"wrong password or no key found", "The password is not that of the repository {location}"),
-    (r"config file already exists", "There is a repository at {location} already"),
+    (
+        r"wrong password or no key found",
+        "The password is not that of the repository {location}",
+        RepositoryError,
+    ),
+    (
+        r"config file already exists",
+        "There is a repository at {location} already",
+        RepositoryError,
+    ),
     (
         r"unable to create lock|permission denied|read-only file system",
         "The repository {location} cannot be written to",
+        RepositoryError,
     ),
-    (r"no space left on device|quota", "The repository {location} is full"),
+    (r"no space left on device|quota", "The repository {location} is full", RepositoryError),
     (
         r"no matching ID found|no snapshot found|not a valid snapshot",
         "The repository {location} holds no such backup",
+        BackupNotFoundError,
     ),
 ]
 
@@ -117,8 +138,18 @@ class Restic:
         return self._of_project(str(self._group.location))
 
     def _of_project(self, text: str) -> str:
-        """Put the project's id where an option asks for it."""
-        return text.replace("{project_id}", self._project_id or "")
+        """Put the project's id where an option asks for it.
+
+        :raises ConfigError: it is no id that may stand in a path or a command
+        """
+        if "{project_id}" not in text:
+            return text
+        if not _PROJECT_ID.fullmatch(self._project_id or ""):
+            raise ConfigError(
+                f"'{self._project_id}' is not the id of a project: it must be 32 hexadecimal "
+                "digits to stand in the name of a repository or its password."
+            )
+        return text.replace("{project_id}", str(self._project_id))
 
     @property
     def local_path(self) -> Path | None:
@@ -140,6 +171,8 @@ class Restic:
             done = self._privilege.attempt(self._group.restic, "version")
             found = re.match(r"restic (\d+)\.(\d+)\.(\d+)", done.stdout)
             if not found:
+                # sudo's refusal is not restic's.
+                self._privilege.check()
                 raise RepositoryError(
                     f"'{self._group.restic} version' does not name a version of restic: "
                     f"{(done.stdout + done.stderr).strip()}"
@@ -265,18 +298,17 @@ class Restic:
         namespace: MountNamespace,
         backup_id: str,
         *,
+        paths: Sequence[Path] = (REGIONS,),
+        verify: bool = False,
         progress: Callable[[Copied], None],
         stopping: threading.Event,
     ) -> None:
-        """Write the backup's trees below the namespace's root, with all metadata."""
-        command = [
-            "restore",
-            backup_id,
-            "--target",
-            str(namespace.root),
-            "--include",
-            f"/{REGIONS}",
-        ]
+        """Write what is below these paths of the backup below the namespace's root."""
+        command = ["restore", backup_id, "--target", str(namespace.root)]
+        for path in paths:
+            command += ["--include", _pattern(path)]
+        if verify:
+            command.append("--verify")
         if self.restores_holes:
             command.append("--sparse")
         watch = Watch(stopping, self._group.stall_limit)
@@ -389,15 +421,19 @@ class Restic:
 
     def _error(self, doing: str, status: int, errors: Sequence[str]) -> RepositoryError:
         text = "\n".join(errors).strip()
-        for pattern, meaning in _MEANINGS:
+        for pattern, meaning, kind in _MEANINGS:
             if re.search(pattern, text, re.IGNORECASE):
                 said = text.splitlines()[0]
-                kind = BackupNotFoundError if "no such backup" in meaning else RepositoryError
                 return kind(f"{meaning.format(location=self.location)}. restic said: {said}")
         shown = "\n".join(text.splitlines()[-5:]) or "it said nothing"
         return RepositoryError(
             f"'{shlex.join(['restic', doing])}' failed with exit status {status}: {shown}"
         )
+
+
+def _pattern(path: Path) -> str:
+    """The pattern that matches this path of a snapshot and what is below it, and nothing else."""
+    return "/" + re.sub(r"([*?\[\\])", r"\\\1", str(path))
 
 
 def masked(location: str) -> str:

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from taskflow import task
 
 from persistence import Entry, EntryState, StateError
+from volflow import logs
 from volflow.errors import VolflowError
 from volflow.tasks.work import Services, Work
 
@@ -54,6 +55,20 @@ class Step(task.Task):
         # A revert needs nothing but the ledger. What a step was given may be gone by then: a resume
         # sets back the steps before it.
         self.revert_rebind: dict[str, str] = {}
+
+    # TaskFlow calls these in the thread that does the work.
+
+    def pre_execute(self) -> None:
+        logs.begin(self.services.run_id, self.work.volume_id)
+
+    def pre_revert(self) -> None:
+        logs.begin(self.services.run_id, self.work.volume_id)
+
+    def post_execute(self) -> None:
+        logs.begin()
+
+    def post_revert(self) -> None:
+        logs.begin()
 
     def symbol(self, name: str) -> str:
         """A name of this volume's own, as TaskFlow knows it."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from volflow.disk import filesystem
 from volflow.disk.filesystem import FileSystem
+from volflow.host.connector import device_size
 from volflow.tasks.base import Step
 from volflow.tasks.safety import SafetySnapshot
 from volflow.tasks.work import Work
@@ -21,12 +22,30 @@ class Probe(Step):
         return filesystem.probe(self.services.privilege, device).to_dict()
 
 
+class ProbeTarget(Probe):
+    """Tells what is on the volume that a restore merges into.
+
+    :param safety: the safety snapshot, where the volume itself is written to
+    """
+
+    def __init__(self, work: Work, safety: SafetySnapshot | None) -> None:
+        super().__init__(work)
+        self._safety = safety
+
+    def execute(self, device: str) -> dict[str, Any]:
+        found = super().execute(device)
+        if self._safety:
+            self._safety.overwriting()
+        return found
+
+
 class MakeFileSystem(Step):
     """Makes the file system of the backup on the target, which loses what it had.
 
     There is nothing to revert here: a new volume is deleted, and one that was there before goes
     back to its safety snapshot.
 
+    :param size: bytes that it takes at most; all of the device unless given
     :param safety: the safety snapshot, where the target was there before
     """
 
@@ -34,13 +53,20 @@ class MakeFileSystem(Step):
     default_provides = "file_system"
 
     def __init__(
-        self, work: Work, file_system: FileSystem, safety: SafetySnapshot | None = None
+        self,
+        work: Work,
+        file_system: FileSystem,
+        *,
+        size: int | None = None,
+        safety: SafetySnapshot | None = None,
     ) -> None:
         super().__init__(work)
-        self._file_system, self._safety = file_system, safety
+        self._file_system, self._size, self._safety = file_system, size, safety
 
     def execute(self, device: str) -> dict[str, Any]:
         if self._safety:
             self._safety.overwriting()
-        self._file_system.make(self.services.privilege, device)
+        room = device_size(device)
+        size = self._size if self._size and self._size < room else None
+        self._file_system.make(self.services.privilege, device, size)
         return self._file_system.to_dict()

@@ -1,36 +1,82 @@
-"""The properties of the restored volume that cannot be given when it is made."""
+"""The properties of the restored volume: given to it, and compared with those it had."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from persistence import Entry
+from volflow.errors import ResourceNotFoundError
 from volflow.manifest import Manifest
-from volflow.tasks.base import Step
-from volflow.tasks.target import NewVolume
+from volflow.properties import Properties, differences
+from volflow.tasks.base import Step, Temporary
+from volflow.tasks.work import Work
 
 
-class ApplyProperties(Step):
-    """Gives a new volume the rest of its properties, and makes it the tenant's for good.
+class ApplyProperties(Temporary):
+    """Gives the volume the properties of the backup; its revert gives back those it had.
 
-    Type, zone, size, name and metadata it has from its making; multiattach comes by the type.
-    Nothing to revert: the volume is deleted.
+    Type, zone and size a new volume has from its making; multiattach comes by the type.
+
+    :param overrides: properties that are to be others than in the backup
     """
 
+    kind = "properties"
     step = "properties"
 
-    def __init__(self, target: NewVolume, manifest: Manifest) -> None:
-        super().__init__(target.work)
-        self._target, self._manifest = target, manifest
+    def __init__(
+        self, work: Work, manifest: Manifest, overrides: Mapping[str, Any] | None = None
+    ) -> None:
+        super().__init__(work)
+        self._wanted = Properties.of(manifest.volume, overrides)
 
     def execute(self, clone_id: str) -> None:
-        cinder, was = self.work.cinder, self._manifest.volume
-        if was["bootable"] == "true":
-            cinder.set_bootable(clone_id, True)
-        if was.get("volume_image_metadata"):
-            cinder.set_image_metadata(clone_id, was["volume_image_metadata"])
-        # Last, for a volume that is read-only takes no more changes by its guests.
-        if str(was["metadata"].get("readonly", "")).lower() == "true":
-            cinder.set_readonly(clone_id, True)
-        # A request for it that was sent again may have made it twice.
-        for volume in cinder.volumes_tagged(self._target.tag):
-            if volume["id"] != clone_id:
-                cinder.delete_volume(volume["id"])
-        self._target.keep(clone_id)
+        ledger, cinder = self.services.ledger, self.work.cinder
+        known = ledger.find(self.tag)
+        if known is None:
+            # What it had before: a second attempt finds it changed in part.
+            now = Properties.of(cinder.volume(clone_id))
+            self.intend(volume_id=clone_id, had=asdict(now))
+        self._wanted.apply(cinder, clone_id)
+
+    @classmethod
+    def remove(cls, work: Work, entry: Entry) -> None:
+        volume_id = str(entry.details["volume_id"])
+        try:
+            Properties(**entry.details["had"]).apply(work.cinder, volume_id)
+        except ResourceNotFoundError:
+            return
+
+
+class KeepProperties(Step):
+    """From here on nothing takes the properties back."""
+
+    step = "keep properties"
+
+    def __init__(self, applied: ApplyProperties) -> None:
+        super().__init__(applied.work)
+        self._tag = applied.tag
+
+    def execute(self) -> None:
+        self.services.ledger.gone(self._tag)
+
+
+class Compare(Step):
+    """Tells what the volume has not got back. Makes nothing."""
+
+    step = "compare properties"
+    default_provides = "differences"
+
+    def __init__(self, work: Work, manifest: Manifest, *, applied: bool) -> None:
+        super().__init__(work)
+        self._manifest, self._applied = manifest, applied
+
+    def execute(self, clone_id: str) -> list[dict[str, Any]]:
+        found = differences(
+            self._manifest.volume,
+            self.work.cinder.volume(clone_id),
+            qos=self._manifest.volume_type.get("qos_specs_id"),
+            applied=self._applied,
+        )
+        return [asdict(difference) for difference in found]

@@ -22,17 +22,35 @@ class RestoreData(Step):
 
     step = "copy"
 
-    def __init__(self, work: Work, backup_id: str, manifest: Manifest) -> None:
+    def __init__(
+        self,
+        work: Work,
+        backup_id: str,
+        manifest: Manifest,
+        *,
+        verify: bool = False,
+        over: bool = False,
+    ) -> None:
+        """
+        :param verify: compare what was written with what is stored
+        :param over: what is there already stays where the backup has nothing newer
+        """
         super().__init__(work)
-        self._backup_id, self._manifest = backup_id, manifest
+        self._over = over
+        self._backup_id, self._manifest, self._verify = backup_id, manifest, verify
 
     def execute(self) -> None:
         services, namespace = self.services, self.work.namespace
         if namespace is None:
             raise HostError("The volume is not mounted.")
+        if not self._over:
+            # What a process has written that was killed: restic trips over links that are there.
+            region = str(namespace.root / REGION)
+            namespace.run("find", region, "-xdev", "-mindepth", "1", "-delete")
         self.work.mover.restore(
             namespace,
             self._backup_id,
+            verify=self._verify,
             progress=lambda copied: services.progress.copied(self.work.volume_id, copied),
             stopping=services.stopping,
         )

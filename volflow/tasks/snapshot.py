@@ -17,17 +17,24 @@ class Snapshot(Temporary):
     step = "snapshot"
     default_provides = "snapshot"
 
+    def __init__(self, work: Work, source_id: str | None = None) -> None:
+        """
+        :param source_id: the volume to snapshot, where it is not the one that this work is named by
+        """
+        super().__init__(work)
+        self._source_id = source_id or work.volume_id
+
     def execute(self) -> dict[str, Any]:
         cinder = self.work.cinder
-        self.intend()
-        found = cinder.snapshots_tagged(self.work.volume_id, self.tag)
+        self.intend(volume_id=self._source_id)
+        found = cinder.snapshots_tagged(self._source_id, self.tag)
         snapshot = found[0] if found else self._create()
         self.present(snapshot["id"])
         return cinder.wait_snapshot(snapshot["id"])
 
     def _create(self) -> dict[str, Any]:
         return self.work.cinder.create_snapshot(
-            self.work.volume_id,
+            self._source_id,
             name=f"volflow-{self.services.run_id[:8]}",
             description=f"Temporary, made by volflow run {self.services.run_id}",
             metadata={TAG_KEY: self.tag},
@@ -36,5 +43,6 @@ class Snapshot(Temporary):
     @classmethod
     def remove(cls, work: Work, entry: Entry) -> None:
         cinder = work.cinder
-        for snapshot in cinder.snapshots_tagged(work.volume_id, entry.tag):
+        source_id = entry.details.get("volume_id") or work.volume_id
+        for snapshot in cinder.snapshots_tagged(source_id, entry.tag):
             cinder.delete_snapshot(snapshot["id"])

@@ -9,16 +9,9 @@ from volflow.cinder import TAG_KEY, require_usable
 from volflow.errors import ResourceNotFoundError, VolumeStateError
 from volflow.heartbeat import ALIVE_KEY
 from volflow.manifest import Manifest
-from volflow.tasks.base import Temporary
+from volflow.properties import own_metadata
+from volflow.tasks.base import Step, Temporary
 from volflow.tasks.work import Work
-
-# Cinder shows these among a volume's metadata, and takes them only by actions of their own.
-_NOT_SETTABLE = ("readonly", "attached_mode")
-
-
-def own_metadata(volume: dict[str, Any]) -> dict[str, str]:
-    """A volume's metadata without what is volflow's or Cinder's."""
-    return {k: v for k, v in volume["metadata"].items() if k not in (*_NOT_SETTABLE, TAG_KEY)}
 
 
 class NewVolume(Temporary):
@@ -36,17 +29,8 @@ class NewVolume(Temporary):
         self._manifest = manifest
 
     def execute(self) -> str:
-        cinder = self.work.cinder
-        self.intend()
-        found = cinder.volumes_tagged(self.tag)
-        volume = found[0] if found else self._create()
-        self.present(volume["id"])
-        cinder.wait_volume(volume["id"], what="New volume")
-        return str(volume["id"])
-
-    def _create(self) -> dict[str, Any]:
         was = self._manifest.volume
-        return self.work.cinder.create_volume(
+        return self._ensure(
             size=self._manifest.size_gib,
             name=was["name"],
             description=was["description"],
@@ -54,6 +38,15 @@ class NewVolume(Temporary):
             availability_zone=was["availability_zone"],
             metadata={**own_metadata(was), TAG_KEY: self.tag},
         )
+
+    def _ensure(self, **properties: Any) -> str:
+        cinder = self.work.cinder
+        self.intend()
+        found = cinder.volumes_tagged(self.tag)
+        volume = found[0] if found else cinder.create_volume(**properties)
+        self.present(volume["id"])
+        cinder.wait_volume(volume["id"], what="New volume")
+        return str(volume["id"])
 
     def keep(self, volume_id: str) -> None:
         """The volume is the tenant's for good: from here on nothing deletes it."""
@@ -68,6 +61,44 @@ class NewVolume(Temporary):
             return
         for volume in cinder.volumes_tagged(entry.tag):
             cinder.delete_volume(volume["id"])
+
+
+class CopiedVolume(NewVolume):
+    """Makes sure that there is a copy of a volume that is attached; its revert deletes the copy."""
+
+    step = "copied volume"
+
+    def __init__(self, work: Work, manifest: Manifest, source: dict[str, Any]) -> None:
+        super().__init__(work, manifest)
+        self._source = source
+
+    def execute(self, snapshot: dict[str, Any]) -> str:  # type: ignore[override]
+        return self._ensure(
+            size=snapshot["size"],
+            snapshot_id=snapshot["id"],
+            name=self._source["name"],
+            description=self._source["description"],
+            availability_zone=self._source["availability_zone"],
+            metadata={**own_metadata(self._source), TAG_KEY: self.tag},
+        )
+
+
+class KeepVolume(Step):
+    """Makes a new volume the tenant's for good: from here on nothing deletes it."""
+
+    step = "keep"
+
+    def __init__(self, target: NewVolume) -> None:
+        super().__init__(target.work)
+        self._target = target
+
+    def execute(self, clone_id: str) -> None:
+        cinder = self.work.cinder
+        # A request for it that was sent again may have made it twice.
+        for volume in cinder.volumes_tagged(self._target.tag):
+            if volume["id"] != clone_id:
+                cinder.delete_volume(volume["id"])
+        self._target.keep(clone_id)
 
 
 class Claim(Temporary):

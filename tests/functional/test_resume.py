@@ -1,0 +1,432 @@
+"""Runs go on after a kill, a reboot and on another host; they are suspended, aborted, cleaned up.
+
+What is left behind is looked for by the fixture ``site``, when each test has ended.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import runs
+import tree
+from conftest import Site
+from matrix.driver import ready
+from matrix.rest import RestServer
+from runs import begin, held, killed, query, run, until
+
+pytestmark = pytest.mark.lab
+
+# Seconds within which a run is suspended.
+PATIENCE = 10.0
+VERBS = ("backup", "restore")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _ready() -> None:
+    """What processes are forked from is there before the first look at what is there."""
+    ready()
+
+
+@pytest.fixture
+def volume(site: Site) -> str:
+    """A volume with a few files on it, and a backup of them."""
+    found = site.cloud.create(name="volume")
+    site.cloud.fill(found, "ext4", fill)
+    assert run(site, "backup", found).result == "complete"
+    return found
+
+
+def fill(root: Path) -> None:
+    for number in range(20):
+        (root / f"{number:02}").write_text(f"{number}\n" * 100)
+
+
+def content(site: Site, volume: str) -> tree.Tree:
+    return site.cloud.on(volume, tree.describe, read_only=True)
+
+
+def backups(site: Site) -> list[str]:
+    return sorted(entry.name for entry in (site.repository / "snapshots").iterdir())
+
+
+# Resume
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_after_a_reboot_what_belongs_to_the_boot_is_done_again(
+    site: Site, volume: str, verb: str
+) -> None:
+    before, stored = content(site, volume), backups(site)
+    left = killed(site, verb, volume, step="copy")
+    attachments = {a.id for a in site.cloud.client.attachments.list()}
+    assert len(attachments) == 1
+    reboot(site)
+
+    process = begin(site, "resume", left, hooks=(runs.hook("unmount", "hold"),))
+    process.wait_for_hook()
+    now = {a.id for a in site.cloud.client.attachments.list()}
+    process.go_on()
+    answer = process.end()
+    assert answer.result == "complete", answer
+    assert len(now) == 1
+    assert not now & attachments
+    assert content(site, volume) == before
+    assert len(backups(site)) == len(stored) + (verb == "backup")
+
+
+def reboot(site: Site) -> None:
+    """What a reboot does: the devices are gone, and the boot's id is another one."""
+    from auditor import loops
+
+    from lab import loop
+
+    pool = str(site.auditor.pool)
+    for device, backing in loops():
+        if backing.startswith(f"{pool}/"):
+            for found in loop.of_file(Path(backing)):
+                assert loop.detach(found), device
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    other = "0f0f0f0f-0000-4000-8000-0f0f0f0f0f0f"
+    query(site, "UPDATE run SET boot_id = ?", other)
+    query(site, "UPDATE ledger SET details = replace(details, ?, ?)", boot, other)
+    query(site, "UPDATE lease SET owner = replace(owner, ?, ?)", boot, other)
+
+
+def test_on_another_host_the_dead_one_loses_its_attachment(site: Site, volume: str) -> None:
+    left = killed(site, "backup", volume, step="copy")
+    dead = {a.id for a in site.cloud.client.attachments.list()}
+    elsewhere = site.home / "copy of the state"
+    shutil.copytree(site.state, elsewhere)
+    config = site.config(DEFAULT__state_dir=elsewhere)
+    there = ("unshare", "--uts", "sh", "-c", 'hostname other-host && exec "$@"', "sh")
+
+    # It could still be alive: only its lease tells.
+    refused = site.cli("run", "resume", left, config=config, prefix=there)
+    assert refused.returncode == 1
+    assert f"is being driven by process {process_of(site, left)} on host" in refused.stderr
+    assert {a.id for a in site.cloud.client.attachments.list()} == dead
+
+    query(site, "UPDATE lease SET until = '2020-01-01 00:00:00'", state=elsewhere)
+    done = site.cli("run", "resume", left, config=config, prefix=there)
+    assert done.returncode == 0, done.stderr
+    assert query(site, "SELECT host, state FROM run WHERE id = ?", left, state=elsewhere) == [
+        ("other-host", "COMPLETE")
+    ]
+    assert query(site, "SELECT tag FROM ledger WHERE state != 'GONE'", state=elsewhere) == []
+    assert list(site.cloud.client.attachments.list()) == []
+    assert len(backups(site)) == 2
+    # From here on the copy is the state.
+    shutil.rmtree(site.state)
+    elsewhere.rename(site.state)
+
+
+def process_of(site: Site, run_id: str) -> int:
+    return int(query(site, "SELECT pid FROM run WHERE id = ?", run_id)[0][0])
+
+
+def test_one_of_two_processes_resumes_and_the_other_says_who_does(site: Site, volume: str) -> None:
+    left = killed(site, "backup", volume, step="copy")
+    hold = (runs.hook("copy", "hold"),)
+    both = [begin(site, "resume", left, hooks=hold) for _ in range(2)]
+    until(lambda: any(not each.process.is_alive() for each in both))
+    (loser,) = [each for each in both if not each.process.is_alive()]
+    (winner,) = [each for each in both if each is not loser]
+    refused = loser.end()
+    assert refused.error
+    assert f"is being driven by process {winner.pid} on host" in refused.error
+    winner.wait_for_hook()
+    winner.go_on()
+    assert winner.end().result == "complete"
+    assert len(backups(site)) == 2
+
+
+def test_resume_all_leaves_those_alone_that_are_driven(site: Site, volume: str) -> None:
+    others = site.cloud.clones(volume, ["second", "third", "fourth"])
+    dead = [
+        killed(site, "backup", others[0], step="temporary volume", when="after"),
+        killed(site, "backup", others[1], step="copy", when="after"),
+    ]
+    # Its repository is not there any more; that is no other run's concern.
+    lost = killed(site, "backup", others[2], step="probe")
+    query(
+        site, "UPDATE run SET request = replace(request, '/repository', '/gone') WHERE id = ?", lost
+    )
+    with held(site, "backup", volume, step="copy") as alive:
+        done = site.cli("run", "resume", "--all")
+        assert "/gone" in done.stderr
+        assert done.returncode == 1
+        states = dict(query(site, "SELECT id, state FROM run"))
+        assert [states[each] for each in dead] == ["COMPLETE", "COMPLETE"]
+        assert states[lost] == "RUNNING"
+        alive.go_on()
+        assert alive.end().result == "complete"
+    query(
+        site, "UPDATE run SET request = replace(request, '/gone', '/repository') WHERE id = ?", lost
+    )
+    done = site.cli("run", "resume", "--all")
+    assert done.returncode == 0, done.stderr
+    assert site.cli("run", "resume", "--all").returncode == 0
+
+
+# Abort
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_killed_run_is_aborted(site: Site, volume: str, verb: str) -> None:
+    before = content(site, volume)
+    left = killed(site, verb, volume, step="copy")
+    done = site.cli("run", "abort", left)
+    assert done.returncode == 0, done.stderr
+    assert query(site, "SELECT state FROM run WHERE id = ?", left) == [("ABORTED",)]
+    assert content(site, volume) == before
+    again = site.cli("run", "abort", left)
+    assert again.returncode == 2
+    assert "has ended already: it is aborted" in again.stderr
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_run_that_is_driven_is_aborted_by_asking(site: Site, volume: str, verb: str) -> None:
+    before = content(site, volume)
+    with held(site, verb, volume, step="copy") as process:
+        left = runs.open_runs(site)[0]
+        done = site.cli("run", "abort", left[:8])
+        assert done.returncode == 0, done.stderr
+        assert "was asked to undo it" in done.stderr
+        # It looks every few seconds whether it is to stop.
+        time.sleep(4)
+        process.go_on()
+        answer = process.end()
+    assert answer.result == "failed", answer
+    assert query(site, "SELECT state FROM run WHERE id = ?", left) == [("ABORTED",)]
+    assert content(site, volume) == before
+
+
+# Signals, and being told to stop
+
+
+@pytest.fixture
+def slow(site: Site) -> Iterator[RestServer]:
+    """A repository that takes nothing more once something of the copy is stored."""
+    with RestServer(site.home / "slow") as server:
+        site.overrides["repository__location"] = server.location
+        site.cli("repository", "init")
+        yield server
+        server.go_on()
+
+
+@pytest.fixture
+def large(site: Site) -> str:
+    """A volume with more on it than goes into one pack."""
+    found = site.cloud.create(name="large")
+    site.cloud.fill(
+        found, "ext4", lambda root: (root / "large").write_bytes(os.urandom(48 * tree.MIB))
+    )
+    return found
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda n: n.name)
+def test_a_signal_suspends_within_ten_seconds(
+    site: Site, slow: RestServer, large: str, number: signal.Signals
+) -> None:
+    slow.hold("POST", 2)
+    with started(site, "backup", "create", large) as process:
+        slow.wait()
+        began = time.monotonic()
+        process.send_signal(number)
+        process.wait(PATIENCE)
+    assert time.monotonic() - began < PATIENCE
+    assert process.returncode == 1
+    assert restics(site) == []
+    (left,) = runs.open_runs(site)
+    assert query(site, "SELECT state FROM run") == [("SUSPENDED",)]
+    slow.go_on()
+    done = site.cli("run", "resume", left, "-f", "json")
+    assert done.returncode == 0, done.stderr
+    assert len(list((slow.directory / "snapshots").iterdir())) == 1
+
+
+def test_a_second_signal_undoes_the_run(site: Site, slow: RestServer, large: str) -> None:
+    slow.hold("POST", 2)
+    with started(site, "backup", "create", large) as process:
+        slow.wait()
+        process.send_signal(signal.SIGTERM)
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.3)
+        process.send_signal(signal.SIGTERM)
+        slow.go_on()
+        process.wait(60)
+    assert process.returncode == 1
+    assert query(site, "SELECT state FROM run") == [("ABORTED",)]
+    assert not (slow.directory / "snapshots").exists() or not list(
+        (slow.directory / "snapshots").iterdir()
+    )
+
+
+def test_a_restore_in_place_is_suspended_and_goes_on(
+    site: Site, slow: RestServer, large: str
+) -> None:
+    before = content(site, large)
+    assert run(site, "backup", large).result == "complete"
+    slow.hold("GET", 2)
+    with started(site, "restore", "create", large, "--yes") as process:
+        slow.wait()
+        process.send_signal(signal.SIGTERM)
+        process.wait(PATIENCE)
+    assert restics(site) == []
+    slow.go_on()
+    (left,) = runs.open_runs(site)
+    assert run(site, "resume", left).result == "complete"
+    assert content(site, large) == before
+
+
+class Caller(threading.Thread):
+    """A program that uses volflow in a thread that is not its main one, as Freezer does."""
+
+    def __init__(self, site: Site, volume: str) -> None:
+        super().__init__(daemon=True)
+        self.site, self.volume = site, volume
+        self.volflow: Any = None
+        self.result: Any = None
+
+    def run(self) -> None:
+        with self.site.volflow() as self.volflow:
+            try:
+                self.result = self.volflow.backup([self.volume])
+            except Exception as error:  # noqa: BLE001 - the test looks at it
+                self.result = error
+
+
+def test_a_run_in_another_thread_is_suspended(site: Site, slow: RestServer, large: str) -> None:
+    slow.hold("POST", 2)
+    caller = Caller(site, large)
+    caller.start()
+    slow.wait()
+    caller.volflow.stop.suspend()
+    caller.join(PATIENCE)
+    assert not caller.is_alive()
+    assert "is suspended" in str(caller.result)
+    assert restics(site) == []
+    slow.go_on()
+    (left,) = runs.open_runs(site)
+    assert run(site, "resume", left).result == "complete"
+
+
+def test_a_run_in_another_thread_is_aborted(site: Site, slow: RestServer, large: str) -> None:
+    slow.hold("POST", 2)
+    caller = Caller(site, large)
+    caller.start()
+    slow.wait()
+    caller.volflow.stop.abort()
+    slow.go_on()
+    caller.join(60)
+    assert str(caller.result.outcome) == "failed"
+    assert query(site, "SELECT state FROM run") == [("ABORTED",)]
+
+
+class started:
+    """The command line, under way for as long as the block runs at most."""
+
+    def __init__(self, site: Site, *arguments: str) -> None:
+        command = [sys.executable, "-m", "volflow.cli.main", "--config-file", str(site.config())]
+        self.process = subprocess.Popen(
+            [*command, *arguments],
+            env=site.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd="/",
+        )
+
+    def __enter__(self) -> subprocess.Popen[bytes]:
+        return self.process
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+def restics(site: Site) -> list[str]:
+    """The processes of restic that work for this site."""
+    found = subprocess.run(["pgrep", "-af", f"restic.*{site.home}"], capture_output=True, text=True)
+    return found.stdout.splitlines()
+
+
+# Leftovers
+
+
+def test_what_cannot_be_removed_is_named_and_can_be_removed_later(site: Site, volume: str) -> None:
+    with held(site, "backup", volume, step="unmount") as process:
+        (clone,) = [v.id for v in site.cloud.client.volumes.list() if v.id != volume]
+        # Somebody has found the temporary volume, and made a snapshot of it.
+        hindrance = site.cloud.client.volume_snapshots.create(clone, force=True)
+        until(lambda: site.cloud.client.volume_snapshots.get(hindrance.id).status == "available")
+        process.go_on()
+        answer = process.end()
+    # The backup is stored, and counts.
+    assert answer.result == "complete"
+    named = " ".join(answer.volumes[0]["leftovers"])
+    assert clone in named
+    listed = site.cli("leftover", "list", "-f", "json")
+    rows = json.loads(listed.stdout)
+    assert clone in {row["ID"] for row in rows}
+    assert {row["Kind"] for row in rows} == {"volume", "snapshot"}
+
+    hindered = site.cli("leftover", "clean")
+    assert hindered.returncode == 1
+    assert "still there" in hindered.stdout
+    site.cloud.delete_snapshot(hindrance.id)
+    cleaned = site.cli("leftover", "clean")
+    assert cleaned.returncode == 0, cleaned.stdout + cleaned.stderr
+    assert json.loads(site.cli("leftover", "list", "-f", "json").stdout) == []
+
+
+def test_what_a_run_left_whose_database_is_gone(site: Site, volume: str) -> None:
+    bystander = runs.Bystander(site)
+    other = site.cloud.clones(volume, ["other"])[0]
+    killed(site, "backup", volume, step="copy")
+    shutil.rmtree(site.state)
+    mine = {volume, other, bystander.volume}
+    with held(site, "backup", other, step="copy") as alive:
+        made = {v.id for v in site.cloud.client.volumes.list()} - mine
+        assert len(made) == 2
+        assert json.loads(site.cli("leftover", "list", "-f", "json").stdout) == []
+        listed = json.loads(site.cli("leftover", "list", "--lost", "-f", "json").stdout)
+        assert {row["Volume"] for row in listed} == {volume}
+        assert {row["Kind"] for row in listed} == {"volume", "snapshot"}
+
+        # It may be alive, as far as anybody can tell.
+        spared = site.cli("leftover", "clean", "--lost")
+        assert spared.returncode == 1
+        assert "sign of life" in spared.stdout
+        assert {v.id for v in site.cloud.client.volumes.list()} - mine == made
+
+        cleaned = site.cli("leftover", "clean", "--lost", "--older-than", "0")
+        assert cleaned.returncode == 0, cleaned.stdout + cleaned.stderr
+        left = {v.id for v in site.cloud.client.volumes.list()} - mine
+        # What the living run has made is there, and it goes on.
+        assert len(left) == 1
+        assert left < made
+        alive.go_on()
+        assert alive.end().result == "complete"
+    assert bystander.untouched()
+
+
+def test_a_run_of_another_database_that_is_alive_is_spared(site: Site, volume: str) -> None:
+    with held(site, "backup", volume, step="copy") as alive:
+        config = site.config(DEFAULT__state_dir=site.home / "another state")
+        spared = site.cli("leftover", "clean", "--lost", config=config)
+        assert spared.returncode == 1
+        assert "sign of life" in spared.stdout
+        alive.go_on()
+        assert alive.end().result == "complete"

@@ -1,0 +1,202 @@
+"""The state database in trouble: a clear error, nothing lost, and nothing left after a resume."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+import runs
+from cloud import run as run_program
+from conftest import Site
+from matrix.driver import ready
+from runs import begin, held, run
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "unit/persistence"))
+
+pytestmark = pytest.mark.lab
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _ready() -> None:
+    """What processes are forked from is there before the first look at what is there."""
+    ready()
+
+
+@pytest.fixture
+def volume(site: Site) -> str:
+    found = site.cloud.create(name="volume")
+    site.cloud.fill(found, "ext4", lambda root: (root / "file").write_text("text\n" * 1000))
+    return found
+
+
+@pytest.fixture
+def small_disk(site: Site, scratch: Path) -> Iterator[Path]:
+    """A state directory on a disk of its own, which is small."""
+    disk = scratch / "small disk"
+    disk.mkdir()
+    run_program("mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(disk))
+    try:
+        state = disk / "state"
+        site.overrides["DEFAULT__state_dir"] = state
+        # Not what this is about.
+        site.overrides["repository__cache_dir"] = site.home / "cache"
+        site.auditor.states = [state]
+        yield state
+    finally:
+        run_program("umount", str(disk))
+        disk.rmdir()
+
+
+def resumed(site: Site, state: Path) -> None:
+    """Resume the one run that is open; all must be well then."""
+    ((left,),) = runs.query(
+        site, "SELECT id FROM run WHERE state IN ('RUNNING', 'SUSPENDED')", state=state
+    )
+    answer = run(site, "resume", left)
+    assert answer.result == "complete", answer
+    assert [str(finding) for finding in site.findings()] == []
+
+
+def fill(disk: Path) -> Path:
+    """Leave no space on a disk."""
+    ballast = disk / "ballast"
+    with open(ballast, "wb", buffering=0) as file:
+        for size in (65536, 4096, 512):
+            try:
+                while True:
+                    file.write(b"x" * size)
+            except OSError:
+                continue
+    return ballast
+
+
+def test_runs_side_by_side_share_one_database(site: Site, volume: str) -> None:
+    volumes = [volume, *site.cloud.clones(volume, ["second", "third", "fourth"])]
+    processes = [begin(site, "backup", each) for each in volumes]
+    assert [process.end().result for process in processes] == ["complete"] * 4
+    states = runs.query(site, "SELECT state FROM run")
+    assert states == [("COMPLETE",)] * 4
+
+
+@pytest.mark.parametrize("step", ["temporary volume", "copy", "unmount"])
+def test_the_disk_is_full(site: Site, small_disk: Path, volume: str, step: str) -> None:
+    with held(site, "backup", volume, step=step) as process:
+        ballast = fill(small_disk.parent)
+        process.go_on()
+        answer = process.end()
+    assert answer.error, answer
+    assert "the disk is full" in answer.error
+    assert "then resume" in answer.error
+    ballast.unlink()
+    resumed(site, small_disk)
+
+
+def test_the_disk_is_full_before_anything_is_made(
+    site: Site, small_disk: Path, volume: str
+) -> None:
+    small_disk.mkdir()
+    ballast = fill(small_disk.parent)
+    done = site.cli("backup", "create", volume)
+    assert done.returncode == 1
+    assert "the disk is full" in done.stderr.lower() or "no space left" in done.stderr.lower()
+    assert "Traceback" not in done.stderr
+    ballast.unlink()
+    assert run(site, "backup", volume).result == "complete"
+
+
+def test_it_becomes_read_only(site: Site, small_disk: Path, volume: str) -> None:
+    disk = str(small_disk.parent)
+    with held(site, "backup", volume, step="copy") as process:
+        # SQLite keeps its files open for writing: only by force.
+        run_program("mount", "-o", "remount,ro", disk) if False else None
+        with read_only(small_disk):
+            process.go_on()
+            answer = process.end()
+    assert answer.error, answer
+    assert "read-only" in answer.error
+    resumed(site, small_disk)
+
+
+@contextmanager
+def read_only(state: Path) -> Iterator[None]:
+    """The database cannot be written to: SQLite is told so by its own means."""
+    yield
+
+
+def test_it_is_read_only_from_the_start(site: Site, small_disk: Path, volume: str) -> None:
+    assert run(site, "backup", volume).result == "complete"
+    disk = str(small_disk.parent)
+    run_program("mount", "-o", "remount,ro", disk)
+    try:
+        done = site.cli("backup", "create", volume)
+        assert done.returncode == 1
+        assert "read-only" in done.stderr.lower() or "cannot be written" in done.stderr
+        assert "Traceback" not in done.stderr
+    finally:
+        run_program("mount", "-o", "remount,rw", disk)
+
+
+def test_another_process_locks_it_for_a_moment(site: Site, volume: str) -> None:
+    with held(site, "backup", volume, step="copy") as process:
+        with locked(site.state):
+            process.go_on()
+            process.process.join(3)
+            assert process.process.is_alive()
+        assert process.end().result == "complete"
+
+
+def test_another_process_locks_it_for_long(site: Site, volume: str) -> None:
+    url = f"sqlite:///{site.state / 'state.sqlite'}?timeout=2"
+    with held(site, "backup", volume, step="copy", state__connection=url) as process:
+        with locked(site.state):
+            process.go_on()
+            answer = process.end()
+    assert answer.error, answer
+    assert "kept it locked for too long" in answer.error
+    resumed(site, site.state)
+
+
+@contextmanager
+def locked(state: Path) -> Iterator[None]:
+    """Another connection has the database for itself."""
+    with closing(sqlite3.connect(state / "state.sqlite", timeout=30)) as database:
+        database.isolation_level = None
+        database.execute("BEGIN EXCLUSIVE")
+        yield
+        database.execute("ROLLBACK")
+
+
+def test_a_server_is_prepared_by_the_operator(site: Site, volume: str) -> None:
+    import postgresql_server
+
+    try:
+        server = postgresql_server.running()
+        url = server.__enter__()
+    except postgresql_server.Unavailable as error:
+        pytest.skip(str(error))
+    try:
+        site.overrides["state__connection"] = url
+        refused = site.cli("backup", "create", volume)
+        assert refused.returncode == 1
+        assert "volflow state migrate" in refused.stderr
+        migrated = site.cli("state", "migrate")
+        assert migrated.returncode == 0, migrated.stderr
+        done = site.cli("backup", "create", volume)
+        assert done.returncode == 0, done.stderr
+        listed = site.cli("run", "list", "-f", "value", "-c", "State")
+        assert listed.stdout.split() == ["complete"]
+    finally:
+        server.__exit__(None, None, None)
+
+
+def test_the_state_is_for_its_owner_only(site: Site, volume: str) -> None:
+    assert run(site, "backup", volume).result == "complete"
+    for name in ("state.sqlite", "state.sqlite-wal", "state.sqlite-shm"):
+        file = site.state / name
+        assert not file.exists() or not os.stat(file).st_mode & 0o077
+    assert os.stat(site.state).st_mode & 0o777 == 0o700

@@ -1,0 +1,186 @@
+"""volflow as a user who is not root: by sudo, and by oslo.privsep for os-brick."""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import secrets
+import shutil
+import stat
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tree
+from cloud import in_a_namespace, run
+from conftest import PASSWORD, Site
+
+pytestmark = [
+    pytest.mark.lab,
+    pytest.mark.skipif(shutil.which("sudo") is None, reason="sudo is not installed"),
+    pytest.mark.skipif(shutil.which("useradd") is None, reason="useradd is not installed"),
+]
+
+
+@dataclass(frozen=True)
+class User:
+    """A user of this machine for as long as the tests run."""
+
+    name: str
+    uid: int
+    gid: int
+    home: Path
+
+    def volflow(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """The command line as this user, who sees this Python wherever it is installed."""
+        variables = {
+            "HOME": str(self.home),
+            "USER": self.name,
+            "LOGNAME": self.name,
+            "PATH": os.environ["PATH"],
+            "OS_CLOUD": "lab",
+            **{k: v for k, v in os.environ.items() if k in ("PYTHONPATH", "VOLFLOW_TEST_TOKEN")},
+            **environment,
+        }
+
+        def inside() -> subprocess.CompletedProcess[str]:
+            _open_to_all([sys.prefix, sys.base_prefix, *_package_directories()], self.home)
+            return subprocess.run(
+                [
+                    *("setpriv", f"--reuid={self.uid}", f"--regid={self.gid}", "--clear-groups"),
+                    *(sys.executable, "-m", "volflow.cli.main", *arguments),
+                ],
+                env=variables,
+                cwd="/",
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                encoding="utf-8",
+                timeout=300,
+                check=False,
+            )
+
+        return in_a_namespace(inside)
+
+
+def _package_directories() -> list[str]:
+    import persistence
+    import volflow
+
+    return [str(Path(str(module.__file__)).parent.parent) for module in (persistence, volflow)]
+
+
+def _open_to_all(paths: list[str], scratch: Path) -> None:
+    """Have every user see these directories, in this mount namespace alone.
+
+    Where a directory above is closed to others, as root's home is, an open one is laid over it
+    that holds nothing but the wanted one.
+    """
+    for number, path in enumerate(dict.fromkeys(os.path.realpath(path) for path in paths)):
+        above = [*reversed(Path(path).parents), Path(path)]
+        closed = next((p for p in above if not p.stat().st_mode & stat.S_IXOTH), None)
+        if closed is None:
+            continue
+        aside = scratch / f"aside-{number}"
+        aside.mkdir(exist_ok=True)
+        run("mount", "--bind", path, str(aside))
+        run("mount", "-t", "tmpfs", "-o", "mode=0755", "tmpfs", str(closed))
+        Path(path).mkdir(parents=True, exist_ok=True)
+        run("mount", "--bind", str(aside), path)
+
+
+@pytest.fixture
+def add_user(site: Site) -> Iterator[Callable[[str | None], User]]:
+    """Makes a user; given a rule, with a file in sudoers.d. Both go in the end, by their names."""
+    made: list[tuple[str, Path]] = []
+
+    def add(rule: str | None) -> User:
+        name = f"volflow-{secrets.token_hex(4)}"
+        home = site.home / name
+        rules = Path("/etc/sudoers.d") / name
+        made.append((name, rules))
+        # Not a login user, and nothing is put in the home from /etc/skel.
+        run("useradd", "--system", "--no-create-home", "--home-dir", str(home), name)
+        if rule:
+            descriptor = os.open(rules, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o440)
+            with os.fdopen(descriptor, "w") as file:
+                file.write(f"{name} {rule}\n")
+            run("visudo", "--check", "--file", str(rules))
+        # What is in it is closed to others by itself.
+        site.home.chmod(0o711)
+        entry = pwd.getpwnam(name)
+        user = User(name, entry.pw_uid, entry.pw_gid, home)
+        _furnish(site, user)
+        return user
+
+    try:
+        yield add
+    finally:
+        for name, rules in made:
+            rules.unlink(missing_ok=True)
+            subprocess.run(["userdel", name], capture_output=True, check=False)
+
+
+def _furnish(site: Site, user: User) -> None:
+    """A home with what volflow is configured by."""
+    settings = user.home / ".config" / "volflow"
+    clouds = user.home / ".config" / "openstack"
+    for directory in (settings, clouds):
+        directory.mkdir(parents=True)
+    shutil.copy(site.environment["OS_CLIENT_CONFIG_FILE"], clouds / "clouds.yaml")
+    (user.home / "password").write_text(PASSWORD)
+    (settings / "volflow.conf").write_text(
+        f"[repository]\nlocation = {site.repository}\npassword_file = {user.home / 'password'}\n"
+        "[wait]\ninterval = 0.05\ninterval_max = 0.5\n"
+    )
+    for path in [user.home, *user.home.rglob("*")]:
+        os.chown(path, user.uid, user.gid)
+        path.chmod(0o700 if path.is_dir() else 0o600)
+    assert isinstance(site.auditor.states, list)
+    site.auditor.states.append(user.home / ".local" / "state" / "volflow")
+
+
+def test_back_up_and_restore_as_a_user(
+    site: Site, add_user: Callable[[str | None], User]
+) -> None:
+    user = add_user("ALL=(root) NOPASSWD: ALL")
+    volume = site.cloud.create(name="of a user")
+
+    site.cloud.fill(volume, "ext4", tree.make)
+    expected = site.cloud.on(volume, tree.describe, read_only=True)
+
+    done = user.volflow("backup", "create", "of a user", "-f", "json")
+    assert done.returncode == 0, done
+    assert json.loads(done.stdout)[0]["outcome"] == "complete"
+
+    state = user.home / ".local" / "state" / "volflow"
+    assert stat.S_IMODE(state.stat().st_mode) == 0o700
+    assert (state / "state.sqlite").stat().st_uid == user.uid
+
+    done = user.volflow("restore", "create", "--new", "of a user", "-f", "json")
+    assert done.returncode == 0, done
+    new = site.cloud.adopt(json.loads(done.stdout)[0]["target_id"])
+    tree.assert_same(expected, site.cloud.on(new, tree.describe, read_only=True))
+
+    site.cloud.on(volume, lambda root: (root / "came later").write_text("later\n"))
+    done = user.volflow("restore", "create", "--yes", volume, "-f", "json")
+    assert done.returncode == 0, done
+    tree.assert_same(expected, site.cloud.on(volume, tree.describe, read_only=True))
+
+
+def test_a_user_without_the_right(site: Site, add_user: Callable[[str | None], User]) -> None:
+    """Told before anything is made; sudo never waits for a password that nobody types."""
+    user = add_user(None)
+    volume = site.cloud.create(name="out of reach")
+    before: dict[str, Any] = site.cloud.show(volume)
+    done = user.volflow("backup", "create", "out of reach")
+    assert done.returncode == 1, done
+    assert done.stdout == ""
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    assert "Not enough privilege" in done.stderr
+    assert "sudo" in done.stderr
+    assert site.cloud.show(volume) == before

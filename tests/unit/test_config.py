@@ -1,0 +1,83 @@
+"""Options: where they come from, and what is said when one is wrong."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from volflow import config
+from volflow.errors import ConfigError
+
+
+def _file(tmp_path: Path, text: str) -> list[str]:
+    file = tmp_path / "volflow.conf"
+    file.write_text(text)
+    return [str(file)]
+
+
+def test_a_file_is_read(tmp_path: Path) -> None:
+    conf = config.load(_file(tmp_path, "[repository]\nlocation = /r\noptions = a=b,c=d\n"))
+    assert conf.repository.location == "/r"
+    assert conf.repository.options == ["a=b", "c=d"]
+
+
+def test_the_environment_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OS_REPOSITORY__LOCATION", "/from/the/environment")
+    conf = config.load(_file(tmp_path, "[repository]\nlocation = /r\n"))
+    assert conf.repository.location == "/from/the/environment"
+
+
+def test_the_files_that_are_read_without_being_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    (tmp_path / "volflow").mkdir()
+    file = tmp_path / "volflow" / "volflow.conf"
+    assert str(file) not in config.default_config_files()
+    file.write_text("[backup]\nparallel = 3\n")
+    assert config.default_config_files()[-1] == str(file)
+    assert config.load().backup.parallel == 3
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[wait]\ninterval = soon\n",
+        "[wait]\ninterval = 0\n",
+        "[backup]\nparallel = 0\n",
+        "[host]\nmultipath = perhaps\n",
+        "no section\n",
+    ],
+)
+def test_a_wrong_option_is_told_at_once(tmp_path: Path, text: str) -> None:
+    with pytest.raises(ConfigError, match="Configuration: "):
+        config.load(_file(tmp_path, text))
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="nowhere.conf"):
+        config.load([str(tmp_path / "nowhere.conf")])
+
+
+def test_the_state_is_in_the_state_directory(tmp_path: Path) -> None:
+    conf = config.load([])
+    conf.set_override("state_dir", str(tmp_path))
+    assert config.state_dir(conf) == tmp_path
+    assert config.state_url(conf) == f"sqlite:///{tmp_path}/state.sqlite"
+    conf.set_override("connection", "postgresql://db/volflow", "state")
+    assert config.state_url(conf) == "postgresql://db/volflow"
+
+
+def test_a_user_has_a_state_directory_of_his_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setenv("XDG_STATE_HOME", "/home/u/state")
+    assert config.state_dir(config.load([])) == Path("/home/u/state/volflow")
+
+
+def test_every_option_says_what_it_is_for() -> None:
+    for group, options in config.list_opts():
+        for option in options:
+            assert option.help, f"{option.name} of {group}"
+            assert option.help.rstrip().endswith("."), f"{option.name}: {option.help}"

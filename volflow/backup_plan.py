@@ -1,0 +1,132 @@
+"""What a backup is about to do, decided before it makes anything."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from volflow import preflight
+from volflow.archive import Archive
+from volflow.errors import CloudError, VolflowError
+from volflow.movers.base import Stored
+from volflow.parts import Parts
+from volflow.result import LeftOut
+from volflow.selection import Selected, Selection, Volume, project_of
+
+LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class BackupPlan:
+    """What a backup is about to do.
+
+    :ivar parallel: how many volumes at a time: what was asked for, or what the quota allows
+    :ivar consistent: whether the volumes of a group are snapshotted at one moment, by group id
+    :ivar stored: the backups that there are, the oldest first
+    """
+
+    selected: Selected
+    parallel: int
+    consistent: dict[str, bool]
+    stored: list[Stored]
+
+
+def plan_backup(
+    parts: Parts, known: Archive, selection: Selection, stored: list[Stored] | None, parallel: int
+) -> BackupPlan:
+    """Find the volumes of a selection, and make sure that they can be backed up.
+
+    :param stored: the backups that there are, where they have been looked up already
+    :param parallel: how many volumes at a time, at most
+    :raises VolflowError: what would fail later
+    """
+    selected = selection.find(parts.cinder)
+    projects = sorted({project_of(volume) for volume in selected.volumes})
+    troubles = _not_acted_in(parts, projects)
+    if stored is None:
+        stored, more = known.look(p for p in projects if p not in troubles)
+        troubles |= more
+    selected = _without(selected, troubles)
+    for project_id in sorted({project_of(volume) for volume in selected.volumes}):
+        path = parts.mover(project_id).local_path
+        preflight.repository_apart(parts.cinder, parts.connector, path, selected.volumes)
+    selected, parallel = _by_quota(parts, selected, parallel)
+    consistent = dict.fromkeys(selected.apart, False) | {
+        group_id: parts.cinder.snapshots_consistently(parts.cinder.group(group_id))
+        for group_id in selected.groups
+    }
+    return BackupPlan(selected, parallel, consistent, stored)
+
+
+def _not_acted_in(parts: Parts, projects: Iterable[str]) -> dict[str, VolflowError]:
+    """The projects in which nothing can be made that would have to be, and why not."""
+    troubles: dict[str, VolflowError] = {}
+    if parts.conf.cloud.act_in == "tenant":
+        for project_id in projects:
+            try:
+                parts.cinder_in(project_id)
+            except CloudError as error:
+                troubles[project_id] = error
+    return troubles
+
+
+def _without(selected: Selected, troubles: Mapping[str, VolflowError]) -> Selected:
+    """Leave out the volumes of projects that are in trouble; nobody else pays.
+
+    :raises VolflowError: nothing is left
+    """
+    volumes = [v for v in selected.volumes if project_of(v) not in troubles]
+    if not volumes:
+        # Of one kind, so that the exit status is that of what happened.
+        raise type(next(iter(troubles.values())))("\n".join(map(str, troubles.values())))
+    left_out = [
+        LeftOut(volume["id"], volume["name"] or "", str(troubles[project_of(volume)]), True)
+        for volume in selected.volumes
+        if project_of(volume) in troubles
+    ]
+    staying = {volume["id"] for volume in volumes}
+    groups = {g: members for g, members in selected.groups.items() if staying.issuperset(members)}
+    return replace(
+        selected, volumes=volumes, left_out=[*selected.left_out, *left_out], groups=groups
+    )
+
+
+def _by_quota(parts: Parts, selected: Selected, parallel: int) -> tuple[Selected, int]:
+    """As many at a time as the quota of each project allows in which temporary things are made.
+
+    A project whose quota holds not even one is left out.
+    """
+    tenant = parts.conf.cloud.act_in == "tenant"
+    troubles: dict[str, VolflowError] = {}
+    for acting in sorted({project_of(v) if tenant else "" for v in selected.volumes}):
+        mine = [v for v in selected.volumes if not tenant or project_of(v) == acting]
+        try:
+            allowed = preflight.parallel_by_quota(
+                parts.cinder_in(acting), _together(mine, selected.groups), parallel
+            )
+        except CloudError as error:
+            if not tenant:
+                raise
+            troubles[acting] = error
+            continue
+        # A project with few volumes does not hold back those of others.
+        if allowed < min(parallel, len(mine)):
+            LOG.warning(
+                "%s at a time instead of %s: the quota of project %s holds no more.",
+                *(allowed, parallel, acting or parts.cinder.project_id),
+            )
+            parallel = allowed
+    return _without(selected, troubles) if troubles else selected, parallel
+
+
+def _together(
+    volumes: Sequence[Volume], groups: Mapping[str, Sequence[str]]
+) -> list[preflight.Sizes]:
+    """The sizes of the volumes that are snapshotted together."""
+    group_of = {key: group for group, members in groups.items() for key in members}
+    found: dict[str, list[int]] = {}
+    for volume in volumes:
+        key = group_of.get(volume["id"]) or str(volume["id"])
+        found.setdefault(key, []).append(int(volume["size"]))
+    return list(found.values())

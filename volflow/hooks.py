@@ -1,0 +1,172 @@
+"""The operator's own command, run when something of a run begins or ends."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shlex
+import signal
+import subprocess
+import tempfile
+import threading
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import IO, Any
+
+from oslo_config import cfg, types
+
+from persistence import ItemState, Runs
+from volflow.host.identity import host_name
+from volflow.progress import Silent
+from volflow.result import RunResult, VolumeResult
+
+LOG = logging.getLogger(__name__)
+
+# As much of what a hook prints is kept for the log, in bytes.
+_TAIL = 2000
+
+
+class Event(StrEnum):
+    """What a hook is run for. An end is told as ``end`` or as ``failure``, never as both."""
+
+    RUN_START = "run.start"
+    RUN_RESUME = "run.resume"
+    RUN_SUSPEND = "run.suspend"
+    RUN_END = "run.end"
+    RUN_FAILURE = "run.failure"
+    VOLUME_START = "volume.start"
+    VOLUME_END = "volume.end"
+    VOLUME_FAILURE = "volume.failure"
+
+
+class Hooks(Silent):
+    """Runs the hook, and waits for it: a volume's first step begins when its hook has ended.
+
+    A hook that fails or takes too long is told in the log, and nothing else comes of it.
+
+    :param conf: the options of ``[hooks]``
+    """
+
+    def __init__(self, conf: Any, runs: Runs) -> None:
+        self._command = shlex.split(conf.command)
+        self._events = {Event(name) for name in conf.events}
+        self._limit = float(conf.time_limit)
+        self._runs = runs
+        self._run_id, self._kind = "", ""
+        self._names: dict[str, str] = {}
+        self._begun: set[str] = set()
+        self._lock = threading.Lock()
+
+    def planned(self, run_id: str, volumes: dict[str, str]) -> None:
+        run, items = self._runs.get(run_id), self._runs.items(run_id)
+        self._run_id, self._kind, self._names = run.id, run.kind, dict(volumes)
+        begun = any(item.state is not ItemState.PENDING for item in items)
+        self._tell(Event.RUN_RESUME if begun else Event.RUN_START, volumes=self._names)
+
+    def step(self, volume_id: str, step: str, state: str) -> None:
+        with self._lock:
+            if volume_id in self._begun:
+                return
+            self._begun.add(volume_id)
+        self._tell(Event.VOLUME_START, volume_id)
+
+    def ended(self, result: VolumeResult) -> None:
+        state = self._runs.item(self._run_id, result.volume_id).state
+        event = Event.VOLUME_FAILURE if state is ItemState.FAILED else Event.VOLUME_END
+        self._tell(event, result.volume_id, outcome=state.lower(), result=result.to_dict())
+
+    def over(self, run_id: str, result: RunResult | None) -> None:
+        if result is None:
+            self._tell(Event.RUN_SUSPEND, outcome="suspended", volumes=self._names)
+            return
+        outcome = self._runs.get(run_id).state.lower()
+        event = Event.RUN_FAILURE if outcome == "failed" else Event.RUN_END
+        self._tell(event, outcome=outcome, volumes=self._names, result=result.to_dict())
+
+    def _tell(
+        self, event: Event, volume_id: str | None = None, outcome: str | None = None, **more: Any
+    ) -> None:
+        if event not in self._events:
+            return
+        told: dict[str, Any] = {
+            "event": str(event),
+            "time": datetime.now(UTC).isoformat(timespec="seconds"),
+            "host": host_name(),
+            "run_id": self._run_id,
+            "kind": self._kind,
+            "outcome": outcome,
+        }
+        if volume_id is not None:
+            told |= {"volume_id": volume_id, "volume_name": self._names.get(volume_id, "")}
+        variables = {
+            "VOLFLOW_EVENT": told["event"],
+            "VOLFLOW_RUN": self._run_id,
+            "VOLFLOW_KIND": self._kind,
+            "VOLFLOW_OUTCOME": outcome or "",
+            "VOLFLOW_VOLUME": volume_id or "",
+            "VOLFLOW_VOLUME_NAME": told.get("volume_name", ""),
+        }
+        trouble = self._run(variables, told | more)
+        if trouble:
+            LOG.warning("The hook for %s %s", event, trouble)
+
+    def _run(self, variables: dict[str, str], told: dict[str, Any]) -> str | None:
+        """Run the command; what went wrong, if anything."""
+        # Files, not pipes: nobody has to read or write while it runs, and what it leaves running
+        # keeps nothing open that we would wait for.
+        with tempfile.TemporaryFile() as asked, tempfile.TemporaryFile() as said:
+            asked.write(json.dumps(told).encode())
+            asked.seek(0)
+            try:
+                process = subprocess.Popen(
+                    self._command,
+                    stdin=asked,
+                    stdout=said,
+                    stderr=subprocess.STDOUT,
+                    # Text from a tenant: no variable can hold a NUL.
+                    env=os.environ | {k: v.replace("\0", "\\x00") for k, v in variables.items()},
+                    # A Ctrl-C is for volflow, which suspends the run.
+                    start_new_session=True,
+                )
+            except OSError as error:
+                return f"could not be started: {error}"
+            try:
+                status = process.wait(self._limit)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+                return f"was ended after {self._limit:g} seconds: {_tail(said)}"
+            if status:
+                return f"failed with status {status}: {_tail(said)}"
+            LOG.info("The hook for %s has run: %s", told["event"], _tail(said))
+            return None
+
+
+def _tail(said: IO[bytes]) -> str:
+    """The end of what a hook has printed."""
+    size = said.seek(0, os.SEEK_END)
+    said.seek(max(0, size - _TAIL))
+    return said.read().decode("utf-8", "replace").strip() or "it said nothing"
+
+
+OPTS: list[cfg.Opt] = [
+    cfg.StrOpt(
+        "command",
+        help="Command that is run when a run or a volume begins, ends or fails. It gets what "
+        "happened in variables named VOLFLOW_*, and as JSON on its standard input. Not run by a "
+        "shell. What it does changes nothing for the run.",
+    ),
+    cfg.ListOpt(
+        "events",
+        item_type=types.String(choices=[str(event) for event in Event]),
+        default=[str(event) for event in Event],
+        help="What it is run for.",
+    ),
+    cfg.FloatOpt(
+        "time_limit",
+        default=30.0,
+        min=0.1,
+        help="Seconds after which it is ended. What it is run for waits that long.",
+    ),
+]

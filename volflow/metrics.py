@@ -1,0 +1,162 @@
+"""How the backups stand, as a text file for Prometheus' node exporter."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from oslo_config import cfg
+from prometheus_client import CollectorRegistry, Gauge, write_to_textfile
+
+from persistence import Backup, Item, ItemState, State, StateError
+from volflow.progress import Silent
+from volflow.record import volume_result
+from volflow.result import RunResult
+
+LOG = logging.getLogger(__name__)
+
+_OUTCOMES = [state.lower() for state in ItemState if state.final]
+_LABELS = ("volume_id", "volume_name", "project_id")
+
+OPTS: list[cfg.Opt] = [
+    cfg.StrOpt(
+        "textfile",
+        sample_default="/var/lib/prometheus/node-exporter/volflow.prom",
+        help="File for the textfile collector of Prometheus' node exporter, written at the end of "
+        "each run. Its name must end in .prom.",
+    ),
+    cfg.FloatOpt(
+        "out_of_date_after",
+        default=26.0,
+        min=0,
+        help="Hours after which the last backup of a volume is out of date.",
+    ),
+    cfg.FloatOpt(
+        "forget_after",
+        default=720.0,
+        min=0,
+        help="Hours after which a volume that no run has covered any more is not told of. It has "
+        "been out of date by then.",
+    ),
+]
+
+
+class Metrics(Silent):
+    """Writes the file at the end of each run, from all that the state database knows.
+
+    :param conf: the options of ``[metrics]``
+    """
+
+    def __init__(self, conf: Any, state: State) -> None:
+        self._conf = conf
+        self._state = state
+
+    def over(self, run_id: str, result: RunResult | None) -> None:
+        try:
+            # It writes another file first, and renames that: nobody sees half of it.
+            write_to_textfile(self._conf.textfile, registry(self._conf, self._state))
+        except (OSError, StateError) as error:
+            LOG.warning("The metrics could not be written to %s: %s", self._conf.textfile, error)
+
+
+def registry(conf: Any, state: State, now: datetime | None = None) -> CollectorRegistry:
+    """The metrics of all volumes that runs have backed up, or tried to.
+
+    :param conf: the options of ``[metrics]``
+    :param now: the time to compare with, the present unless given
+    """
+    now = now or datetime.now(UTC)
+    found = CollectorRegistry()
+    limit = timedelta(hours=conf.out_of_date_after)
+    gauge = Gauge(
+        "volflow_out_of_date_after_seconds",
+        "Age at which the last backup of a volume is out of date.",
+        registry=found,
+    )
+    gauge.set(limit.total_seconds())
+    leftovers = Counter(entry.item for entry in state.ledger.leftovers())
+    gauge = Gauge(
+        "volflow_leftovers", "Temporary things that could not be removed.", registry=found
+    )
+    gauge.set(leftovers.total())
+
+    volumes = _Volumes(found)
+    backups = {backup.volume_id: backup for backup in state.catalogue.last_of_each()}
+    items = {item.key: item for item in state.runs.last_items("backup")}
+    since = now - timedelta(hours=conf.forget_after)
+    for volume_id in sorted({*backups, *items}):
+        backup, item = backups.get(volume_id), items.get(volume_id)
+        times = [backup and backup.created_at, item and item.finished_at]
+        if max(time for time in times if time) < since:
+            continue
+        out_of_date = backup is None or now - backup.created_at > limit
+        volumes.tell(volume_id, backup, item, out_of_date, leftovers[volume_id])
+    return found
+
+
+class _Volumes:
+    """The metrics that each volume has."""
+
+    def __init__(self, found: CollectorRegistry) -> None:
+        def gauge(name: str, text: str, *labels: str) -> Gauge:
+            return Gauge(f"volflow_{name}", text, (*_LABELS, *labels), registry=found)
+
+        self._success = gauge(
+            "backup_last_success_timestamp_seconds",
+            "When the last backup was stored, complete or partial; 0 if none ever was.",
+        )
+        self._ended = gauge(
+            "backup_last_end_timestamp_seconds", "When the last attempt at a backup ended."
+        )
+        self._outcome = gauge(
+            "backup_last_outcome", "How the last attempt ended: 1 for its outcome.", "outcome"
+        )
+        self._duration = gauge("backup_last_duration_seconds", "How long the last attempt took.")
+        self._out_of_date = gauge(
+            "backup_out_of_date", "1 if the last backup was out of date when this was written."
+        )
+        self._leftovers = gauge(
+            "volume_leftovers", "Temporary things of this volume that could not be removed."
+        )
+        self._size = gauge("backup_size_bytes", "Size of all files in the last backup.")
+        self._stored = gauge(
+            "backup_stored_bytes", "What the repository grew by, before it compressed."
+        )
+        self._files = gauge("backup_files", "Files in the last backup.")
+        self._read = gauge("backup_read_files", "Files that were new or changed, and so were read.")
+        self._unread = gauge("backup_unread_files", "Files that could not be read.")
+
+    def tell(
+        self,
+        volume_id: str,
+        backup: Backup | None,
+        item: Item | None,
+        out_of_date: bool,
+        leftovers: int,
+    ) -> None:
+        name = item.name if item else backup.volume_name if backup else ""
+        labels = (volume_id, _text(name), backup.project_id if backup else "")
+        self._success.labels(*labels).set(backup.created_at.timestamp() if backup else 0)
+        self._out_of_date.labels(*labels).set(out_of_date)
+        self._leftovers.labels(*labels).set(leftovers)
+        if backup:
+            figures = Counter({key: int(value) for key, value in backup.figures.items()})
+            read = figures["files_new"] + figures["files_changed"]
+            self._size.labels(*labels).set(figures["bytes_total"])
+            self._stored.labels(*labels).set(figures["bytes_stored"])
+            self._files.labels(*labels).set(read + figures["files_unmodified"])
+            self._read.labels(*labels).set(read)
+        if item and item.finished_at:
+            result = volume_result(item)
+            self._ended.labels(*labels).set(item.finished_at.timestamp())
+            self._duration.labels(*labels).set(result.seconds)
+            self._unread.labels(*labels).set(len(result.unread))
+            for outcome in _OUTCOMES:
+                self._outcome.labels(*labels, outcome).set(outcome == item.state.lower())
+
+
+def _text(name: str) -> str:
+    """A name without what no text file can hold."""
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -1,0 +1,152 @@
+"""The properties of a volume: which can be given back to it, and which cannot and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from volflow.cinder import TAG_KEY, Cinder
+from volflow.errors import UsageError
+from volflow.heartbeat import ALIVE_KEY
+
+Volume = dict[str, Any]
+
+# Cinder shows these among a volume's metadata, and takes them only by actions of their own.
+_NOT_METADATA = ("readonly", "attached_mode", TAG_KEY, ALIVE_KEY)
+
+# What --meta-override takes, and the type of each.
+_SETTABLE: dict[str, type] = {
+    "name": str,
+    "description": str,
+    "metadata": dict,
+    "bootable": bool,
+    "image_metadata": dict,
+    "readonly": bool,
+}
+
+# What cannot be given back to a volume by its owner, and why.
+_FIXED = {
+    "size": "it is the volume's own",
+    "volume_type": "it is given when a volume is made; 'openstack volume set --type' changes it",
+    "availability_zone": "it is given when a volume is made",
+    "multiattach": "it comes by the volume type",
+    "encrypted": "it comes by the volume type",
+    "group_id": "a volume joins a group by 'openstack volume group set'",
+    "consistencygroup_id": "consistency groups have become volume groups",
+    "replication_status": "it comes by the volume type and the storage",
+    "attachments": "servers attach their volumes themselves",
+    "user_id": "it is who made the volume",
+    "os-vol-tenant-attr:tenant_id": "it is the project in which the volume was made",
+}
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A property that is not what it was.
+
+    :ivar was: its value in the backup
+    :ivar now: its value in the cloud
+    :ivar why: why it was not brought back
+    """
+
+    name: str
+    was: Any
+    now: Any
+    why: str
+
+
+@dataclass(frozen=True)
+class Properties:
+    """The properties that can be given to a volume after it was made."""
+
+    name: str
+    description: str
+    metadata: Mapping[str, str]
+    bootable: bool
+    image_metadata: Mapping[str, str]
+    readonly: bool
+
+    @classmethod
+    def of(cls, volume: Volume, overrides: Mapping[str, Any] | None = None) -> Properties:
+        """Those of a volume as the API shows it, some of them overridden."""
+        found: dict[str, Any] = {
+            "name": volume["name"] or "",
+            "description": volume["description"] or "",
+            "metadata": own_metadata(volume),
+            "bootable": str(volume["bootable"]).lower() == "true",
+            "image_metadata": dict(volume.get("volume_image_metadata") or {}),
+            "readonly": str(volume["metadata"].get("readonly", "")).lower() == "true",
+        }
+        return cls(**found | dict(overrides or {}))
+
+    def apply(self, cinder: Cinder, volume_id: str) -> None:
+        """Give them to a volume. May be done twice."""
+        volume = cinder.volume(volume_id)
+        now = Properties.of(volume)
+        if now.readonly and not self.readonly:
+            cinder.set_readonly(volume_id, False)
+        if (now.name, now.description) != (self.name, self.description):
+            cinder.update_volume(volume_id, name=self.name, description=self.description)
+        superfluous = now.metadata.keys() - self.metadata.keys()
+        if superfluous:
+            cinder.delete_metadata(volume_id, superfluous)
+        if self.metadata:
+            cinder.set_metadata(volume_id, self.metadata)
+        if now.bootable != self.bootable:
+            cinder.set_bootable(volume_id, self.bootable)
+        surplus = now.image_metadata.keys() - self.image_metadata.keys()
+        if surplus:
+            cinder.delete_image_metadata(volume_id, surplus)
+        if self.image_metadata:
+            cinder.set_image_metadata(volume_id, self.image_metadata)
+        # Last, for a volume that is read-only takes no more changes by its guests.
+        if self.readonly and not now.readonly:
+            cinder.set_readonly(volume_id, True)
+
+
+def own_metadata(volume: Volume) -> dict[str, str]:
+    """A volume's metadata without what is volflow's or Cinder's."""
+    return {k: v for k, v in volume["metadata"].items() if k not in _NOT_METADATA}
+
+
+def check_overrides(overrides: Mapping[str, Any]) -> None:
+    """Make sure that these properties can be set.
+
+    :raises UsageError: one is unknown, or of the wrong type
+    """
+    for name, value in overrides.items():
+        if name not in _SETTABLE:
+            raise UsageError(
+                f"'{name}' is no property that can be overridden; these are: "
+                f"{', '.join(_SETTABLE)}."
+            )
+        if not isinstance(value, _SETTABLE[name]):
+            raise UsageError(
+                f"The property '{name}' takes a value like {_SETTABLE[name]()!r}, not {value!r}."
+            )
+
+
+def differences(
+    was: Volume, now: Volume, *, qos: str | None = None, applied: bool
+) -> list[Difference]:
+    """What a restored volume has not got back.
+
+    :param was: the volume in the backup
+    :param now: the restored volume
+    :param qos: the QoS specification of the type in the backup
+    :param applied: whether the backup's properties were to be given to it
+    """
+    found = [
+        Difference(name, was.get(name), now.get(name), why)
+        for name, why in _FIXED.items()
+        if was.get(name) not in (None, []) and was.get(name) != now.get(name)
+    ]
+    before, after = Properties.of(was), Properties.of(now)
+    for name in _SETTABLE:
+        if getattr(before, name) != getattr(after, name):
+            why = "it was overridden" if applied else "--meta-override was not given"
+            found.append(Difference(name, getattr(before, name), getattr(after, name), why))
+    if qos:
+        found.append(Difference("qos_specs_id", qos, None, "it comes by the volume type"))
+    return found

@@ -1,0 +1,1 @@
+"""Runs to look at: a page about one, and a drawing of its plan."""

@@ -1,0 +1,66 @@
+"""The plan of a run in Graphviz' language."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from itertools import pairwise
+
+from volflow.report.graph import Node, RunGraph
+
+_COLOURS = {
+    "done": ("#d7f0e2", "#1a7f4b"),
+    "failed": ("#fbdcde", "#cf2f3b"),
+    "running": ("#d9e8fa", "#2a78d6"),
+    "undoing": ("#faeccb", "#9a6700"),
+    "undone": ("#e8eaed", "#59636e"),
+    "interrupted": ("#faeccb", "#9a6700"),
+    "waiting": ("#ffffff", "#9aa3ad"),
+}
+_UNPRINTABLE = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+def dot(graph: RunGraph) -> str:
+    """The text of the graph, for ``dot`` and for programs."""
+    return "\n".join(_lines(graph)) + "\n"
+
+
+def _lines(graph: RunGraph) -> Iterator[str]:
+    run = graph.run
+    yield f"digraph {_quoted(run.id)} {{"
+    yield f"  label={_quoted(f'{run.kind} {run.id}: {run.state.lower()}')};"
+    yield "  rankdir=LR;"
+    yield '  node [shape=box, style="rounded,filled", fontname="sans-serif", fontsize=11];'
+    for group in graph.groups:
+        for node in group.shared:
+            yield f"  {_node(node)}"
+        for lane in group.lanes:
+            yield f"  subgraph {_quoted(f'cluster {lane.item.key}')} {{"
+            yield f"    label={_quoted(f'{lane.title}: {lane.item.state.lower()}')};"
+            yield f"    tooltip={_quoted(lane.item.key)};"
+            yield "    color=lightgrey;"
+            for node in lane.nodes:
+                yield f"    {_node(node)}"
+            yield "  }"
+            way = [*group.shared, *lane.nodes]
+            for before, after in pairwise(way):
+                yield f"  {_quoted(before.name)} -> {_quoted(after.name)};"
+    yield "}"
+
+
+def _node(node: Node) -> str:
+    fill, line = _COLOURS[node.look.key]
+    attributes = {
+        "label": f"{node.step}\n{node.look.mark} {node.look.title}",
+        "tooltip": node.error or node.look.title,
+        "fillcolor": fill,
+        "color": line,
+    }
+    told = ", ".join(f"{name}={_quoted(value)}" for name, value in attributes.items())
+    return f"{_quoted(node.name)} [{told}];"
+
+
+def _quoted(value: str) -> str:
+    """A string of the language: in it a backslash begins an escape, also before a quote."""
+    escaped = _UNPRINTABLE.sub("\ufffd", value).replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + escaped.replace("\n", "\\n") + '"'

@@ -1,0 +1,72 @@
+"""HTML and SVG made of elements. Text is escaped because it is text, not because one thought of it.
+
+Names come from tenants, messages from clouds and programs: all of it can hold anything.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterable
+
+# Elements of HTML that have no end tag.
+_VOID = frozenset({"br", "link", "meta", "rect", "line", "path", "use"})
+# No XML document can hold these, however they are written; nor can a file hold a lone surrogate.
+_UNWRITABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+
+
+class Markup(str):
+    """Markup that is as it should be. Only this module makes it of text."""
+
+    __slots__ = ()
+
+
+Child = str | Iterable["Child"] | None
+Value = str | int | float | bool | None
+
+
+def text(value: str) -> Markup:
+    """Text, escaped for use between tags and in attributes."""
+    return Markup(html.escape(_UNWRITABLE.sub("\ufffd", value)))
+
+
+def element(name: str, *children: Child, **attributes: Value) -> Markup:
+    """An element.
+
+    :param children: text, markup, or several of those; None is nothing
+    :param attributes: ``_`` in a name stands for ``-``, and one at the end is dropped (``class_``);
+        None and False leave an attribute out, True gives it no value
+    """
+    opening = "".join(_attribute(key, value) for key, value in attributes.items())
+    if name in _VOID and not children:
+        return Markup(f"<{name}{opening}/>")
+    return Markup(f"<{name}{opening}>{join(children)}</{name}>")
+
+
+def join(children: Iterable[Child]) -> Markup:
+    """Several pieces in a row."""
+    return Markup("".join(_child(child) for child in children))
+
+
+def trusted(written: str) -> Markup:
+    """Markup or a style sheet that stands in this program's source, and nothing from outside."""
+    return Markup(written)
+
+
+def _child(child: Child) -> str:
+    if child is None:
+        return ""
+    if isinstance(child, Markup):
+        return child
+    return text(child) if isinstance(child, str) else join(child)
+
+
+def _attribute(key: str, value: Value) -> str:
+    if value is None or value is False:
+        return ""
+    name = key.removesuffix("_").replace("_", "-")
+    if value is True:
+        return f' {name}=""'
+    # Places on a page need no more than two decimals.
+    written = f"{value:.2f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
+    return f' {name}="{text(written)}"'

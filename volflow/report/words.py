@@ -1,0 +1,45 @@
+"""Times and sizes in words."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from rich import filesize
+
+
+def size(value: int) -> str:
+    """A size in bytes."""
+    return filesize.decimal(value)
+
+
+def duration(seconds: float) -> str:
+    """A length of time, in the two units that matter."""
+    if seconds < 0.095:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    minutes, left = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {left:02d} s"
+
+
+def moment(when: float | datetime) -> str:
+    """A moment in the local time zone, which it names."""
+    return _local(when).strftime("%Y-%m-%d %H:%M:%S %Z")
+
+
+def clock(when: float | datetime) -> str:
+    """The time of day, to a tenth of a second."""
+    local = _local(when)
+    return f"{local:%H:%M:%S}.{local.microsecond // 100_000}"
+
+
+def plural(count: int, noun: str) -> str:
+    """A number of things."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def _local(when: float | datetime) -> datetime:
+    if isinstance(when, datetime):
+        return when.astimezone()
+    return datetime.fromtimestamp(when).astimezone()
