@@ -50,11 +50,12 @@ def main() -> int:
     mount_point.mkdir(parents=True, exist_ok=True)
     set_up_brick(directory / "locks")
     cinder = log_in()
-    with snapshot(cinder, volume_id) as source, volume_from(cinder, source) as copy:
-        with attached(cinder, copy) as device:
-            return mounted(
-                device, mount_point, "ro,nosuid,nodev,noexec", *backup_command(volume_id)
-            )
+    with (
+        snapshot(cinder, volume_id) as source,
+        volume_from(cinder, source) as copy,
+        attached(cinder, copy) as device,
+    ):
+        return mounted(device, mount_point, "ro,nosuid,nodev,noexec", *backup_command(volume_id))
 
 
 def backup_command(volume_id: str) -> list[str]:
@@ -127,9 +128,9 @@ def attached(cinder: Any, volume_id: str) -> Iterator[str]:
 
 def mounted(device: str, mount_point: Path, options: str, *command: str) -> int:
     """The exit status of a command run where the device is mounted, which nobody else sees."""
+    shell = ["sh", "-c", MOUNTED, "sh", device, "ext4", options, str(mount_point), *command]
     done = subprocess.run(
-        ["unshare", "--mount", "--propagation", "slave"]
-        + ["sh", "-c", MOUNTED, "sh", device, "ext4", options, str(mount_point), *command],
+        ["unshare", "--mount", "--propagation", "slave", *shell],
         stdin=subprocess.DEVNULL,
         # As seldom as volflow has it.
         env={**os.environ, "RESTIC_PROGRESS_FPS": "2"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -92,8 +93,6 @@ class Site:
 
     def snapshots(self) -> dict[str, list[dict[str, Any]]]:
         """What is in each side's repository, to see that both did their work."""
-        import json
-
         found = {}
         for side in ("volflow", "by-hand"):
             environment = self.by_hand_environment | {

@@ -104,9 +104,7 @@ class Catalogue:
 
     def last_of_each(self) -> Sequence[Backup]:
         """Return the newest backup of each volume, in whatever repository it is."""
-        newest = sa.func.row_number().over(
-            partition_by=_TABLE.c.volume_id, order_by=_NEWEST_FIRST
-        )
+        newest = sa.func.row_number().over(partition_by=_TABLE.c.volume_id, order_by=_NEWEST_FIRST)
         ranked = sa.select(_TABLE, newest.label("rank")).subquery()
         query = sa.select(ranked).where(ranked.c.rank == 1).order_by(ranked.c.volume_id)
         with self._database.read() as connection:

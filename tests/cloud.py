@@ -11,7 +11,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -35,12 +35,14 @@ MKFS = {"ext4": ("mkfs.ext4", "-q", "-F"), "xfs": ("mkfs.xfs", "-q", "-f")}
 class Cloud:
     """A cloud's volumes, with a list of all that was made.
 
-    :param client: a cinderclient of an administrator
+    :param client: a cinderclient of whose volumes they are
     :param scratch: an empty directory to mount things at
+    :param administrator: a cinderclient that may reset states; the same unless given
     """
 
-    def __init__(self, client: Any, scratch: Path) -> None:
+    def __init__(self, client: Any, scratch: Path, administrator: Any = None) -> None:
         self.client = client
+        self._administrator = administrator or client
         self.known = Known()
         self._scratch = scratch
 
@@ -101,7 +103,7 @@ class Cloud:
             self.delete_snapshot(snapshot)
         for volume in list(self.known.volumes):
             try:
-                self.client.volumes.reset_state(volume, "available")
+                self._administrator.volumes.reset_state(volume, "available")
                 self.delete(volume)
             except exceptions.NotFound:
                 self.known.volumes.discard(volume)
@@ -144,10 +146,8 @@ class Cloud:
             self._end(attachment)
 
     def _end(self, attachment: str) -> None:
-        try:
+        with suppress(exceptions.NotFound):
             self.client.attachments.delete(attachment)
-        except exceptions.NotFound:
-            pass
         self.known.attachments.discard(attachment)
 
     # Content

@@ -12,13 +12,16 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import MISSING, dataclass, fields
+from datetime import UTC, datetime
 from typing import Any
 
 import volflow.tasks
 from volflow.disk.filesystem import FileSystem
 from volflow.flows.backup import backup_flow
-from volflow.flows.restore import restore_in_place_flow, restore_to_new_flow
+from volflow.flows.restore import restore_flow
 from volflow.manifest import Manifest, Region
+from volflow.movers.base import Stored
+from volflow.restore_plan import Destination, RestoreOptions, RestoreTarget
 from volflow.tasks.base import Step
 from volflow.tasks.work import Work
 
@@ -42,14 +45,24 @@ class InjectedError(Exception):
 
 def _manifest() -> Manifest:
     region = Region("regions/0", 0, FileSystem("ext4", ""))
+    volume = {"id": "", "name": "", "description": "", "bootable": "false", "metadata": {}}
     nothing: dict[str, Any] = {}
-    return Manifest("", {"id": ""}, nothing, nothing, nothing, nothing, (region,))
+    return Manifest("", volume, nothing, nothing, nothing, nothing, (region,))
 
 
-_FLOWS: dict[str, Callable[[Work], Any]] = {
+def _restore(work: Work, destination: Destination) -> Any:
+    backup = Stored("", datetime.now(UTC), {})
+    target = RestoreTarget(backup, _manifest(), destination, {"id": "volume"})
+    override = None if destination is Destination.NEW else {}
+    options = RestoreOptions(meta_override=override)
+    return restore_flow(work, target, options)
+
+
+FLOWS: dict[str, Callable[[Work], Any]] = {
     "backup": backup_flow,
-    "restore to new": lambda work: restore_to_new_flow(work, "", _manifest()),
-    "restore in place": lambda work: restore_in_place_flow(work, "", _manifest(), ""),
+    "restore to new": lambda work: _restore(work, Destination.NEW),
+    "restore in place": lambda work: _restore(work, Destination.IN_PLACE),
+    "restore to a copy": lambda work: _restore(work, Destination.COPY),
 }
 
 
@@ -61,7 +74,7 @@ def steps(flow: str) -> list[str]:
         for each in fields(Work)
         if each.default is MISSING and each.default_factory is MISSING
     }
-    made = _FLOWS[flow](Work(**work | {"volume_id": "volume"}))
+    made = FLOWS[flow](Work(**work | {"volume_id": "volume"}))
     return [step.name.partition(":")[2] for step in made if isinstance(step, Step)]
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
+from persistence import Backup
 from volflow.errors import (
     BackupNotFoundError,
     ConfigError,
@@ -72,6 +73,20 @@ class Archive:
             if backup.tags.get("volume") and (backup.tags.get("project") or login) == project_id
         ]
 
+    def rebuild_catalogue(self, project_id: str | None = None) -> int:
+        """Have the state database know what the repository holds, and nothing else of it.
+
+        :returns: the number of backups
+        """
+        mover, catalogue = self._parts.mover(project_id), self._parts.state.catalogue
+        known = {b.id: b for b in catalogue.list(repository=mover.location)}
+        stored = list(mover.backups())
+        catalogue.replace(
+            mover.location,
+            [known.get(backup.id) or _catalogued(backup, mover.location) for backup in stored],
+        )
+        return len(stored)
+
     def manifest(self, backup: Stored) -> Manifest:
         """The manifest of a backup, which never changes.
 
@@ -95,6 +110,23 @@ class Archive:
             return list(pool.map(self.manifest, backups))
 
 
+def _catalogued(backup: Stored, location: str) -> Backup:
+    tags = backup.tags
+    return Backup(
+        id=backup.id,
+        repository=location,
+        volume_id=tags.get("volume", ""),
+        volume_name=tags.get("name", ""),
+        project_id=tags.get("project", ""),
+        size_gib=int(tags.get("size", 0)),
+        created_at=backup.created_at,
+        run_id=tags.get("run", ""),
+        parent_id=None,
+        outcome="complete",
+        figures={},
+    )
+
+
 def find(stored: Sequence[Stored], what: str) -> Stored:
     """The backup of that id or prefix, or the last backup of the volume of that id or name.
 
@@ -109,6 +141,15 @@ def find(stored: Sequence[Stored], what: str) -> Stored:
         raise UsageError(f"Backups of {len(volumes)} volumes named '{what}'; give an id: {ids}")
     if by_volume:
         return by_volume[-1]
+    return find_by_id(stored, what)
+
+
+def find_by_id(stored: Sequence[Stored], what: str) -> Stored:
+    """The backup of that id or prefix.
+
+    :raises BackupNotFoundError: there is none
+    :raises UsageError: it could be several
+    """
     by_id = [backup for backup in stored if backup.id.startswith(what)]
     if not by_id:
         raise BackupNotFoundError(

@@ -15,7 +15,8 @@ from persistence import State
 from volflow import config
 from volflow.errors import ConfigError
 from volflow.host.privilege import Privilege
-from volflow.movers.restic import Restic, masked
+from volflow.movers.program import masked
+from volflow.movers.restic import Restic
 from volflow.stop import Stop
 from volflow.wait import Wait
 

@@ -18,6 +18,8 @@ def in_the_way(cinder: Cinder, volume: dict[str, Any]) -> str | None:
         return f"it is '{volume['status']}'" + (", attached" if volume["attachments"] else "")
     if cinder.snapshots(volume["id"]):
         return "it has snapshots"
+    if volume.get("group_id"):
+        return f"it belongs to group {volume['group_id']}"
     return None
 
 

@@ -197,12 +197,15 @@ def api(the_lab: Any) -> Api:
 
 
 @contextmanager
-def new_site(scratch: Path, the_lab: Any, api: Api) -> Iterator[Site]:
-    """A site with an empty repository; at its end nothing temporary may be left."""
+def new_site(scratch: Path, the_lab: Any, api: Api, *, administrator: Any = None) -> Iterator[Site]:
+    """A site with an empty repository; at its end nothing temporary may be left.
+
+    :param administrator: a client that may reset states, where the lab's first user may not
+    """
     home = Path(tempfile.mkdtemp(prefix="site-", dir=scratch))
     mounts = home / "mounts"
     mounts.mkdir()
-    cloud = Cloud(the_lab.cinder(), mounts)
+    cloud = Cloud(the_lab.cinder(), mounts, administrator)
     pool = the_lab.directory.pool_mount
     auditor = Auditor(
         api,

@@ -226,7 +226,7 @@ def test_a_file_that_cannot_be_read(site: Site) -> None:
     site.cloud.fill(volume, "ext4", fill)
     with site.cloud.attached(volume) as device:
         # Its first block is far beyond the end of the device: reading it is an error.
-        run("debugfs", "-w", "-R", 'set_inode_field /bad block[5] 999999999', device)
+        run("debugfs", "-w", "-R", "set_inode_field /bad block[5] 999999999", device)
         run("debugfs", "-w", "-R", "sif /bad block[3] 0x00000000", device)
     done = site.cli("backup", "create", "damaged", "-f", "json")
     result = json.loads(done.stdout)[0]

@@ -279,7 +279,9 @@ def _killed_and_resumed(fleet: Fleet, flow: str) -> Resumed:
         def look(volume: str | None) -> tree.Tree:
             return site.cloud.on(volume, tree.describe, read_only=True) if volume else {}
 
-        trees = {} if flow == "backup" else dict(zip(targets, threads.map(look, targets.values())))
+        trees = {}
+        if flow != "backup":
+            trees = dict(zip(targets, threads.map(look, targets.values()), strict=True))
     return Resumed(
         done=done,
         results=results,
@@ -297,9 +299,7 @@ def faults_file(name: str) -> str:
 
 
 @pytest.mark.parametrize(("flow", "place"), CASES, ids=str)
-def test_a_killed_run_is_resumed(
-    fleet: Fleet, resumed: Resumed, flow: str, place: Place
-) -> None:
+def test_a_killed_run_is_resumed(fleet: Fleet, resumed: Resumed, flow: str, place: Place) -> None:
     volume = resumed.volumes[place]
     result = resumed.results[volume]
     assert result["outcome"] == "complete", result["error"]

@@ -109,36 +109,42 @@ def test_the_disk_is_full_before_anything_is_made(
     assert run(site, "backup", volume).result == "complete"
 
 
-def test_it_becomes_read_only(site: Site, small_disk: Path, volume: str) -> None:
-    disk = str(small_disk.parent)
-    with held(site, "backup", volume, step="copy") as process:
-        # SQLite keeps its files open for writing: only by force.
-        run_program("mount", "-o", "remount,ro", disk) if False else None
-        with read_only(small_disk):
-            process.go_on()
-            answer = process.end()
-    assert answer.error, answer
-    assert "read-only" in answer.error
+def test_it_is_read_only_when_a_run_is_to_be_resumed(
+    site: Site, small_disk: Path, volume: str
+) -> None:
+    left = run_killed(site, small_disk, volume)
+    with read_only(small_disk):
+        done = site.cli("run", "resume", left)
+        assert done.returncode == 1
+        assert "read-only" in done.stderr.lower() or "cannot be written" in done.stderr
+        assert "Traceback" not in done.stderr
     resumed(site, small_disk)
+
+
+def run_killed(site: Site, state: Path, volume: str) -> str:
+    """A run that was killed; its id."""
+    hooks = (runs.hook("copy", "kill"),)
+    assert run(site, "backup", volume, hooks=hooks).exit == -9
+    return str(runs.query(site, "SELECT id FROM run", state=state)[0][0])
 
 
 @contextmanager
 def read_only(state: Path) -> Iterator[None]:
-    """The database cannot be written to: SQLite is told so by its own means."""
-    yield
+    """The disk with the state is read-only."""
+    run_program("mount", "-o", "remount,ro", str(state.parent))
+    try:
+        yield
+    finally:
+        run_program("mount", "-o", "remount,rw", str(state.parent))
 
 
 def test_it_is_read_only_from_the_start(site: Site, small_disk: Path, volume: str) -> None:
     assert run(site, "backup", volume).result == "complete"
-    disk = str(small_disk.parent)
-    run_program("mount", "-o", "remount,ro", disk)
-    try:
+    with read_only(small_disk):
         done = site.cli("backup", "create", volume)
         assert done.returncode == 1
         assert "read-only" in done.stderr.lower() or "cannot be written" in done.stderr
         assert "Traceback" not in done.stderr
-    finally:
-        run_program("mount", "-o", "remount,rw", disk)
 
 
 def test_another_process_locks_it_for_a_moment(site: Site, volume: str) -> None:
@@ -152,10 +158,12 @@ def test_another_process_locks_it_for_a_moment(site: Site, volume: str) -> None:
 
 def test_another_process_locks_it_for_long(site: Site, volume: str) -> None:
     url = f"sqlite:///{site.state / 'state.sqlite'}?timeout=2"
-    with held(site, "backup", volume, step="copy", state__connection=url) as process:
-        with locked(site.state):
-            process.go_on()
-            answer = process.end()
+    with (
+        held(site, "backup", volume, step="copy", state__connection=url) as process,
+        locked(site.state),
+    ):
+        process.go_on()
+        answer = process.end()
     assert answer.error, answer
     assert "kept it locked for too long" in answer.error
     resumed(site, site.state)

@@ -144,9 +144,7 @@ def _furnish(site: Site, user: User) -> None:
     site.auditor.states.append(user.home / ".local" / "state" / "volflow")
 
 
-def test_back_up_and_restore_as_a_user(
-    site: Site, add_user: Callable[[str | None], User]
-) -> None:
+def test_back_up_and_restore_as_a_user(site: Site, add_user: Callable[[str | None], User]) -> None:
     user = add_user("ALL=(root) NOPASSWD: ALL")
     volume = site.cloud.create(name="of a user")
 

@@ -57,6 +57,14 @@ class Books:
         """The runs that have not ended."""
         return [str(row[0]) for row in self.read(_LOOKS["run"])]
 
+    def runs_of(self, volume: str) -> list[str]:
+        """The runs of a volume that have not ended."""
+        found = self.read(
+            "SELECT run.id FROM run JOIN run_item ON run_item.run_id = run.id "
+            f"WHERE run.state IN ('RUNNING', 'SUSPENDED') AND run_item.key = '{volume}'"
+        )
+        return [str(row[0]) for row in found]
+
     def ledger(self) -> list[tuple[Any, ...]]:
         """What is not gone: tag, state, reason."""
         return self.read(_LOOKS["ledger"])

@@ -10,6 +10,7 @@ import os
 import secrets
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -94,7 +95,7 @@ class Stand:
     ) -> Order:
         """A command of volflow, to be carried out in a process of its own."""
         self.orders.mkdir(exist_ok=True)
-        directory = self.orders / f"{len(list(self.orders.iterdir())):03}"
+        directory = self.orders / f"{time.monotonic_ns()}"
         directory.mkdir()
         return Order(
             directory,

@@ -53,7 +53,7 @@ def test_it_could_be_several(what: str, says: str) -> None:
 
 
 def test_there_is_none() -> None:
-    with pytest.raises(BackupNotFoundError, match="'zz'.*backup list"):
+    with pytest.raises(BackupNotFoundError, match=r"'zz'.*backup list"):
         find(BACKUPS, "zz")
 
 

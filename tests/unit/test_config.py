@@ -57,7 +57,7 @@ def test_a_wrong_option_is_told_at_once(tmp_path: Path, text: str) -> None:
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="nowhere.conf"):
+    with pytest.raises(ConfigError, match=r"nowhere\.conf"):
         config.load([str(tmp_path / "nowhere.conf")])
 
 

@@ -116,7 +116,7 @@ def test_nothing(disk: Path) -> None:
 
 def test_swap(disk: Path) -> None:
     run("mkswap", disk)
-    with pytest.raises(DiskError, match="holds 'swap'.* it takes ext4 and xfs"):
+    with pytest.raises(DiskError, match=r"holds 'swap'.* it takes ext4 and xfs"):
         probe(disk)
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from uuid import UUID
 
 import pytest
 
 from volflow.disk.filesystem import FileSystem
 from volflow.errors import RepositoryError
 from volflow.manifest import FORMAT, Manifest, Region
+
+VOLUME_ID = str(UUID(int=1))
 
 
 @pytest.fixture
@@ -22,8 +25,14 @@ def manifest() -> Manifest:
     )
     return Manifest(
         run_id="run",
-        volume={"id": "v", "name": "n", "size": 5, "metadata": {"a": "b"}, "volume_type": "fast"}
-        | {"availability_zone": "here"},
+        volume={
+            "id": VOLUME_ID,
+            "name": "n",
+            "size": 5,
+            "metadata": {"a": "b"},
+            "volume_type": "fast",
+            "availability_zone": "here",
+        },
         volume_type={"extra_specs": {}},
         encryption={},
         group={},
@@ -43,7 +52,7 @@ def test_it_is_text_that_any_file_can_hold(manifest: Manifest) -> None:
 
 def test_the_size_is_that_of_the_snapshot(manifest: Manifest) -> None:
     assert manifest.size_gib == 3
-    assert manifest.volume_id == "v"
+    assert manifest.volume_id == VOLUME_ID
 
 
 def _changed(manifest: Manifest, **changes: Any) -> str:
@@ -69,6 +78,7 @@ def test_damage_is_told(text: str) -> None:
     "change",
     [
         {"more": 1},
+        {"volume": {"id": "../../etc"}},
         {"regions": None},
         {"regions": [{"path": "x"}]},
         {"regions": [{"path": "x", "size": 1, "file_system": {"type": "ext4"}, "y": 1}]},

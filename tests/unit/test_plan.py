@@ -34,7 +34,7 @@ def test_nothing_to_do() -> None:
     assert _plan().components() == []
 
 
-@pytest.mark.parametrize("flow", ["backup", "restore to new", "restore in place"])
+@pytest.mark.parametrize("flow", faults.FLOWS)
 def test_no_two_steps_of_a_flow_have_one_name(flow: str) -> None:
     """TaskFlow finds them by it, also in another process."""
     names = faults.steps(flow)

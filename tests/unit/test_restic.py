@@ -54,8 +54,7 @@ def test_tags_of_others_are_left_out() -> None:
     ],
 )
 def test_times_with_nanoseconds(text: str) -> None:
-    found = datetime.fromisoformat(restic._to_microseconds(text))
-    assert found == datetime(2026, 1, 2, 3, 4, 5, 123456, tzinfo=UTC)
+    assert restic.time_of(text) == datetime(2026, 1, 2, 3, 4, 5, 123456, tzinfo=UTC)
 
 
 def test_what_could_not_be_read() -> None:
@@ -93,15 +92,15 @@ def test_what_could_not_be_read() -> None:
     ],
 )
 def test_what_an_error_means(tmp_path: Path, said: str, means: str) -> None:
-    error = _restic(tmp_path)._error("backup", 1, said.splitlines())
-    assert type(error) is RepositoryError
+    error = _restic(tmp_path).error("backup", 1, said.splitlines())
+    assert not isinstance(error, BackupNotFoundError)
     with pytest.raises(RepositoryError, match=f"(?s){means}"):
         raise error
 
 
 def test_a_backup_that_is_not_there(tmp_path: Path) -> None:
-    said = ["Fatal: no matching ID found for prefix \"ab\""]
-    assert isinstance(_restic(tmp_path)._error("dump", 1, said), BackupNotFoundError)
+    said = ['Fatal: no matching ID found for prefix "ab"']
+    assert isinstance(_restic(tmp_path).error("dump", 1, said), BackupNotFoundError)
 
 
 # Where

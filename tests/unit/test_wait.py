@@ -43,7 +43,7 @@ def test_an_error_state_ends_it_with_the_reason() -> None:
 
 def test_too_long() -> None:
     started = time.monotonic()
-    with pytest.raises(WaitError, match="It is still 'creating' after the time allowed.*limit"):
+    with pytest.raises(WaitError, match=r"It is still 'creating' after the time allowed.*limit"):
         QUICK.until(looking("creating"), ("available",), what="It")
     assert 0.2 <= time.monotonic() - started < 2
 
@@ -81,9 +81,7 @@ def test_a_trouble_that_stays() -> None:
 
 def test_one_that_is_gone_is_not_ready() -> None:
     with pytest.raises(ResourceNotFoundError):
-        QUICK.until(
-            looking("creating", ResourceNotFoundError("404")), ("available",), what="It"
-        )
+        QUICK.until(looking("creating", ResourceNotFoundError("404")), ("available",), what="It")
 
 
 def test_until_it_is_gone() -> None:
@@ -92,9 +90,7 @@ def test_until_it_is_gone() -> None:
 
 def test_one_that_cannot_be_deleted() -> None:
     with pytest.raises(WaitError, match="It could not be deleted by Cinder: busy"):
-        QUICK.until_gone(
-            looking("deleting", "error_deleting"), what="It", reason=lambda _: "busy"
-        )
+        QUICK.until_gone(looking("deleting", "error_deleting"), what="It", reason=lambda _: "busy")
 
 
 def test_one_that_never_goes() -> None:

@@ -6,9 +6,10 @@ import argparse
 import sys
 from typing import Any
 
-from volflow.archive import find
+from volflow.archive import find, find_by_id
 from volflow.backup_plan import BackupPlan
 from volflow.cli import columns
+from volflow.cli.agreement import agree
 from volflow.cli.command import Lister, ShowOne
 from volflow.cli.result import Table, show, tell_left_out
 from volflow.cli.selection import add_selection, positive, selection
@@ -110,8 +111,39 @@ class BackupList(Lister):
         return {backup.id[:8]: backup.figures for backup in found}
 
 
+class BackupDelete(Lister):
+    """Delete backups; 'volflow repository prune' frees what only they needed"""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        parser.add_argument(
+            "backups", metavar="BACKUP", nargs="+", help="id of a backup, or its beginning"
+        )
+        parser.add_argument("--yes", action="store_true", help="delete without asking")
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> Table:
+        parts, stored = self.volflow.parts, self.volflow.archive.backups()
+        # The name of a volume would mean its last backup: too easily more than was meant.
+        chosen = [find_by_id(stored, what) for what in parsed_args.backups]
+        lines = [
+            f"Backup {b.id[:8]} of {b.tags.get('name') or b.tags.get('volume')}, made "
+            f"{columns.Time(b.created_at)}, will be deleted."
+            for b in chosen
+        ]
+        if not parsed_args.yes:
+            agree(lines)
+        for backup in chosen:
+            mover = parts.mover(backup.tags.get("project"))
+            mover.forget(backup.id)
+            parts.state.catalogue.remove(backup.id, mover.location)
+        return ("Deleted", "Volume", "Name"), [
+            (columns.ShortId(b.id), b.tags.get("volume"), b.tags.get("name")) for b in chosen
+        ]
+
+
 def _columns(figures: dict[str, Any] | None) -> tuple[Any, Any, Any]:
-    if figures is None:
+    if not figures:
         return ("-", "-", "-")
     read = figures["files_new"] + figures["files_changed"]
     return (

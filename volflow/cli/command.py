@@ -29,6 +29,10 @@ class _Volflow:
         volflow: Volflow = self.app.client_manager.volflow  # type: ignore[attr-defined]
         return volflow
 
+    def get_epilog(self) -> str:
+        """Say nothing: to tell our name, cliff would read about every package installed."""
+        return ""
+
     def run(self, parsed_args: argparse.Namespace) -> int:
         try:
             status = super().run(parsed_args)  # type: ignore[misc]

@@ -62,3 +62,37 @@ class RepositoryList(Lister):
                 )
             )
         return ("Location", "Backups", "Volumes", "Last backup", "State"), rows
+
+
+class RepositoryRebuildCatalogue(Command):
+    """Fill the state database with what the repository holds, after it was lost"""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        parser.add_argument(
+            "--project",
+            action="append",
+            metavar="ID",
+            help="the project whose repository to read, where each has its own (may be repeated)",
+        )
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> None:
+        for project_id in parsed_args.project or [None]:
+            count = self.volflow.archive.rebuild_catalogue(project_id)
+            location = self.volflow.parts.mover(project_id).location
+            print(f"The catalogue knows the {count} backups of {location}.")
+
+
+class RepositoryCheck(Command):
+    """Check the repository's structure; 'volflow backup verify' reads its data, too"""
+
+    def take_action(self, parsed_args: argparse.Namespace) -> None:
+        print(self.volflow.parts.mover().run("check").strip())
+
+
+class RepositoryPrune(Command):
+    """Free what no backup needs any more; no backup can run meanwhile"""
+
+    def take_action(self, parsed_args: argparse.Namespace) -> None:
+        print(self.volflow.parts.mover().prune().strip())

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from volflow.archive import find, until
 from volflow.cli import columns
+from volflow.cli.agreement import agree
 from volflow.cli.command import Lister
 from volflow.cli.result import Table, show
 from volflow.cli.selection import add_selection, pair, positive, selection
@@ -195,14 +195,7 @@ def _ask(targets: list[RestoreTarget], options: RestoreOptions) -> None:
             for target in targets
             if target.replaced
         ]
-    if not lines:
-        return
-    print("\n".join(lines), file=sys.stderr)
-    if not sys.stdin.isatty():
-        raise UsageError("Nobody is there to agree: say --yes, or --new for a new volume.")
-    print("Go on? [y/N] ", end="", file=sys.stderr, flush=True)
-    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-        raise UsageError("Nothing was done.")
+    agree(lines, ", or --new for a new volume")
 
 
 def _object(text: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from volflow.errors import HostError
 
@@ -97,7 +98,7 @@ class Privilege:
                 f"{done.stderr.strip()}"
             )
 
-    def signal(self, process: subprocess.Popen[str], number: signal.Signals) -> None:
+    def signal(self, process: subprocess.Popen[Any], number: signal.Signals) -> None:
         """Send a signal to a program that :meth:`argv` started, if it still runs."""
         if process.poll() is None:
             # The program is root's where it runs through sudo, which passes the signal on.

@@ -30,7 +30,7 @@ def text(value: str) -> Markup:
     return Markup(html.escape(_UNWRITABLE.sub("\ufffd", value)))
 
 
-def element(name: str, *children: Child, **attributes: Value) -> Markup:
+def element(name: str, /, *children: Child, **attributes: Value) -> Markup:
     """An element.
 
     :param children: text, markup, or several of those; None is nothing

@@ -66,6 +66,10 @@ def _style() -> str:
     return resources.files(__package__).joinpath("page.css").read_text(encoding="utf-8")
 
 
+# A column's head, and the class of its cells where it has one.
+_Head = str | tuple[str, str]
+
+
 # What stands at the top
 
 
@@ -332,7 +336,7 @@ def _colour(step: StepTime) -> str:
 def _legend(timeline: Timeline) -> Markup:
     steps = [step for row in timeline.rows for step in row.steps]
     colours = {_colour(step).removesuffix(" open") for step in steps}
-    entries = [(str(kind), kind.title) for kind in Kind if str(kind) in colours]
+    entries = [(str(kind), kind.label) for kind in Kind if str(kind) in colours]
     if any("wait" in colour for colour in colours):
         entries.append(("wait", "wait for others"))
     if "bad" in colours:
@@ -401,7 +405,7 @@ def _spent(timeline: Timeline) -> Markup | None:
             "span",
             class_=str(kind),
             style=f"flex:{seconds / total:.4f}",
-            title=f"{kind.title}: {words.duration(seconds)}, {seconds / total:.0%}",
+            title=f"{kind.label}: {words.duration(seconds)}, {seconds / total:.0%}",
         )
         for kind, seconds in kinds.most_common()
     ]
@@ -426,7 +430,15 @@ def _spent(timeline: Timeline) -> Markup | None:
         )
         for one in spent
     ]
-    heads = ["Step", "", ("Sum", "n"), ("Share", "n"), ("Mean", "n"), ("Longest", "n"), "of volume"]
+    heads: list[_Head] = [
+        "Step",
+        "",
+        ("Sum", "n"),
+        ("Share", "n"),
+        ("Mean", "n"),
+        ("Longest", "n"),
+        "of volume",
+    ]
     return element(
         "section",
         element("h2", "Where the time went"),
@@ -436,7 +448,7 @@ def _spent(timeline: Timeline) -> Markup | None:
     )
 
 
-def _table(heads: Sequence[str | tuple[str, str]], lines: Sequence[Markup]) -> Markup:
+def _table(heads: Sequence[_Head], lines: Sequence[Markup]) -> Markup:
     cells = [
         element("th", head, scope="col")
         if isinstance(head, str)
@@ -452,7 +464,7 @@ def _table(heads: Sequence[str | tuple[str, str]], lines: Sequence[Markup]) -> M
 
 def _volumes(run: Run, timeline: Timeline) -> Markup:
     restored = run.kind == "restore"
-    heads: list[str | tuple[str, str]] = ["Volume", "Outcome"]
+    heads: list[_Head] = ["Volume", "Outcome"]
     if restored:
         heads += ["Restored to", "Backup"]
     else:

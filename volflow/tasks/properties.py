@@ -56,10 +56,10 @@ class KeepProperties(Step):
 
     def __init__(self, applied: ApplyProperties) -> None:
         super().__init__(applied.work)
-        self._tag = applied.tag
+        self._applied = applied
 
     def execute(self) -> None:
-        self.services.ledger.gone(self._tag)
+        self.services.ledger.gone(self._applied.tag)
 
 
 class Compare(Step):

@@ -1,0 +1,189 @@
+"""A cloud with real authentication: who may do what, and what is said to those who may not."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from auditor import Api
+from conftest import Site, missing, new_site
+
+pytestmark = pytest.mark.lab
+
+
+@pytest.fixture(scope="module")
+def the_cloud(scratch: Path) -> Iterator[Any]:
+    """A lab with Keystone."""
+    why = missing() or (not importlib.util.find_spec("keystone") and "keystone is not installed")
+    if why:
+        pytest.skip(str(why))
+    from lab import Lab
+
+    lab = Lab(scratch / "lab-with-keystone")
+    lab.up(keystone=True)
+    try:
+        yield lab
+    finally:
+        lab.down()
+
+
+def _auth(lab: Any, cloud: str) -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load(lab.clouds_file.read_text())["clouds"][cloud]["auth"]
+    return found
+
+
+@pytest.fixture(scope="module")
+def member(scratch: Path, the_cloud: Any) -> Iterator[Site]:
+    """A site of the member of project alpha; the auditor is the administrator."""
+    api = Api.keystone(the_cloud.endpoint, _auth(the_cloud, "lab-admin"))
+    with new_site(scratch, the_cloud, api, administrator=the_cloud.cinder("lab-admin")) as site:
+        site.environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("OS_")},
+            "OS_CLIENT_CONFIG_FILE": str(the_cloud.clouds_file),
+            "OS_CLOUD": "lab-alpha",
+        }
+        yield site
+
+
+@pytest.fixture(scope="module")
+def volume(member: Site) -> str:
+    volume = member.cloud.create(name="mine")
+    member.cloud.fill(volume, "ext4", lambda root: (root / "file").write_text("content\n"))
+    return volume
+
+
+def _refused(site: Site, *arguments: str, says: tuple[str, ...], **environment: Any) -> None:
+    done = site.cli(*arguments, environment=environment)
+    assert done.returncode == 1, done
+    assert done.stdout == ""
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    for text in says:
+        assert text in done.stderr
+    assert [str(finding) for finding in site.findings()] == []
+
+
+def test_a_member_backs_up_and_restores(member: Site, volume: str) -> None:
+    done = member.cli("backup", "create", "mine", "-f", "json")
+    assert done.returncode == 0, done
+    backup = json.loads(done.stdout)[0]["backup_id"]
+    done = member.cli("restore", "create", "--new", backup, "-f", "json")
+    assert done.returncode == 0, done
+    new = member.cloud.adopt(json.loads(done.stdout)[0]["target_id"])
+    owner = "os-vol-tenant-attr:tenant_id"
+    assert member.cloud.show(new)[owner] == member.cloud.show(volume)[owner]
+    content = member.cloud.on(new, lambda root: (root / "file").read_text(), read_only=True)
+    assert content == "content\n"
+
+
+def test_no_secret_is_kept(member: Site, the_cloud: Any, volume: str) -> None:
+    """Neither the password nor a token is in the state, nor in what the command prints."""
+    done = member.cli("-v", "backup", "create", "mine")
+    assert done.returncode == 0, done
+    password = _auth(the_cloud, "lab-alpha")["password"]
+    assert password not in done.stdout + done.stderr
+    # Fernet tokens all begin like this.
+    assert "gAAAAA" not in done.stdout + done.stderr
+    for path in member.state.rglob("*"):
+        if path.is_file():
+            assert password.encode() not in path.read_bytes(), path
+            assert b"gAAAAA" not in path.read_bytes(), path
+
+
+def test_a_wrong_password(member: Site, the_cloud: Any, volume: str) -> None:
+    auth = _auth(the_cloud, "lab-alpha")
+    _refused(
+        member,
+        *("backup", "create", "mine"),
+        says=("the cloud refused the login. Check the user, password and project",),
+        OS_CLOUD=None,
+        OS_CLIENT_CONFIG_FILE=None,
+        HOME="/nowhere",
+        OS_AUTH_URL=auth["auth_url"],
+        OS_USERNAME=auth["username"],
+        OS_PASSWORD="a wrong one",
+        OS_PROJECT_NAME=auth["project_name"],
+        OS_USER_DOMAIN_ID="default",
+        OS_PROJECT_DOMAIN_ID="default",
+    )
+
+
+def test_a_project_of_others(member: Site, the_cloud: Any, volume: str) -> None:
+    auth = _auth(the_cloud, "lab-alpha")
+    _refused(
+        member,
+        *("backup", "create", "mine"),
+        says=("the cloud refused the login",),
+        OS_CLOUD=None,
+        OS_CLIENT_CONFIG_FILE=None,
+        HOME="/nowhere",
+        OS_AUTH_URL=auth["auth_url"],
+        OS_USERNAME=auth["username"],
+        OS_PASSWORD=auth["password"],
+        OS_PROJECT_NAME="beta",
+        OS_USER_DOMAIN_ID="default",
+        OS_PROJECT_DOMAIN_ID="default",
+    )
+
+
+def test_a_volume_of_another_project(member: Site, volume: str) -> None:
+    """Not even that it is there can be told."""
+    for what in ("mine", volume):
+        _refused(
+            member,
+            *("backup", "create", what),
+            says=(f"No volume has the id or name '{what}'",),
+            OS_CLOUD="lab-beta",
+        )
+
+
+@contextmanager
+def _forbidden(the_cloud: Any, *rules: str) -> Iterator[None]:
+    """A policy by which nobody may do this; Cinder reads it anew with every request."""
+    file = the_cloud.directory.path / "policy.yaml"
+    file.write_text("".join(f'"{rule}": "!"\n' for rule in rules))
+    try:
+        yield
+    finally:
+        file.write_text("{}\n")
+        # Read by the second of its last change: the next one must be a later one.
+        os.utime(file)
+
+
+def test_looking_is_not_permitted(member: Site, the_cloud: Any, volume: str) -> None:
+    with _forbidden(the_cloud, "volume:get_all"):
+        _refused(
+            member,
+            *("backup", "create", "mine"),
+            says=("not permitted. The user needs a role", "volume:get_all"),
+        )
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "volume:create_snapshot",
+        "volume:create",
+        "volume:attachment_create",
+        "volume:attachment_complete",
+    ],
+)
+def test_a_step_is_not_permitted(member: Site, the_cloud: Any, volume: str, rule: str) -> None:
+    """It only shows when it is tried; then everything before it is undone."""
+    before = member.cloud.show(volume)
+    with _forbidden(the_cloud, rule):
+        done = member.cli("backup", "create", "mine", "-f", "json")
+    assert done.returncode == 1, done
+    result = json.loads(done.stdout)[0]
+    assert "not permitted" in result["error"]
+    assert rule in result["error"]
+    assert "Traceback" not in done.stderr
+    assert result["leftovers"] == []
+    assert [str(finding) for finding in member.findings()] == []
+    assert member.cloud.show(volume) == before

@@ -1,0 +1,30 @@
+"""The shortened fault matrix: each step with one fault, each fault at one place of each flow.
+
+``tox -e faults`` runs the whole of it.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+from conftest import missing
+from matrix.main import run
+
+pytestmark = pytest.mark.lab
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_no_fault_leaves_or_loses_anything(database: str) -> None:
+    if why := missing():
+        pytest.skip(why)
+    lines: list[str] = []
+
+    def say(line: str) -> None:
+        lines.append(line)
+        # Seen as it comes with -s, and in the report when it fails.
+        print(line, file=sys.stderr)
+
+    status = run(short=True, postgresql=database == "postgresql", workers=3, say=say)
+    assert lines[-1].endswith("cells, 0 leaks, 0 losses"), "\n".join(lines)
+    assert status == 0

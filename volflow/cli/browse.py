@@ -1,0 +1,190 @@
+"""``volflow backup ls | extract | mount | diff | verify``: looking into backups."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import time
+from pathlib import Path
+
+from volflow.archive import find
+from volflow.cli import columns
+from volflow.cli.command import Command, Lister
+from volflow.cli.result import Table
+from volflow.errors import HostError, RepositoryError, UsageError
+from volflow.movers.base import Stored
+from volflow.movers.browse import Browser
+from volflow.tasks.mount import REGION
+
+# Seconds that FUSE may take to show a repository.
+_PATIENCE = 60.0
+
+
+class _OneBackup:
+    """A command on one backup."""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser: argparse.ArgumentParser = super().get_parser(prog_name)  # type: ignore[misc]
+        parser.add_argument(
+            "backup",
+            metavar="BACKUP",
+            help="id of a backup or its beginning, or a volume for its last backup",
+        )
+        return parser
+
+    def find(self, what: str) -> Stored:
+        archive = self.volflow.archive  # type: ignore[attr-defined]
+        return find(archive.backups(), what)
+
+    def browser(self, backup: Stored) -> Browser:
+        mover = self.volflow.parts.mover(backup.tags.get("project"))  # type: ignore[attr-defined]
+        return Browser(mover, REGION)
+
+
+class BackupLs(_OneBackup, Lister):
+    """List the files in a backup"""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        parser.add_argument("path", metavar="PATH", nargs="?", default="/", help="in the volume")
+        parser.add_argument("--recursive", action="store_true", help="what is below it, too")
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> Table:
+        backup = self.find(parsed_args.backup)
+        nodes = self.browser(backup).list(
+            backup.id, parsed_args.path, recursive=parsed_args.recursive
+        )
+        return ("Mode", "UID", "GID", "Size", "Modified", "Path"), [
+            (
+                node.permissions,
+                node.uid,
+                node.gid,
+                columns.Bytes(node.size),
+                columns.Time(node.modified_at),
+                node.path,
+            )
+            for node in nodes
+        ]
+
+
+class BackupExtract(_OneBackup, Command):
+    """Get files and directories out of a backup, with all their metadata"""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        parser.add_argument("paths", metavar="PATH", nargs="+", help="in the volume")
+        parser.add_argument(
+            "--to",
+            type=Path,
+            required=True,
+            metavar="DIR",
+            help="a new or empty directory, in which they get their whole path",
+        )
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> None:
+        takeout = self.volflow.takeout(self.find(parsed_args.backup))
+        takeout.to_directory(parsed_args.to, parsed_args.paths)
+        print(f"{len(parsed_args.paths)} of the backup's paths are in {parsed_args.to}.")
+
+
+class BackupMount(_OneBackup, Command):
+    """Show the files of a backup in a directory, read-only, until interrupted"""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        parser.add_argument("dir", type=Path, metavar="DIR", help="an empty directory")
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> None:
+        directory = parsed_args.dir.absolute()
+        if not directory.is_dir() or any(directory.iterdir()):
+            raise UsageError(f"{directory} is no empty directory.")
+        backup = self.find(parsed_args.backup)
+        parts = self.volflow.parts
+        parts.privilege.check()
+        served = parts.directory(f"fuse-{backup.id[:8]}-{time.time_ns()}")
+        process = self.browser(backup).mount(served)
+        tree = served / backup.id / REGION
+        try:
+            deadline = time.monotonic() + _PATIENCE
+            while parts.privilege.attempt("test", "-d", str(tree)).returncode:
+                if process.poll() is not None or time.monotonic() > deadline:
+                    raise HostError(f"restic did not mount the backup: {_said(process)}")
+                time.sleep(0.1)
+            parts.privilege.run("mount", "--bind", str(tree), str(directory))
+            print(f"The backup is in {directory}. Press Ctrl-C to end.", flush=True)
+            self.volflow.stop.event.wait()
+        finally:
+            parts.privilege.attempt("umount", str(directory))
+            parts.privilege.attempt("umount", str(served))
+            parts.mover(backup.tags.get("project")).end(process)
+            process.wait()
+            served.rmdir()
+
+
+class BackupDiff(Lister):
+    """List what has changed from one backup of a volume to another"""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        parser.add_argument("old", metavar="OLD", help="id of a backup, or its beginning")
+        parser.add_argument("new", metavar="NEW", help="id of a backup, or its beginning")
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> Table:
+        stored = self.volflow.archive.backups()
+        old, new = find(stored, parsed_args.old), find(stored, parsed_args.new)
+        if old.tags.get("volume") != new.tags.get("volume"):
+            raise UsageError("These are backups of two volumes; compare two of one volume.")
+        browser = Browser(self.volflow.parts.mover(old.tags.get("project")), REGION)
+        return ("Change", "Path"), [
+            (change.kind, change.path) for change in browser.changes(old.id, new.id)
+        ]
+
+
+class BackupVerify(Lister):
+    """Read backups, or a sample of the repository, and compare with the checksums"""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        parser.add_argument(
+            "backups",
+            metavar="BACKUP",
+            nargs="*",
+            help="read all of these; without any, a sample of the whole repository",
+        )
+        parser.add_argument(
+            "--percent",
+            type=float,
+            default=10.0,
+            metavar="N",
+            help="size of the sample (10); 100 reads everything",
+        )
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> Table:
+        if not 0 < parsed_args.percent <= 100:
+            raise UsageError("--percent takes more than 0 and at most 100.")
+        parts = self.volflow.parts
+        if not parsed_args.backups:
+            browser = Browser(parts.mover(), REGION)
+            report = browser.check(parsed_args.percent).strip().splitlines()
+            return ("Checked", "Result"), [(f"{parsed_args.percent:g} %", report[-1])]
+        stored, rows = self.volflow.archive.backups(), []
+        for what in parsed_args.backups:
+            backup = find(stored, what)
+            browser = Browser(parts.mover(backup.tags.get("project")), REGION)
+            try:
+                result = f"whole, {columns.Bytes(browser.read_all(backup.id))} read"
+            except RepositoryError as error:
+                self.status, result = 1, f"DAMAGED: {error}"
+            rows.append((f"{backup.tags.get('name')} {backup.id[:8]}", result))
+        return ("Checked", "Result"), rows
+
+
+def _said(process: subprocess.Popen[bytes]) -> str:
+    if process.poll() is None or process.stderr is None:
+        return "it shows nothing"
+    return process.stderr.read().decode(errors="replace").strip()

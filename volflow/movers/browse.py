@@ -1,0 +1,137 @@
+"""Looking into a backup: its files, its differences to another, and whether it can be read."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from volflow.errors import HostError, RepositoryError
+from volflow.movers.program import ResticProgram
+from volflow.movers.restic import time_of
+
+# Bytes read at a time of what is only read to be checked.
+_CHUNK = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Node:
+    """A file, directory or other thing in a backup.
+
+    :ivar path: in the volume
+    :ivar type: as restic calls it: file, dir, symlink, fifo, socket, chardev, dev
+    :ivar size: bytes; 0 for what has none
+    """
+
+    path: str
+    type: str
+    permissions: str
+    uid: int
+    gid: int
+    size: int
+    modified_at: datetime
+
+
+@dataclass(frozen=True)
+class Change:
+    """A path that differs between two backups.
+
+    :ivar kind: ``added``, ``removed``, ``changed`` in content, or only in ``metadata``
+    """
+
+    path: str
+    kind: str
+
+
+_KINDS = {"+": "added", "-": "removed", "M": "changed", "T": "changed", "U": "metadata"}
+
+
+class Browser:
+    """Looks into the backups of a repository.
+
+    :param restic: the repository
+    :param tree: where the volume's tree stands in a backup
+    """
+
+    def __init__(self, restic: ResticProgram, tree: Path) -> None:
+        self._restic = restic
+        self._tree = f"/{tree}"
+
+    def list(self, backup_id: str, path: str = "/", *, recursive: bool = False) -> list[Node]:
+        """What is in a directory of the volume, or the file of that name.
+
+        :raises RepositoryError: the backup has no such path
+        """
+        inside = path.strip("/")
+        wanted = f"{self._tree}/{inside}".rstrip("/")
+        options = ["--recursive"] if recursive else []
+        lines = self._restic.run("ls", "--json", *options, backup_id, wanted).splitlines()
+        nodes = [node for node in map(json.loads, lines[1:]) if node["struct_type"] == "node"]
+        if not nodes:
+            raise RepositoryError(f"The backup holds no '/{inside}'.")
+        # The directory itself comes first.
+        shown = nodes[1:] if nodes[0]["type"] == "dir" else nodes
+        return [self._node(node) for node in shown]
+
+    def changes(self, old_id: str, new_id: str) -> Iterator[Change]:
+        """What has changed from one backup to another.
+
+        :raises RepositoryError: restic cannot tell
+        """
+        output = self._restic.run("diff", "--json", "--metadata", old_id, new_id)
+        for line in output.splitlines():
+            message = json.loads(line)
+            if message["message_type"] != "change":
+                continue
+            path = message["path"]
+            if path.startswith(f"{self._tree}/"):
+                kind = _KINDS.get(message["modifier"][:1], message["modifier"])
+                yield Change(path.removeprefix(self._tree), kind)
+
+    def read_all(self, backup_id: str) -> int:
+        """Read every byte of a backup, which restic compares with its checksums.
+
+        :returns: the bytes read
+        :raises RepositoryError: something is missing or damaged
+        """
+        process = self._restic.start("dump", backup_id, self._tree)
+        assert process.stdout is not None
+        assert process.stderr is not None
+        size = 0
+        with process:
+            while chunk := process.stdout.read(_CHUNK):
+                size += len(chunk)
+            errors = process.stderr.read().decode(errors="surrogateescape")
+        if process.returncode:
+            raise self._restic.error("dump", process.returncode, errors.splitlines())
+        return size
+
+    def check(self, percent: float) -> str:
+        """Check the repository, and read so much of its data; gives restic's report.
+
+        :raises RepositoryError: something is missing or damaged
+        """
+        return self._restic.run("check", f"--read-data-subset={percent:g}%")
+
+    def mount(self, mount_point: Path) -> subprocess.Popen[bytes]:
+        """Mount the whole repository there; the process serves it until it is interrupted.
+
+        :raises HostError: FUSE is not there
+        """
+        if not Path("/dev/fuse").exists():
+            raise HostError("This host has no /dev/fuse: load the kernel module 'fuse'.")
+        return self._restic.start("mount", "--path-template", "%I", str(mount_point))
+
+    def _node(self, node: dict[str, object]) -> Node:
+        return Node(
+            path=str(node["path"]).removeprefix(self._tree),
+            type=str(node["type"]),
+            permissions=str(node["permissions"]),
+            uid=int(str(node["uid"])),
+            gid=int(str(node["gid"])),
+            size=int(str(node.get("size", 0))),
+            modified_at=time_of(str(node["mtime"])),
+        )

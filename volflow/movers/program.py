@@ -1,0 +1,300 @@
+"""The program restic (https://restic.net): how it is called, and what its errors mean."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from signal import SIGINT, SIGKILL
+from typing import Any
+
+from oslo_config import cfg
+
+from volflow.errors import (
+    BackupNotFoundError,
+    ConfigError,
+    NoRepositoryError,
+    RepositoryError,
+    StoppedError,
+)
+from volflow.host.namespace import MountNamespace
+from volflow.host.privilege import Privilege, find_program
+from volflow.movers.stall import Watch
+
+OLDEST = (0, 14, 0)
+# Seconds that restic may take to end when it is asked to.
+_PATIENCE = 5.0
+# Variables by which restic and rclone take credentials of storage services.
+_CREDENTIALS = re.compile(
+    r"^(AWS|AZURE|B2|GOOGLE|OS|ST|RCLONE|RESTIC)_|^https?_proxy$|^no_proxy$", re.IGNORECASE
+)
+# These would contradict what volflow is configured with. Empty means unset to restic.
+_OVERRIDDEN = (
+    "RESTIC_REPOSITORY_FILE",
+    "RESTIC_PASSWORD",
+    "RESTIC_PASSWORD_FILE",
+    "RESTIC_PASSWORD_COMMAND",
+)
+
+# Ids as Keystone makes them: what a project is called must not lead to another's repository.
+_PROJECT_ID = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+# What restic says on its standard error (0.14 to 0.18), and what that means.
+_MEANINGS = [
+    (
+        r"connection refused|no such host|network is unreachable|no route to host|i/o timeout",
+        "The repository {location} cannot be reached",
+        RepositoryError,
+    ),
+    (
+        r"Is there a repository at the following location|unable to open config file",
+        "There is no repository at {location}; 'volflow repository init' makes one",
+        NoRepositoryError,
+    ),
+    (
+        r"wrong password or no key found",
+        "The password is not that of the repository {location}",
+        RepositoryError,
+    ),
+    (
+        r"config file already exists",
+        "There is a repository at {location} already",
+        RepositoryError,
+    ),
+    (
+        r"unable to create lock|permission denied|read-only file system",
+        "The repository {location} cannot be written to",
+        RepositoryError,
+    ),
+    (r"no space left on device|quota", "The repository {location} is full", RepositoryError),
+    (
+        r"no matching ID found|no snapshot found|not a valid snapshot",
+        "The repository {location} holds no such backup",
+        BackupNotFoundError,
+    ),
+]
+
+
+class ResticProgram:
+    """restic, called with the repository, the password and the cache that are configured.
+
+    :param conf: volflow's configuration
+    :param privilege: files of volumes are root's, and so is what reads them
+    :param cache_dir: restic's cache unless ``[repository] cache_dir`` is set
+    :param project_id: whose repository it is, where each project has its own
+    """
+
+    def __init__(
+        self,
+        conf: cfg.ConfigOpts,
+        privilege: Privilege,
+        cache_dir: Path,
+        *,
+        project_id: str | None = None,
+    ) -> None:
+        self._group = conf.repository
+        self._project_id = project_id
+        self._privilege = privilege
+        self._cache_dir = str(self._group.cache_dir or cache_dir)
+        self._known_version: tuple[int, ...] | None = None
+
+    @property
+    def location(self) -> str:
+        """The repository's name, without the user and password that a URL can hold."""
+        return masked(self._location)
+
+    @property
+    def _location(self) -> str:
+        if not self._group.location:
+            raise ConfigError(
+                "No repository is configured: set location in [repository] of volflow.conf, or "
+                "OS_REPOSITORY__LOCATION, or give --repository."
+            )
+        return self._of_project(str(self._group.location))
+
+    def _of_project(self, text: str) -> str:
+        """Put the project's id where an option asks for it.
+
+        :raises ConfigError: it is no id that may stand in a path or a command
+        """
+        if "{project_id}" not in text:
+            return text
+        if not _PROJECT_ID.fullmatch(self._project_id or ""):
+            raise ConfigError(
+                f"'{self._project_id}' is not the id of a project: it must be 32 hexadecimal "
+                "digits to stand in the name of a repository or its password."
+            )
+        return text.replace("{project_id}", str(self._project_id))
+
+    @property
+    def local_path(self) -> Path | None:
+        """The repository's directory where it is one of this host."""
+        location = self._location
+        if location.startswith("local:"):
+            return Path(location.removeprefix("local:"))
+        return None if re.match(r"[a-z0-9]+:", location) else Path(location)
+
+    @property
+    def version(self) -> tuple[int, ...]:
+        """restic's version."""
+        if self._known_version is None:
+            if find_program(self._group.restic) is None:
+                raise RepositoryError(
+                    f"restic is not installed ('{self._group.restic}' was looked for): install "
+                    "the package 'restic', or set restic in [repository]."
+                )
+            done = self._privilege.attempt(self._group.restic, "version")
+            found = re.match(r"restic (\d+)\.(\d+)\.(\d+)", done.stdout)
+            if not found:
+                # sudo's refusal is not restic's.
+                self._privilege.check()
+                raise RepositoryError(
+                    f"'{self._group.restic} version' does not name a version of restic: "
+                    f"{(done.stdout + done.stderr).strip()}"
+                )
+            self._known_version = tuple(map(int, found.groups()))
+        return self._known_version
+
+    def check(self) -> None:
+        """Make sure that restic is there and new enough, and that the options make sense."""
+        if self.version < OLDEST:
+            have, need = (".".join(map(str, v)) for v in (self.version, OLDEST))
+            raise RepositoryError(
+                f"restic {have} is too old, volflow needs {need} or newer: install a newer "
+                "package 'restic', or set restic in [repository]."
+            )
+        self._password_options()
+        if self.local_path and not self.local_path.is_absolute():
+            raise ConfigError(
+                f"The repository '{self._location}' is a relative path; give an absolute one, so "
+                "that it is the same wherever volflow is started."
+            )
+
+    def _options(self) -> list[str]:
+        options = ["--cache-dir", self._cache_dir]
+        for option in self._group.options:
+            options += ["--option", option]
+        return options + self._password_options()
+
+    def _password_options(self) -> list[str]:
+        path = self._of_project(self._group.password_file or "")
+        command = self._of_project(self._group.password_command or "")
+        if bool(path) == bool(command):
+            raise ConfigError(
+                "The repository's password must come from one place: set either password_file or "
+                "password_command in [repository]."
+            )
+        if command:
+            return ["--password-command", command]
+        if not Path(path).is_file():
+            raise ConfigError(f"The password file {path} of [repository] does not exist.")
+        return ["--password-file", str(Path(path).absolute())]
+
+    def _environment(self) -> dict[str, str]:
+        # Two reports a second are enough for a person to see.
+        return {
+            **{k: v for k, v in os.environ.items() if _CREDENTIALS.search(k)},
+            "RESTIC_PROGRESS_FPS": "2",
+            **dict.fromkeys(_OVERRIDDEN, ""),
+            # Not on the command line, which everybody can read: a URL can hold a password.
+            "RESTIC_REPOSITORY": self._location,
+        }
+
+    def start(self, *command: str) -> subprocess.Popen[bytes]:
+        """Start restic, with pipes for its output and its errors.
+
+        :raises RepositoryError: it is missing or too old
+        """
+        self.check()
+        environment = self._environment()
+        return subprocess.Popen(
+            self._privilege.argv(
+                self._group.restic, *self._options(), *command, keep=sorted(environment)
+            ),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=self._privilege.environment(environment),
+            start_new_session=True,
+        )
+
+    def run(self, *command: str) -> str:
+        """Run restic to its end, and give its standard output.
+
+        :raises RepositoryError: what it said, and what that means
+        """
+        with self.start(*command) as process:
+            out, err = process.communicate()
+        if process.returncode:
+            raise self.error(command[0], process.returncode, _text(err).splitlines())
+        return _text(out)
+
+    def follow(
+        self,
+        namespace: MountNamespace,
+        command: Sequence[str],
+        read: Callable[[str], None],
+        watch: Watch,
+    ) -> tuple[int, list[str]]:
+        """Run restic in the namespace, hand on each line, and give its status and errors."""
+        self.check()
+        process = namespace.popen(
+            self._group.restic,
+            *self._options(),
+            *command,
+            cwd=namespace.root,
+            environment=self._environment(),
+        )
+        assert process.stdout is not None
+        assert process.stderr is not None
+        errors: list[str] = []
+        stderr = process.stderr
+        drain = threading.Thread(target=lambda: errors.extend(map(str.rstrip, stderr)), daemon=True)
+        drain.start()
+        with process, watch.watching(lambda: self.end(process)):
+            for line in process.stdout:
+                if line.startswith("{"):
+                    read(line)
+            status = process.wait()
+            drain.join()
+        if status and watch.stopped:
+            raise StoppedError(f"restic {command[0]} was stopped.")
+        if status and watch.stalled:
+            raise RepositoryError(
+                f"restic {command[0]} was ended after {self._group.stall_limit:g} s without "
+                f"progress; look whether {self.location} can be reached, or raise stall_limit in "
+                "[repository]."
+            )
+        return status, errors
+
+    def end(self, process: subprocess.Popen[Any]) -> None:
+        # SIGINT is the signal after which restic removes its lock, if it still can.
+        self._privilege.signal(process, SIGINT)
+        try:
+            process.wait(_PATIENCE)
+        except subprocess.TimeoutExpired:
+            self._privilege.signal(process, SIGKILL)
+
+    def error(self, doing: str, status: int, errors: Sequence[str]) -> RepositoryError:
+        text = "\n".join(errors).strip()
+        for pattern, meaning, kind in _MEANINGS:
+            if re.search(pattern, text, re.IGNORECASE):
+                said = text.splitlines()[0]
+                return kind(f"{meaning.format(location=self.location)}. restic said: {said}")
+        shown = "\n".join(text.splitlines()[-5:]) or "it said nothing"
+        return RepositoryError(
+            f"'{shlex.join(['restic', doing])}' failed with exit status {status}: {shown}"
+        )
+
+
+def masked(location: str) -> str:
+    """A repository's name without the user and password that a URL can hold."""
+    return re.sub(r"//[^/@]*@", "//", location)
+
+
+def _text(output: bytes) -> str:
+    return output.decode("utf-8", errors="surrogateescape")
