@@ -110,8 +110,12 @@ class Site:
 
     def restore(self, *what: str, parallel: int | None = None, **arguments: Any) -> Any:
         """Restore by the library; the result of the run. New volumes are known from then on."""
+        from volflow.restore_plan import RestoreOptions
+
+        options = RestoreOptions(**arguments)
         with self.volflow() as volflow:
-            result = volflow.restore(volflow.plan_restore(what, **arguments), parallel=parallel)
+            targets = volflow.plan_restore(what, options)
+            result = volflow.restore(targets, options, parallel=parallel)
         for volume in result.volumes:
             if volume.target_id:
                 self.cloud.adopt(volume.target_id)
