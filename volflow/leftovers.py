@@ -18,6 +18,7 @@ from volflow.tasks.base import Temporary
 from volflow.tasks.clone import Clone
 from volflow.tasks.device import Device
 from volflow.tasks.group import GroupSnapshot
+from volflow.tasks.lock import RepositoryLock
 from volflow.tasks.properties import ApplyProperties
 from volflow.tasks.safety import SafetySnapshot
 from volflow.tasks.save import Save
@@ -34,6 +35,7 @@ _KINDS: dict[str, type[Temporary]] = {
         Attachment,
         Device,
         Save,
+        RepositoryLock,
         NewVolume,
         Claim,
         SafetySnapshot,

@@ -112,3 +112,7 @@ class Mover(Protocol):
         :raises StoppedError: ``stopping`` was set; what was written by then stays
         """
         ...
+
+    def unlock(self) -> None:
+        """Remove what the repository is locked with by copies that were killed."""
+        ...

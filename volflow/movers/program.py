@@ -222,13 +222,21 @@ class ResticProgram:
             start_new_session=True,
         )
 
-    def run(self, *command: str) -> str:
+    def run(self, *command: str, limit: float | None = None) -> str:
         """Run restic to its end, and give its standard output.
 
+        :param limit: seconds after which it is ended
         :raises RepositoryError: what it said, and what that means
         """
         with self.start(*command) as process:
-            out, err = process.communicate()
+            try:
+                out, err = process.communicate(timeout=limit)
+            except subprocess.TimeoutExpired:
+                self.end(process)
+                raise RepositoryError(
+                    f"'restic {command[0]}' was ended after {limit:g} s; look whether the "
+                    f"repository {self.location} can be reached."
+                ) from None
         if process.returncode:
             raise self.error(command[0], process.returncode, _text(err).splitlines())
         return _text(out)

@@ -27,6 +27,8 @@ from volflow.result import Figures
 SPARSE_RESTORE = (0, 15, 0)
 # Exit status of restic backup: stored, but some files could not be read.
 _SOME_UNREAD = 3
+# Seconds for the removal of a lock; to a repository that is gone restic tries for minutes.
+_UNLOCK_LIMIT = 20.0
 # Marks our snapshots among others in the repository.
 _TAG = "volflow"
 
@@ -140,6 +142,10 @@ class Restic(ResticProgram):
     def prune(self) -> str:
         """Free what no backup needs any more; gives restic's report."""
         return self.run("prune")
+
+    def unlock(self) -> None:
+        """Remove the locks of processes that are no more; those of living ones stay."""
+        self.run("unlock", limit=_UNLOCK_LIMIT)
 
     def manifest(self, backup_id: str) -> str:
         """The text of a backup's manifest."""

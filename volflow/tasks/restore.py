@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
+from typing import Any
 
 from volflow.disk import holes
 from volflow.errors import HostError
 from volflow.manifest import Manifest
 from volflow.tasks.base import Step
+from volflow.tasks.lock import RepositoryLock
 from volflow.tasks.mount import REGION
 from volflow.tasks.work import Work
 
@@ -16,7 +18,7 @@ from volflow.tasks.work import Work
 class RestoreData(Step):
     """Writes the backup's files to the target, with all their metadata and holes.
 
-    There is nothing to revert here: a new volume is deleted, and one that was there before goes
+    There is no data to revert here: a new volume is deleted, and one that was there before goes
     back to its safety snapshot.
     """
 
@@ -47,16 +49,20 @@ class RestoreData(Step):
             # What a process has written that was killed: restic trips over links that are there.
             region = str(namespace.root / REGION)
             namespace.run("find", region, "-xdev", "-mindepth", "1", "-delete")
-        self.work.mover.restore(
-            namespace,
-            self._backup_id,
-            verify=self._verify,
-            progress=lambda copied: services.progress.copied(self.work.volume_id, copied),
-            stopping=services.stopping,
-        )
+        with RepositoryLock.watched(self.work):
+            self.work.mover.restore(
+                namespace,
+                self._backup_id,
+                verify=self._verify,
+                progress=lambda copied: services.progress.copied(self.work.volume_id, copied),
+                stopping=services.stopping,
+            )
         namespace.run(
             *(sys.executable, "-I", "-S", holes.__file__, "shape", namespace.root / REGION),
             stdin=json.dumps(self._manifest.regions[0].sparse),
         )
         # Once this task has succeeded, a resumed run relies on it, even after a loss of power.
         namespace.run("sync", "--file-system", namespace.root / REGION)
+
+    def revert(self, *args: Any, **kwargs: Any) -> None:
+        RepositoryLock.release(self.work)

@@ -19,6 +19,7 @@ from volflow.manifest import Manifest, Region
 from volflow.movers.base import MANIFEST
 from volflow.result import Outcome
 from volflow.tasks.base import Temporary
+from volflow.tasks.lock import RepositoryLock
 from volflow.tasks.mount import REGION
 from volflow.tasks.work import Work
 
@@ -66,14 +67,15 @@ class Save(Temporary):
             run_id=services.run_id, **description, snapshot=snapshot, regions=(region,)
         )
         namespace.write(namespace.root / MANIFEST, manifest.to_json())
-        saved = self.work.mover.save(
-            namespace,
-            volume_id=self.work.volume_id,
-            tags=tags,
-            parent_id=parent_id,
-            progress=lambda copied: services.progress.copied(self.work.volume_id, copied),
-            stopping=services.stopping,
-        )
+        with RepositoryLock.watched(self.work):
+            saved = self.work.mover.save(
+                namespace,
+                volume_id=self.work.volume_id,
+                tags=tags,
+                parent_id=parent_id,
+                progress=lambda copied: services.progress.copied(self.work.volume_id, copied),
+                stopping=services.stopping,
+            )
         # There is one region so far: to people, its paths are the volume's.
         unread = tuple(path.removeprefix(str(REGION)) for path in saved.unread)
         result = asdict(saved) | {"unread": unread, "parent_id": parent_id}
@@ -106,6 +108,10 @@ class Save(Temporary):
             if (backup.tags.get("run"), backup.tags.get("volume")) == mine:
                 return backup.id
         return None
+
+    def revert(self, *args: Any, **kwargs: Any) -> None:
+        RepositoryLock.release(self.work)
+        super().revert(*args, **kwargs)
 
     @classmethod
     def remove(cls, work: Work, entry: Entry) -> None:
