@@ -23,6 +23,7 @@ def main(config_file: str, order: dict[str, Any]) -> None:
     """Start a backup or a restore that does not survive."""
     from volflow import config
     from volflow.application import Volflow
+    from volflow.restore_plan import RestoreOptions
 
     places = {volume: faults.Place(*place) for volume, place in order["places"].items()}
     arrived: set[str] = set()
@@ -51,8 +52,9 @@ def main(config_file: str, order: dict[str, Any]) -> None:
         if order["flow"] == "backup":
             volflow.backup(list(places), parallel=len(places))
         else:
-            targets = volflow.plan_restore(order["backups"], new=order["flow"] == "restore to new")
-            volflow.restore(targets, parallel=len(places))
+            options = RestoreOptions(new=order["flow"] == "restore to new")
+            targets = volflow.plan_restore(order["backups"], options)
+            volflow.restore(targets, options, parallel=len(places))
 
 
 if __name__ == "__main__":

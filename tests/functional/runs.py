@@ -53,10 +53,10 @@ def begin(site: Site, verb: str, *what: str, hooks: tuple[Hook, ...] = (), **mor
     """
     directory = site.home / "orders" / secrets.token_hex(4)
     directory.mkdir(parents=True)
-    new = bool(more.pop("new", False))
+    options = {"new": True} if more.pop("new", False) else {}
     config = directory / "volflow.conf"
     config.write_text(site.config(**more).read_text())
-    order = Order(directory, config, site.environment, verb, what, new, hooks)
+    order = Order(directory, config, site.environment, verb, what, options, hooks)
     return Process(order, start(order))
 
 

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 import faults
 
-FLOWS = ("backup", "restore to new", "restore in place")
+FLOWS = ("backup", "restore to new", "restore in place", "restore to a copy")
 
 
 class Fault(StrEnum):
@@ -72,7 +72,7 @@ class Cell:
 
     def __str__(self) -> str:
         where = f"{self.where} (undoing)" if self.undoing else self.where
-        return f"{self.flow:<16}  {where:<43}  {self.fault}"
+        return f"{self.flow:<17}  {where:<43}  {self.fault}"
 
 
 def of_tasks(flow: str) -> list[Cell]:

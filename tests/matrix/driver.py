@@ -40,6 +40,7 @@ class Order:
 
     :ivar verb: ``backup``, ``restore``, ``resume``, ``abort`` or ``clean``
     :ivar what: volumes, backups or runs
+    :ivar options: those of a restore
     """
 
     directory: Path
@@ -47,7 +48,7 @@ class Order:
     environment: dict[str, str]
     verb: str
     what: tuple[str, ...] = ()
-    new: bool = False
+    options: dict[str, Any] = field(default_factory=dict)
     hooks: tuple[Hook, ...] = ()
 
     @property
@@ -138,6 +139,7 @@ def _work(order: Order) -> None:
 def _command(order: Order) -> dict[str, Any]:
     from volflow import config
     from volflow.application import Volflow
+    from volflow.restore_plan import RestoreOptions
 
     install(order.hooks, order.mark)
     with Volflow(config.load([str(order.config)])) as volflow:
@@ -147,7 +149,8 @@ def _command(order: Order) -> dict[str, Any]:
         if order.verb == "backup":
             result = volflow.backup(order.what)
         elif order.verb == "restore":
-            result = volflow.restore(volflow.plan_restore(order.what, new=order.new))
+            options = RestoreOptions(**order.options)
+            result = volflow.restore(volflow.plan_restore(order.what, options), options)
         else:
             found = getattr(volflow, order.verb)(order.what[0])
             if found is None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import contextlib
 import re
+import signal
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -26,6 +28,9 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--only", default="", metavar="PATTERN", help="cells whose line fits")
     parser.add_argument("--logs", type=Path, metavar="DIR", help="where to keep logs of bad cells")
     options = parser.parse_args(arguments)
+    # Ended by a signal, it takes its labs down too.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit(1))
     return run(
         short=options.short,
         postgresql=options.postgresql,

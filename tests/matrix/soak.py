@@ -19,6 +19,7 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import tree
 
@@ -55,7 +56,7 @@ class Actor(threading.Thread):
     def _round(self) -> None:
         kind = self.chance.choice(["backup", "restore", "restore new"])
         verb, _, new = kind.partition(" ")
-        answer = self._do(verb, self.volume, new=bool(new))
+        answer = self._do(verb, self.volume, **({"options": {"new": True}} if new else {}))
         while self.here.books.runs_of(self.volume) and time.monotonic() < self.until:
             (run,) = self.here.books.runs_of(self.volume)
             answer = self._do(self.chance.choice(["resume", "resume", "abort"]), run)
@@ -63,8 +64,8 @@ class Actor(threading.Thread):
             self.troubles.append(f"{kind}: {answer.error}")
         self._check(kind, answer)
 
-    def _do(self, verb: str, what: str, *, new: bool = False) -> Answer:
-        order = self.here.order(verb, what, new=new)
+    def _do(self, verb: str, what: str, **more: Any) -> Answer:
+        order = self.here.order(verb, what, **more)
         process = start(order)
         if self.chance.random() < _KILLED:
             process.join(self.chance.uniform(0.1, _LONGEST))

@@ -100,6 +100,7 @@ def _plain(root: Path) -> None:
     for number in range(20):
         (root / "directory" / f"{number:02}").write_text(f"{number}\n" * 50)
     (root / "sparse").touch()
+    os.utime(root / "sparse", ns=(tree.MOMENT, tree.MOMENT))
 
 
 def _large(root: Path) -> None:

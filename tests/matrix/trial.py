@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,19 +13,26 @@ import faults
 import tree
 
 from matrix import storage
-from matrix.cell import CALL_FAULTS, UNDO_FAULTS, Cell, Fault
+from matrix.cell import CALL_FAULTS, FLOWS, UNDO_FAULTS, Cell, Fault
 from matrix.driver import Answer, carry_out
 from matrix.hooks import Hook
 from matrix.proxy import Trouble
 from matrix.stand import Stand
 
 # Where a flow fails whose undoing is looked at: when there is most to undo.
-LATE = {"backup": "copy", "restore to new": "unmount", "restore in place": "unmount"}
+LATE = {flow: "copy" if flow == "backup" else "unmount" for flow in FLOWS}
+# How each kind of restore is asked for.
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "restore to new": {"new": True},
+    "restore in place": {},
+    "restore to a copy": {"recreate_vol_on_error": True},
+}
 _FAULTS_OF_CALLS = (*CALL_FAULTS, Fault.SILENT, Fault.BROKEN, Fault.STUCK)
 # Seconds, so that nobody waits for what does not come.
 _IMPATIENT: dict[Fault, dict[str, Any]] = {
     Fault.STUCK: {"wait__limit": 4},
     Fault.SILENT: {"cloud__timeout": 5},
+    Fault.UNREACHABLE: {"repository__stall_limit": 20},
 }
 # Faults after which the run, once resumed, must have done all that was asked for.
 _RESUMED = (Fault.KILLED_BEFORE, Fault.KILLED_AFTER)
@@ -63,7 +71,7 @@ class Verdict:
     def __str__(self) -> str:
         word = "ok" if self.good else "BAD"
         return (
-            f"{word:<3}  {self.cell!s:<98}  {self.outcome:<8}  {self.operator:<25}"
+            f"{word:<3}  {self.cell!s:<99}  {self.outcome:<8}  {self.operator:<25}"
             f"  {self.seconds:5.1f} s"
         )
 
@@ -91,10 +99,11 @@ def calls(stand: Stand, flow: str, *, undoing: bool) -> list[str]:
     """
     hooks = (Hook(LATE[flow], "execute", "before", "raise"),) if undoing else ()
     order = _order(stand, flow, hooks=hooks)
-    seen = stand.proxy.record(order.mark if undoing else None)
-    answer = carry_out(order)
-    stand.proxy.mend()
-    _remove_target(stand, answer)
+    with _in_use(stand, flow):
+        seen = stand.proxy.record(order.mark if undoing else None)
+        answer = carry_out(order)
+        stand.proxy.mend()
+        _remove_target(stand, answer)
     if answer.result != ("failed" if undoing else "complete"):
         raise RuntimeError(f"{flow}: {answer}\n{order.log.read_text()}")
     return list(seen)
@@ -104,10 +113,11 @@ def tried(stand: Stand, cell: Cell) -> Verdict:
     """Try out a cell."""
     began, verdict = time.monotonic(), Verdict(cell)
     if cell.where == "restic":
-        with storage.faulty(stand, cell) as (here, mend):
-            _try(here, verdict, mend)
+        with storage.faulty(stand, cell) as (here, mend), _in_use(here, cell.flow) as devices:
+            _try(here, verdict, mend, devices)
     else:
-        _try(stand, verdict, stand.proxy.mend)
+        with _in_use(stand, cell.flow) as devices:
+            _try(stand, verdict, stand.proxy.mend, devices)
     verdict.seconds = time.monotonic() - began
     orders = sorted(stand.orders.iterdir())
     if not verdict.good:
@@ -118,7 +128,9 @@ def tried(stand: Stand, cell: Cell) -> Verdict:
     return verdict
 
 
-def _try(stand: Stand, verdict: Verdict, mend: Callable[[], None]) -> None:
+def _try(
+    stand: Stand, verdict: Verdict, mend: Callable[[], None], devices: Collection[str]
+) -> None:
     before = Before(stand.image(), stand.shown(), stand.stored())
     processes = stand.auditor.processes()
     answer = _attempt(stand, verdict.cell)
@@ -127,14 +139,26 @@ def _try(stand: Stand, verdict: Verdict, mend: Callable[[], None]) -> None:
     verdict.outcome = str(answer.result or "refused")
     _look(stand, verdict, before, answer)
     verdict.leaks += [f"restic's lock {lock} is left" for lock in stand.locks()]
-    findings = stand.auditor.settled(stand.cloud.known, processes=processes, seconds=4)
+    findings = stand.auditor.settled(
+        stand.cloud.known, processes=processes, devices=devices, seconds=4
+    )
     verdict.leaks += [str(finding) for finding in findings]
+
+
+@contextmanager
+def _in_use(stand: Stand, flow: str) -> Iterator[list[str]]:
+    """The source as a flow wants it, and its devices: a copy is made of what is attached."""
+    if flow != "restore to a copy":
+        yield []
+        return
+    with stand.cloud.attached(stand.source, host="a-server") as device:
+        yield [device]
 
 
 def _order(stand: Stand, flow: str, **more: Any) -> Any:
     if flow == "backup":
         return stand.order("backup", stand.source, **more)
-    return stand.order("restore", stand.baseline, new=flow == "restore to new", **more)
+    return stand.order("restore", stand.baseline, options=_OPTIONS[flow], **more)
 
 
 def _hooks(cell: Cell) -> tuple[Hook, ...]:
@@ -214,7 +238,7 @@ def _look(stand: Stand, verdict: Verdict, before: Before, answer: Answer) -> Non
         verdict.losses += [f"restored volume: {line}" for line in found]
     elif stand.image() != before.image:
         verdict.losses.append("the volume's bytes are not those of before")
-    if flow == "restore to new" and outcome == "complete":
+    if flow in ("restore to new", "restore to a copy") and outcome == "complete":
         verdict.losses += _compare_target(stand, answer)
     _look_at_backups(stand, verdict, before, answer)
 
@@ -243,6 +267,7 @@ def _compare_target(stand: Stand, answer: Answer) -> list[str]:
     target = str(answer.volumes[0]["target_id"])
     stand.cloud.adopt(target)
     was, now = stand.shown(), stand.cloud.show(target)
+    was["status"] = "available"  # whatever the volume is attached to
     keys = ("name", "description", "size", "volume_type", "availability_zone", "metadata", "status")
     found = [f"new volume: {k} is {now[k]!r}, not {was[k]!r}" for k in keys if now[k] != was[k]]
     found += tree.differences(stand.content, stand.tree_of_volume(target))
