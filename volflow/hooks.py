@@ -17,7 +17,9 @@ from typing import IO, Any
 from oslo_config import cfg, types
 
 from persistence import ItemState, Runs
+from volflow import logs
 from volflow.host.identity import host_name
+from volflow.printable import printable
 from volflow.progress import Silent
 from volflow.result import RunResult, VolumeResult
 
@@ -107,40 +109,44 @@ class Hooks(Silent):
             "VOLFLOW_VOLUME": volume_id or "",
             "VOLFLOW_VOLUME_NAME": told.get("volume_name", ""),
         }
-        trouble = self._run(variables, told | more)
-        if trouble:
-            LOG.warning("The hook for %s %s", event, trouble)
+        with logs.about(self._run_id, volume_id):
+            trouble = self._run(variables, told | more)
+            if trouble:
+                LOG.warning("The hook for %s %s", event, trouble)
 
     def _run(self, variables: dict[str, str], told: dict[str, Any]) -> str | None:
         """Run the command; what went wrong, if anything."""
-        # Files, not pipes: nobody has to read or write while it runs, and what it leaves running
-        # keeps nothing open that we would wait for.
-        with tempfile.TemporaryFile() as asked, tempfile.TemporaryFile() as said:
-            asked.write(json.dumps(told).encode())
-            asked.seek(0)
-            try:
+        try:
+            # Files, not pipes: nobody has to read or write while it runs, and what it leaves
+            # running keeps nothing open that we would wait for.
+            with tempfile.TemporaryFile() as asked, tempfile.TemporaryFile() as said:
+                asked.write(json.dumps(told).encode())
+                asked.seek(0)
                 process = subprocess.Popen(
                     self._command,
                     stdin=asked,
                     stdout=said,
                     stderr=subprocess.STDOUT,
-                    # Text from a tenant: no variable can hold a NUL.
-                    env=os.environ | {k: v.replace("\0", "\\x00") for k, v in variables.items()},
+                    # A name comes from a tenant; as it is, the JSON has it.
+                    env=os.environ | {key: printable(text) for key, text in variables.items()},
                     # A Ctrl-C is for volflow, which suspends the run.
                     start_new_session=True,
                 )
-            except OSError as error:
-                return f"could not be started: {error}"
-            try:
-                status = process.wait(self._limit)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-                return f"was ended after {self._limit:g} seconds: {_tail(said)}"
-            if status:
-                return f"failed with status {status}: {_tail(said)}"
-            LOG.info("The hook for %s has run: %s", told["event"], _tail(said))
-            return None
+                return self._wait(process, said)
+        except OSError as error:
+            return f"could not be started: {error}"
+
+    def _wait(self, process: subprocess.Popen[bytes], said: IO[bytes]) -> str | None:
+        try:
+            status = process.wait(self._limit)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            return f"was ended after {self._limit:g} seconds: {_tail(said)}"
+        if status:
+            return f"failed with status {status}: {_tail(said)}"
+        LOG.debug("The hook has run: %s", _tail(said))
+        return None
 
 
 def _tail(said: IO[bytes]) -> str:
@@ -150,9 +156,19 @@ def _tail(said: IO[bytes]) -> str:
     return said.read().decode("utf-8", "replace").strip() or "it said nothing"
 
 
+class _CommandLine(types.String):
+    """A command as one would type it, without a shell's own signs."""
+
+    def __call__(self, value: str) -> str:
+        if not shlex.split(value):
+            raise ValueError("a command must not be empty")
+        return str(super().__call__(value))
+
+
 OPTS: list[cfg.Opt] = [
-    cfg.StrOpt(
+    cfg.Opt(
         "command",
+        type=_CommandLine(),
         help="Command that is run when a run or a volume begins, ends or fails. It gets what "
         "happened in variables named VOLFLOW_*, and as JSON on its standard input. Not run by a "
         "shell. What it does changes nothing for the run.",

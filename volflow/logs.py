@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 
@@ -16,9 +16,17 @@ from oslo_log.formatters import JSONFormatter
 from oslo_utils import strutils
 
 from volflow.errors import ConfigError
+from volflow.printable import printable_lines
 
 _PREFIX = "%(asctime)s.%(msecs)03d %(process)d "
 _ABOUT = " %(name)s [%(run)s %(volume)s] "
+LINE = f"{_PREFIX}%(levelname)s{_ABOUT}%(message)s"
+
+# What a log that cannot be opened, or an option of it that makes no sense, is told by.
+_UNUSABLE = (
+    *(cfg.Error, log.LogConfigError),
+    *(ImportError, OSError, RuntimeError, TypeError, ValueError),
+)
 
 
 class About(context.RequestContext):
@@ -26,11 +34,11 @@ class About(context.RequestContext):
 
     def __init__(self, run_id: str | None = None, volume_id: str | None = None) -> None:
         super().__init__(request_id=run_id, overwrite=False)
-        self._values = {"run": run_id or "-", "volume": volume_id or "-"}
+        self.values = {"run": run_id or "-", "volume": volume_id or "-"}
 
     def get_logging_values(self) -> dict[str, str]:
         """For format strings, and for the lines of a JSON log."""
-        return dict(self._values)
+        return dict(self.values)
 
 
 @contextmanager
@@ -58,99 +66,91 @@ def register(conf: cfg.ConfigOpts) -> None:
     # It adds a handler where there is none. How a program that uses volflow logs is its own
     # business.
     root.handlers[:] = before
-    conf.set_default("logging_context_format_string", f"{_PREFIX}%(levelname)s{_ABOUT}%(message)s")
-    conf.set_default("logging_default_format_string", f"{_PREFIX}%(levelname)s{_ABOUT}%(message)s")
+    conf.set_default("default_log_levels", [*log.get_default_log_levels(), "alembic=WARN"])
+    conf.set_default("logging_context_format_string", LINE)
+    conf.set_default("logging_default_format_string", LINE)
     conf.set_default("logging_exception_prefix", f"{_PREFIX}ERROR{_ABOUT}")
 
 
-def setup(conf: cfg.ConfigOpts, quieted: Mapping[str, int]) -> None:
+def setup(conf: cfg.ConfigOpts, quieted: Collection[str] = ()) -> None:
     """Have the log go where the configuration says, beside where it goes already.
 
     What stands on the terminal is for the command line to say: it stays as it is.
 
-    :param quieted: levels of the loggers that say less there
+    :param quieted: loggers that were silenced for the terminal's sake, and may speak again
     :raises ConfigError: the log cannot be opened
     """
     root = logging.getLogger()
-    terminal = list(root.handlers)
-    for handler in terminal:
-        handler.setFormatter(_Discreet(handler.formatter))
+    before = list(root.handlers)
+    for handler in before:
+        _guard(handler)
     wanted = ("log_file", "log_dir", "use_syslog", "use_journal", "log_config_append")
     if not any(conf[name] for name in wanted):
         return
-    level, hook = root.level, sys.excepthook
+    for name in quieted:
+        logging.getLogger(name).setLevel(logging.NOTSET)
+    hook = sys.excepthook
     try:
         log.setup(conf, "volflow", version("volflow"), fix_eventlet=False)
-        levels = {} if conf.log_config_append else _levels(conf.default_log_levels)
-    except (cfg.Error, log.LogConfigError, ImportError, OSError, TypeError, ValueError) as error:
-        root.handlers[:] = terminal
+    except _UNUSABLE as error:
+        root.handlers[:] = before
         raise ConfigError(f"Configuration of the log: {error}") from error
     finally:
         sys.excepthook = hook
-    # Where there is a log file, each of the two has its own opinion of which libraries may talk.
     added = [handler for handler in root.handlers if not _is_terminal(handler)]
     for handler in added:
-        handler.setFormatter(_Discreet(handler.formatter))
-    root.handlers[:] = [*terminal, *added]
-    for handler in terminal:
-        handler.addFilter(Levels(quieted))
+        _guard(handler)
+    root.handlers[:] = [*before, *added]
     if conf.log_config_append:
         # That file says all of it.
         return
     for handler in added:
         handler.setLevel(logging.DEBUG if conf.debug else logging.INFO)
-        handler.addFilter(Levels(levels))
-    for name in {*levels, *quieted}:
-        least = min(levels.get(name, logging.NOTSET), quieted.get(name, logging.NOTSET))
-        logging.getLogger(name).setLevel(least)
-    root.setLevel(level)
+    # Each of them has its own opinion; what none of them wants is not even put together.
+    root.setLevel(min(handler.level for handler in root.handlers))
 
 
-class Levels(logging.Filter):
-    """Lets pass what is at least as grave as the level of its logger.
+class Quiet(logging.Filter):
+    """Lets of some loggers, and those below them, pass nothing but errors."""
 
-    :param levels: by name of a logger, which stands for those below it too
-    """
-
-    def __init__(self, levels: Mapping[str, int]) -> None:
+    def __init__(self, names: Iterable[str]) -> None:
         super().__init__()
-        self._levels = dict(levels)
-        self._known: dict[str, int] = {}
+        self._prefixes = tuple(f"{name}." for name in names)
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether it passes."""
-        name = record.name
-        if name not in self._known:
-            above = [one for one in self._levels if f"{name}.".startswith(f"{one}.")]
-            self._known[name] = self._levels[max(above, key=len)] if above else logging.NOTSET
-        return record.levelno >= self._known[name]
+        return record.levelno >= logging.ERROR or not f"{record.name}.".startswith(self._prefixes)
 
 
-class _Discreet(logging.Formatter):
-    """Formats as another does, and masks what libraries may say of passwords and tokens."""
+class _Guarded(logging.Formatter):
+    """Formats as another does, so that nobody is harmed by what stands in the text.
 
-    def __init__(self, formatter: logging.Formatter | None) -> None:
+    What libraries may say of passwords and tokens is masked, control characters are escaped, and
+    the run and the volume are there for formats that name them.
+
+    :param indent: what further lines of a message begin with, so that none looks like a message
+    """
+
+    def __init__(self, formatter: logging.Formatter | None, indent: str) -> None:
         super().__init__()
         self._formatter = formatter or logging.Formatter()
+        self._indent = indent
 
     def format(self, record: logging.LogRecord) -> str:
-        for name in ("run", "volume"):
-            # For lines that are about no run.
-            record.__dict__.setdefault(name, "-")
+        current = context.get_current()
+        for name, value in (current if isinstance(current, About) else About()).values.items():
+            record.__dict__.setdefault(name, value)
         text = self._formatter.format(record)
         if isinstance(self._formatter, JSONFormatter):
             return json.dumps(strutils.mask_dict_password(json.loads(text)))
-        return str(strutils.mask_password(text))
+        masked = str(strutils.mask_password(text))
+        return printable_lines(masked).replace("\n", f"\n{self._indent}")
+
+
+def _guard(handler: logging.Handler) -> None:
+    indent = "" if _is_terminal(handler) else "    "
+    handler.setFormatter(_Guarded(handler.formatter, indent))
 
 
 def _is_terminal(handler: logging.Handler) -> bool:
     return getattr(handler, "stream", None) in (sys.stdout, sys.stderr)
-
-
-def _levels(pairs: list[str]) -> dict[str, int]:
-    found = {}
-    for pair in pairs:
-        name, _, level = pair.partition("=")
-        known = logging.getLevelNamesMapping()
-        found[name] = known[level] if level in known else int(level)
-    return found

@@ -23,6 +23,7 @@ _LABELS = ("volume_id", "volume_name", "project_id")
 OPTS: list[cfg.Opt] = [
     cfg.StrOpt(
         "textfile",
+        regex=r"\.prom$",
         sample_default="/var/lib/prometheus/node-exporter/volflow.prom",
         help="File for the textfile collector of Prometheus' node exporter, written at the end of "
         "each run. Its name must end in .prom.",

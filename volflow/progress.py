@@ -16,7 +16,10 @@ class Progress(Protocol):
     """Receives what happens in a run, from several threads at once. It must not raise."""
 
     def planned(self, run_id: str, volumes: dict[str, str]) -> None:
-        """The run is about to start, or to go on, with these volumes: names by id."""
+        """The run is about to start, or to go on, with these volumes: names by id.
+
+        What is done without a run, such as taking a backup out, has an empty id.
+        """
         ...
 
     def step(self, volume_id: str, step: str, state: str) -> None:

@@ -33,13 +33,15 @@ class Figures:
     """How much there was, and how much of it had to be read and stored.
 
     Files are counted in files of the volume, sizes in bytes. ``bytes_total`` is the size of all
-    files, ``bytes_stored`` what the repository grew by before it compressed.
+    files, ``bytes_read`` what was read of the volume for it, also of its directories, and
+    ``bytes_stored`` what the repository grew by before it compressed.
     """
 
     files_new: int = 0
     files_changed: int = 0
     files_unmodified: int = 0
     bytes_total: int = 0
+    bytes_read: int = 0
     bytes_stored: int = 0
 
     @property
@@ -57,12 +59,14 @@ class StepTime:
 
     :ivar state: how it ended, as TaskFlow calls it: SUCCESS, FAILURE, REVERTED
     :ivar started: seconds since the epoch
+    :ivar shared: whether it was done once for all volumes of a group
     """
 
     name: str
     state: str
     started: float
     seconds: float
+    shared: bool = False
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,8 @@ class VolumeResult:
     ``target_id`` is the volume that a restore wrote to. ``unread`` names every file that could
     not be read, ``leftovers`` every temporary thing that could not be removed, ``differences``
     every property that a restored volume has not got back, and why. ``removed`` says that the
-    old volume, which a restored one replaces, was removed.
+    old volume, which a restored one replaces, was removed, and ``not_removed`` why it was not,
+    where that was asked for.
     """
 
     volume_id: str
@@ -89,6 +94,7 @@ class VolumeResult:
     steps: tuple[StepTime, ...] = ()
     differences: tuple[dict[str, Any], ...] = ()
     removed: bool = False
+    not_removed: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self) | {"outcome": str(self.outcome)}

@@ -55,10 +55,12 @@ class Story:
             return
         name = step.name.partition(":")[2]
         # What is shared happens to all of them.
-        volumes = self._volumes if step.name in self._shared else [step.work.volume_id]
+        shared = step.name in self._shared
+        volumes = self._volumes if shared else [step.work.volume_id]
         for volume_id in volumes:
             if state in _BEGUN:
-                so_far = [*self._times[volume_id], StepTime(name, state, time.time(), 0.0)]
+                begun = StepTime(name, state, time.time(), 0.0, shared)
+                so_far = [*self._times[volume_id], begun]
                 self._runs.update_item(
                     self._run_id,
                     volume_id,
@@ -70,8 +72,9 @@ class Story:
             self._began[step.name] = time.time()
         elif state in _ENDED and step.name in self._began:
             began = self._began.pop(step.name)
+            ended = StepTime(name, state, began, time.time() - began, shared)
             for volume_id in volumes:
-                self._times[volume_id].append(StepTime(name, state, began, time.time() - began))
+                self._times[volume_id].append(ended)
 
     def steps(self, volume_id: str) -> tuple[StepTime, ...]:
         """The steps of a volume in the order in which they ended."""

@@ -45,7 +45,10 @@ class Watch:
         """
         runs, alone_since = self._state.runs, None
         run = runs.get(run_id)
+        if run.state.final:
+            return run
         items = runs.items(run.id)
+        self._told = {item.key: _history(item) for item in items}
         self._progress.planned(run.id, {item.key: item.name for item in items})
         try:
             while True:
@@ -72,11 +75,8 @@ class Watch:
         """What has happened to a volume since the last look."""
         if item.state is ItemState.PENDING or item.key in self._ended:
             return
-        told = self._told.get(item.key)
-        # What had been before the first look is history.
-        steps = record.steps(item) if told is not None else record.steps(item)[-1:]
-        for step in steps:
-            if told is None or step.started > told:
+        for step in record.steps(item):
+            if step.started > self._told[item.key]:
                 state = states.REVERTING if "REVERT" in step.state else states.RUNNING
                 self._progress.step(item.key, step.name, state)
                 self._told[item.key] = step.started
@@ -87,3 +87,11 @@ class Watch:
         if item.state.final:
             self._ended.add(item.key)
             self._progress.ended(record.volume_result(item))
+
+
+def _history(item: Item) -> float:
+    """When the last step began that is of no interest to one who begins to watch."""
+    steps = record.steps(item)
+    # The last of them is what is under way.
+    past = steps if item.state.final else steps[:-1]
+    return past[-1].started if past else 0.0

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from volflow.errors import UsageError
+from volflow.printable import printable
 
 
 def agree(lines: Sequence[str], otherwise: str = "") -> None:
@@ -16,7 +17,7 @@ def agree(lines: Sequence[str], otherwise: str = "") -> None:
     """
     if not lines:
         return
-    print("\n".join(lines), file=sys.stderr)
+    print("\n".join(map(printable, lines)), file=sys.stderr)
     if not sys.stdin.isatty():
         raise UsageError(f"Nobody is there to agree: say --yes{otherwise}.")
     print("Go on? [y/N] ", end="", file=sys.stderr, flush=True)

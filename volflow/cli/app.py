@@ -66,6 +66,8 @@ class ClientManager:
 class VolflowApp(App):
     """``volflow``, by cliff."""
 
+    LOG_FILE_MESSAGE_FORMAT = logs.LINE
+
     def __init__(self) -> None:
         super().__init__(
             description="Back up and restore OpenStack Cinder volumes through os-brick.",
@@ -100,14 +102,17 @@ class VolflowApp(App):
         return parser
 
     @property
-    def quieted(self) -> dict[str, int]:
-        """Levels of the loggers that say less on the terminal."""
-        return dict.fromkeys(_CHATTY, logging.ERROR) if self.options.verbose_level < 2 else {}
+    def quieted(self) -> tuple[str, ...]:
+        """The loggers of which the terminal shows nothing but errors."""
+        return _CHATTY if self.options.verbose_level < 2 else ()
 
     def configure_logging(self) -> None:
         super().configure_logging()
-        for name, level in self.quieted.items():
-            logging.getLogger(name).setLevel(level)
+        for handler in logging.getLogger().handlers:
+            handler.addFilter(logs.Quiet(self.quieted))
+        for name in self.quieted:
+            # Not even put together: keystoneauth writes out each request.
+            logging.getLogger(name).setLevel(logging.ERROR)
 
     def run_subcommand(self, argv: list[str]) -> int:
         stop = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}

@@ -9,6 +9,8 @@ from typing import Any
 from cliff.columns import FormattableColumn
 from rich import filesize
 
+from volflow.printable import printable
+
 
 class Bytes(FormattableColumn[int]):
     """A size in bytes."""
@@ -49,7 +51,7 @@ class Lines(FormattableColumn[Sequence[str]]):
     """Several texts, a line each."""
 
     def human_readable(self) -> str:
-        return "\n".join(self._value)
+        return "\n".join(map(printable, self._value))
 
     def machine_readable(self) -> Any:
         return list(self._value)
@@ -59,7 +61,7 @@ class Tree(FormattableColumn[Any]):
     """Something nested, shown as indented lines."""
 
     def human_readable(self) -> str:
-        return "\n".join(_lines(self._value))
+        return "\n".join(map(printable, _lines(self._value)))
 
 
 def _lines(value: Any, indent: str = "") -> list[str]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import logging
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from osc_lib.command import command
 
 from persistence import StateError
+from volflow.cli.cells import harmless
 from volflow.errors import UsageError, VolflowError
 
 if TYPE_CHECKING:
@@ -50,6 +52,24 @@ class Command(_Volflow, command.Command):
 class Lister(_Volflow, command.Lister):
     """A command that prints a table, or what is in it as JSON, YAML or CSV."""
 
+    def produce_output(
+        self,
+        parsed_args: argparse.Namespace,
+        column_names: Sequence[str],
+        data: Iterable[Sequence[Any]],
+    ) -> int:
+        rows = (harmless(parsed_args.formatter, row) for row in data)
+        return int(super().produce_output(parsed_args, column_names, rows))
+
 
 class ShowOne(_Volflow, command.ShowOne):
     """A command that prints one thing."""
+
+    def produce_output(
+        self,
+        parsed_args: argparse.Namespace,
+        column_names: Sequence[str],
+        data: Sequence[Any],
+    ) -> int:
+        cells = harmless(parsed_args.formatter, data)
+        return int(super().produce_output(parsed_args, column_names, cells))

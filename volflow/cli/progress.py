@@ -5,17 +5,22 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 
 from rich import filesize
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from volflow.movers.base import Copied
+from volflow.printable import printable
 from volflow.progress import Progress, Silent
+from volflow.report.words import plural
 from volflow.result import RunResult, VolumeResult
 
+_WAITING = "waiting"
 # Seconds between two lines about one copy.
 _EVERY = 10.0
 
@@ -32,12 +37,16 @@ class _Volume:
     """How far one volume is."""
 
     name: str
-    step: str = "waiting"
+    step: str = _WAITING
     copied: Copied = field(default_factory=Copied)
     first: Copied | None = None
     first_at: float = 0.0
     copied_at: float = 0.0
     told: float = 0.0
+
+    @property
+    def begun(self) -> bool:
+        return self.step != _WAITING
 
     def began(self, step: str, state: str) -> None:
         self.step = f"undoing {step}" if state == "REVERTING" else step
@@ -73,7 +82,8 @@ class Lines:
 
     def planned(self, run_id: str, volumes: dict[str, str]) -> None:
         self._volumes = {key: _Volume(name or key) for key, name in volumes.items()}
-        self._say(f"run {run_id}: {len(volumes)} volume{'s' if len(volumes) != 1 else ''}")
+        if run_id:
+            self._say(f"run {run_id}: {plural(len(volumes), 'volume')}")
 
     def step(self, volume_id: str, step: str, state: str) -> None:
         if state in ("RUNNING", "REVERTING"):
@@ -95,20 +105,28 @@ class Lines:
 
     def _say(self, text: str) -> None:
         with self._lock:
-            print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
+            print(f"{time.strftime('%H:%M:%S')} {printable(text)}", file=sys.stderr, flush=True)
 
 
 class Screen:
-    """A table with a row for each volume, drawn anew as things happen."""
+    """A table with a row for each volume that is worked on, drawn anew as things happen."""
 
-    def __init__(self) -> None:
+    def __init__(self, console: Console | None = None) -> None:
+        self._title = ""
         self._volumes: dict[str, _Volume] = {}
+        self._outcomes: Counter[str] = Counter()
+        self._lock = threading.Lock()
         self._live = Live(
-            console=Console(stderr=True), get_renderable=self._table, refresh_per_second=4
+            console=console or Console(stderr=True),
+            get_renderable=self._table,
+            refresh_per_second=4,
         )
 
     def planned(self, run_id: str, volumes: dict[str, str]) -> None:
-        self._volumes = {key: _Volume(name or key) for key, name in volumes.items()}
+        with self._lock:
+            self._volumes = {key: _Volume(name or key) for key, name in volumes.items()}
+        if run_id:
+            self._title = f"run {run_id}: {plural(len(volumes), 'volume')}"
         self._live.start()
 
     def step(self, volume_id: str, step: str, state: str) -> None:
@@ -119,15 +137,32 @@ class Screen:
         self._volumes[volume_id].copy_is(copied)
 
     def ended(self, result: VolumeResult) -> None:
-        self._volumes[result.volume_id].step = str(result.outcome)
+        with self._lock:
+            # A row for each of a thousand would push those that go on off the screen.
+            del self._volumes[result.volume_id]
+            self._outcomes[str(result.outcome)] += 1
 
     def over(self, run_id: str, result: RunResult | None) -> None:
         self._live.stop()
 
     def _table(self) -> Table:
-        table = Table("Volume", "Step", "Copied")
-        # Those that have not begun would push the others off the screen.
-        for volume in self._volumes.values():
-            if volume.step != "waiting":
-                table.add_row(volume.name, volume.step, volume.copy())
+        with self._lock:
+            volumes, outcomes = list(self._volumes.values()), dict(self._outcomes)
+        begun = [volume for volume in volumes if volume.begun]
+        if len(begun) < len(volumes):
+            outcomes["waiting"] = len(volumes) - len(begun)
+        table = Table(
+            "Volume",
+            "Step",
+            "Copied",
+            title=self._title or None,
+            title_justify="left",
+            title_style="",
+            caption=", ".join(f"{count} {name}" for name, count in outcomes.items()) or None,
+            caption_justify="left",
+            caption_style="",
+        )
+        for volume in begun:
+            # As text: what is in brackets would be taken for a style.
+            table.add_row(Text(printable(volume.name)), volume.step, volume.copy())
         return table

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from volflow.cli import columns
 from volflow.cli.command import Lister
+from volflow.printable import printable
+from volflow.report.words import snapshotted
 from volflow.result import LeftOut, Outcome, RunResult, VolumeResult, worst
 
 Table = tuple[Sequence[str], Iterable[Any]]
@@ -44,14 +47,24 @@ def _human(volumes: Sequence[VolumeResult]) -> Table:
             volume.volume_id,
             str(volume.outcome),
             columns.ShortId(volume.backup_id or ""),
-            volume.figures.files_total,
-            volume.figures.files_read,
-            columns.Bytes(volume.figures.bytes_total),
-            columns.Bytes(volume.figures.bytes_stored),
+            *_figures(volume),
             columns.Seconds(volume.seconds),
         )
         for volume in volumes
     ]
+
+
+def _figures(volume: VolumeResult) -> tuple[Any, ...]:
+    if volume.backup_id is None:
+        # Nought would look like an empty volume.
+        return ("-", "-", "-", "-")
+    figures = volume.figures
+    return (
+        figures.files_total,
+        figures.files_read,
+        columns.Bytes(figures.bytes_total),
+        columns.Bytes(figures.bytes_stored),
+    )
 
 
 def _full(results: Sequence[RunResult]) -> Table:
@@ -74,24 +87,39 @@ def _tell(results: Sequence[RunResult]) -> None:
     """What does not fit in a table goes to the standard error, a line each."""
     for result in results:
         for group_id, consistent in result.consistent.items():
-            how = "at one moment" if consistent else "one after the other"
-            print(f"group {group_id}: its volumes were snapshotted {how}", file=sys.stderr)
+            _say(f"group {group_id}: {snapshotted(consistent)}")
         tell_left_out(result.left_out)
         for volume in result.volumes:
             for line in _troubles(volume):
-                print(f"{volume.name or volume.volume_id}: {line}", file=sys.stderr)
+                _say(f"{volume.name or volume.volume_id}: {line}")
 
 
 def tell_left_out(left_out: Sequence[LeftOut]) -> None:
     """Say which volumes are left out, and why."""
     for one in left_out:
-        print(f"{one.name or one.volume_id}: left out, {one.reason}", file=sys.stderr)
+        _say(f"{one.name or one.volume_id}: left out, {one.reason}")
+
+
+def _say(text: str) -> None:
+    print(printable(text), file=sys.stderr)
 
 
 def _troubles(volume: VolumeResult) -> list[str]:
-    lines = [f"failed: {volume.error}"] if volume.outcome is Outcome.FAILED else []
+    # A backup that is stored counts, whatever happened after it.
+    how = "failed" if volume.outcome is Outcome.FAILED else "is stored, but"
+    lines = [f"{how}: {volume.error}"] if volume.error else []
     lines += [f"could not be read: {path}" for path in volume.unread]
     lines += [f"left over: {leftover}" for leftover in volume.leftovers]
     if volume.leftovers:
         lines.append("'volflow leftover clean' removes what is left over.")
+    lines += [_difference(**difference) for difference in volume.differences]
+    if volume.not_removed:
+        lines.append(f"not removed: {volume.not_removed}")
+    if volume.removed:
+        lines.append("the old volume was removed")
     return lines
+
+
+def _difference(name: str, was: Any, now: Any, why: str) -> str:
+    shown = (json.dumps(value, ensure_ascii=False, default=str) for value in (was, now))
+    return "differs: {} was {} and is {}: {}".format(name, *shown, why)

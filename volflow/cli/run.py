@@ -10,16 +10,22 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from persistence import Item
+from persistence import Item, Run
 from volflow import heartbeat, record
 from volflow.cli import columns
 from volflow.cli.command import Command, Lister, ShowOne
 from volflow.cli.progress import reporter
 from volflow.cli.result import Table, show
 from volflow.errors import DrivenError, HostError, SuspendedError
+from volflow.report.words import plural, snapshotted
+from volflow.result import LeftOut
 
 LOG = logging.getLogger(__name__)
+
+# Parts of a request with something for each volume.
+_OF_EACH = frozenset({"backups", "consistent", "groups", "left_out", "projects", "targets"})
 
 
 class RunList(Lister):
@@ -66,6 +72,7 @@ class RunShow(_OneRun, ShowOne):
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
         runs = self.volflow.parts.state.runs
         run = runs.get(parsed_args.run)
+        full = parsed_args.formatter != "table"
         if parsed_args.html:
             from volflow.report.page import page
 
@@ -78,7 +85,8 @@ class RunShow(_OneRun, ShowOne):
             "pid": run.pid,
             "created_at": columns.Time(run.created_at),
             "finished_at": columns.Time(run.finished_at),
-            "request": columns.Tree(run.request),
+            "request": columns.Tree(run.request if full else _asked(run)),
+            "left_out": columns.Lines([_left_out(one) for one in record.left_out(run)]),
             "volumes": columns.Lines([_line(item) for item in runs.items(run.id)]),
         }
         return tuple(shown), tuple(shown.values())
@@ -200,10 +208,32 @@ def _write(name: str, text: str) -> None:
     print(f"{name} is written.", file=sys.stderr)
 
 
+def _asked(run: Run) -> dict[str, Any]:
+    """What a person wants to know of what was asked for: nothing that is told of each volume."""
+    told = {key: value for key, value in run.request.items() if key not in _OF_EACH}
+    groups = {key: snapshotted(value) for key, value in run.request.get("consistent", {}).items()}
+    return told | {"groups": groups} if groups else told
+
+
+def _left_out(one: LeftOut) -> str:
+    return f"{one.name or '-'} ({one.volume_id}): {one.reason}"
+
+
 def _line(item: Item) -> str:
-    state = item.state.lower()
-    if not item.state.final and item.step:
-        state += f", at '{item.step}'"
-    if item.error:
-        state += f": {item.error}"
-    return f"{item.name or '-'} ({item.key}): {state}"
+    """How far a volume is, or what came of it."""
+    told = [item.state.lower()]
+    if item.state.final:
+        result = record.volume_result(item)
+        if result.backup_id:
+            told.append(f"backup {result.backup_id[:8]}")
+        if result.target_id:
+            told.append(f"restored to {result.target_id}")
+        if result.unread:
+            told.append(f"{plural(len(result.unread), 'file')} could not be read")
+        if result.leftovers:
+            told.append(f"{plural(len(result.leftovers), 'thing')} left over")
+        told.append(columns.Seconds(result.seconds).human_readable())
+    elif item.step:
+        told.append(f"at '{item.step}'")
+    error = f": {item.error}" if item.error else ""
+    return f"{item.name or '-'} ({item.key}): {', '.join(told)}{error}"

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
-import os_brick
-import os_brick.privileged
-from os_brick import exception as brick_exceptions
-from os_brick.initiator import connector
 from oslo_concurrency import processutils
 from oslo_config import cfg
 
 from volflow.errors import HostError
 from volflow.host.identity import host_name
+
+with warnings.catch_warnings():
+    # oslo.privsep imports eventlet where that is installed, which warns of itself: nothing that
+    # whoever uses volflow could do anything about.
+    warnings.filterwarnings("ignore", message=r"\s*Eventlet is deprecated")
+    import os_brick
+    import os_brick.privileged
+    from os_brick import exception as brick_exceptions
+    from os_brick.initiator import connector
 
 Properties = dict[str, Any]
 

@@ -39,6 +39,11 @@ def plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
+def snapshotted(consistent: bool) -> str:
+    """How the volumes of a group were snapshotted."""
+    return f"its volumes were snapshotted {'at one moment' if consistent else 'one by one'}"
+
+
 def _local(when: float | datetime) -> datetime:
     if isinstance(when, datetime):
         return when.astimezone()

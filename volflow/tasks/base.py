@@ -64,12 +64,6 @@ class Step(task.Task):
     def pre_revert(self) -> None:
         logs.begin(self.services.run_id, self.work.volume_id)
 
-    def post_execute(self) -> None:
-        logs.begin()
-
-    def post_revert(self) -> None:
-        logs.begin()
-
     def symbol(self, name: str) -> str:
         """A name of this volume's own, as TaskFlow knows it."""
         return f"{self.work.volume_id}:{name}"

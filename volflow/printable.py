@@ -1,0 +1,33 @@
+"""Text that a terminal shows and does not obey.
+
+Names come from tenants, messages from clouds and programs: all of it can hold anything.
+"""
+
+from __future__ import annotations
+
+import re
+
+# What moves the cursor, changes colours, or turns the direction of writing; and half characters,
+# which no file can hold.
+_CONTROLS = (
+    "\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff"
+)
+_UNPRINTABLE = re.compile(f"[{_CONTROLS}]")
+_BETWEEN_LINES = re.compile(f"(?![\n\t])[{_CONTROLS}]")
+_SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
+
+def printable(text: str) -> str:
+    """The text in one line, its control characters as they are written in programs: ``\\x1b``."""
+    return _UNPRINTABLE.sub(_escaped, text)
+
+
+def printable_lines(text: str) -> str:
+    """The same for a text of several lines: line breaks and tabs stay as they are."""
+    return _BETWEEN_LINES.sub(_escaped, text)
+
+
+def _escaped(found: re.Match[str]) -> str:
+    character = found[0]
+    code = ord(character)
+    return _SHORT.get(character) or (f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}")
