@@ -31,7 +31,7 @@ class Backup:
     run_id: str
     #: The backup that this one continues, None for a full one.
     parent_id: str | None
-    #: ``complete`` or ``partial``.
+    #: ``complete`` or ``partial``; ``unknown`` where only the repository was left to ask.
     outcome: str
     #: What is worth knowing in numbers: files, bytes and so on.
     figures: dict[str, Any]

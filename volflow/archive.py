@@ -122,7 +122,8 @@ def _catalogued(backup: Stored, location: str) -> Backup:
         created_at=backup.created_at,
         run_id=tags.get("run", ""),
         parent_id=None,
-        outcome="complete",
+        # Whether all files could be read, the run knew; the repository does not say.
+        outcome="unknown",
         figures={},
     )
 
@@ -134,7 +135,7 @@ def find(stored: Sequence[Stored], what: str) -> Stored:
     :raises BackupNotFoundError: there is none
     :raises UsageError: it could be several
     """
-    by_volume = [b for b in stored if what in (b.tags.get("volume"), b.tags.get("name"))]
+    by_volume = [b for b in stored if what and what in (b.tags.get("volume"), b.tags.get("name"))]
     volumes = {backup.tags.get("volume") for backup in by_volume}
     if len(volumes) > 1:
         ids = ", ".join(sorted(map(str, volumes)))
@@ -150,7 +151,7 @@ def find_by_id(stored: Sequence[Stored], what: str) -> Stored:
     :raises BackupNotFoundError: there is none
     :raises UsageError: it could be several
     """
-    by_id = [backup for backup in stored if backup.id.startswith(what)]
+    by_id = [backup for backup in stored if what and backup.id.startswith(what)]
     if not by_id:
         raise BackupNotFoundError(
             f"No backup, and no volume with a backup, has the id or name '{what}'. "

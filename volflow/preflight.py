@@ -43,12 +43,14 @@ def parallel_by_quota(cinder: Cinder, together: Sequence[Sizes], parallel: int) 
         ):
             return count
     snapshots, gigabytes = _needed(together, 1)
-    what = "of even one volume" if snapshots == 1 else "of a group and a volume of it"
+    one = snapshots == 1
+    what = "of even one volume" if one else "of a group and a volume of it"
+    takes = f"{snapshots} snapshot{'' if one else 's'}, 1 volume and {gigabytes} GiB"
+    of_each = {"snapshots": left.snapshots, "volumes": left.volumes, "GiB": left.gigabytes}
+    rest = ", ".join(f"{n} {name}" for name, n in of_each.items() if n is not None)
     raise QuotaError(
         f"The quota of project {cinder.project_id} cannot hold the temporary snapshot and volume "
-        f"{what}: it takes {snapshots} snapshots, 1 volume and {gigabytes} GiB, and there is left: "
-        f"{left.snapshots} snapshots, {left.volumes} volumes, {left.gigabytes} GiB. Ask for more, "
-        "or make room."
+        f"{what}: it takes {takes}, and there is left: {rest}. Ask for more, or make room."
     )
 
 
@@ -104,25 +106,41 @@ def new_volume(cinder: Cinder, manifest: Manifest) -> None:
     """Make sure that this cloud can make a volume like the one of the backup.
 
     :raises ResourceNotFoundError: it lacks the volume type or the availability zone
-    :raises QuotaError: the quota does not hold it
     """
     was = manifest.volume
     if was["volume_type"]:
-        cinder.find_volume_type(was["volume_type"])
+        try:
+            cinder.find_volume_type(was["volume_type"])
+        except ResourceNotFoundError as error:
+            raise ResourceNotFoundError(
+                f"{error} --type-map {was['volume_type']}=TYPE takes another one."
+            ) from error
     zones = cinder.availability_zones()
     if was["availability_zone"] not in zones:
         raise ResourceNotFoundError(
             f"This cloud has no availability zone '{was['availability_zone']}'; it has: "
-            f"{', '.join(zones)}."
+            f"{', '.join(zones)}. --az-map {was['availability_zone']}=ZONE takes another one."
         )
+
+
+def new_volumes_fit(cinder: Cinder, sizes: Sizes) -> None:
+    """Make sure that a project's quota holds so many new volumes.
+
+    :param sizes: of each, in GiB
+    :raises QuotaError: it does not
+    """
     left = cinder.quota_left()
-    if (left.volumes is not None and left.volumes < 1) or (
-        left.gigabytes is not None and left.gigabytes < manifest.size_gib
+    if (left.volumes is None or left.volumes >= len(sizes)) and (
+        left.gigabytes is None or left.gigabytes >= sum(sizes)
     ):
-        raise QuotaError(
-            f"The quota does not hold a new volume of {manifest.size_gib} GiB: there is left: "
-            f"{left.volumes} volumes, {left.gigabytes} GiB."
-        )
+        return
+    of_each = {"volumes": left.volumes, "GiB": left.gigabytes}
+    rest = ", ".join(f"{n} {name}" for name, n in of_each.items() if n is not None)
+    raise QuotaError(
+        f"The quota of project {cinder.project_id} cannot hold {len(sizes)} new "
+        f"volume{'s' if len(sizes) > 1 else ''} of {sum(sizes)} GiB in all; there is left: {rest}. "
+        "Ask for more, or make room."
+    )
 
 
 def copy_of(cinder: Cinder, existing: Volume, manifest: Manifest) -> None:
@@ -152,6 +170,17 @@ def existing_target(target: Volume, manifest: Manifest) -> None:
     _fits(target, manifest)
 
 
+def in_the_way(cinder: Cinder, volume: Volume) -> str | None:
+    """Why an old volume cannot be removed, if so: it is in use, or something hangs on it."""
+    if volume["status"] != "available" or volume["attachments"]:
+        return f"it is '{volume['status']}'" + (", attached" if volume["attachments"] else "")
+    if cinder.snapshots(volume["id"]):
+        return "it has snapshots"
+    if volume.get("group_id"):
+        return f"it belongs to group {volume['group_id']}"
+    return None
+
+
 def _fits(target: Volume, manifest: Manifest) -> None:
     name = f"Volume {target['name'] or target['id']} ({target['id']})"
     if target["encrypted"]:
@@ -163,17 +192,19 @@ def _fits(target: Volume, manifest: Manifest) -> None:
         )
 
 
-def sparse_files_fit(manifest: Manifest, *, restores_holes: bool) -> None:
+def sparse_files_fit(manifest: Manifest, *, restores_holes: bool, room: int | None = None) -> None:
     """Refuse a backup whose sparse files would not fit while they are written in full.
 
     :param restores_holes: whether the mover makes holes as it writes
+    :param room: the bytes that there are for it; the volume's size unless given
     :raises DiskError: naming what helps
     """
     for region in manifest.regions:
         apparent = sum(sparse["size"] for sparse in region.sparse.values())
-        if apparent > region.size and not restores_holes:
+        most = region.size if room is None else room
+        if apparent > most and not restores_holes:
             raise DiskError(
-                f"The backup has sparse files of {apparent} bytes in all, more than the volume's "
-                f"{region.size}: this restic fills holes while it restores. Install restic 0.15 "
-                "or newer."
+                f"The backup has sparse files of {apparent} bytes in all, more than the {most} "
+                "that there is room for: this restic fills holes while it restores. Install "
+                "restic 0.15 or newer."
             )

@@ -25,6 +25,10 @@ _SETTABLE: dict[str, type] = {
     "readonly": bool,
 }
 
+_VALUES = {str: "a text", dict: "a JSON object", bool: "true or false"}
+# Characters of a name, a description, a key or a value.
+_LONGEST = 255
+
 # What cannot be given back to a volume by its owner, and why.
 _FIXED = {
     "size": "it is the volume's own",
@@ -32,8 +36,9 @@ _FIXED = {
     "availability_zone": "it is given when a volume is made",
     "multiattach": "it comes by the volume type",
     "encrypted": "it comes by the volume type",
-    "group_id": "a volume joins a group by 'openstack volume group set'",
-    "consistencygroup_id": "consistency groups have become volume groups",
+    # A consistency group of old is shown as the group of a volume too.
+    "group_id": "only new volumes are put into their group, and with --group or --meta-override "
+    "those that are there",
     "replication_status": "it comes by the volume type and the storage",
     "attachments": "servers attach their volumes themselves",
     "user_id": "it is who made the volume",
@@ -113,7 +118,7 @@ def own_metadata(volume: Volume) -> dict[str, str]:
 def check_overrides(overrides: Mapping[str, Any]) -> None:
     """Make sure that these properties can be set.
 
-    :raises UsageError: one is unknown, or of the wrong type
+    :raises UsageError: one is unknown, or of the wrong type, or not the owner's to set
     """
     for name, value in overrides.items():
         if name not in _SETTABLE:
@@ -123,18 +128,37 @@ def check_overrides(overrides: Mapping[str, Any]) -> None:
             )
         if not isinstance(value, _SETTABLE[name]):
             raise UsageError(
-                f"The property '{name}' takes a value like {_SETTABLE[name]()!r}, not {value!r}."
+                f"The property '{name}' takes {_VALUES[_SETTABLE[name]]}, not {value!r}."
             )
+        if isinstance(value, dict):
+            _check_pairs(name, value)
+        elif isinstance(value, str) and len(value) > _LONGEST:
+            raise UsageError(f"The property '{name}' takes {_LONGEST} characters at most.")
+
+
+def _check_pairs(name: str, pairs: Mapping[str, Any]) -> None:
+    for key, value in pairs.items():
+        if not isinstance(value, str):
+            raise UsageError(f"The values in '{name}' are texts; '{key}' has {value!r}.")
+        if not 1 <= len(key) <= _LONGEST or len(value) > _LONGEST:
+            raise UsageError(f"The keys and values in '{name}' have {_LONGEST} characters at most.")
+        if name == "metadata" and key in _NOT_METADATA:
+            raise UsageError(f"The metadata key '{key}' is not one that can be set.")
 
 
 def differences(
-    was: Volume, now: Volume, *, qos: str | None = None, applied: bool
+    was: Volume,
+    now: Volume,
+    *,
+    qos: tuple[str | None, str | None] = (None, None),
+    applied: bool,
 ) -> list[Difference]:
     """What a restored volume has not got back.
 
     :param was: the volume in the backup
     :param now: the restored volume
-    :param qos: the QoS specification of the type in the backup
+    :param qos: the QoS specification of the type in the backup, and of the type that it has now,
+        as far as this user may see it
     :param applied: whether the backup's properties were to be given to it
     """
     found = [
@@ -147,6 +171,6 @@ def differences(
         if getattr(before, name) != getattr(after, name):
             why = "it was overridden" if applied else "--meta-override was not given"
             found.append(Difference(name, getattr(before, name), getattr(after, name), why))
-    if qos:
-        found.append(Difference("qos_specs_id", qos, None, "it comes by the volume type"))
+    if qos[0] and qos[0] != qos[1]:
+        found.append(Difference("qos_specs_id", *qos, "it comes by the volume type"))
     return found

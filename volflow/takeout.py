@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
+import os
+import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from volflow import preflight
 from volflow.disk import holes
-from volflow.errors import HostError, RepositoryError, UsageError
+from volflow.errors import HostError, UsageError
 from volflow.host.namespace import MountNamespace
 from volflow.host.privilege import Privilege, find_program
 from volflow.manifest import Manifest, Region
-from volflow.movers.base import Mover, Stored
+from volflow.movers.base import Stored
+from volflow.movers.browse import Browser
+from volflow.movers.restic import Restic
 from volflow.progress import Progress
 from volflow.stop import Stop
 from volflow.tasks.mount import REGION
-
-LOG = logging.getLogger(__name__)
 
 
 class Takeout:
@@ -32,7 +34,8 @@ class Takeout:
         self,
         backup: Stored,
         manifest: Manifest,
-        mover: Mover,
+        mover: Restic,
+        browser: Browser,
         privilege: Privilege,
         mount_root: Path,
         progress: Progress,
@@ -41,6 +44,7 @@ class Takeout:
         self._backup = backup
         self._manifest = manifest
         self._mover = mover
+        self._browser = browser
         self._privilege = privilege
         self._mount_root = mount_root
         self._progress = progress
@@ -55,30 +59,33 @@ class Takeout:
     ) -> None:
         """Write the files, or some of them, into a directory, with all their metadata.
 
-        The directory must be new or empty: a link that is there already could lead out of it.
+        The directory must be new or empty: a link that is there already could lead out of it. A
+        new one is its owner's alone: there may be programs in it that run as root.
 
         :param paths: paths in the volume; all unless given
         :raises UsageError: the directory is not empty, or a path leads out of the volume
-        :raises RepositoryError: the backup has no such path
+        :raises RepositoryError: the backup has no such path; then nothing is written
         """
         inside = [_inside(path) for path in paths]
         directory = directory.absolute()
         if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
             raise UsageError(f"{directory} is there and is no empty directory; name a new one.")
-        directory.mkdir(parents=True, exist_ok=True)
+        preflight.sparse_files_fit(
+            self._manifest,
+            restores_holes=self._mover.restores_holes,
+            room=shutil.disk_usage(_existing(directory)).free,
+        )
+        for path in inside:
+            self._browser.list(self._backup.id, str(path))
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         with self._namespace() as namespace:
-            place = namespace.root / REGION
-            namespace.run("mkdir", "--parents", "--mode=0700", place)
-            namespace.run("mount", "--bind", directory, place)
+            namespace.bind(directory, namespace.root / REGION)
             self._fill(namespace, [REGION / path for path in inside] or [REGION], verify)
-            for path in inside:
-                if self._privilege.attempt("test", "-e", str(directory / path)).returncode and (
-                    self._privilege.attempt("test", "-L", str(directory / path)).returncode
-                ):
-                    raise RepositoryError(f"The backup holds no '/{path}'.")
 
     def to_image(self, image: Path, *, verify: bool = False) -> None:
         """Write the file system into a disk image of the volume's size.
+
+        The image has its name when it is whole, and not before.
 
         :param image: a new file; one that ends with .qcow2 becomes an image of that format
         :raises UsageError: it is there already
@@ -90,11 +97,14 @@ class Takeout:
         qcow2 = image.suffix == ".qcow2"
         if qcow2 and find_program("qemu-img") is None:
             raise HostError("qemu-img is not installed: install the package 'qemu-utils'.")
-        raw = image.with_name(image.name + ".raw") if qcow2 else image
+        preflight.sparse_files_fit(self._manifest, restores_holes=self._mover.restores_holes)
+        image.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        raw, done = (image.with_name(f".{image.name}.{part}") for part in ("raw", "done"))
         try:
-            with raw.open("xb") as file:
+            # What a process has left that was killed.
+            raw.unlink(missing_ok=True)
+            with open(os.open(raw, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
                 file.truncate(self._region.size)
-            raw.chmod(0o600)
             self._region.file_system.make(self._privilege, str(raw))
             with self._namespace() as namespace:
                 place = namespace.root / REGION
@@ -104,14 +114,13 @@ class Takeout:
                 namespace.unmount()
             if qcow2:
                 self._privilege.run(
-                    "qemu-img", "convert", "-f", "raw", "-O", "qcow2", str(raw), str(image)
+                    "qemu-img", "convert", "-f", "raw", "-O", "qcow2", str(raw), str(done)
                 )
-        except BaseException:
-            image.unlink(missing_ok=True)
-            raise
+                done.chmod(0o600)
+            (done if qcow2 else raw).rename(image)
         finally:
-            if qcow2:
-                raw.unlink(missing_ok=True)
+            for part in (raw, done):
+                part.unlink(missing_ok=True)
 
     @contextlib.contextmanager
     def _namespace(self) -> Iterator[MountNamespace]:
@@ -124,20 +133,29 @@ class Takeout:
     def _fill(self, namespace: MountNamespace, paths: Sequence[Path], verify: bool) -> None:
         volume_id = self._manifest.volume_id
         self._progress.planned("", {volume_id: str(self._manifest.volume["name"] or "")})
-        self._progress.step(volume_id, "copy", "RUNNING")
-        self._mover.restore(
-            namespace,
-            self._backup.id,
-            paths=paths,
-            verify=verify,
-            progress=lambda copied: self._progress.copied(volume_id, copied),
-            stopping=self._stop.event,
-        )
-        if self._region.sparse:
-            namespace.run(
-                *(sys.executable, "-I", "-S", holes.__file__, "punch", namespace.root / REGION),
-                stdin=json.dumps(self._region.sparse),
+        try:
+            self._progress.step(volume_id, "copy", "RUNNING")
+            self._mover.restore(
+                namespace,
+                self._backup.id,
+                paths=paths,
+                verify=verify,
+                progress=lambda copied: self._progress.copied(volume_id, copied),
+                stopping=self._stop.event,
             )
+        finally:
+            self._progress.over("", None)
+        namespace.run(
+            *(sys.executable, "-I", "-S", holes.__file__, "shape", namespace.root / REGION),
+            stdin=json.dumps(self._region.sparse),
+        )
+
+
+def _existing(path: Path) -> Path:
+    """A directory, or the nearest one above it that is there."""
+    while not path.exists():
+        path = path.parent
+    return path
 
 
 def _inside(path: str) -> Path:

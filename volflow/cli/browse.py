@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import subprocess
 import time
 from pathlib import Path
 
@@ -16,8 +15,10 @@ from volflow.movers.base import Stored
 from volflow.movers.browse import Browser
 from volflow.tasks.mount import REGION
 
-# Seconds that FUSE may take to show a repository.
-_PATIENCE = 60.0
+# What a guest has put on its volume is nothing to act upon here.
+_LOOK_ONLY = "ro,nosuid,nodev,noexec"
+# Seconds between two looks whether the repository is still there.
+_LOOK = 1.0
 
 
 class _OneBackup:
@@ -105,22 +106,22 @@ class BackupMount(_OneBackup, Command):
         parts = self.volflow.parts
         parts.privilege.check()
         served = parts.directory(f"fuse-{backup.id[:8]}-{time.time_ns()}")
-        process = self.browser(backup).mount(served)
-        tree = served / backup.id / REGION
+        stop = self.volflow.stop.event
         try:
-            deadline = time.monotonic() + _PATIENCE
-            while parts.privilege.attempt("test", "-d", str(tree)).returncode:
-                if process.poll() is not None or time.monotonic() > deadline:
-                    raise HostError(f"restic did not mount the backup: {_said(process)}")
-                time.sleep(0.1)
-            parts.privilege.run("mount", "--bind", str(tree), str(directory))
-            print(f"The backup is in {directory}. Press Ctrl-C to end.", flush=True)
-            self.volflow.stop.event.wait()
+            with self.browser(backup).mounted(backup.id, served, parts.privilege) as (
+                tree,
+                process,
+            ):
+                parts.privilege.run("mount", "--bind", "-o", _LOOK_ONLY, str(tree), str(directory))
+                try:
+                    print(f"The backup is in {directory}. Press Ctrl-C to end.", flush=True)
+                    while not stop.wait(_LOOK):
+                        if process.poll() is not None:
+                            raise HostError("restic, which served the backup, has ended.")
+                finally:
+                    # Whoever still stands in it keeps it for himself.
+                    parts.privilege.attempt("umount", "--lazy", str(directory))
         finally:
-            parts.privilege.attempt("umount", str(directory))
-            parts.privilege.attempt("umount", str(served))
-            parts.mover(backup.tags.get("project")).end(process)
-            process.wait()
             served.rmdir()
 
 
@@ -131,6 +132,11 @@ class BackupDiff(Lister):
         parser = super().get_parser(prog_name)
         parser.add_argument("old", metavar="OLD", help="id of a backup, or its beginning")
         parser.add_argument("new", metavar="NEW", help="id of a backup, or its beginning")
+        parser.add_argument(
+            "--metadata",
+            action="store_true",
+            help="also what has changed in its owner, mode, times or attributes alone",
+        )
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
@@ -140,7 +146,8 @@ class BackupDiff(Lister):
             raise UsageError("These are backups of two volumes; compare two of one volume.")
         browser = Browser(self.volflow.parts.mover(old.tags.get("project")), REGION)
         return ("Change", "Path"), [
-            (change.kind, change.path) for change in browser.changes(old.id, new.id)
+            (change.kind, change.path)
+            for change in browser.changes(old.id, new.id, metadata=parsed_args.metadata)
         ]
 
 
@@ -177,14 +184,10 @@ class BackupVerify(Lister):
             backup = find(stored, what)
             browser = Browser(parts.mover(backup.tags.get("project")), REGION)
             try:
-                result = f"whole, {columns.Bytes(browser.read_all(backup.id))} read"
+                self.volflow.archive.manifest(backup)
+                size = columns.Bytes(browser.read_all(backup.id)).human_readable()
+                result = f"whole, {size} read"
             except RepositoryError as error:
-                self.status, result = 1, f"DAMAGED: {error}"
+                self.status, result = 1, f"FAILED: {error}"
             rows.append((f"{backup.tags.get('name')} {backup.id[:8]}", result))
         return ("Checked", "Result"), rows
-
-
-def _said(process: subprocess.Popen[bytes]) -> str:
-    if process.poll() is None or process.stderr is None:
-        return "it shows nothing"
-    return process.stderr.read().decode(errors="replace").strip()

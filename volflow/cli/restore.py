@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,12 @@ from volflow.cli.result import Table, show
 from volflow.cli.selection import add_selection, pair, positive, selection
 from volflow.errors import UsageError
 from volflow.restore_plan import Destination, RestoreOptions, RestoreTarget
+
+# Options that make no sense where no volume is restored.
+_OF_VOLUMES = (
+    *("all", "all_tenants", "group", "recreate_vol_on_error", "keep_newer", "grow"),
+    *("meta_override", "type_map", "az_map", "project_map", "remove_old_vol", "parallel"),
+)
 
 
 class RestoreCreate(Lister):
@@ -138,14 +145,20 @@ class RestoreCreate(Lister):
     def _without_cinder(self, parsed_args: argparse.Namespace) -> Table:
         if len(parsed_args.what) != 1:
             raise UsageError("--to-path and --to-image take one backup.")
+        for option in _OF_VOLUMES:
+            if getattr(parsed_args, option, None) not in (None, False, [], ()):
+                name = option.replace("_", "-")
+                raise UsageError(f"--{name} is for volumes; --to-path and --to-image make none.")
         archive = self.volflow.archive
         backup = find(until(archive.backups(), parsed_args.at), parsed_args.what[0])
         takeout = self.volflow.takeout(backup)
-        if parsed_args.to_path:
+        where = parsed_args.to_path or parsed_args.to_image
+        if parsed_args.dry_run:
+            print(f"Nothing is written to {where}: this is a dry run.", file=sys.stderr)
+        elif parsed_args.to_path:
             takeout.to_directory(parsed_args.to_path, verify=parsed_args.verify)
         else:
             takeout.to_image(parsed_args.to_image, verify=parsed_args.verify)
-        where = parsed_args.to_path or parsed_args.to_image
         return ("Name", "Volume", "Backup", "Written to"), [
             (
                 backup.tags.get("name"),
@@ -164,10 +177,17 @@ def _planned(targets: list[RestoreTarget], options: RestoreOptions) -> Table:
             columns.ShortId(target.backup.id),
             target.manifest.snapshot["created_at"],
             _goal(target),
-            (target.replaced or {}).get("id", "-") if options.remove_old_vol else "-",
+            _removed(target) if options.remove_old_vol else "-",
         )
         for target in targets
     ]
+
+
+def _removed(target: RestoreTarget) -> str:
+    if not target.replaced:
+        return "-"
+    what = f"volume {target.replaced['id']}"
+    return f"not {what}: {target.in_the_way}" if target.in_the_way else what
 
 
 def _goal(target: RestoreTarget) -> str:
@@ -191,11 +211,15 @@ def _ask(targets: list[RestoreTarget], options: RestoreOptions) -> None:
     ]
     if options.remove_old_vol:
         lines += [
-            f"Volume {target.replaced['id']} will be removed when all is restored and verified."
+            f"Volume {target.replaced['id']} will stay: {target.in_the_way}."
+            if target.in_the_way
+            else f"Volume {target.replaced['id']} ({target.replaced['name'] or 'no name'}, "
+            f"{target.replaced['size']} GiB) will be removed when all is restored and verified."
             for target in targets
             if target.replaced
         ]
-    agree(lines, ", or --new for a new volume")
+    overwrites = any(target.overwritten for target in targets)
+    agree(lines, ", or --new for a new volume" if overwrites else "")
 
 
 def _object(text: str) -> dict[str, Any]:

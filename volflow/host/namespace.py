@@ -34,7 +34,7 @@ class MountNamespace:
     def __init__(self, privilege: Privilege, root: Path) -> None:
         self.root = root
         self._privilege = privilege
-        self._mounted: list[Path] = []
+        self._mounted: dict[Path, int] = {}
         self._holder = subprocess.Popen(
             privilege.argv(
                 "unshare", "--mount", "--propagation", "slave", "sh", "-c", "echo $$; exec cat"
@@ -95,31 +95,41 @@ class MountNamespace:
         """
         self.run("mkdir", "--parents", "--mode=0700", path)
         self.run("mount", "-t", fs_type, "-o", ",".join(options), device, path)
-        self._mounted.append(path)
+        self._mounted[path] = self._used(path)
 
-    def used(self) -> int:
-        """Bytes in use on the file systems that :meth:`mount` has mounted."""
-        if not self._mounted:
-            return 0
-        out = self.run("df", "--block-size=1", "--output=used", *self._mounted)
-        return sum(map(int, out.split()[1:]))
+    def bind(self, directory: Path, path: Path) -> None:
+        """Show a directory of the host in the namespace.
+
+        :raises HostError: with mount's own words
+        """
+        self.run("mkdir", "--parents", "--mode=0700", path)
+        self.run("mount", "--bind", directory, path)
+        self._mounted[path] = self._used(path)
+
+    def written(self) -> int:
+        """Bytes by which the file systems have grown since they were mounted."""
+        return max(0, sum(self._used(path) - before for path, before in self._mounted.items()))
+
+    def _used(self, path: Path) -> int:
+        return int(self.run("df", "--block-size=1", "--output=used", path).split()[-1])
 
     def unmount(self) -> None:
-        """Unmount what :meth:`mount` has mounted, so that all is written to the device.
+        """Unmount what was mounted, so that all is written to the device.
 
         :raises HostError: a file system stays busy, or its data could not be written
         """
         while self._mounted:
             deadline = time.monotonic() + _BUSY
+            last = next(reversed(self._mounted))
             while True:
                 try:
-                    self.run("umount", self._mounted[-1])
+                    self.run("umount", last)
                     break
                 except HostError as error:
                     if "busy" not in str(error) or time.monotonic() > deadline:
                         raise
                     time.sleep(0.1)
-            self._mounted.pop()
+            del self._mounted[last]
 
     def close(self) -> None:
         """End the namespace, and with it every mount in it. It may be closed twice."""

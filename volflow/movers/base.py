@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -94,6 +94,15 @@ class Mover(Protocol):
 
     def manifest(self, backup_id: str) -> str:
         """The text of a backup's manifest."""
+        ...
+
+    def paths(self, backup_id: str, tree: Path) -> Iterator[tuple[str, bool]]:
+        """Every path below a tree of a backup, and whether it is a directory.
+
+        The tree itself comes first, as an empty path, and a directory before what is in it.
+
+        :raises RepositoryError: a name cannot be told as it is
+        """
         ...
 
     def restore(

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 import subprocess
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from volflow.errors import HostError, RepositoryError
+from volflow.host.privilege import Privilege
 from volflow.movers.program import ResticProgram
 from volflow.movers.restic import time_of
 
 # Bytes read at a time of what is only read to be checked.
 _CHUNK = 1024 * 1024
+# Seconds that FUSE may take to show a repository.
+_PATIENCE = 60.0
 
 
 @dataclass(frozen=True)
@@ -68,26 +73,28 @@ class Browser:
         inside = path.strip("/")
         wanted = f"{self._tree}/{inside}".rstrip("/")
         options = ["--recursive"] if recursive else []
-        lines = self._restic.run("ls", "--json", *options, backup_id, wanted).splitlines()
-        nodes = [node for node in map(json.loads, lines[1:]) if node["struct_type"] == "node"]
+        lines = self._restic.lines("ls", "--json", *options, backup_id, wanted)
+        nodes = [node for node in map(json.loads, lines) if node["struct_type"] == "node"]
         if not nodes:
             raise RepositoryError(f"The backup holds no '/{inside}'.")
         # The directory itself comes first.
         shown = nodes[1:] if nodes[0]["type"] == "dir" else nodes
         return [self._node(node) for node in shown]
 
-    def changes(self, old_id: str, new_id: str) -> Iterator[Change]:
+    def changes(self, old_id: str, new_id: str, *, metadata: bool = False) -> Iterator[Change]:
         """What has changed from one backup to another.
 
+        :param metadata: tell too of what has changed in its metadata alone
         :raises RepositoryError: restic cannot tell
         """
-        output = self._restic.run("diff", "--json", "--metadata", old_id, new_id)
-        for line in output.splitlines():
+        options = ["--metadata"] if metadata else []
+        for line in self._restic.lines("diff", "--json", *options, old_id, new_id):
             message = json.loads(line)
             if message["message_type"] != "change":
                 continue
             path = message["path"]
-            if path.startswith(f"{self._tree}/"):
+            # The volume's root has no name, and is always there.
+            if path.startswith(f"{self._tree}/") and path != f"{self._tree}/":
                 kind = _KINDS.get(message["modifier"][:1], message["modifier"])
                 yield Change(path.removeprefix(self._tree), kind)
 
@@ -97,16 +104,16 @@ class Browser:
         :returns: the bytes read
         :raises RepositoryError: something is missing or damaged
         """
-        process = self._restic.start("dump", backup_id, self._tree)
-        assert process.stdout is not None
-        assert process.stderr is not None
+        # What the cache holds says nothing of what the repository holds.
+        command = ("dump", "--no-cache", backup_id, self._tree)
         size = 0
-        with process:
+        with self._restic.started(*command) as (process, errors):
+            assert process.stdout is not None
             while chunk := process.stdout.read(_CHUNK):
                 size += len(chunk)
-            errors = process.stderr.read().decode(errors="surrogateescape")
-        if process.returncode:
-            raise self._restic.error("dump", process.returncode, errors.splitlines())
+            status = process.wait()
+        if status:
+            raise self._restic.error("dump", status, errors())
         return size
 
     def check(self, percent: float) -> str:
@@ -116,14 +123,35 @@ class Browser:
         """
         return self._restic.run("check", f"--read-data-subset={percent:g}%")
 
-    def mount(self, mount_point: Path) -> subprocess.Popen[bytes]:
-        """Mount the whole repository there; the process serves it until it is interrupted.
+    @contextmanager
+    def mounted(
+        self, backup_id: str, mount_point: Path, privilege: Privilege
+    ) -> Iterator[tuple[Path, subprocess.Popen[bytes]]]:
+        """Mount the whole repository as long as the block runs.
 
-        :raises HostError: FUSE is not there
+        :param mount_point: an empty directory
+        :param privilege: files of volumes are root's to see
+        :returns: the root of the volume in this backup, and the process that serves it
+        :raises HostError: FUSE is not there, or restic could not mount it
         """
         if not Path("/dev/fuse").exists():
             raise HostError("This host has no /dev/fuse: load the kernel module 'fuse'.")
-        return self._restic.start("mount", "--path-template", "%I", str(mount_point))
+        tree = mount_point / backup_id / self._tree.lstrip("/")
+        with self._restic.started("mount", "--path-template", "%I", str(mount_point)) as (
+            process,
+            errors,
+        ):
+            deadline = time.monotonic() + _PATIENCE
+            try:
+                while privilege.attempt("test", "-d", str(tree)).returncode:
+                    if process.poll() is not None:
+                        raise HostError(f"restic could not mount it: {' '.join(errors())}")
+                    if time.monotonic() > deadline:
+                        raise HostError(f"restic has not mounted it after {_PATIENCE:g} s.")
+                    time.sleep(0.1)
+                yield tree, process
+            finally:
+                privilege.attempt("umount", str(mount_point))
 
     def _node(self, node: dict[str, object]) -> Node:
         return Node(

@@ -7,7 +7,9 @@ import re
 import shlex
 import subprocess
 import threading
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from signal import SIGINT, SIGKILL
 from typing import Any
@@ -241,6 +243,35 @@ class ResticProgram:
             raise self.error(command[0], process.returncode, _text(err).splitlines())
         return _text(out)
 
+    def lines(self, *command: str) -> Iterator[str]:
+        """Run restic, and give each line of its standard output as it comes.
+
+        :raises RepositoryError: what it said, and what that means
+        """
+        with self.started(*command) as (process, errors):
+            assert process.stdout is not None
+            for line in process.stdout:
+                yield _text(line)
+            status = process.wait()
+        if status:
+            raise self.error(command[0], status, errors())
+
+    @contextmanager
+    def started(
+        self, *command: str
+    ) -> Iterator[tuple[subprocess.Popen[bytes], Callable[[], list[str]]]]:
+        """restic as long as the block runs, and what it says on its standard error.
+
+        :raises RepositoryError: it is missing or too old
+        """
+        with self.start(*command) as process:
+            errors = _drained(process)
+            try:
+                yield process, errors
+            finally:
+                self.end(process)
+                errors()
+
     def follow(
         self,
         namespace: MountNamespace,
@@ -265,8 +296,7 @@ class ResticProgram:
         drain.start()
         with process, watch.watching(lambda: self.end(process)):
             for line in process.stdout:
-                if line.startswith("{"):
-                    read(line)
+                read(line)
             status = process.wait()
             drain.join()
         if status and watch.stopped:
@@ -297,6 +327,26 @@ class ResticProgram:
         return RepositoryError(
             f"'{shlex.join(['restic', doing])}' failed with exit status {status}: {shown}"
         )
+
+
+def _drained(process: subprocess.Popen[bytes]) -> Callable[[], list[str]]:
+    """Read what a process says on its standard error, so that it never has to wait for that.
+
+    :returns: waits for the process to end, and gives the last lines
+    """
+    assert process.stderr is not None
+    last: deque[str] = deque(maxlen=1000)
+    stderr = process.stderr
+    thread = threading.Thread(
+        target=lambda: last.extend(_text(line).rstrip() for line in stderr), daemon=True
+    )
+    thread.start()
+
+    def said() -> list[str]:
+        thread.join()
+        return list(last)
+
+    return said
 
 
 def masked(location: str) -> str:

@@ -29,6 +29,10 @@ SPARSE_RESTORE = (0, 15, 0)
 _SOME_UNREAD = 3
 # Seconds for the removal of a lock; to a repository that is gone restic tries for minutes.
 _UNLOCK_LIMIT = 20.0
+# What stands in JSON for bytes that are no text.
+_UNKNOWN = "\N{REPLACEMENT CHARACTER}"
+# restic's line before it compares what it has written.
+_VERIFYING = "verifying files"
 # Marks our snapshots among others in the repository.
 _TAG = "volflow"
 
@@ -93,6 +97,8 @@ class Restic(ResticProgram):
         watch = Watch(stopping, self._group.stall_limit)
 
         def read(line: str) -> None:
+            if not line.startswith("{"):
+                return
             message = json.loads(line)
             if message["message_type"] == "status":
                 copied = Copied(
@@ -151,6 +157,24 @@ class Restic(ResticProgram):
         """The text of a backup's manifest."""
         return self.run("dump", backup_id, f"/{MANIFEST}")
 
+    def paths(self, backup_id: str, tree: Path) -> Iterator[tuple[str, bool]]:
+        """Every path below a tree of a backup, and whether it is a directory."""
+        root = f"/{tree}"
+        for line in self.lines("ls", "--json", "--recursive", backup_id, root):
+            node = json.loads(line)
+            if node["struct_type"] != "node":
+                continue
+            path = str(node["path"])
+            if _UNKNOWN in path:
+                # So it tells what is not UTF-8.
+                raise RepositoryError(
+                    f"restic does not tell how the file '{path.removeprefix(root)}' is really "
+                    "called, whose name is not UTF-8: such a backup cannot be restored over what "
+                    "is there. Restore without --keep-newer, or to a new volume."
+                )
+            if path == root or path.startswith(f"{root}/"):
+                yield path.removeprefix(root).lstrip("/"), node["type"] == "dir"
+
     def restore(
         self,
         namespace: MountNamespace,
@@ -172,12 +196,17 @@ class Restic(ResticProgram):
         watch = Watch(stopping, self._group.stall_limit)
 
         def look() -> None:
-            copied = Copied(bytes=namespace.used())
+            copied = Copied(bytes=namespace.written())
             watch.at(copied)
             progress(copied)
 
+        def read(line: str) -> None:
+            if line.startswith(_VERIFYING):
+                # It writes nothing then, and does not say how far it is.
+                watch.be_patient()
+
         with _polled(look):
-            status, errors = self.follow(namespace, command, lambda _: None, watch)
+            status, errors = self.follow(namespace, command, read, watch)
         # Up to 0.17 a file that could not be restored is told, and the exit status is 1.
         if status:
             raise self.error("restore", status, errors)

@@ -6,13 +6,17 @@ import json
 import sys
 from typing import Any
 
-from volflow.disk import holes
+from volflow.disk import clearing, holes
 from volflow.errors import HostError
+from volflow.host.namespace import MountNamespace
 from volflow.manifest import Manifest
 from volflow.tasks.base import Step
 from volflow.tasks.lock import RepositoryLock
 from volflow.tasks.mount import REGION
 from volflow.tasks.work import Work
+
+# How programs of ours are run that must not depend on what is installed or set here.
+_PROGRAM = (sys.executable, "-I", "-S")
 
 
 class RestoreData(Step):
@@ -35,7 +39,7 @@ class RestoreData(Step):
     ) -> None:
         """
         :param verify: compare what was written with what is stored
-        :param over: what is there already stays where the backup has nothing newer
+        :param over: what is there already stays, unless the backup has something of that path
         """
         super().__init__(work)
         self._over = over
@@ -45,10 +49,13 @@ class RestoreData(Step):
         services, namespace = self.services, self.work.namespace
         if namespace is None:
             raise HostError("The volume is not mounted.")
-        if not self._over:
+        place = namespace.root / REGION
+        holes_kept: dict[str, Any] = {}
+        if self._over:
+            holes_kept = self._make_room(namespace)
+        else:
             # What a process has written that was killed: restic trips over links that are there.
-            region = str(namespace.root / REGION)
-            namespace.run("find", region, "-xdev", "-mindepth", "1", "-delete")
+            namespace.run("find", place, "-xdev", "-mindepth", "1", "-delete")
         with RepositoryLock.watched(self.work):
             self.work.mover.restore(
                 namespace,
@@ -58,11 +65,22 @@ class RestoreData(Step):
                 stopping=services.stopping,
             )
         namespace.run(
-            *(sys.executable, "-I", "-S", holes.__file__, "shape", namespace.root / REGION),
-            stdin=json.dumps(self._manifest.regions[0].sparse),
+            *(*_PROGRAM, holes.__file__, "shape", place),
+            stdin=json.dumps(holes_kept | self._manifest.regions[0].sparse),
         )
         # Once this task has succeeded, a resumed run relies on it, even after a loss of power.
-        namespace.run("sync", "--file-system", namespace.root / REGION)
+        namespace.run("sync", "--file-system", place)
+
+    def _make_room(self, namespace: MountNamespace) -> dict[str, Any]:
+        """Remove what stands where the backup has something, and give the holes in what stays."""
+        place = namespace.root / REGION
+        listed = "".join(
+            f"{'d' if directory else 'f'}{path}\0"
+            for path, directory in self.work.mover.paths(self._backup_id, REGION)
+        )
+        namespace.run(*_PROGRAM, clearing.__file__, place, stdin=listed)
+        found: dict[str, Any] = json.loads(namespace.run(*_PROGRAM, holes.__file__, "find", place))
+        return found
 
     def revert(self, *args: Any, **kwargs: Any) -> None:
         RepositoryLock.release(self.work)

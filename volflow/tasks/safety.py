@@ -43,9 +43,17 @@ class SafetySnapshot(Temporary):
         cinder = self.work.cinder
         self.intend(volume_id=clone_id)
         found = cinder.snapshots_tagged(clone_id, self.tag)
+        if not found and self._is_overwritten():
+            raise VolflowError(
+                f"Volume {clone_id} was overwritten in part and its safety snapshot is gone."
+            )
         snapshot = found[0] if found else self._create(clone_id)
         self.present(snapshot["id"])
         return cinder.wait_snapshot(snapshot["id"])
+
+    def _is_overwritten(self) -> bool:
+        """Whether an earlier attempt has begun to write: too late for a snapshot."""
+        return self.services.ledger.find(self.work.tag(OVERWRITE)) is not None
 
     def _create(self, volume_id: str) -> dict[str, Any]:
         return self.work.cinder.create_snapshot(

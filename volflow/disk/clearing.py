@@ -1,0 +1,108 @@
+"""Room on a volume for what is restored over the files that are there.
+
+What is written to a path must not go through a link that a guest has left there, and must not be
+added to what was there before. So everything goes whose place is taken, but for directories whose
+place is a directory's again: they keep what the backup does not have.
+
+This file runs as a program of its own in the mount namespace, as root, with nothing but the
+standard library:  ``clearing.py TREE`` reads from its standard input the paths that are going to be
+written, each with a byte before it that says what it is (``d`` for a directory) and a zero byte
+after it, a directory before what is in it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import sys
+from collections.abc import Iterable, Iterator
+
+_DIRECTORY = os.O_DIRECTORY | os.O_NOFOLLOW
+# Belongs to this host's policy, and cannot be removed.
+_KEPT = "security.selinux"
+
+
+def clear(tree: str, entries: Iterable[tuple[str, bool]]) -> None:
+    """Make room for these paths of a tree.
+
+    :param entries: each path, and whether it is a directory; the tree itself is the empty path
+    :raises OSError: a path leads out of the tree, or something cannot be removed
+    """
+    with _Parents(tree) as parents:
+        for path, directory in entries:
+            if not path:
+                _bare(os.open(tree, os.O_RDONLY | os.O_DIRECTORY))
+                continue
+            above, _, name = path.rpartition("/")
+            parent = parents.open(above)
+            if parent is None:
+                continue
+            _check(name)
+            try:
+                status = os.lstat(name, dir_fd=parent)
+            except FileNotFoundError:
+                continue
+            if not stat.S_ISDIR(status.st_mode):
+                os.unlink(name, dir_fd=parent)
+            elif directory:
+                _bare(os.open(name, os.O_RDONLY | _DIRECTORY, dir_fd=parent))
+            else:
+                shutil.rmtree(name, dir_fd=parent)
+
+
+class _Parents:
+    """The directories of a tree, of which the last one stays open: its children come in a row."""
+
+    def __init__(self, tree: str) -> None:
+        self._tree = os.open(tree, os.O_PATH | os.O_DIRECTORY)
+        self._path, self._fd = "", os.dup(self._tree)
+
+    def __enter__(self) -> _Parents:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._fd)
+        os.close(self._tree)
+
+    def open(self, path: str) -> int | None:
+        """A directory of the tree, reached over no link; None where it is not there yet."""
+        if path == self._path:
+            return self._fd
+        fd = os.dup(self._tree)
+        for name in path.split("/") if path else ():
+            _check(name)
+            try:
+                below = os.open(name, os.O_PATH | _DIRECTORY, dir_fd=fd)
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+            finally:
+                os.close(fd)
+            fd = below
+        os.close(self._fd)
+        self._path, self._fd = path, fd
+        return fd
+
+
+def _check(name: str) -> None:
+    if name in ("", ".", ".."):
+        raise OSError(f"'{name}' is not a name in the tree")
+
+
+def _bare(fd: int) -> None:
+    """Take from a directory the attributes that it has: it gets those of the backup."""
+    try:
+        for key in os.listxattr(fd):
+            if key != _KEPT:
+                os.removexattr(fd, key)
+    finally:
+        os.close(fd)
+
+
+def _entries(text: bytes) -> Iterator[tuple[str, bool]]:
+    for entry in text.split(b"\0")[:-1]:
+        yield os.fsdecode(entry[1:]), entry[:1] == b"d"
+
+
+if __name__ == "__main__":
+    clear(sys.argv[1], _entries(sys.stdin.buffer.read()))
