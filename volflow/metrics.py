@@ -11,6 +11,7 @@ from oslo_config import cfg
 from prometheus_client import CollectorRegistry, Gauge, write_to_textfile
 
 from persistence import Backup, Item, ItemState, State, StateError
+from volflow.printable import printable
 from volflow.progress import Silent
 from volflow.record import volume_result
 from volflow.result import RunResult
@@ -84,6 +85,7 @@ def registry(conf: Any, state: State, now: datetime | None = None) -> CollectorR
     gauge.set(leftovers.total())
 
     volumes = _Volumes(found)
+    projects = _Projects(state)
     backups = {backup.volume_id: backup for backup in state.catalogue.last_of_each()}
     items = {item.key: item for item in state.runs.last_items("backup")}
     since = now - timedelta(hours=conf.forget_after)
@@ -93,8 +95,25 @@ def registry(conf: Any, state: State, now: datetime | None = None) -> CollectorR
         if max(time for time in times if time) < since:
             continue
         out_of_date = backup is None or now - backup.created_at > limit
-        volumes.tell(volume_id, backup, item, out_of_date, leftovers[volume_id])
+        project_id = backup.project_id if backup else projects.of(item) if item else ""
+        name = item.name if item else backup.volume_name if backup else ""
+        labels = (volume_id, printable(name), project_id)
+        volumes.tell(labels, backup, item, out_of_date, leftovers[volume_id])
     return found
+
+
+class _Projects:
+    """The projects of volumes that have no backup, from the runs that have tried."""
+
+    def __init__(self, state: State) -> None:
+        self._runs = state.runs
+        self._known: dict[str, dict[str, str]] = {}
+
+    def of(self, item: Item) -> str:
+        if item.run_id not in self._known:
+            run = self._runs.get(item.run_id)
+            self._known[item.run_id] = run.request.get("projects", {})
+        return self._known[item.run_id].get(item.key, "")
 
 
 class _Volumes:
@@ -122,6 +141,9 @@ class _Volumes:
             "volume_leftovers", "Temporary things of this volume that could not be removed."
         )
         self._size = gauge("backup_size_bytes", "Size of all files in the last backup.")
+        self._bytes_read = gauge(
+            "backup_read_bytes", "What was read of the volume for the last backup."
+        )
         self._stored = gauge(
             "backup_stored_bytes", "What the repository grew by, before it compressed."
         )
@@ -131,14 +153,12 @@ class _Volumes:
 
     def tell(
         self,
-        volume_id: str,
+        labels: tuple[str, str, str],
         backup: Backup | None,
         item: Item | None,
         out_of_date: bool,
         leftovers: int,
     ) -> None:
-        name = item.name if item else backup.volume_name if backup else ""
-        labels = (volume_id, _text(name), backup.project_id if backup else "")
         self._success.labels(*labels).set(backup.created_at.timestamp() if backup else 0)
         self._out_of_date.labels(*labels).set(out_of_date)
         self._leftovers.labels(*labels).set(leftovers)
@@ -146,6 +166,7 @@ class _Volumes:
             figures = Counter({key: int(value) for key, value in backup.figures.items()})
             read = figures["files_new"] + figures["files_changed"]
             self._size.labels(*labels).set(figures["bytes_total"])
+            self._bytes_read.labels(*labels).set(figures["bytes_read"])
             self._stored.labels(*labels).set(figures["bytes_stored"])
             self._files.labels(*labels).set(read + figures["files_unmodified"])
             self._read.labels(*labels).set(read)
@@ -156,8 +177,3 @@ class _Volumes:
             self._unread.labels(*labels).set(len(result.unread))
             for outcome in _OUTCOMES:
                 self._outcome.labels(*labels, outcome).set(outcome == item.state.lower())
-
-
-def _text(name: str) -> str:
-    """A name without what no text file can hold."""
-    return name.encode("utf-8", "backslashreplace").decode("utf-8")

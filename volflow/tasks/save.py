@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,6 +12,7 @@ from persistence import Backup, Entry
 from volflow.disk import holes
 from volflow.disk.filesystem import FileSystem
 from volflow.disk.holes import Sparse
+from volflow.disk.traffic import bytes_read
 from volflow.errors import HostError
 from volflow.host.connector import device_size
 from volflow.host.namespace import MountNamespace
@@ -67,6 +68,7 @@ class Save(Temporary):
             run_id=services.run_id, **description, snapshot=snapshot, regions=(region,)
         )
         namespace.write(namespace.root / MANIFEST, manifest.to_json())
+        read_before = bytes_read(device)
         with RepositoryLock.watched(self.work):
             saved = self.work.mover.save(
                 namespace,
@@ -78,6 +80,8 @@ class Save(Temporary):
             )
         # There is one region so far: to people, its paths are the volume's.
         unread = tuple(path.removeprefix(str(REGION)) for path in saved.unread)
+        figures = replace(saved.figures, bytes_read=bytes_read(device) - read_before)
+        saved = replace(saved, figures=figures)
         result = asdict(saved) | {"unread": unread, "parent_id": parent_id}
         # From here on the backup counts, whatever happens next.
         self.present(saved.id, **result)
