@@ -209,7 +209,8 @@ def in_a_namespace(do: Callable[[], T]) -> T:
         libc = ctypes.CDLL(None, use_errno=True)
         if libc.unshare(CLONE_NEWNS):
             raise OSError(ctypes.get_errno(), "unshare")
-        run("mount", "--make-rprivate", "/")
+        # What is unmounted outside must not stay mounted here.
+        run("mount", "--make-rslave", "/")
         return do()
 
     with ThreadPoolExecutor(1, "namespace") as thread:

@@ -26,6 +26,12 @@ from volflow.tasks.base import Step
 from volflow.tasks.work import Work
 
 WHEN = ("before", "after")
+# How each kind of restore is asked for: so that it has all the steps that it can have.
+OPTIONS: dict[str, dict[str, Any]] = {
+    "restore to new": {"new": True},
+    "restore in place": {"meta_override": {}},
+    "restore to a copy": {"recreate_vol_on_error": True, "meta_override": {}},
+}
 
 
 @dataclass(frozen=True)
@@ -45,24 +51,39 @@ class InjectedError(Exception):
 
 def _manifest() -> Manifest:
     region = Region("regions/0", 0, FileSystem("ext4", ""))
-    volume = {"id": "", "name": "", "description": "", "bootable": "false", "metadata": {}}
+    volume = {
+        "id": "",
+        "name": "",
+        "description": "",
+        "bootable": "false",
+        "metadata": {},
+        "volume_type": "",
+        "availability_zone": "",
+        "size": 1,
+    }
     nothing: dict[str, Any] = {}
     return Manifest("", volume, nothing, nothing, nothing, nothing, (region,))
 
 
-def _restore(work: Work, destination: Destination) -> Any:
+def _restore(work: Work, flow: str, destination: Destination) -> Any:
     backup = Stored("", datetime.now(UTC), {})
     target = RestoreTarget(backup, _manifest(), destination, {"id": "volume"})
-    override = None if destination is Destination.NEW else {}
-    options = RestoreOptions(meta_override=override)
-    return restore_flow(work, target, options)
+    return restore_flow(work, target, RestoreOptions(**OPTIONS[flow]))
+
+
+_DESTINATIONS = {
+    "restore to new": Destination.NEW,
+    "restore in place": Destination.IN_PLACE,
+    "restore to a copy": Destination.COPY,
+}
 
 
 FLOWS: dict[str, Callable[[Work], Any]] = {
     "backup": backup_flow,
-    "restore to new": lambda work: _restore(work, Destination.NEW),
-    "restore in place": lambda work: _restore(work, Destination.IN_PLACE),
-    "restore to a copy": lambda work: _restore(work, Destination.COPY),
+    **{
+        flow: functools.partial(_restore, flow=flow, destination=destination)
+        for flow, destination in _DESTINATIONS.items()
+    },
 }
 
 

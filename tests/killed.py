@@ -52,7 +52,7 @@ def main(config_file: str, order: dict[str, Any]) -> None:
         if order["flow"] == "backup":
             volflow.backup(list(places), parallel=len(places))
         else:
-            options = RestoreOptions(new=order["flow"] == "restore to new")
+            options = RestoreOptions(**faults.OPTIONS[order["flow"]])
             targets = volflow.plan_restore(order["backups"], options)
             volflow.restore(targets, options, parallel=len(places))
 

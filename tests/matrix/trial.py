@@ -21,12 +21,6 @@ from matrix.stand import Stand
 
 # Where a flow fails whose undoing is looked at: when there is most to undo.
 LATE = {flow: "copy" if flow == "backup" else "unmount" for flow in FLOWS}
-# How each kind of restore is asked for.
-_OPTIONS: dict[str, dict[str, Any]] = {
-    "restore to new": {"new": True},
-    "restore in place": {},
-    "restore to a copy": {"recreate_vol_on_error": True},
-}
 _FAULTS_OF_CALLS = (*CALL_FAULTS, Fault.SILENT, Fault.BROKEN, Fault.STUCK)
 # Seconds, so that nobody waits for what does not come.
 _IMPATIENT: dict[Fault, dict[str, Any]] = {
@@ -133,7 +127,7 @@ def _try(
 ) -> None:
     before = Before(stand.image(), stand.shown(), stand.stored())
     processes = stand.auditor.processes()
-    answer = _attempt(stand, verdict.cell)
+    answer = _attempt(stand, verdict)
     mend()
     answer = _recover(stand, verdict, answer)
     verdict.outcome = str(answer.result or "refused")
@@ -158,7 +152,7 @@ def _in_use(stand: Stand, flow: str) -> Iterator[list[str]]:
 def _order(stand: Stand, flow: str, **more: Any) -> Any:
     if flow == "backup":
         return stand.order("backup", stand.source, **more)
-    return stand.order("restore", stand.baseline, options=_OPTIONS[flow], **more)
+    return stand.order("restore", stand.baseline, options=faults.OPTIONS[flow], **more)
 
 
 def _hooks(cell: Cell) -> tuple[Hook, ...]:
@@ -181,14 +175,22 @@ def _hooks(cell: Cell) -> tuple[Hook, ...]:
     return (failing, Hook(cell.where, "revert", when, "kill"))
 
 
-def _attempt(stand: Stand, cell: Cell) -> Answer:
+def _attempt(stand: Stand, verdict: Verdict) -> Answer:
     """Run the flow once, with the fault."""
+    cell = verdict.cell
     config = _IMPATIENT.get(cell.fault, {})
-    order = _order(stand, cell.flow, hooks=_hooks(cell), config=config)
+    hooks = _hooks(cell)
+    order = _order(stand, cell.flow, hooks=hooks, config=config)
+    trouble = Trouble(cell.where, cell.fault, order.mark if cell.undoing else None)
     if cell.fault in _FAULTS_OF_CALLS:
-        armed = order.mark if cell.undoing else None
-        stand.proxy.break_down(Trouble(cell.where, cell.fault, armed))
-    return carry_out(order)
+        stand.proxy.break_down(trouble)
+    answer = carry_out(order)
+    # A fault that did not happen proves nothing.
+    if cell.fault in _FAULTS_OF_CALLS and not trouble.count:
+        verdict.wrong.append("the call was not made")
+    if hooks and (not order.mark.exists() or order.mark.read_text() != str(hooks[-1])):
+        verdict.wrong.append("the step was not come to")
+    return answer
 
 
 def _recover(stand: Stand, verdict: Verdict, answer: Answer) -> Answer:
