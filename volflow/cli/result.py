@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -11,8 +10,9 @@ from typing import Any
 from volflow.cli import columns
 from volflow.cli.command import Lister
 from volflow.printable import printable
+from volflow.report.remarks import remarks
 from volflow.report.words import snapshotted
-from volflow.result import LeftOut, Outcome, RunResult, VolumeResult, worst
+from volflow.result import LeftOut, RunResult, VolumeResult, worst
 
 Table = tuple[Sequence[str], Iterable[Any]]
 
@@ -90,7 +90,7 @@ def _tell(results: Sequence[RunResult]) -> None:
             _say(f"group {group_id}: {snapshotted(consistent)}")
         tell_left_out(result.left_out)
         for volume in result.volumes:
-            for line in _troubles(volume):
+            for line in remarks(volume):
                 _say(f"{volume.name or volume.volume_id}: {line}")
 
 
@@ -102,24 +102,3 @@ def tell_left_out(left_out: Sequence[LeftOut]) -> None:
 
 def _say(text: str) -> None:
     print(printable(text), file=sys.stderr)
-
-
-def _troubles(volume: VolumeResult) -> list[str]:
-    # A backup that is stored counts, whatever happened after it.
-    how = "failed" if volume.outcome is Outcome.FAILED else "is stored, but"
-    lines = [f"{how}: {volume.error}"] if volume.error else []
-    lines += [f"could not be read: {path}" for path in volume.unread]
-    lines += [f"left over: {leftover}" for leftover in volume.leftovers]
-    if volume.leftovers:
-        lines.append("'volflow leftover clean' removes what is left over.")
-    lines += [_difference(**difference) for difference in volume.differences]
-    if volume.not_removed:
-        lines.append(f"not removed: {volume.not_removed}")
-    if volume.removed:
-        lines.append("the old volume was removed")
-    return lines
-
-
-def _difference(name: str, was: Any, now: Any, why: str) -> str:
-    shown = (json.dumps(value, ensure_ascii=False, default=str) for value in (was, now))
-    return "differs: {} was {} and is {}: {}".format(name, *shown, why)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from itertools import pairwise
 
+from volflow.printable import printable_lines
 from volflow.report.graph import Node, RunGraph
 
 _COLOURS = {
@@ -17,7 +17,6 @@ _COLOURS = {
     "interrupted": ("#faeccb", "#9a6700"),
     "waiting": ("#ffffff", "#9aa3ad"),
 }
-_UNPRINTABLE = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def dot(graph: RunGraph) -> str:
@@ -62,5 +61,5 @@ def _node(node: Node) -> str:
 
 def _quoted(value: str) -> str:
     """A string of the language: in it a backslash begins an escape, also before a quote."""
-    escaped = _UNPRINTABLE.sub("\ufffd", value).replace("\\", "\\\\").replace('"', '\\"')
+    escaped = printable_lines(value).replace("\\", "\\\\").replace('"', '\\"')
     return '"' + escaped.replace("\n", "\\n") + '"'

@@ -10,7 +10,7 @@ from taskflow.persistence.models import AtomDetail, FlowDetail, LogBook
 
 from persistence import Item, Run
 from volflow.flows.volume import retry_name
-from volflow.report.kinds import FAILED_AND_UNDONE, INTERRUPTED, Look, look_of
+from volflow.report.kinds import FAILED_AND_UNDONE, INTERRUPTED, NOT_DONE, Look, look_of
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,11 @@ class RunGraph:
 def _group(flow: FlowDetail | None, items: Sequence[Item], driven: bool) -> Group:
     atoms: dict[str, AtomDetail] = {atom.name: atom for atom in flow or ()}
     outline: Mapping[str, object] = (flow.meta if flow is not None else None) or {}
-    shared = _names(outline.get("shared"))
     volumes = outline.get("volumes")
+
+    def nodes(names: Iterable[str], over: bool) -> list[Node]:
+        return [_node(name, atoms.get(name), driven, over) for name in names]
+
     lanes = []
     for item in items:
         names = _names(volumes.get(item.key)) if isinstance(volumes, Mapping) else []
@@ -86,24 +89,24 @@ def _group(flow: FlowDetail | None, items: Sequence[Item], driven: bool) -> Grou
                 for name in atoms
                 if name.startswith(f"{item.key}:") and name != retry_name(item.key)
             ]
-        lanes.append(Lane(item, [_node(name, atoms.get(name), driven) for name in names]))
-    return Group([_node(name, atoms.get(name), driven) for name in shared], lanes)
+        lanes.append(Lane(item, nodes(names, item.state.final)))
+    over = all(item.state.final for item in items)
+    return Group(nodes(_names(outline.get("shared")), over), lanes)
 
 
 def _names(value: object) -> list[str]:
     return [str(name) for name in value] if isinstance(value, Iterable) else []
 
 
-def _node(name: str, atom: AtomDetail | None, driven: bool) -> Node:
-    step = name.partition(":")[2]
-    if atom is None:
-        return Node(name, step, look_of(states.PENDING))
-    look = look_of(atom.state)
-    error = None
-    if atom.failure is not None:
-        error = atom.failure.exception_str
-        if atom.state == states.REVERTED:
-            look = FAILED_AND_UNDONE
-    if atom.state in (states.RUNNING, states.REVERTING) and not driven:
+def _node(name: str, atom: AtomDetail | None, driven: bool, over: bool) -> Node:
+    step, state = name.partition(":")[2], states.PENDING if atom is None else atom.state
+    look, error = look_of(state), None
+    if state == states.PENDING and over:
+        look = NOT_DONE
+    elif state in (states.RUNNING, states.REVERTING) and not driven:
         look = INTERRUPTED
+    if atom is not None and atom.failure is not None:
+        error = atom.failure.exception_str
+        if state == states.REVERTED:
+            look = FAILED_AND_UNDONE
     return Node(name, step, look, error)

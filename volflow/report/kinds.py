@@ -17,6 +17,7 @@ class Kind(StrEnum):
     ATTACH = "attach"
     CLEAN = "clean"
     OTHER = "other"
+    WAIT = "wait"
 
     @property
     def label(self) -> str:
@@ -30,10 +31,12 @@ _TITLES = {
     Kind.ATTACH: "attach and mount",
     Kind.CLEAN: "clean up",
     Kind.OTHER: "all else",
+    Kind.WAIT: "wait for others",
 }
 
 # The first word that fits says it. A step that a later release adds is at worst "all else".
 _WORDS = (
+    ("wait", Kind.WAIT),
     ("copy", Kind.COPY),
     ("remove", Kind.CLEAN),
     ("unmount", Kind.CLEAN),
@@ -80,6 +83,7 @@ _LOOKS = {
     states.IGNORE: Look("waiting", "\u2013", "left out"),
 }
 INTERRUPTED = Look("interrupted", "\u2016", "interrupted")
+NOT_DONE = Look("waiting", "\u2013", "not done")
 FAILED_AND_UNDONE = Look("failed", "\u2717", "failed, undone")
 
 

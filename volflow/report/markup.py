@@ -6,13 +6,12 @@ Names come from tenants, messages from clouds and programs: all of it can hold a
 from __future__ import annotations
 
 import html
-import re
 from collections.abc import Iterable
+
+from volflow.printable import printable_lines
 
 # Elements of HTML that have no end tag.
 _VOID = frozenset({"br", "link", "meta", "rect", "line", "path", "use"})
-# No XML document can hold these, however they are written; nor can a file hold a lone surrogate.
-_UNWRITABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
 
 class Markup(str):
@@ -27,7 +26,8 @@ Value = str | int | float | bool | None
 
 def text(value: str) -> Markup:
     """Text, escaped for use between tags and in attributes."""
-    return Markup(html.escape(_UNWRITABLE.sub("\ufffd", value)))
+    # Control characters, which XML cannot hold however they are written, are escaped as well.
+    return Markup(html.escape(printable_lines(value)))
 
 
 def element(name: str, /, *children: Child, **attributes: Value) -> Markup:

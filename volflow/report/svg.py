@@ -7,15 +7,15 @@ from collections import Counter
 from volflow.report import words
 from volflow.report.graph import Group, Lane, Node, RunGraph
 from volflow.report.kinds import outcome_look
-from volflow.report.markup import Markup, element, join, trusted
+from volflow.report.markup import Markup, Value, element, join, trusted
 
 # All in pixels.
 _MARGIN = 20
 _TITLE = 66
 _LABEL = 190
-_WIDTH, _HEIGHT = 118, 38
+_WIDTH, _HEIGHT = 128, 38
 _GAP_X, _GAP_Y = 14, 10
-_SHARED = 150
+_SHARED = 160
 _GROUP_GAP = 14
 
 _STYLE = """
@@ -154,7 +154,7 @@ def _lane(lane: Lane, left: int, top: int) -> Markup:
         element(
             "g",
             element("title", f"{lane.title} ({lane.item.key})"),
-            element("text", _fitting(lane.title, 26), x=_MARGIN, y=top + 16.0, class_="name"),
+            _text(lane.title, 22, _LABEL - 16, x=_MARGIN, y=top + 16.0, class_="name"),
             element(
                 "text",
                 f"{look.mark} {look.title}",
@@ -180,7 +180,7 @@ def _box(node: Node, x: int, y: float) -> Markup:
         "g",
         element("title", "\n".join(lines)),
         element("rect", class_=look.key, x=x, y=y, width=_WIDTH, height=_HEIGHT),
-        element("text", _fitting(node.step, 19), x=middle, y=y + 16, class_="mid"),
+        _text(node.step, 17, _WIDTH - 12, x=middle, y=y + 16, class_="mid"),
         element(
             "text",
             f"{look.mark} {look.title}",
@@ -191,5 +191,13 @@ def _box(node: Node, x: int, y: float) -> Markup:
     )
 
 
-def _fitting(text: str, most: int) -> str:
-    return text if len(text) <= most else text[: most - 1] + "\u2026"
+def _text(text: str, fitting: int, width: int, **attributes: Value) -> Markup:
+    """A line of text; a longer one is pressed together, and cut off where that is not enough.
+
+    :param fitting: characters that fit into the width in any font
+    """
+    if len(text) > fitting * 3 // 2:
+        text = text[: fitting * 3 // 2 - 1] + "\u2026"
+    if len(text) > fitting:
+        attributes |= {"textLength": width, "lengthAdjust": "spacingAndGlyphs"}
+    return element("text", text, **attributes)

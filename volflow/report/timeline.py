@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 from taskflow import states
 
 from persistence import Item
 from volflow import record
+from volflow.report.kinds import Kind, kind_of
 from volflow.result import StepTime, VolumeResult
 
 _UNDER_WAY = (states.RUNNING, states.REVERTING)
+_UNDONE = (states.REVERTING, states.REVERTED, states.REVERT_FAILURE)
+# Between two steps the engine is at work, which takes less. A longer pause is that of a run that
+# was resumed.
+_PAUSE = 1.0
 
 
 @dataclass(frozen=True)
 class Row:
     """One volume's way through the run.
 
-    :ivar steps: in the order of time; none of them is under way
+    :ivar steps: in the order of time; what is under way has lasted until the run is looked at
     :ivar result: what came of it, as far as it has come
     """
 
@@ -36,12 +41,17 @@ class Row:
 
     @property
     def ended(self) -> float | None:
-        return max((step.started + step.seconds for step in self.steps), default=None)
+        return max((_end(step) for step in self.steps), default=None)
+
+    @property
+    def own(self) -> list[StepTime]:
+        """The steps in which this volume was worked on, and no other."""
+        return [s for s in self.steps if not s.shared and kind_of(s.name) is not Kind.WAIT]
 
     @property
     def worked(self) -> float:
-        """Seconds in which a step of it was at work, but for waiting for others."""
-        return sum(step.seconds for step in self.steps if "wait" not in step.name)
+        """Seconds of its own steps."""
+        return sum(step.seconds for step in self.own)
 
 
 @dataclass
@@ -73,7 +83,6 @@ class Timeline:
     rows: Sequence[Row]
     began: float
     ended: float
-    spent: Sequence[Spent] = field(default_factory=list)
 
     @classmethod
     def of(cls, items: Iterable[Item], began: float, now: float) -> Timeline:
@@ -83,29 +92,38 @@ class Timeline:
         """
         rows = [_row(item, now) for item in items]
         rows.sort(key=lambda row: (row.began is None, row.began or 0.0, row.item.position))
-        spent: dict[str, Spent] = {}
-        for row in rows:
-            for step in row.steps:
-                undone = step.state in (states.REVERTED, states.REVERT_FAILURE)
-                name = f"undo {step.name}" if undone else step.name
-                spent.setdefault(name, Spent(name)).add(step.seconds, row.name)
         # The clock of a run that was resumed on another host may be a little off.
         first = min([began, *(row.began for row in rows if row.began is not None)])
         last = max([now, *(row.ended for row in rows if row.ended is not None)])
-        return cls(rows, first, max(last, first + 0.001), list(spent.values()))
+        return cls(rows, first, max(last, first + 0.001))
 
     @property
     def seconds(self) -> float:
         return self.ended - self.began
 
-    def at_once(self, only: str | None = None) -> list[tuple[float, int]]:
+    def spent(self) -> list[Spent]:
+        """The time in each step, the most first. Waiting for others is none."""
+        found: dict[str, Spent] = {}
+        shared: set[tuple[str, float]] = set()
+        for row in self.rows:
+            for step in row.steps:
+                once = (step.name, step.started)
+                if kind_of(step.name) is Kind.WAIT or once in shared:
+                    continue
+                if step.shared:
+                    shared.add(once)
+                name = f"undo {step.name}" if step.state in _UNDONE else step.name
+                found.setdefault(name, Spent(name)).add(step.seconds, row.name)
+        return sorted(found.values(), key=lambda one: -one.seconds)
+
+    def at_once(self, kind: Kind | None = None) -> list[tuple[float, int]]:
         """How many volumes were worked on, from when on; the first is 0 at the beginning.
 
-        :param only: count those that were in this step
+        :param kind: count those that were in a step of this kind
         """
         changes: dict[float, int] = {self.began: 0}
         for row in self.rows:
-            for began, ended in _busy(row.steps, only):
+            for began, ended in _busy(row.own, kind):
                 changes[began] = changes.get(began, 0) + 1
                 changes[ended] = changes.get(ended, 0) - 1
         count, found = 0, []
@@ -121,27 +139,26 @@ class Timeline:
 def _row(item: Item, now: float) -> Row:
     steps = []
     for step in record.steps(item):
-        if step.state in _UNDER_WAY:
-            if item.state.final:
-                continue
-            seconds = max(0.0, now - step.started)
-            step = StepTime(step.name, step.state, step.started, seconds)
-        steps.append(step)
+        if step.state not in _UNDER_WAY:
+            steps.append(step)
+        elif not item.state.final:
+            steps.append(replace(step, seconds=max(0.0, now - step.started)))
     steps.sort(key=lambda step: step.started)
     return Row(item, steps, record.volume_result(item))
 
 
-def _busy(steps: Sequence[StepTime], only: str | None) -> Iterable[tuple[float, float]]:
-    """From when to when a volume was worked on. Pauses are those of a run that was resumed."""
-    spans = [
-        (step.started, step.started + step.seconds)
-        for step in steps
-        if (only is None and "wait" not in step.name) or step.name == only
-    ]
+def _end(step: StepTime) -> float:
+    return step.started + step.seconds
+
+
+def _busy(steps: Iterable[StepTime], kind: Kind | None) -> Iterable[tuple[float, float]]:
+    """From when to when a volume was worked on."""
+    spans = sorted(
+        (step.started, _end(step)) for step in steps if kind in (None, kind_of(step.name))
+    )
     merged: list[tuple[float, float]] = []
-    for began, ended in sorted(spans):
-        # Between two steps the engine is at work, which takes no second.
-        if merged and began - merged[-1][1] < 1.0:
+    for began, ended in spans:
+        if merged and began - merged[-1][1] < _PAUSE:
             merged[-1] = (merged[-1][0], max(merged[-1][1], ended))
         else:
             merged.append((began, ended))

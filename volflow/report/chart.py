@@ -1,0 +1,210 @@
+"""The timeline of a run, drawn: a row for each volume, and how many went on side by side."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from taskflow import states
+
+from volflow.report import words
+from volflow.report.kinds import Kind, kind_of, outcome_look
+from volflow.report.markup import Markup, element
+from volflow.report.timeline import Row, Timeline
+from volflow.result import StepTime
+
+# More volumes than this are drawn in lower rows.
+_DENSE = 40
+# Lengths of time that one can count in, in seconds.
+_TICKS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400)
+# On a narrow page fewer marks have room: only each third is shown there.
+_MAJOR = 3
+
+_NAMES = {
+    states.RUNNING: "{} (under way)",
+    states.FAILURE: "{} (failed)",
+    states.REVERTING: "undo {} (under way)",
+    states.REVERTED: "undo {}",
+    states.REVERT_FAILURE: "undo {} (failed)",
+}
+
+
+def chart(timeline: Timeline) -> Markup:
+    """The section of the page."""
+    tick = _tick(timeline.seconds)
+    dense = len(timeline.rows) > _DENSE
+    axis = _axis(timeline, tick)
+    return element(
+        "section",
+        element("h2", "Timeline"),
+        element("p", "Each row is a volume. Point at a bar to read what it is."),
+        _legend(timeline),
+        element(
+            "div",
+            _at_once(timeline),
+            axis,
+            [_row(row, timeline) for row in timeline.rows],
+            axis if dense else None,
+            class_="chart dense" if dense else "chart",
+            style=f"--tick:{percent(tick / timeline.seconds)}",
+        ),
+    )
+
+
+def percent(share: float) -> str:
+    """A share, as style sheets have it."""
+    return f"{share * 100:.3f}%"
+
+
+def swatch(key: str) -> Markup:
+    """A little square of a colour."""
+    return element("span", class_=f"swatch {key}")
+
+
+def _tick(seconds: float) -> float:
+    """The distance of two marks on the axis, so that there are about ten."""
+    fitting = [tick for tick in _TICKS if seconds / tick <= 11]
+    return fitting[0] if fitting else math.ceil(seconds / 10 / 3600) * 3600
+
+
+def _axis(timeline: Timeline, tick: float) -> Markup:
+    # The last one would stand over the edge.
+    count = math.floor(timeline.seconds / tick * 0.985)
+    marks = [
+        element(
+            "span",
+            _mark(number * tick),
+            class_=None if number % _MAJOR == 0 else "minor",
+            style=f"left:{percent(number * tick / timeline.seconds)}",
+        )
+        for number in range(count + 1)
+    ]
+    return element(
+        "div",
+        element("span"),
+        element("div", marks, class_="axis"),
+        element("span"),
+        class_="row",
+        aria_hidden="true",
+    )
+
+
+def _mark(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:g} s"
+    minutes, left = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d} h" if hours else f"{minutes}:{left:02d} min"
+
+
+def _legend(timeline: Timeline) -> Markup:
+    steps = [step for row in timeline.rows for step in row.steps]
+    kinds = {kind_of(step.name) for step in steps}
+    entries = [(f"k-{kind}", kind.label) for kind in Kind if kind in kinds]
+    if any(_is_bad(step) for step in steps):
+        entries.append(("bad", "failed"))
+    if any(_is_undone(step) for step in steps):
+        entries.append(("k-clean undo", "undone"))
+    return element(
+        "ul", [element("li", swatch(key), title) for key, title in entries], class_="legend"
+    )
+
+
+# A volume
+
+
+def _row(row: Row, timeline: Timeline) -> Markup:
+    look = outcome_look(row.item.state)
+    told = ", ".join(f"{_named(step)} {words.duration(step.seconds)}" for step in row.steps)
+    began, ended = row.began, row.ended
+    took = words.duration(ended - began) if began is not None and ended is not None else "-"
+    return element(
+        "div",
+        element("span", element("bdi", row.name), title=f"{row.name} ({row.item.key})"),
+        element(
+            "div",
+            [_bar(step, timeline) for step in row.steps],
+            class_="track",
+            role="img",
+            aria_label=f"{row.name}: {look.title}; {told or 'nothing was done'}",
+        ),
+        element(
+            "span",
+            element("span", look.mark, class_=f"state s-{look.key}", title=look.title),
+            " ",
+            took,
+        ),
+        class_="row",
+    )
+
+
+def _bar(step: StepTime, timeline: Timeline) -> Markup:
+    left = (step.started - timeline.began) / timeline.seconds
+    until = step.started + step.seconds
+    return element(
+        "span",
+        class_=f"bar {_colour(step)}",
+        style=f"left:{percent(left)};width:{percent(step.seconds / timeline.seconds)}",
+        title=f"{_named(step)}: {words.duration(step.seconds)}\n"
+        f"{words.clock(step.started)} \u2013 {words.clock(until)}",
+    )
+
+
+def _named(step: StepTime) -> str:
+    """A step and how it ended, where that is not what one expects."""
+    return _NAMES.get(step.state, "{}").format(step.name)
+
+
+def _colour(step: StepTime) -> str:
+    if _is_bad(step):
+        return "bad"
+    colour = f"k-{kind_of(step.name)}"
+    if _is_undone(step):
+        return f"{colour} undo"
+    return f"{colour} open" if step.state == states.RUNNING else colour
+
+
+def _is_bad(step: StepTime) -> bool:
+    return step.state in (states.FAILURE, states.REVERT_FAILURE)
+
+
+def _is_undone(step: StepTime) -> bool:
+    return step.state in (states.REVERTED, states.REVERTING)
+
+
+# All of them
+
+
+def _at_once(timeline: Timeline) -> Markup:
+    """How many volumes were worked on at a time, as areas."""
+    most = max(1, timeline.most_at_once())
+    areas = [
+        element("path", d=_area(timeline, timeline.at_once(kind), most), class_=name)
+        for kind, name in ((None, "all"), (Kind.COPY, "copying"))
+    ]
+    return element(
+        "div",
+        element("span", "Side by side", element("small", "dark: copying"), class_="head"),
+        element(
+            "div",
+            element(
+                "svg",
+                areas,
+                viewBox=f"0 0 1000 {most}",
+                preserveAspectRatio="none",
+                role="img",
+                aria_label=f"At most {most} volumes were worked on at a time.",
+            ),
+            class_="track many",
+        ),
+        element("span", f"at most {most}"),
+        class_="row",
+    )
+
+
+def _area(timeline: Timeline, counts: Sequence[tuple[float, int]], most: int) -> str:
+    parts = [f"M0 {most}"]
+    for when, count in counts:
+        x = (when - timeline.began) / timeline.seconds * 1000
+        parts.append(f"H{x:.2f}V{most - count}")
+    return "".join([*parts, f"H1000V{most}Z"])

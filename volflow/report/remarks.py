@@ -1,0 +1,37 @@
+"""What there is to say of a volume besides its figures."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from taskflow import states
+
+from volflow.result import Outcome, VolumeResult
+
+
+def remarks(volume: VolumeResult) -> list[str]:
+    """A line for each: why it failed, what could not be read, what is left over, what differs."""
+    # What is stored or restored counts, whatever happened after it.
+    how = _failed(volume) if volume.outcome is Outcome.FAILED else "is done, but"
+    lines = [f"{how}: {volume.error}"] if volume.error else []
+    lines += [f"could not be read: {path}" for path in volume.unread]
+    lines += [f"left over: {leftover}" for leftover in volume.leftovers]
+    if volume.leftovers:
+        lines.append("'volflow leftover clean' removes what is left over.")
+    lines += [_difference(**difference) for difference in volume.differences]
+    if volume.not_removed:
+        lines.append(f"not removed: {volume.not_removed}")
+    if volume.removed:
+        lines.append("the old volume was removed")
+    return lines
+
+
+def _failed(volume: VolumeResult) -> str:
+    step = next((step.name for step in volume.steps if step.state == states.FAILURE), None)
+    return f"failed at '{step}'" if step else "failed"
+
+
+def _difference(name: str, was: Any, now: Any, why: str) -> str:
+    shown = (json.dumps(value, ensure_ascii=False, default=str) for value in (was, now))
+    return "differs: {} was {} and is {}: {}".format(name, *shown, why)
