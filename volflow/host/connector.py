@@ -12,12 +12,14 @@ from oslo_concurrency import processutils
 from oslo_config import cfg
 
 from volflow.errors import HostError
+from volflow.host import eventlet
 from volflow.host.identity import host_name
 
 with warnings.catch_warnings():
     # oslo.privsep imports eventlet where that is installed, which warns of itself: nothing that
     # whoever uses volflow could do anything about.
     warnings.filterwarnings("ignore", message=r"\s*Eventlet is deprecated")
+    eventlet.load()
     import os_brick
     import os_brick.privileged
     from os_brick import exception as brick_exceptions
