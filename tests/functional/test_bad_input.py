@@ -382,7 +382,7 @@ def test_no_such_backup(ground: Ground) -> None:
 
 def test_an_attached_target(ground: Ground) -> None:
     with ground.site.cloud.attached(ground.volume):
-        says = f"{ground.volume}.* is attached: .*Detach it first, or restore .*--new"
+        says = f"{ground.volume}.* is attached: .*Detach it first, restore .*--new"
         ground.refused("restore", "create", "--yes", ground.backup, says=says)
 
 
