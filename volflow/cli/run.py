@@ -76,7 +76,8 @@ class RunShow(_OneRun, ShowOne):
         if parsed_args.html:
             from volflow.report.page import page
 
-            _write(parsed_args.html, page(run, runs.items(run.id)))
+            driven = heartbeat.is_driven(self.volflow.parts.state.leases, run.id)
+            _write(parsed_args.html, page(run, runs.items(run.id), driven=driven))
         shown = {
             "id": run.id,
             "kind": run.kind,
@@ -189,11 +190,15 @@ class RunAbort(_OneRun, Lister):
 def _interruptible() -> Iterator[threading.Event]:
     """An event that Ctrl-C sets while the block runs: it ends the watching, and not the run."""
     stopping = threading.Event()
-    before = signal.signal(signal.SIGINT, lambda number, frame: stopping.set())
+    before = {
+        number: signal.signal(number, lambda *_: stopping.set())
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
     try:
         yield stopping
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _write(name: str, text: str) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from taskflow import states
 
 from volflow.report import words
-from volflow.report.kinds import Kind, kind_of, outcome_look
+from volflow.report.kinds import Kind, kind_of
 from volflow.report.markup import Markup, element
 from volflow.report.timeline import Row, Timeline
 from volflow.result import StepTime
@@ -68,20 +68,22 @@ def _tick(seconds: float) -> float:
 
 
 def _axis(timeline: Timeline, tick: float) -> Markup:
+    seconds = timeline.seconds
+    unit, mark = next((unit, mark) for limit, unit, mark in _FORMS if seconds < limit)
     # The last one would stand over the edge.
-    count = math.floor(timeline.seconds / tick * 0.985)
+    count = math.floor(seconds / tick * 0.985)
     marks = [
         element(
             "span",
-            _mark(number * tick),
+            mark(number * tick),
             class_=None if number % _MAJOR == 0 else "minor",
-            style=f"left:{percent(number * tick / timeline.seconds)}",
+            style=f"left:{percent(number * tick / seconds)}",
         )
         for number in range(count + 1)
     ]
     return element(
         "div",
-        element("span"),
+        element("span", unit, class_="unit"),
         element("div", marks, class_="axis"),
         element("span"),
         class_="row",
@@ -89,12 +91,17 @@ def _axis(timeline: Timeline, tick: float) -> Markup:
     )
 
 
-def _mark(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:g} s"
-    minutes, left = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d} h" if hours else f"{minutes}:{left:02d} min"
+def _clock(seconds: float, unit: int) -> str:
+    whole, part = divmod(round(seconds), unit * 60)
+    return f"{whole}:{part // unit:02d}"
+
+
+# How times are marked on the axis of a run that takes less than so many seconds.
+_FORMS: Sequence[tuple[float, str, Callable[[float], str]]] = (
+    (60, "seconds", lambda seconds: f"{seconds:g}"),
+    (3600, "minutes", lambda seconds: _clock(seconds, 1)),
+    (math.inf, "hours", lambda seconds: _clock(seconds, 60)),
+)
 
 
 def _legend(timeline: Timeline) -> Markup:
@@ -114,7 +121,6 @@ def _legend(timeline: Timeline) -> Markup:
 
 
 def _row(row: Row, timeline: Timeline) -> Markup:
-    look = outcome_look(row.item.state)
     told = ", ".join(f"{_named(step)} {words.duration(step.seconds)}" for step in row.steps)
     began, ended = row.began, row.ended
     took = words.duration(ended - began) if began is not None and ended is not None else "-"
@@ -126,11 +132,11 @@ def _row(row: Row, timeline: Timeline) -> Markup:
             [_bar(step, timeline) for step in row.steps],
             class_="track",
             role="img",
-            aria_label=f"{row.name}: {look.title}; {told or 'nothing was done'}",
+            aria_label=f"{row.name}: {row.look.title}; {told or 'nothing was done'}",
         ),
         element(
             "span",
-            element("span", look.mark, class_=f"state s-{look.key}", title=look.title),
+            element("span", row.look.mark, class_=f"state s-{row.look.key}", title=row.look.title),
             " ",
             took,
         ),

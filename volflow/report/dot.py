@@ -27,7 +27,7 @@ def dot(graph: RunGraph) -> str:
 def _lines(graph: RunGraph) -> Iterator[str]:
     run = graph.run
     yield f"digraph {_quoted(run.id)} {{"
-    yield f"  label={_quoted(f'{run.kind} {run.id}: {run.state.lower()}')};"
+    yield f"  label={_quoted(f'{run.kind} {run.id}: {graph.look.title}')};"
     yield "  rankdir=LR;"
     yield '  node [shape=box, style="rounded,filled", fontname="sans-serif", fontsize=11];'
     for group in graph.groups:
@@ -35,7 +35,7 @@ def _lines(graph: RunGraph) -> Iterator[str]:
             yield f"  {_node(node)}"
         for lane in group.lanes:
             yield f"  subgraph {_quoted(f'cluster {lane.item.key}')} {{"
-            yield f"    label={_quoted(f'{lane.title}: {lane.item.state.lower()}')};"
+            yield f"    label={_quoted(f'{lane.title}: {lane.look.title}')};"
             yield f"    tooltip={_quoted(lane.item.key)};"
             yield "    color=lightgrey;"
             for node in lane.nodes:

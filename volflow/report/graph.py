@@ -10,7 +10,14 @@ from taskflow.persistence.models import AtomDetail, FlowDetail, LogBook
 
 from persistence import Item, Run
 from volflow.flows.volume import retry_name
-from volflow.report.kinds import FAILED_AND_UNDONE, INTERRUPTED, NOT_DONE, Look, look_of
+from volflow.report.kinds import (
+    FAILED_AND_UNDONE,
+    INTERRUPTED,
+    NOT_DONE,
+    Look,
+    look_of,
+    outcome_look,
+)
 
 
 @dataclass(frozen=True)
@@ -33,6 +40,7 @@ class Lane:
     """One volume's tasks, in their order."""
 
     item: Item
+    look: Look
     nodes: Sequence[Node]
 
     @property
@@ -53,6 +61,7 @@ class RunGraph:
     """All tasks of a run."""
 
     run: Run
+    look: Look
     groups: Sequence[Group]
 
     @classmethod
@@ -68,6 +77,7 @@ class RunGraph:
             together.setdefault(item.flow_id or item.key, []).append(item)
         return cls(
             run,
+            outcome_look(run, driven=driven),
             [_group(flows.get(flow_id), part, driven) for flow_id, part in together.items()],
         )
 
@@ -89,7 +99,8 @@ def _group(flow: FlowDetail | None, items: Sequence[Item], driven: bool) -> Grou
                 for name in atoms
                 if name.startswith(f"{item.key}:") and name != retry_name(item.key)
             ]
-        lanes.append(Lane(item, nodes(names, item.state.final)))
+        look = outcome_look(item, driven=driven)
+        lanes.append(Lane(item, look, nodes(names, item.state.final)))
     over = all(item.state.final for item in items)
     return Group(nodes(_names(outline.get("shared")), over), lanes)
 

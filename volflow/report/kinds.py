@@ -7,6 +7,8 @@ from enum import StrEnum
 
 from taskflow import states
 
+from persistence import Item, Run
+
 
 class Kind(StrEnum):
     """What a step spends its time on. The value names its colour in style sheets."""
@@ -103,6 +105,12 @@ _OUTCOMES = {
 }
 
 
-def outcome_look(state: str) -> Look:
-    """How the state of a run or of a volume is shown."""
-    return _OUTCOMES.get(state.lower(), Look("waiting", "?", state.lower()))
+def outcome_look(of: Run | Item, *, driven: bool) -> Look:
+    """How the state of a run, or of a volume of it, is shown.
+
+    :param driven: whether a process works on the run
+    """
+    state = of.state.lower()
+    if state == "running" and not driven:
+        return INTERRUPTED
+    return _OUTCOMES.get(state, Look("waiting", "?", state))

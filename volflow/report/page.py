@@ -23,13 +23,18 @@ _REMARKS = 50
 _NOT_COVERED = Look("partial", "\u25d0", "not covered")
 
 
-def page(run: Run, items: Sequence[Item], now: datetime | None = None) -> str:
+def page(run: Run, items: Sequence[Item], *, driven: bool, now: datetime | None = None) -> str:
     """The page.
 
-    :param now: the time that a run that has not ended is shown at; the present unless given
+    :param driven: whether a process works on the run
+    :param now: the present unless given
     """
-    until = run.finished_at or now or datetime.now(UTC)
-    timeline = Timeline.of(items, run.created_at.timestamp(), until.timestamp())
+    # Of a run whose process is no more, nobody knows anything since it was last heard of.
+    until = run.finished_at or (now or datetime.now(UTC) if driven else run.updated_at)
+    look = outcome_look(run, driven=driven)
+    timeline = Timeline.of(
+        items, driven=driven, began=run.created_at.timestamp(), now=until.timestamp()
+    )
     title = f"{run.kind.capitalize()} of {words.plural(len(items), 'volume')}"
     style = resources.files(__package__).joinpath("page.css").read_text(encoding="utf-8")
     document = element(
@@ -44,12 +49,12 @@ def page(run: Run, items: Sequence[Item], now: datetime | None = None) -> str:
                 http_equiv="Content-Security-Policy",
                 content="default-src 'none'; style-src 'unsafe-inline'",
             ),
-            element("title", f"{title}: {run.state.lower()}"),
+            element("title", f"{title}: {look.title}"),
             element("style", trusted(style)),
         ),
         element(
             "body",
-            _header(run, title, until),
+            _header(run, title, look, until),
             element(
                 "main",
                 _tiles(run, timeline),
@@ -70,9 +75,8 @@ def page(run: Run, items: Sequence[Item], now: datetime | None = None) -> str:
     return f"<!DOCTYPE html>\n{document}\n"
 
 
-def _header(run: Run, title: str, until: datetime) -> Markup:
-    look = outcome_look(run.state)
-    how = "ended" if run.state.final else "not ended yet, as of"
+def _header(run: Run, title: str, look: Look, until: datetime) -> Markup:
+    how = "ended" if run.state.final else "not ended; last heard of"
     facts = [
         f"began {words.moment(run.created_at)}",
         f"{how} {words.moment(until)}",
@@ -101,7 +105,7 @@ def _tiles(run: Run, timeline: Timeline) -> Markup:
     worked = sum(row.worked for row in rows)
     begun = sum(1 for row in rows if row.steps)
     each = f"on average {words.duration(worked / begun)} a volume" if begun else "nothing was done"
-    looks = Counter(outcome_look(row.item.state).title for row in rows)
+    looks = Counter(row.look.title for row in rows)
     outcomes = ", ".join(f"{count} {title}" for title, count in looks.most_common())
     allowed = run.request.get("parallel", "-")
     tiles = [
@@ -151,7 +155,7 @@ def _total(rows: Sequence[Row]) -> Figures:
 
 def _remarks(run: Run, timeline: Timeline) -> Markup | None:
     found = [
-        _remark(row.name, outcome_look(row.item.state), lines)
+        _remark(row.name, row.look, lines)
         for row in timeline.rows
         if (lines := remarks(row.result))
     ]

@@ -6,7 +6,6 @@ from collections import Counter
 
 from volflow.report import words
 from volflow.report.graph import Group, Lane, Node, RunGraph
-from volflow.report.kinds import outcome_look
 from volflow.report.markup import Markup, Value, element, join, trusted
 
 # All in pixels.
@@ -62,7 +61,7 @@ def svg(graph: RunGraph) -> str:
         parts.append(_group(group, left, y, width))
         y += len(group.lanes) * (_HEIGHT + _GAP_Y) + (_GROUP_GAP if group.shared else 0)
     height = y - _GAP_Y + _MARGIN
-    title = f"{graph.run.kind} {graph.run.id}: {outcome_look(graph.run.state).title}"
+    title = f"{graph.run.kind} {graph.run.id}: {graph.look.title}"
     drawing = element(
         "svg",
         element("title", title),
@@ -80,8 +79,8 @@ def svg(graph: RunGraph) -> str:
 
 def _header(graph: RunGraph) -> Markup:
     run, lanes = graph.run, [lane for group in graph.groups for lane in group.lanes]
-    look = outcome_look(run.state)
-    counts = Counter(outcome_look(lane.item.state).title for lane in lanes)
+    look = graph.look
+    counts = Counter(lane.look.title for lane in lanes)
     told = ", ".join(f"{count} {name}" for name, count in counts.items())
     heading = f"{run.kind.capitalize()} of {words.plural(len(lanes), 'volume')}: "
     return join(
@@ -148,7 +147,7 @@ def _shared(group: Group, left: int, top: int, height: int) -> list[Markup]:
 
 
 def _lane(lane: Lane, left: int, top: int) -> Markup:
-    look = outcome_look(lane.item.state)
+    look = lane.look
     middle = top + _HEIGHT / 2
     parts: list[Markup] = [
         element(

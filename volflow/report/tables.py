@@ -9,7 +9,7 @@ from persistence import Run
 from volflow import record
 from volflow.report import words
 from volflow.report.chart import percent, swatch
-from volflow.report.kinds import Kind, Look, kind_of, outcome_look
+from volflow.report.kinds import Kind, Look, kind_of
 from volflow.report.markup import Child, Markup, element
 from volflow.report.timeline import Row, Spent, Timeline
 
@@ -82,13 +82,13 @@ def _backed_up(row: Row) -> Sequence[Child]:
             words.size(figures.bytes_read),
             words.size(figures.bytes_stored),
         ]
-    return [_volume(row), _outcome(row), *numbers, _backup(row), _time(row)]
+    return [_volume(row), state(row.look), *numbers, _backup(row), _time(row)]
 
 
 def _restored(row: Row) -> Sequence[Child]:
     return [
         _volume(row),
-        _outcome(row),
+        state(row.look),
         element("span", row.result.target_id or "-", class_="id"),
         _backup(row),
         _time(row),
@@ -107,10 +107,6 @@ def named(name: str, volume_id: str) -> Markup:
         element("div", volume_id, class_="id"),
         class_="named",
     )
-
-
-def _outcome(row: Row) -> Markup:
-    return state(outcome_look(row.item.state))
 
 
 def _backup(row: Row) -> Markup:

@@ -9,7 +9,7 @@ from taskflow import states
 
 from persistence import Item
 from volflow import record
-from volflow.report.kinds import Kind, kind_of
+from volflow.report.kinds import Kind, Look, kind_of, outcome_look
 from volflow.result import StepTime, VolumeResult
 
 _UNDER_WAY = (states.RUNNING, states.REVERTING)
@@ -28,6 +28,7 @@ class Row:
     """
 
     item: Item
+    look: Look
     steps: Sequence[StepTime]
     result: VolumeResult
 
@@ -85,12 +86,13 @@ class Timeline:
     ended: float
 
     @classmethod
-    def of(cls, items: Iterable[Item], began: float, now: float) -> Timeline:
+    def of(cls, items: Iterable[Item], *, driven: bool, began: float, now: float) -> Timeline:
         """
+        :param driven: whether a process works on the run
         :param began: when the run began
         :param now: when it ended, or was looked at
         """
-        rows = [_row(item, now) for item in items]
+        rows = [_row(item, driven, now) for item in items]
         rows.sort(key=lambda row: (row.began is None, row.began or 0.0, row.item.position))
         # The clock of a run that was resumed on another host may be a little off.
         first = min([began, *(row.began for row in rows if row.began is not None)])
@@ -136,7 +138,7 @@ class Timeline:
         return max(count for _, count in self.at_once())
 
 
-def _row(item: Item, now: float) -> Row:
+def _row(item: Item, driven: bool, now: float) -> Row:
     steps = []
     for step in record.steps(item):
         if step.state not in _UNDER_WAY:
@@ -144,7 +146,7 @@ def _row(item: Item, now: float) -> Row:
         elif not item.state.final:
             steps.append(replace(step, seconds=max(0.0, now - step.started)))
     steps.sort(key=lambda step: step.started)
-    return Row(item, steps, record.volume_result(item))
+    return Row(item, outcome_look(item, driven=driven), steps, record.volume_result(item))
 
 
 def _end(step: StepTime) -> float:

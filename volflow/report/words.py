@@ -39,9 +39,10 @@ def plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
-def snapshotted(consistent: bool) -> str:
+def snapshotted(consistent: bool, *, planned: bool = False) -> str:
     """How the volumes of a group were snapshotted."""
-    return f"its volumes were snapshotted {'at one moment' if consistent else 'one by one'}"
+    when = "will be" if planned else "were"
+    return f"its volumes {when} snapshotted {'at one moment' if consistent else 'one by one'}"
 
 
 def _local(when: float | datetime) -> datetime:
