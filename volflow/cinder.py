@@ -6,8 +6,8 @@ Resources are plain dictionaries, as the API shows them (Block Storage API refer
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -221,6 +221,13 @@ class Cinder:
         with translated("Creating a volume"):
             return self._plain(self._client.volumes.create(**properties))
 
+    def existing_volume(self, volume_id: str) -> Resource | None:
+        """The volume, or None if it is gone; a 404 is believed when it comes twice."""
+        for _ in range(2):
+            with suppress(ResourceNotFoundError):
+                return self.volume(volume_id)
+        return None
+
     def wait_volume(
         self,
         volume_id: str,
@@ -245,17 +252,10 @@ class Cinder:
 
     def delete_volume(self, volume_id: str) -> None:
         """Delete the volume and wait until it is gone. One that is gone already is fine."""
-        try:
-            size = int(self.volume(volume_id)["size"])
-            with translated(f"Deleting volume {volume_id}"):
-                self._client.volumes.delete(volume_id)
-        except ResourceNotFoundError:
-            return
-        self._wait.until_gone(
+        self._delete(
+            f"volume {volume_id}",
+            lambda: self._client.volumes.delete(volume_id),
             lambda: self.volume(volume_id),
-            what=f"Volume {volume_id}",
-            size_gib=size,
-            reason=self.last_message,
         )
 
     def update_volume(self, volume_id: str, **fields: Any) -> None:
@@ -336,17 +336,10 @@ class Cinder:
 
     def delete_snapshot(self, snapshot_id: str) -> None:
         """Delete the snapshot and wait until it is gone. One that is gone already is fine."""
-        try:
-            size = int(self.snapshot(snapshot_id)["size"])
-            with translated(f"Deleting snapshot {snapshot_id}"):
-                self._client.volume_snapshots.delete(snapshot_id)
-        except ResourceNotFoundError:
-            return
-        self._wait.until_gone(
+        self._delete(
+            f"snapshot {snapshot_id}",
+            lambda: self._client.volume_snapshots.delete(snapshot_id),
             lambda: self.snapshot(snapshot_id),
-            what=f"Snapshot {snapshot_id}",
-            size_gib=size,
-            reason=self.last_message,
         )
 
     def revert_to_snapshot(self, volume_id: str, snapshot_id: str) -> None:
@@ -394,7 +387,21 @@ class Cinder:
             with translated(f"Deleting attachment {attachment_id}"):
                 self._client.attachments.delete(attachment_id)
         except ResourceNotFoundError:
+            if _is_there(lambda: self.attachment(attachment_id)):
+                raise
+
+    def _delete(
+        self, what: str, delete: Callable[[], object], look: Callable[[], Resource]
+    ) -> None:
+        size = int(look()["size"]) if _is_there(look) else 0
+        try:
+            with translated(f"Deleting {what}"):
+                delete()
+        except ResourceNotFoundError:
+            if _is_there(look):
+                raise
             return
+        self._wait.until_gone(look, what=what.capitalize(), size_gib=size, reason=self.last_message)
 
     # What else the API knows
 
@@ -515,6 +522,15 @@ class Cinder:
     @staticmethod
     def _plain(resource: Any) -> Resource:
         return {k: v for k, v in resource.to_dict().items() if k != "x_openstack_request_ids"}
+
+
+def _is_there(look: Callable[[], Resource]) -> bool:
+    """Whether a resource is there. A 404 alone can come from a database that lags behind."""
+    try:
+        look()
+    except ResourceNotFoundError:
+        return False
+    return True
 
 
 def require_usable(volume: Resource, states: Collection[str]) -> None:

@@ -8,7 +8,8 @@ from enum import StrEnum
 
 import faults
 
-FLOWS = ("backup", "restore to new", "restore in place", "restore to a copy")
+COPY = "restore to a copy"
+FLOWS = ("backup", "restore to new", "restore in place", COPY)
 
 
 class Fault(StrEnum):
@@ -76,9 +77,11 @@ class Cell:
 
 
 def of_tasks(flow: str) -> list[Cell]:
-    """Every step with every fault of a step."""
+    """Every step with every fault of a step; of a copy those that no other flow has."""
     kinds = (*TASK_FAULTS, Fault.ABORTED_AFTER, *UNDO_FAULTS)
-    return [Cell(flow, step, fault) for step in faults.steps(flow) for fault in kinds]
+    known = set(faults.steps("restore to new")) - {"keep"} if flow == COPY else set()
+    steps = [step for step in faults.steps(flow) if step not in known]
+    return [Cell(flow, step, fault) for step in steps for fault in kinds]
 
 
 def of_calls(flow: str, calls: Iterable[str], *, undoing: bool) -> list[Cell]:
@@ -88,9 +91,14 @@ def of_calls(flow: str, calls: Iterable[str], *, undoing: bool) -> list[Cell]:
     """
     found = []
     for call in calls:
+        reads = call.startswith("GET")
+        if flow == COPY and (reads or undoing):
+            continue  # as in the other restores
         kinds = [*CALL_FAULTS]
-        if not call.startswith("GET"):
+        if not reads:
             kinds.append(Fault.SILENT)
+        elif undoing:
+            kinds = [Fault.ERRORS_500, Fault.ERROR_404]
         if call in SLOW_CALLS:
             kinds += [Fault.BROKEN, Fault.STUCK]
         found += [Cell(flow, call, fault, undoing) for fault in kinds]

@@ -60,12 +60,12 @@ def run(
     with contextlib.ExitStack() as stack:
         urls = stack.enter_context(databases(workers)) if postgresql else [None] * workers
         staff = stack.enter_context(Workers(urls))
-        # restic tries for minutes to reach a repository: that is begun first.
-        cells = [cell for flow in FLOWS for cell in (*of_restic(flow), *of_tasks(flow))]
-        cells.sort(key=lambda cell: cell.where != "restic")
+        # What a repository that is gone takes is the longest: that is begun first.
+        cells = few() if short else [cell for flow in FLOWS for cell in of_restic(flow)]
         if not short:
             cells += staff.calls(FLOWS)
-        chosen = [cell for cell in (few() if short else cells) if re.search(only, str(cell))]
+            cells += [cell for flow in FLOWS for cell in of_tasks(flow)]
+        chosen = [cell for cell in cells if re.search(only, str(cell))]
         verdicts = [_shown(verdict, say, logs) for verdict in staff.run(chosen)]
     return _summary(verdicts, time.monotonic() - began, say)
 

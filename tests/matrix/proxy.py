@@ -212,11 +212,10 @@ class _Handler(BaseHTTPRequestHandler):
             path = "/".join(urlsplit(self.path).path.split("/")[-2:])
             admin.rest(path)
             admin.set(path, "deleting" if stuck else "error_deleting")
+            # Cinder deletes nothing in such a state: its administrator has to reset that.
+            trouble.mending.append(lambda: admin.set(path, "available" if stuck else "error"))
             if stuck:
-                trouble.mending += [
-                    lambda: admin.set(path, "available"),
-                    lambda: admin.call("DELETE", path) and None,
-                ]
+                trouble.mending.append(lambda: admin.call("DELETE", path) and None)
             self._answer(202, [], b"")
             return
         status, headers, answer = self._forwarded(body)

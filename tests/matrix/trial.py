@@ -13,7 +13,7 @@ import faults
 import tree
 
 from matrix import storage
-from matrix.cell import CALL_FAULTS, FLOWS, UNDO_FAULTS, Cell, Fault
+from matrix.cell import CALL_FAULTS, COPY, FLOWS, UNDO_FAULTS, Cell, Fault
 from matrix.driver import Answer, carry_out
 from matrix.hooks import Hook
 from matrix.proxy import Trouble
@@ -142,7 +142,7 @@ def _try(
 @contextmanager
 def _in_use(stand: Stand, flow: str) -> Iterator[list[str]]:
     """The source as a flow wants it, and its devices: a copy is made of what is attached."""
-    if flow != "restore to a copy":
+    if flow != COPY:
         yield []
         return
     with stand.cloud.attached(stand.source, host="a-server") as device:
@@ -240,7 +240,7 @@ def _look(stand: Stand, verdict: Verdict, before: Before, answer: Answer) -> Non
         verdict.losses += [f"restored volume: {line}" for line in found]
     elif stand.image() != before.image:
         verdict.losses.append("the volume's bytes are not those of before")
-    if flow in ("restore to new", "restore to a copy") and outcome == "complete":
+    if flow in ("restore to new", COPY) and outcome == "complete":
         verdict.losses += _compare_target(stand, answer)
     _look_at_backups(stand, verdict, before, answer)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from persistence import Entry
 from volflow.cinder import TAG_KEY
-from volflow.errors import ResourceNotFoundError
 from volflow.tasks.base import Temporary
 from volflow.tasks.work import Work
 
@@ -38,9 +37,8 @@ class Attachment(Temporary):
     @staticmethod
     def _end(work: Work, volume_id: str) -> None:
         cinder = work.cinder
-        try:
-            volume = cinder.volume(volume_id)
-        except ResourceNotFoundError:
+        volume = cinder.existing_volume(volume_id)
+        if volume is None:
             return
         if not work.is_ours(volume["metadata"].get(TAG_KEY)):
             return

@@ -7,7 +7,6 @@ from dataclasses import asdict
 from typing import Any
 
 from persistence import Entry
-from volflow.errors import ResourceNotFoundError
 from volflow.manifest import Manifest
 from volflow.properties import Properties, differences
 from volflow.tasks.base import Step, Temporary
@@ -43,10 +42,8 @@ class ApplyProperties(Temporary):
     @classmethod
     def remove(cls, work: Work, entry: Entry) -> None:
         volume_id = str(entry.details["volume_id"])
-        try:
+        if work.cinder.existing_volume(volume_id):
             Properties(**entry.details["had"]).apply(work.cinder, volume_id)
-        except ResourceNotFoundError:
-            return
 
 
 class KeepProperties(Step):

@@ -6,7 +6,7 @@ from typing import Any
 
 from persistence import Entry
 from volflow.cinder import TAG_KEY, require_usable
-from volflow.errors import ResourceNotFoundError, VolumeStateError
+from volflow.errors import VolumeStateError
 from volflow.heartbeat import ALIVE_KEY
 from volflow.manifest import Manifest
 from volflow.properties import own_metadata
@@ -131,9 +131,6 @@ class Claim(Temporary):
     @classmethod
     def remove(cls, work: Work, entry: Entry) -> None:
         cinder, target_id = work.cinder, str(entry.details["volume_id"])
-        try:
-            volume = cinder.volume(target_id)
-        except ResourceNotFoundError:
-            return
-        if volume["metadata"].get(TAG_KEY) == entry.tag:
+        volume = cinder.existing_volume(target_id)
+        if volume and volume["metadata"].get(TAG_KEY) == entry.tag:
             cinder.delete_metadata(target_id, [TAG_KEY])
