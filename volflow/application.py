@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from datetime import datetime, timedelta
@@ -26,16 +26,29 @@ from volflow.lanes import Lanes
 from volflow.leftovers import Leftover
 from volflow.listeners import listeners
 from volflow.movers.base import Stored
+from volflow.movers.browse import Browser
+from volflow.needs import Need, for_restore, free_bytes
 from volflow.parts import Parts
 from volflow.progress import Progress, Silent
+from volflow.regroup import regroup
 from volflow.replaced import remove_replaced
-from volflow.restore_plan import RestoreOptions, RestoreTarget, choose, plan_restore
+from volflow.restore_plan import (
+    Destination,
+    Joining,
+    RestoreOptions,
+    RestorePlan,
+    RestoreTarget,
+    choose,
+    plan_restore,
+)
 from volflow.result import RunResult
 from volflow.runner import Runner
 from volflow.selection import Selection, project_of
 from volflow.stop import Stop, Way
 from volflow.takeout import Takeout
-from volflow.tasks.group import GroupSnapshot
+from volflow.tasks.base import Step
+from volflow.tasks.group import GroupSnapshot, GroupWanted, RestoredGroup
+from volflow.tasks.mount import REGION
 from volflow.tasks.work import Services, Work
 
 _OPEN = (RunState.RUNNING, RunState.SUSPENDED)
@@ -119,6 +132,23 @@ class Volflow:
         )
         return self._drive(run, plan.stored)
 
+    def backup_steps(self, *, in_group: bool) -> list[str]:
+        """The names of the steps of one volume, in their order.
+
+        :param in_group: it shares a snapshot with others
+        """
+        work = Work(self._services(None), "", self.parts.cinder, self.parts.mover())
+        group = GroupSnapshot(work)
+        flow = member_backup_flow(work, group) if in_group else backup_flow(work)
+        shared = [group] if in_group else []
+        return [s.name.partition(":")[2] for s in [*shared, *flow] if isinstance(s, Step)]
+
+    def rooms(self, projects: Iterable[str]) -> dict[str, int]:
+        """The free bytes where the repositories of projects are, by their name; of this host's."""
+        movers = {(mover := self.parts.mover(one)).location: mover for one in projects}
+        found = {name: free_bytes(mover.local_path) for name, mover in movers.items()}
+        return {name: free for name, free in found.items() if free is not None}
+
     # Restore
 
     def plan_restore(
@@ -127,7 +157,7 @@ class Volflow:
         options: RestoreOptions | None = None,
         *,
         at: datetime | None = None,
-    ) -> list[RestoreTarget]:
+    ) -> RestorePlan:
         """Decide where each backup goes: back into its volume if that is there, else to a new one.
 
         :param selection: what to restore; or ids or prefixes of backups, or ids or names of
@@ -139,12 +169,17 @@ class Volflow:
             selection = Selection(volumes=tuple(selection))
         selection.check()
         stored, parts = self._prepare(), self.parts
+        options = options or RestoreOptions()
+        projects = options.sources(parts.cinder.project_id)
         if stored is None:
-            known = {backup.project_id for backup in parts.state.catalogue.list()}
-            mine = str(parts.cinder.project_id)
-            stored = self.archive.backups(known if selection.all_tenants else [mine])
-        backups = choose(stored, selection, project_id=parts.cinder.project_id, at=at)
-        return plan_restore(parts, self.archive, backups, options or RestoreOptions())
+            wanted = projects
+            if selection.all_tenants:
+                wanted = {*options.project_map, *self.archive.projects()}
+            stored = self.archive.backups(wanted)
+        backups, left_out = choose(self.archive, stored, selection, projects=projects, at=at)
+        targets = plan_restore(parts, self.archive, backups, options)
+        targets = regroup(parts, targets, options, whole=bool(selection.groups))
+        return RestorePlan(targets, left_out)
 
     def restore(
         self,
@@ -158,10 +193,16 @@ class Volflow:
         :param options: those with which it was planned
         :raises VolflowError: before anything is made; what fails later is in the result
         """
+        groups: dict[str, list[str]] = {}
+        for target in targets:
+            if target.group_key:
+                groups.setdefault(target.group_key, []).append(target.manifest.volume_id)
         run = self._create_run(
             "restore",
             {
-                "parallel": parallel or self.conf.backup.parallel,
+                "groups": groups,
+                "left_out": [asdict(one) for one in getattr(targets, "left_out", ())],
+                "parallel": self.restore_needs(targets, options, parallel=parallel)[0],
                 "options": (options or RestoreOptions()).to_dict(),
                 "backups": {t.manifest.volume_id: t.backup.id for t in targets},
                 "targets": {t.manifest.volume_id: t.to_dict() for t in targets},
@@ -173,14 +214,45 @@ class Volflow:
         )
         return self._drive(run, [])
 
+    def restore_needs(
+        self,
+        targets: Sequence[RestoreTarget],
+        options: RestoreOptions | None = None,
+        *,
+        parallel: int | None = None,
+    ) -> tuple[int, list[Need]]:
+        """How many volumes at a time the quotas allow, and what a restore takes of them.
+
+        :raises QuotaError: one does not allow even one
+        """
+        options = options or RestoreOptions()
+        count = parallel or self.conf.backup.parallel
+        by_owner: dict[str | None, list[RestoreTarget]] = {}
+        for target in targets:
+            by_owner.setdefault(options.owner(target.project_id), []).append(target)
+        needs = []
+        for owner, mine in by_owner.items():
+            made = [t for t in mine if t.destination is not Destination.IN_PLACE]
+            kept = [t for t in mine if t.destination is not Destination.NEW]
+            count, need = for_restore(
+                self.parts.cinder_in(owner),
+                [t.made_gib for t in made],
+                [int(t.existing["size"]) for t in kept if t.existing],
+                count,
+            )
+            needs.append(need)
+        return count, needs
+
     def takeout(self, backup: Stored) -> Takeout:
         """Take a backup out of the repository without a cloud."""
         parts = self.parts
         parts.privilege.check()
+        mover = parts.mover(backup.tags.get("project"))
         return Takeout(
             backup,
             self.archive.manifest(backup),
-            parts.mover(backup.tags.get("project")),
+            mover,
+            Browser(mover, REGION),
             parts.privilege,
             parts.directory("mount"),
             self._progress,
@@ -334,9 +406,9 @@ class Volflow:
             if backup.tags.get("project", "") == projects.get(backup.tags["volume"])
         }
         services = self._services(run, {} if run.request.get("full") else parents)
-        shared = [
-            (GroupSnapshot(self._work(services, run, group_id)), members)
-            for group_id, members in run.request.get("groups", {}).items()
+        shared: list[tuple[GroupSnapshot | RestoredGroup, list[str]]] = [
+            (self._group(run, self._work(services, run, key), members), members)
+            for key, members in run.request.get("groups", {}).items()
         ]
         group_of = {member: group for group, members in shared for member in members}
         flows = {
@@ -371,14 +443,28 @@ class Volflow:
         projects = run.request["projects"]
         members = run.request.get("groups", {}).get(key)
         project_id = projects.get(members[0] if members else key)
-        acting = project_id if run.request["act_in"] == "tenant" else None
+        acting = None
+        if run.request["act_in"] == "tenant":
+            others = run.request.get("options", {}).get("project_map", {})
+            acting = others.get(project_id, project_id)
         return Work(services, key, self.parts.cinder_in(acting), self.parts.mover(project_id))
 
-    def _flow(self, run: Run, work: Work, group: GroupSnapshot | None) -> Any:
+    def _group(self, run: Run, work: Work, members: list[str]) -> GroupSnapshot | RestoredGroup:
+        """What the volumes of a group share."""
         if run.kind == "backup":
-            return member_backup_flow(work, group) if group else backup_flow(work)
+            return GroupSnapshot(work)
         options = RestoreOptions(**run.request["options"])
-        target = RestoreTarget.from_dict(
-            run.request["targets"][work.volume_id], self.archive, options
-        )
-        return restore_flow(work, target, options)
+        targets = [self._target(run, member) for member in members]
+        wanted = GroupWanted.of([options.mapped(target.manifest) for target in targets])
+        return RestoredGroup(work, wanted, anew=targets[0].joins is Joining.ANEW)
+
+    def _flow(self, run: Run, work: Work, group: GroupSnapshot | RestoredGroup | None) -> Any:
+        if isinstance(group, GroupSnapshot):
+            return member_backup_flow(work, group)
+        if run.kind == "backup":
+            return backup_flow(work)
+        options = RestoreOptions(**run.request["options"])
+        return restore_flow(work, self._target(run, work.volume_id), options, group)
+
+    def _target(self, run: Run, volume_id: str) -> RestoreTarget:
+        return RestoreTarget.from_dict(run.request["targets"][volume_id], self.archive)

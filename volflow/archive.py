@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +19,8 @@ from volflow.errors import (
 from volflow.manifest import Manifest
 from volflow.movers.base import Stored
 from volflow.parts import Parts
+
+LOG = logging.getLogger(__name__)
 
 
 class Archive:
@@ -60,6 +63,18 @@ class Archive:
             except (RepositoryError, ConfigError) as error:
                 troubles[project_id] = error
         return sorted(stored, key=lambda backup: backup.created_at), troubles
+
+    def projects(self) -> set[str]:
+        """The projects that can have a repository: those with backups that are known here, and
+        those in which the user has a role and which have a repository.
+        """
+        known = {backup.project_id for backup in self._parts.state.catalogue.list()}
+        others = [one for one in self._parts.projects() if one not in known]
+        _, troubles = self.look(others)
+        for project_id, error in troubles.items():
+            # Most have none: that of the administrator, and of those who have no volumes.
+            LOG.warning("No backup of project %s is looked at: %s", project_id, error)
+        return known | set(others) - troubles.keys()
 
     def _of_project(self, project_id: str, login: str) -> list[Stored]:
         """The backups in a project's repository that are of the project.

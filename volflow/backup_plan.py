@@ -9,7 +9,9 @@ from dataclasses import dataclass, replace
 from volflow import preflight
 from volflow.archive import Archive
 from volflow.errors import CloudError, VolflowError
+from volflow.groups import Groups
 from volflow.movers.base import Stored
+from volflow.needs import Need
 from volflow.parts import Parts
 from volflow.result import LeftOut
 from volflow.selection import Selected, Selection, Volume, project_of
@@ -24,12 +26,14 @@ class BackupPlan:
     :ivar parallel: how many volumes at a time: what was asked for, or what the quota allows
     :ivar consistent: whether the volumes of a group are snapshotted at one moment, by group id
     :ivar stored: the backups that there are, the oldest first
+    :ivar needs: what it takes of each quota for a while, at most
     """
 
     selected: Selected
     parallel: int
     consistent: dict[str, bool]
     stored: list[Stored]
+    needs: tuple[Need, ...] = ()
 
 
 def plan_backup(
@@ -52,11 +56,12 @@ def plan_backup(
         path = parts.mover(project_id).local_path
         preflight.repository_apart(parts.cinder, parts.connector, path, selected.volumes)
     selected, parallel = _by_quota(parts, selected, parallel)
+    groups = Groups(parts.cinder)
     consistent = dict.fromkeys(selected.apart, False) | {
-        group_id: parts.cinder.snapshots_consistently(parts.cinder.group(group_id))
-        for group_id in selected.groups
+        group_id: groups.consistent(groups.get(group_id)) for group_id in selected.groups
     }
-    return BackupPlan(selected, parallel, consistent, stored)
+    needs = _needs(parts, selected, parallel)
+    return BackupPlan(selected, parallel, consistent, stored, needs)
 
 
 def _not_acted_in(parts: Parts, projects: Iterable[str]) -> dict[str, VolflowError]:
@@ -118,6 +123,18 @@ def _by_quota(parts: Parts, selected: Selected, parallel: int) -> tuple[Selected
             )
             parallel = allowed
     return _without(selected, troubles) if troubles else selected, parallel
+
+
+def _needs(parts: Parts, selected: Selected, parallel: int) -> tuple[Need, ...]:
+    found = []
+    tenant = parts.conf.cloud.act_in == "tenant"
+    for acting in sorted({project_of(v) if tenant else "" for v in selected.volumes}):
+        mine = [v for v in selected.volumes if not tenant or project_of(v) == acting]
+        cinder, volumes = parts.cinder_in(acting), min(parallel, len(mine))
+        snapshots, gigabytes = preflight.needed(_together(mine, selected.groups), volumes)
+        left = cinder.quota_left()
+        found.append(Need(str(cinder.project_id), volumes, snapshots, gigabytes, left))
+    return tuple(found)
 
 
 def _together(

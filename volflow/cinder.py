@@ -420,6 +420,12 @@ class Cinder:
             f"This cloud has no volume type '{name_or_id}'; it has: {names}."
         )
 
+    def volume_type_names(self, ids: Collection[str]) -> list[str]:
+        """The names of the volume types of these ids, as far as the user may see them."""
+        with translated("Listing volume types"):
+            found = {t.id: str(t.name) for t in self._client.volume_types.list()}
+        return [found[one] for one in ids if one in found]
+
     def availability_zones(self) -> list[str]:
         """The names of the zones in which volumes can be made."""
         with translated("Listing availability zones"):
@@ -431,67 +437,35 @@ class Cinder:
         with translated(f"Encryption of volume {volume_id}"):
             return dict(self._client.volumes.get_encryption_metadata(volume_id).to_dict())
 
-    # Generic volume groups (3.13) and their snapshots (3.14)
+    # For what has a module of its own
 
-    def group(self, group_id: str) -> Resource:
-        with translated(f"Group {group_id}"):
-            return self._plain(self._client.groups.get(group_id))
+    @property
+    def client(self) -> Any:
+        """python-cinderclient, for the API version that this cloud and volflow have in common."""
+        return self._client
 
-    def snapshots_consistently(self, group: Resource) -> bool:
-        """Whether the group's type promises that its volumes are snapshotted at one moment."""
-        with translated(f"Type of group {group['id']}"):
-            found = self._client.group_types.get(group["group_type"])
-        return bool(found.group_specs.get("consistent_group_snapshot_enabled") == "<is> True")
+    def wait_for(
+        self,
+        look: Callable[[], Resource],
+        ready: Collection[str],
+        *,
+        what: str,
+        cleaning: bool = False,
+    ) -> Resource:
+        """Wait until something of no size is in one of these states.
 
-    def group_snapshot(self, snapshot_id: str) -> Resource:
-        with translated(f"Group snapshot {snapshot_id}"):
-            return self._plain(self._client.group_snapshots.get(snapshot_id))
-
-    def group_snapshots_described(self, group_id: str, description: str) -> list[Resource]:
-        """The snapshots of a group that have this description."""
-        with translated(f"Listing snapshots of group {group_id}"):
-            found = self._client.group_snapshots.list(detailed=True)
-        return [
-            snapshot
-            for snapshot in map(self._plain, found)
-            if (snapshot["group_id"], snapshot["description"]) == (group_id, description)
-        ]
-
-    def member_snapshots(self, group_snapshot_id: str) -> list[Resource]:
-        """The volumes' own snapshots of which a group snapshot is made."""
-        with translated(f"Listing members of group snapshot {group_snapshot_id}"):
-            found = self._client.volume_snapshots.list(detailed=True)
-        return [s for s in map(self._plain, found) if s["group_snapshot_id"] == group_snapshot_id]
-
-    def create_group_snapshot(self, group_id: str, name: str, description: str) -> Resource:
-        """Ask for a snapshot of all volumes of the group. Does not wait."""
-        with translated(f"Creating a snapshot of group {group_id}"):
-            return self._plain(
-                self._client.group_snapshots.create(group_id, name=name, description=description)
-            )
-
-    def wait_group_snapshot(self, snapshot_id: str) -> Resource:
-        """Wait until the group snapshot is available."""
+        :param cleaning: this is part of cleaning up, and not to be interrupted
+        """
+        stopping = None if cleaning else self._stopping
         return self._wait.until(
-            lambda: self.group_snapshot(snapshot_id),
-            ("available",),
-            what=f"Group snapshot {snapshot_id}",
-            reason=self.last_message,
-            stopping=self._stopping,
+            look, ready, what=what, reason=self.last_message, stopping=stopping
         )
 
-    def delete_group_snapshot(self, snapshot_id: str) -> None:
-        """Delete the group snapshot and wait until it is gone. One that is gone is fine."""
-        try:
-            with translated(f"Deleting group snapshot {snapshot_id}"):
-                self._client.group_snapshots.delete(snapshot_id)
-        except ResourceNotFoundError:
-            return
-        self._wait.until_gone(
-            lambda: self.group_snapshot(snapshot_id),
-            what=f"Group snapshot {snapshot_id}",
-            reason=self.last_message,
-        )
+    def wait_gone(self, look: Callable[[], Resource], *, what: str) -> None:
+        """Wait until something of no size is gone."""
+        self._wait.until_gone(look, what=what, reason=self.last_message)
+
+    # Quotas and messages
 
     def quota_left(self) -> Quota:
         """What is left of the project's quota (``GET /limits``)."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import logging
 import threading
 from typing import Any
 
@@ -20,6 +21,8 @@ from volflow.wait import Wait
 
 # What says in clouds.yaml which project a login is for.
 _SCOPE = ("project_id", "project_name", "project_domain_id", "project_domain_name", "tenant_id")
+
+LOG = logging.getLogger(__name__)
 
 
 class Cloud:
@@ -55,9 +58,7 @@ class Cloud:
         :raises CloudError: no or wrong authentication, no role in the project, or no API
         """
         try:
-            region = openstack.config.OpenStackConfig().get_one(
-                cloud=self._name, argparse=self._arguments
-            )
+            region = self._region()
             session = region.get_session()
             if project_id:
                 session = _scoped(region, session, project_id)
@@ -83,6 +84,31 @@ class Cloud:
                     "it: 'openstack role add --user USER --project PROJECT member'."
                 ) from error
             raise
+
+    def projects(self) -> list[str]:
+        """The ids of the projects in which the user has a role; none where there is no Keystone."""
+        region = self._region()
+        try:
+            answer = region.get_session().get(
+                "/auth/projects",
+                endpoint_filter={
+                    "service_type": "identity",
+                    "interface": region.get_interface("identity") or "public",
+                    "region_name": region.get_region_name("identity"),
+                    "min_version": (3, 0),
+                    "max_version": (3, "latest"),
+                },
+                timeout=self._timeout,
+            )
+        except auth_exceptions.ClientException as error:
+            LOG.info("Keystone does not say in which projects the user has a role: %s", error)
+            return []
+        return sorted(str(project["id"]) for project in answer.json()["projects"])
+
+    def _region(self) -> CloudRegion:
+        return openstack.config.OpenStackConfig().get_one(
+            cloud=self._name, argparse=self._arguments
+        )
 
 
 def _scoped(region: CloudRegion, session: Session, project_id: str) -> Session:

@@ -17,7 +17,7 @@ from volflow.tasks.attachment import Attachment
 from volflow.tasks.base import Temporary
 from volflow.tasks.clone import Clone
 from volflow.tasks.device import Device
-from volflow.tasks.group import GroupSnapshot
+from volflow.tasks.group import GroupSnapshot, RestoredGroup
 from volflow.tasks.lock import RepositoryLock
 from volflow.tasks.properties import ApplyProperties
 from volflow.tasks.safety import SafetySnapshot
@@ -31,6 +31,7 @@ _KINDS: dict[str, type[Temporary]] = {
     for kind in (
         Snapshot,
         GroupSnapshot,
+        RestoredGroup,
         Clone,
         Attachment,
         Device,

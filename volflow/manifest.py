@@ -45,7 +45,9 @@ class Manifest:
     :ivar volume: the volume, every field
     :ivar volume_type: its type with the extra specs that policy showed; empty if it has none
     :ivar encryption: its encryption metadata; empty if it is not encrypted
-    :ivar group: its generic volume group; empty if it is in none
+    :ivar group: its volume group; empty if it is in none
+    :ivar group_type: the type of that group, as policy showed it
+    :ivar group_volume_types: the names of the types that volumes of that group may have
     :ivar snapshot: the temporary snapshot: ``created_at`` is the moment that the data is of
     :ivar run_id: the run that made the backup
     """
@@ -57,6 +59,8 @@ class Manifest:
     group: Json
     snapshot: Json
     regions: tuple[Region, ...]
+    group_type: Json = field(default_factory=dict)
+    group_volume_types: tuple[str, ...] = ()
     format: int = FORMAT
 
     @property
@@ -69,12 +73,14 @@ class Manifest:
         return int(self.snapshot.get("size") or self.volume["size"])
 
     def mapped(self, types: Mapping[str, str], zones: Mapping[str, str]) -> Manifest:
-        """The same with other names of the volume type and zone, for a cloud that has others."""
-        volume = dict(self.volume)
+        """The same with other names of volume types and zones, for a cloud that has others."""
+        volume, group = dict(self.volume), dict(self.group)
         volume["volume_type"] = types.get(volume["volume_type"], volume["volume_type"])
-        zone = volume["availability_zone"]
-        volume["availability_zone"] = zones.get(zone, zone)
-        return replace(self, volume=volume)
+        for resource in filter(None, (volume, group)):
+            zone = resource["availability_zone"]
+            resource["availability_zone"] = zones.get(zone, zone)
+        allowed = tuple(types.get(name, name) for name in self.group_volume_types)
+        return replace(self, volume=volume, group=group, group_volume_types=allowed)
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=1, sort_keys=True)
@@ -96,6 +102,7 @@ class Manifest:
                 Region(**region | {"file_system": FileSystem(**region["file_system"])})
                 for region in values["regions"]
             )
+            values["group_volume_types"] = tuple(values.get("group_volume_types", ()))
             # They become parts of URLs and of names.
             for resource in ("volume", "group"):
                 if values[resource]:

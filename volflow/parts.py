@@ -92,6 +92,10 @@ class Parts:
                 self._cinders[project_id] = self._cloud.cinder(project_id)
             return self._cinders[project_id]
 
+    def projects(self) -> list[str]:
+        """The projects in which the user has a role."""
+        return self._cloud.projects()
+
     @property
     def repository_per_project(self) -> bool:
         """Whether each project has a repository of its own."""

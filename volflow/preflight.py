@@ -35,14 +35,14 @@ def parallel_by_quota(cinder: Cinder, together: Sequence[Sizes], parallel: int) 
     """
     left = cinder.quota_left()
     for count in range(min(parallel, sum(map(len, together))), 0, -1):
-        snapshots, gigabytes = _needed(together, count)
+        snapshots, gigabytes = needed(together, count)
         if (
             (left.volumes is None or left.volumes >= count)
             and (left.snapshots is None or left.snapshots >= snapshots)
             and (left.gigabytes is None or left.gigabytes >= gigabytes)
         ):
             return count
-    snapshots, gigabytes = _needed(together, 1)
+    snapshots, gigabytes = needed(together, 1)
     one = snapshots == 1
     what = "of even one volume" if one else "of a group and a volume of it"
     takes = f"{snapshots} snapshot{'' if one else 's'}, 1 volume and {gigabytes} GiB"
@@ -54,7 +54,7 @@ def parallel_by_quota(cinder: Cinder, together: Sequence[Sizes], parallel: int) 
     )
 
 
-def _needed(together: Sequence[Sizes], count: int) -> tuple[int, int]:
+def needed(together: Sequence[Sizes], count: int) -> tuple[int, int]:
     """The snapshots and GiB that it takes, at most, to work on so many volumes at a time."""
     snapshots = sum(sorted(map(len, together), reverse=True)[:count])
     of_snapshots = sum(sorted(map(sum, together), reverse=True)[:count])

@@ -10,6 +10,7 @@ from typing import Any
 
 from volflow.cinder import TAG_KEY, Cinder, require_usable
 from volflow.errors import ResourceNotFoundError, UsageError, VolumeStateError
+from volflow.groups import Groups
 from volflow.movers.base import Stored
 from volflow.result import LeftOut
 
@@ -82,18 +83,16 @@ class Selection:
             return _members(cinder, self.groups)
         return self._sieve(cinder.volumes(all_tenants=self.all_tenants))
 
-    def wants_backup(self, backup: Stored) -> bool:
-        """Whether the filters want this backup; the type and metadata are not known of it."""
-        volume, name = backup.tags.get("volume"), backup.tags.get("name", "")
-        excluded = {volume, name} & set(self.exclude)
-        return not excluded and (not self.name or fnmatchcase(name, self.name))
+    def unwanted_backup(self, backup: Stored) -> str | None:
+        """Why nobody wants this backup, as far as can be told without its manifest, if so."""
+        return self._unnamed(str(backup.tags.get("volume")), backup.tags.get("name", ""))
 
     def _sieve(self, found: Iterable[Volume]) -> Selected:
         selected = Selected([])
         members: dict[str, list[str]] = {}
         for volume in found:
             members.setdefault(volume.get("group_id") or "", []).append(volume["id"])
-            reason = self._unwanted(volume)
+            reason = self.unwanted(volume)
             trouble = None if reason else _unusable(volume)
             if reason or trouble:
                 selected.left_out.append(
@@ -110,20 +109,26 @@ class Selection:
         _keep_together(selected, members)
         return selected
 
-    def _unwanted(self, volume: Volume) -> str | None:
+    def unwanted(self, volume: Volume) -> str | None:
         """Why nobody wants this volume, if so."""
         name, metadata = volume["name"] or "", volume["metadata"]
         if metadata.get(TAG_KEY):
             return "is temporary, of a run of volflow"
-        if volume["id"] in self.exclude or name in self.exclude:
-            return "is excluded"
-        if self.name and not fnmatchcase(name, self.name):
-            return f"its name does not match '{self.name}'"
+        reason = self._unnamed(volume["id"], name)
+        if reason:
+            return reason
         if self.volume_type and volume["volume_type"] != self.volume_type:
             return f"its type is '{volume['volume_type']}'"
         for key, value in self.metadata.items():
             if metadata.get(key) != value:
                 return f"its metadata does not have {key}={value}"
+        return None
+
+    def _unnamed(self, volume_id: str, name: str) -> str | None:
+        if volume_id in self.exclude or (name and name in self.exclude):
+            return "is excluded"
+        if self.name and not fnmatchcase(name, self.name):
+            return f"its name does not match '{self.name}'"
         return None
 
 
@@ -176,7 +181,7 @@ def _members(cinder: Cinder, group_ids: Iterable[str]) -> Selected:
     _no_doubles(list(group_ids), "Group {} is named more than once.")
     selected = Selected([])
     for group_id in group_ids:
-        group = cinder.group(group_id)
+        group = Groups(cinder).get(group_id)
         members = cinder.group_volumes(group["id"])
         if not members:
             raise ResourceNotFoundError(
@@ -186,6 +191,8 @@ def _members(cinder: Cinder, group_ids: Iterable[str]) -> Selected:
             _require(volume)
         selected.groups[group_id] = [volume["id"] for volume in members]
         selected.volumes.extend(members)
+    # Possible where one has moved from one group to the other between two looks.
+    _no_doubles([volume["id"] for volume in selected.volumes], "Volume {} is in two groups.")
     return selected
 
 

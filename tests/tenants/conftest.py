@@ -6,13 +6,13 @@ import importlib.util
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from auditor import Api
-from people import GROUP_TYPE, Keystone, Town
+from people import GROUP_TYPE, Keystone, Town, admin_api, gone
 
 
 def _missing() -> str:
@@ -25,14 +25,6 @@ def _missing() -> str:
         if shutil.which(program) is None:
             return f"{program} is not installed"
     return ""
-
-
-def admin_api(lab: Any) -> Api:
-    """The lab's API as an administrator."""
-    from openstack import config
-
-    clouds = config.OpenStackConfig(config_files=[str(lab.clouds_file)], load_envvars=False)
-    return Api.keystone(lab.endpoint, clouds.get_one("lab-admin").config["auth"])
 
 
 @pytest.fixture(scope="session")
@@ -104,13 +96,14 @@ def clear(town: Town) -> None:
         if not getattr(snapshot, "group_snapshot_id", None):
             client.volume_snapshots.delete(snapshot.id)
     for group in client.groups.list(search_opts=anybody):
+        # Cinder deletes the volumes with it, and until then no other way.
         client.groups.delete(group.id, delete_volumes=True)
+        while not gone(client.groups.get, group.id):
+            time.sleep(0.1)
     for volume in client.volumes.list(search_opts=anybody):
         client.volumes.reset_state(volume.id, "available")
         client.volumes.delete(volume.id, cascade=True)
     deadline = 60
-    import time
-
     while town.everything() and deadline:
         time.sleep(0.5)
         deadline -= 1

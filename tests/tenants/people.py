@@ -121,6 +121,13 @@ class Person:
             time.sleep(0.05)
         return str(made.id)
 
+    def change_group(self, group: str, **fields: str) -> None:
+        """Let volumes join or leave a group: ids, with commas between them."""
+        groups = self.cloud.client.groups
+        groups.update(group, **fields)
+        while groups.get(group).status not in _ENDED:
+            time.sleep(0.05)
+
 
 GROUP_TYPE = "tests"
 
@@ -155,6 +162,14 @@ class Keystone:
             yield
         finally:
             identity.unassign_project_role_from_user(where, who, what)
+
+
+def admin_api(lab: Any) -> Api:
+    """The lab's API as an administrator."""
+    from openstack import config
+
+    clouds = config.OpenStackConfig(config_files=[str(lab.clouds_file)], load_envvars=False)
+    return Api.keystone(lab.endpoint, clouds.get_one("lab-admin").config["auth"])
 
 
 @dataclass

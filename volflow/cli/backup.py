@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from typing import Any
 
+from volflow.application import Volflow
 from volflow.archive import find, find_by_id
 from volflow.backup_plan import BackupPlan
 from volflow.cli import columns
 from volflow.cli.agreement import agree
 from volflow.cli.command import Lister, ShowOne
-from volflow.cli.result import Table, show, tell_left_out
+from volflow.cli.result import Table, say, show, tell_left_out
 from volflow.cli.selection import add_selection, positive, selection
+from volflow.report.words import snapshotted
+from volflow.selection import project_of
 
 
 class BackupCreate(Lister):
@@ -40,24 +42,34 @@ class BackupCreate(Lister):
             selection(parsed_args, parsed_args.volumes), parallel=parsed_args.parallel
         )
         if parsed_args.dry_run:
-            return _planned(plan)
+            return _planned(self.volflow, plan)
         result = self.volflow.run_backup(plan, full=parsed_args.full)
         return show(self, parsed_args, [result])
 
 
-def _planned(plan: BackupPlan) -> Table:
-    sizes = sorted((int(v["size"]) for v in plan.selected.volumes), reverse=True)
-    tell_left_out(plan.selected.left_out)
-    print(
-        f"{len(sizes)} volumes, {plan.parallel} at a time. For a while this takes up to "
-        f"{plan.parallel} volumes, {len(sizes) if plan.consistent else plan.parallel} snapshots "
-        f"and {2 * sum(sizes[: plan.parallel])} GiB of the quota.",
-        file=sys.stderr,
-    )
-    group_of = {key: group for group, keys in plan.selected.groups.items() for key in keys}
+def _planned(volflow: Volflow, plan: BackupPlan) -> Table:
+    selected = plan.selected
+    tell_left_out(selected.left_out)
+    say(f"{len(selected.volumes)} volumes, {plan.parallel} at a time.")
+    group_of = {key: group for group, keys in selected.groups.items() for key in keys}
+    for in_group in sorted({volume["id"] in group_of for volume in selected.volumes}):
+        whose = "a volume of a group" if in_group else "a volume"
+        say(f"The steps of {whose}: {', '.join(volflow.backup_steps(in_group=in_group))}.")
+    for group_id, consistent in plan.consistent.items():
+        say(f"Group {group_id}: {snapshotted(consistent, planned=True)}.")
+    for need in plan.needs:
+        say(f"For a while this takes up to: {need}; the quota is that of {need.project_id}.")
     last = {backup.tags.get("volume"): backup for backup in plan.stored}
+    first = sum(int(v["size"]) for v in selected.volumes if v["id"] not in last)
+    others = sum(v["id"] in last for v in selected.volumes)
+    say(
+        f"The repository takes at most {first} GiB for what has no backup yet, and what has "
+        f"changed of {others} others."
+    )
+    for location, free in volflow.rooms({project_of(v) for v in selected.volumes}).items():
+        say(f"There are {free / 1024**3:.0f} GiB free for {location}.")
     rows = []
-    for volume in plan.selected.volumes:
+    for volume in selected.volumes:
         parent = last.get(volume["id"])
         rows.append(
             (
@@ -80,11 +92,13 @@ class BackupList(Lister):
         parser.add_argument(
             "--volume", metavar="VOLUME", help="only those of the volume of this id or name"
         )
+        parser.add_argument("--long", action="store_true", help="the project and the group, too")
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
         wanted = parsed_args.volume
         known = self._figures()
+        more = ("project", "group") if parsed_args.long else ()
         names = ("ID", "Created", "Volume", "Name", "Size GiB", "Files", "Read", "New data")
         rows = []
         for backup in reversed(self.volflow.archive.backups()):
@@ -101,9 +115,10 @@ class BackupList(Lister):
                     tags.get("name", ""),
                     int(tags.get("size", 0)),
                     *_columns(figures),
+                    *(tags.get(name) or "-" for name in more),
                 )
             )
-        return names, rows
+        return (*names, *(name.title() for name in more)), rows
 
     def _figures(self) -> dict[str, dict[str, Any]]:
         parts = self.volflow.parts

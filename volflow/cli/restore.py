@@ -13,10 +13,10 @@ from volflow.archive import find, until
 from volflow.cli import columns
 from volflow.cli.agreement import agree
 from volflow.cli.command import Lister
-from volflow.cli.result import Table, show
+from volflow.cli.result import Table, say, show, tell_left_out
 from volflow.cli.selection import add_selection, pair, positive, selection
 from volflow.errors import UsageError
-from volflow.restore_plan import Destination, RestoreOptions, RestoreTarget
+from volflow.restore_plan import Destination, Joining, RestoreOptions, RestoreTarget
 
 # Options that make no sense where no volume is restored.
 _OF_VOLUMES = (
@@ -105,6 +105,14 @@ class RestoreCreate(Lister):
             help="volumes of zone A are made in zone B (may be repeated)",
         )
         parser.add_argument(
+            "--project-map",
+            type=pair,
+            action="append",
+            default=[],
+            metavar="A=B",
+            help="what was in the project of id A is restored to that of id B (may be repeated)",
+        )
+        parser.add_argument(
             "--remove-old-vol",
             action="store_true",
             help="when all is restored and verified, remove the volumes that new ones replace",
@@ -132,10 +140,18 @@ class RestoreCreate(Lister):
             meta_override=parsed_args.meta_override,
             type_map=dict(parsed_args.type_map),
             az_map=dict(parsed_args.az_map),
+            project_map=dict(parsed_args.project_map),
             remove_old_vol=parsed_args.remove_old_vol,
         )
         targets = self.volflow.plan_restore(chosen, options, at=parsed_args.at)
         if parsed_args.dry_run:
+            tell_left_out(targets.left_out)
+            parallel, needs = self.volflow.restore_needs(
+                targets, options, parallel=parsed_args.parallel
+            )
+            say(f"{len(targets)} volumes, {parallel} at a time.")
+            for need in needs:
+                say(f"This takes up to: {need}; the quota is that of {need.project_id}.")
             return _planned(targets, options)
         if not parsed_args.yes:
             _ask(targets, options)
@@ -170,13 +186,15 @@ class RestoreCreate(Lister):
 
 
 def _planned(targets: list[RestoreTarget], options: RestoreOptions) -> Table:
-    return ("Name", "Volume", "Backup", "Data of", "Goes to", "Removed afterwards"), [
+    names = ("Name", "Volume", "Backup", "Data of", "Goes to", "Group", "Removed afterwards")
+    return names, [
         (
             target.manifest.volume["name"],
             target.manifest.volume_id,
             columns.ShortId(target.backup.id),
             target.manifest.snapshot["created_at"],
             _goal(target),
+            _group(target),
             _removed(target) if options.remove_old_vol else "-",
         )
         for target in targets
@@ -188,6 +206,13 @@ def _removed(target: RestoreTarget) -> str:
         return "-"
     what = f"volume {target.replaced['id']}"
     return f"not {what}: {target.in_the_way}" if target.in_the_way else what
+
+
+def _group(target: RestoreTarget) -> str:
+    name = target.manifest.group.get("name") or target.manifest.group.get("id")
+    return {None: "-", Joining.EXISTING: f"joins {name}", Joining.ANEW: f"{name}, made anew"}[
+        target.joins
+    ]
 
 
 def _goal(target: RestoreTarget) -> str:

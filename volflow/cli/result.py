@@ -87,18 +87,19 @@ def _tell(results: Sequence[RunResult]) -> None:
     """What does not fit in a table goes to the standard error, a line each."""
     for result in results:
         for group_id, consistent in result.consistent.items():
-            _say(f"group {group_id}: {snapshotted(consistent)}")
+            say(f"group {group_id}: {snapshotted(consistent)}")
         tell_left_out(result.left_out)
         for volume in result.volumes:
             for line in remarks(volume):
-                _say(f"{volume.name or volume.volume_id}: {line}")
+                say(f"{volume.name or volume.volume_id}: {line}")
 
 
 def tell_left_out(left_out: Sequence[LeftOut]) -> None:
     """Say which volumes are left out, and why."""
     for one in left_out:
-        _say(f"{one.name or one.volume_id}: left out, {one.reason}")
+        say(f"{one.name or one.volume_id}: left out, {one.reason}")
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
+    """Tell a person something beside the table."""
     print(printable(text), file=sys.stderr)

@@ -10,56 +10,90 @@ from volflow.tasks.attachment import Attachment
 from volflow.tasks.base import Dispose, Step
 from volflow.tasks.device import Device, Flush
 from volflow.tasks.filesystem import MakeFileSystem, ProbeTarget
+from volflow.tasks.group import Join, RestoredGroup
+from volflow.tasks.lane import EnterLane, LeaveLane
 from volflow.tasks.mount import Mount, Unmount
-from volflow.tasks.properties import ApplyProperties, Compare, KeepProperties
+from volflow.tasks.properties import (
+    ApplyProperties,
+    Compare,
+    CompareJoined,
+    CompareMember,
+    KeepProperties,
+)
 from volflow.tasks.restore import RestoreData
 from volflow.tasks.safety import Keep, SafetySnapshot
 from volflow.tasks.snapshot import Snapshot
-from volflow.tasks.target import Claim, CopiedVolume, KeepVolume, NewVolume
+from volflow.tasks.target import Claim, CopiedVolume, KeepVolume, MemberVolume, NewVolume
 from volflow.tasks.work import Work
 
 
-def restore_flow(work: Work, target: RestoreTarget, options: RestoreOptions) -> linear_flow.Flow:
-    """The way to where the plan has decided."""
+def restore_flow(
+    work: Work,
+    target: RestoreTarget,
+    options: RestoreOptions,
+    group: RestoredGroup | None = None,
+) -> linear_flow.Flow:
+    """The way to where the plan has decided.
+
+    :param group: the group that the volume comes into, with others
+    """
     way = {Destination.NEW: _to_new, Destination.IN_PLACE: _in_place, Destination.COPY: _to_copy}[
         target.destination
     ]
-    return volume_flow(work, "restore").add(*way(work, target, options))
+    steps = way(work, target, options, group)
+    if group:
+        # They run as one flow, and yet so many at a time.
+        steps = [EnterLane(work), *steps, LeaveLane(work)]
+    return volume_flow(work, "restore").add(*steps)
 
 
-def _to_new(work: Work, target: RestoreTarget, options: RestoreOptions) -> list[Step]:
+def _to_new(
+    work: Work, target: RestoreTarget, options: RestoreOptions, group: RestoredGroup | None
+) -> list[Step]:
     """Make a volume like the one backed up and fill it; a failure deletes it."""
-    volume = NewVolume(work, target.manifest)
+    manifest = options.mapped(target.manifest)
+    volume = MemberVolume(work, manifest, group) if group else NewVolume(work, manifest)
     properties = ApplyProperties(work, target.manifest, options.meta_override)
     return [
         volume,
         *_copy(work, target, options),
         properties,
-        Compare(work, target.manifest, applied=True),
+        _compare(work, target, group, applied=True),
         KeepVolume(volume),
         KeepProperties(properties),
     ]
 
 
-def _in_place(work: Work, target: RestoreTarget, options: RestoreOptions) -> list[Step]:
+def _in_place(
+    work: Work, target: RestoreTarget, options: RestoreOptions, group: RestoredGroup | None
+) -> list[Step]:
     """Fill a volume that is there; a failure brings back what it held before."""
     assert target.overwritten is not None
     claim, safety = Claim(work, target.overwritten), SafetySnapshot(work)
     applied, kept = _override(work, target, options)
+    if group:
+        # Only what is to stay joins a group.
+        joined = CompareJoined(work, target.manifest, group, applied=bool(applied))
+        before, after = [], [Join(work, group), joined]
+    else:
+        before, after = [_compare(work, target, None, applied=bool(applied))], []
     return [
         claim,
         safety,
         *_copy(work, target, options, safety),
         *applied,
-        Compare(work, target.manifest, applied=bool(applied)),
+        *before,
         Keep(safety),
         *kept,
+        *after,
         Dispose(safety),
         Dispose(claim),
     ]
 
 
-def _to_copy(work: Work, target: RestoreTarget, options: RestoreOptions) -> list[Step]:
+def _to_copy(
+    work: Work, target: RestoreTarget, options: RestoreOptions, group: RestoredGroup | None
+) -> list[Step]:
     """Copy a volume that is attached and fill the copy; a failure deletes the copy."""
     assert target.existing is not None
     snapshot = Snapshot(work, target.existing["id"])
@@ -70,11 +104,21 @@ def _to_copy(work: Work, target: RestoreTarget, options: RestoreOptions) -> list
         volume,
         *_copy(work, target, options),
         *applied,
-        Compare(work, target.manifest, applied=bool(applied)),
+        _compare(work, target, group, applied=bool(applied)),
         KeepVolume(volume),
         *kept,
         Dispose(snapshot),
     ]
+
+
+def _compare(
+    work: Work, target: RestoreTarget, group: RestoredGroup | None, *, applied: bool
+) -> Compare:
+    if group:
+        return CompareMember(work, target.manifest, group, applied=applied)
+    old, was = target.replaced, target.manifest.group
+    beside = bool(old and was and old.get("group_id") == was["id"])
+    return Compare(work, target.manifest, applied=applied, beside=beside)
 
 
 def _override(
@@ -97,7 +141,9 @@ def _copy(
     mount = Mount(work, read_only=False)
     region = target.manifest.regions[0]
     file_system: Step
-    if options.keep_newer:
+    # There is nothing to keep on a volume that is new.
+    over = options.keep_newer and target.destination is not Destination.NEW
+    if over:
         file_system = ProbeTarget(work, safety)
     else:
         size = None if options.grow else region.size
@@ -111,8 +157,8 @@ def _copy(
             work,
             target.backup.id,
             target.manifest,
-            verify=options.verify,
-            over=options.keep_newer,
+            verify=options.verified,
+            over=over,
         ),
         Unmount(mount, strict=True),
         Flush(device),

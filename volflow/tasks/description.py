@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from volflow.groups import Groups
 from volflow.tasks.base import Step
 
 
@@ -17,10 +18,21 @@ class Describe(Step):
         cinder = self.work.cinder
         volume = cinder.volume(self.work.volume_id)
         type_id = volume.get("volume_type_id") or volume.get("volume_type")
-        group_id = volume.get("group_id")
         return {
             "volume": volume,
             "volume_type": cinder.find_volume_type(type_id) if type_id else {},
             "encryption": cinder.encryption(volume["id"]) if volume["encrypted"] else {},
-            "group": cinder.group(group_id) if group_id else {},
+            **self._group(volume.get("group_id")),
+        }
+
+    def _group(self, group_id: str | None) -> dict[str, Any]:
+        if not group_id:
+            return {"group": {}}
+        cinder, groups = self.work.cinder, Groups(self.work.cinder)
+        group = groups.get(group_id)
+        return {
+            "group": group,
+            "group_type": groups.type(group),
+            # Another cloud knows them by their names.
+            "group_volume_types": cinder.volume_type_names(group["volume_types"]),
         }

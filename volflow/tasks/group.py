@@ -1,13 +1,20 @@
-"""The group snapshot that the volumes of a group share."""
+"""The group snapshot that the volumes of a group share, and the group that restored ones share."""
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from persistence import Entry
-from volflow.errors import ResourceNotFoundError
+from volflow.errors import CloudError, ResourceNotFoundError
+from volflow.groups import LEGACY, Groups
+from volflow.manifest import Manifest
 from volflow.tasks.base import Step, Temporary
 from volflow.tasks.work import Work
+
+LOG = logging.getLogger(__name__)
 
 
 class GroupSnapshot(Temporary):
@@ -23,25 +30,26 @@ class GroupSnapshot(Temporary):
 
     def execute(self) -> dict[str, dict[str, Any]]:
         """The members' snapshots, by volume id."""
-        cinder, group_id = self.work.cinder, self.work.volume_id
+        groups = Groups(self.work.cinder)
+        group = groups.get(self.work.volume_id)
         self.intend()
-        found = cinder.group_snapshots_described(group_id, self.tag)
-        snapshot = found[0] if found else self._create(group_id)
-        self.present(snapshot["id"])
-        cinder.wait_group_snapshot(snapshot["id"])
-        return {s["volume_id"]: s for s in cinder.member_snapshots(snapshot["id"])}
-
-    def _create(self, group_id: str) -> dict[str, Any]:
+        found = groups.snapshots(group, self.tag)
         # Group snapshots have no metadata: the description carries the tag.
-        return self.work.cinder.create_group_snapshot(
-            group_id, name=f"volflow-{self.services.run_id[:8]}", description=self.tag
-        )
+        name = f"volflow-{self.services.run_id[:8]}"
+        snapshot = found[0] if found else groups.snapshot(group, name, self.tag)
+        self.present(snapshot["id"])
+        groups.wait_snapshot(group, snapshot["id"])
+        return {s["volume_id"]: s for s in groups.members(snapshot["id"])}
 
     @classmethod
     def remove(cls, work: Work, entry: Entry) -> None:
-        cinder = work.cinder
-        for snapshot in cinder.group_snapshots_described(work.volume_id, entry.tag):
-            cinder.delete_group_snapshot(snapshot["id"])
+        groups = Groups(work.cinder)
+        try:
+            group = groups.get(work.volume_id)
+        except ResourceNotFoundError:
+            return  # a group that has snapshots cannot be deleted
+        for snapshot in groups.snapshots(group, entry.tag):
+            groups.delete_snapshot(group, snapshot["id"])
 
 
 class MemberSnapshot(Step):
@@ -60,3 +68,123 @@ class MemberSnapshot(Step):
                 "left the group since the run began."
             )
         return snapshots[self.work.volume_id]
+
+
+@dataclass(frozen=True)
+class GroupWanted:
+    """The group that restored volumes are to be in.
+
+    :ivar was: the group in the backup
+    :ivar type_name: the name of its type there
+    :ivar volume_types: names of the types that its volumes may have, by this cloud's names
+    :ivar availability_zone: where it is to be
+    """
+
+    was: Mapping[str, Any]
+    type_name: str
+    volume_types: Sequence[str]
+    availability_zone: str | None
+
+    @classmethod
+    def of(cls, manifests: Sequence[Manifest]) -> GroupWanted:
+        """That of volumes which were in one group."""
+        first = manifests[0]
+        # Each volume's own type is one of them, whatever this user could see.
+        own = [str(manifest.volume["volume_type"]) for manifest in manifests]
+        names = [*first.group_volume_types, *own]
+        return cls(
+            first.group,
+            str(first.group_type.get("name") or ""),
+            list(dict.fromkeys(names)),
+            first.group["availability_zone"],
+        )
+
+
+class RestoredGroup(Temporary):
+    """Makes sure that there is the group that restored volumes are to be in.
+
+    One that is there stays as it is. One that was made anew goes again when the flow has ended and
+    no volume is in it. A group that cannot be made fails no volume: they are restored without it,
+    and are told why.
+
+    :param wanted: what it is to be like
+    :param anew: whether it is to be made; else it is there
+    """
+
+    kind = "group"
+    step = "group"
+    default_provides = "group"
+
+    def __init__(self, work: Work, wanted: GroupWanted, *, anew: bool) -> None:
+        super().__init__(work)
+        self._wanted, self._anew = wanted, anew
+
+    def execute(self) -> dict[str, Any]:
+        """The group, what it has not got back, and why there is none if there is none."""
+        try:
+            group = self._ensure() if self._anew else self._there()
+        except CloudError as error:
+            LOG.warning("Group %s is not restored: %s", self._wanted.was["id"], error)
+            return {"id": None, "why": str(error)}
+        return {"id": group["id"], "volume_types": group["volume_types"]}
+
+    def _there(self) -> dict[str, Any]:
+        return Groups(self.work.cinder).get(self._wanted.was["id"])
+
+    def _ensure(self) -> dict[str, Any]:
+        groups, wanted = Groups(self.work.cinder), self._wanted
+        self.intend(description=wanted.was["description"])
+        found = groups.described(self.tag)
+        if not found:
+            legacy = bool(wanted.was.get(LEGACY))
+            types = [self.work.cinder.find_volume_type(name) for name in wanted.volume_types]
+            found = [
+                groups.create(
+                    None if legacy else groups.find_type(wanted.type_name)["id"],
+                    [each["id"] for each in types],
+                    name=wanted.was["name"],
+                    # Groups have no metadata: the description carries the tag for a while.
+                    description=self.tag,
+                    availability_zone=wanted.availability_zone,
+                )
+            ]
+        self.present(found[0]["id"])
+        made = groups.wait(found[0]["id"])
+        LOG.info("Group %s (%s) is made anew as %s", made["name"], wanted.was["id"], made["id"])
+        return made
+
+    @classmethod
+    def remove(cls, work: Work, entry: Entry) -> None:
+        groups = Groups(work.cinder)
+        for group in groups.described(entry.tag):
+            if work.cinder.group_volumes(group["id"]):
+                # From here on it is the tenant's, like the volumes in it.
+                groups.update(group, description=entry.details["description"] or "")
+            else:
+                groups.delete(group)
+
+
+class Join(Step):
+    """Puts a volume that was there before back into its group.
+
+    There is nothing to revert here: it comes when what was restored is to stay. What is in the way
+    fails no restore; the comparison of the properties tells that the volume is in no group.
+    """
+
+    step = "join group"
+    default_provides = "joining"
+
+    def __init__(self, work: Work, group: RestoredGroup) -> None:
+        super().__init__(work, rebind={"group": group.symbol("group")})
+
+    def execute(self, clone_id: str, group: dict[str, Any]) -> str:
+        """What is in the way, if anything."""
+        cinder, groups = self.work.cinder, Groups(self.work.cinder)
+        if group["id"] is None or cinder.volume(clone_id).get("group_id"):
+            return ""
+        try:
+            groups.update(groups.get(group["id"]), add_volumes=clone_id)
+        except CloudError as error:
+            LOG.warning("Volume %s does not join its group: %s", clone_id, error)
+            return str(error)
+        return ""

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from persistence import Entry
+from volflow.errors import ResourceNotFoundError
 from volflow.manifest import Manifest
 from volflow.properties import Properties, differences
 from volflow.tasks.base import Step, Temporary
+from volflow.tasks.group import RestoredGroup
+from volflow.tasks.safety import OVERWRITE
+from volflow.tasks.target import NewVolume
 from volflow.tasks.work import Work
 
 
@@ -41,9 +45,19 @@ class ApplyProperties(Temporary):
 
     @classmethod
     def remove(cls, work: Work, entry: Entry) -> None:
+        if _is_kept(work):
+            # It was interrupted after the data had come to stay: the properties belong to it.
+            return
         volume_id = str(entry.details["volume_id"])
         if work.cinder.existing_volume(volume_id):
             Properties(**entry.details["had"]).apply(work.cinder, volume_id)
+
+
+def _is_kept(work: Work) -> bool:
+    """Whether what was restored is there to stay."""
+    kinds = (NewVolume.kind, OVERWRITE)
+    found = [work.services.ledger.find(work.tag(kind)) for kind in kinds]
+    return any(entry is not None and bool(entry.details.get("kept")) for entry in found)
 
 
 class KeepProperties(Step):
@@ -60,20 +74,80 @@ class KeepProperties(Step):
 
 
 class Compare(Step):
-    """Tells what the volume has not got back. Makes nothing."""
+    """Tells what the volume has not got back. Makes nothing.
+
+    :param beside: the old volume is still in the group that the backup is of
+    """
 
     step = "compare properties"
     default_provides = "differences"
 
-    def __init__(self, work: Work, manifest: Manifest, *, applied: bool) -> None:
-        super().__init__(work)
-        self._manifest, self._applied = manifest, applied
+    def __init__(
+        self,
+        work: Work,
+        manifest: Manifest,
+        *,
+        applied: bool,
+        beside: bool = False,
+        rebind: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(work, rebind=rebind)
+        self._manifest, self._applied, self._beside = manifest, applied, beside
 
     def execute(self, clone_id: str) -> list[dict[str, Any]]:
+        why = "the old volume is still in it" if self._beside else None
+        return self._compare(clone_id, self._manifest.volume, why)
+
+    def _compare(
+        self, volume_id: str, was: dict[str, Any], no_group: str | None
+    ) -> list[dict[str, Any]]:
+        """
+        :param no_group: why the volume is not in the group, where that is known
+        """
+        now = self.work.cinder.volume(volume_id)
         found = differences(
-            self._manifest.volume,
-            self.work.cinder.volume(clone_id),
-            qos=self._manifest.volume_type.get("qos_specs_id"),
+            was,
+            now,
+            qos=(self._manifest.volume_type.get("qos_specs_id"), self._qos(now["volume_type"])),
             applied=self._applied,
         )
-        return [asdict(difference) for difference in found]
+        return [
+            asdict(replace(one, why=no_group) if one.name == "group_id" and no_group else one)
+            for one in found
+        ]
+
+    def _qos(self, volume_type: str | None) -> str | None:
+        """The QoS specification that a volume type has now, as far as this user may see it."""
+        if not volume_type:
+            return None
+        try:
+            found = self.work.cinder.find_volume_type(volume_type).get("qos_specs_id")
+        except ResourceNotFoundError:
+            return None
+        return str(found) if found else None
+
+
+class CompareMember(Compare):
+    """The same for a volume that is to be in a group that restored ones share."""
+
+    def __init__(
+        self, work: Work, manifest: Manifest, group: RestoredGroup, *, applied: bool
+    ) -> None:
+        rebind = {"group": group.symbol("group")}
+        super().__init__(work, manifest, applied=applied, rebind=rebind)
+
+    def execute(self, clone_id: str, group: dict[str, Any]) -> list[dict[str, Any]]:  # type: ignore[override]
+        was = self._manifest.volume
+        # One that was made anew has another id, and is the volume's group all the same.
+        meant = was | {"group_id": group["id"]} if group["id"] else was
+        why = group.get("why") or "volumes of this type cannot be in it"
+        return [*self._compare(clone_id, meant, why), *group.get("differences", ())]
+
+
+class CompareJoined(CompareMember):
+    """The same for a volume that was there before, and joined the group."""
+
+    def execute(  # type: ignore[override]
+        self, clone_id: str, group: dict[str, Any], joining: str
+    ) -> list[dict[str, Any]]:
+        return super().execute(clone_id, group | ({"why": joining} if joining else {}))

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from persistence import Entry
 from volflow.cinder import TAG_KEY, require_usable
 from volflow.errors import VolumeStateError
+from volflow.groups import Groups, takes
 from volflow.heartbeat import ALIVE_KEY
 from volflow.manifest import Manifest
 from volflow.properties import own_metadata
 from volflow.tasks.base import Step, Temporary
+from volflow.tasks.group import RestoredGroup
 from volflow.tasks.work import Work
 
 
@@ -24,20 +27,25 @@ class NewVolume(Temporary):
     step = "new volume"
     default_provides = "clone_id"
 
-    def __init__(self, work: Work, manifest: Manifest) -> None:
-        super().__init__(work)
+    def __init__(
+        self, work: Work, manifest: Manifest, rebind: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(work, rebind=rebind)
         self._manifest = manifest
 
     def execute(self) -> str:
+        return self._ensure(**self._like_before())
+
+    def _like_before(self) -> dict[str, Any]:
         was = self._manifest.volume
-        return self._ensure(
-            size=self._manifest.size_gib,
-            name=was["name"],
-            description=was["description"],
-            volume_type=was["volume_type"],
-            availability_zone=was["availability_zone"],
-            metadata={**own_metadata(was), TAG_KEY: self.tag},
-        )
+        return {
+            "size": self._manifest.size_gib,
+            "name": was["name"],
+            "description": was["description"],
+            "volume_type": was["volume_type"],
+            "availability_zone": was["availability_zone"],
+            "metadata": {**own_metadata(was), TAG_KEY: self.tag},
+        }
 
     def _ensure(self, **properties: Any) -> str:
         cinder = self.work.cinder
@@ -45,7 +53,12 @@ class NewVolume(Temporary):
         found = cinder.volumes_tagged(self.tag)
         volume = found[0] if found else cinder.create_volume(**properties)
         self.present(volume["id"])
-        cinder.wait_volume(volume["id"], what="New volume")
+        volume = cinder.wait_volume(volume["id"], what="New volume")
+        if volume["encrypted"]:
+            raise VolumeStateError(
+                f"The new volume is of the type '{volume['volume_type']}', which Cinder encrypts; "
+                "volflow cannot fill it yet. Choose another type with --type-map."
+            )
         return str(volume["id"])
 
     def keep(self, volume_id: str) -> None:
@@ -60,7 +73,27 @@ class NewVolume(Temporary):
             cinder.delete_metadata(str(entry.resource_id), [TAG_KEY, ALIVE_KEY])
             return
         for volume in cinder.volumes_tagged(entry.tag):
+            # Cinder deletes none that is in a group.
+            Groups(cinder).leave(volume)
             cinder.delete_volume(volume["id"])
+
+
+class MemberVolume(NewVolume):
+    """Makes sure that there is a new volume in the group that restored volumes share.
+
+    It is made in the group, so that the scheduler puts it where the group is.
+    """
+
+    def __init__(self, work: Work, manifest: Manifest, group: RestoredGroup) -> None:
+        super().__init__(work, manifest, rebind={"group": group.symbol("group")})
+
+    def execute(self, group: dict[str, Any]) -> str:  # type: ignore[override]
+        properties = self._like_before()
+        if group["id"] is not None:
+            volume_type = self.work.cinder.find_volume_type(properties["volume_type"])
+            if takes(group, volume_type["id"]):
+                properties["group_id"] = group["id"]
+        return self._ensure(**properties)
 
 
 class CopiedVolume(NewVolume):
@@ -97,6 +130,7 @@ class KeepVolume(Step):
         # A request for it that was sent again may have made it twice.
         for volume in cinder.volumes_tagged(self._target.tag):
             if volume["id"] != clone_id:
+                Groups(cinder).leave(volume)
                 cinder.delete_volume(volume["id"])
         self._target.keep(clone_id)
 
