@@ -95,7 +95,8 @@ def ready() -> None:
 def start(order: Order) -> ForkServerProcess:
     """Start the process."""
     order.answer.unlink(missing_ok=True)
-    process = context().Process(target=_work, args=(order,))
+    # It ends with the one who waits for it.
+    process = context().Process(target=_work, args=(order,), daemon=True)
     process.start()
     return process
 
