@@ -157,7 +157,7 @@ def copy_of(cinder: Cinder, existing: Volume, manifest: Manifest) -> None:
 def existing_target(target: Volume, manifest: Manifest) -> None:
     """Make sure that a volume can be restored into.
 
-    :raises VolumeStateError: it is attached, busy, encrypted or too small
+    :raises VolumeStateError: it is attached, busy, read-only, encrypted or too small
     """
     name = f"Volume {target['name'] or target['id']} ({target['id']})"
     if target["attachments"] or target["status"] == "in-use":
@@ -167,6 +167,11 @@ def existing_target(target: Volume, manifest: Manifest) -> None:
             "--recreate-vol-on-error."
         )
     require_usable(target, ("available",))
+    if target["metadata"].get("readonly") == "True":
+        raise VolumeStateError(
+            f"{name} is read-only. 'openstack volume set --read-write {target['id']}' changes "
+            "that; or restore to a new volume with --new."
+        )
     _fits(target, manifest)
 
 

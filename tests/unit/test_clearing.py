@@ -1,0 +1,100 @@
+"""Room for what is restored over what is there."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from volflow.disk import clearing
+
+
+@pytest.fixture
+def outside(tmp_path: Path) -> Path:
+    path = tmp_path / "outside"
+    path.mkdir()
+    (path / "file").write_text("not to be touched")
+    return path
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    path = tmp_path / "tree"
+    path.mkdir()
+    return path
+
+
+def test_what_is_not_in_the_backup_stays(tree: Path) -> None:
+    (tree / "both").mkdir()
+    for name in ("mine", "both/mine", "both/file"):
+        (tree / name).write_text(name)
+    clearing.clear(str(tree), [("", True), ("both", True), ("both/file", False)])
+    assert sorted(str(path.relative_to(tree)) for path in tree.rglob("*")) == [
+        "both",
+        "both/mine",
+        "mine",
+    ]
+
+
+def test_no_link_is_followed(tree: Path, outside: Path) -> None:
+    (tree / "directory").symlink_to(outside)
+    (tree / "file").symlink_to(outside / "file")
+    (tree / "true").mkdir()
+    (tree / "true" / "below").symlink_to(outside)
+    clearing.clear(
+        str(tree),
+        [
+            ("", True),
+            *(("directory", True), ("directory/file", False), ("file", False)),
+            *(("true", True), ("true/below", True), ("true/below/file", False)),
+        ],
+    )
+    assert sorted(path.name for path in tree.rglob("*")) == ["true"]
+    assert (outside / "file").read_text() == "not to be touched"
+
+
+@pytest.mark.parametrize("path", ["../outside/file", "a/../../outside/file", "..", "./..", "a//x"])
+def test_no_path_leads_out(tree: Path, outside: Path, path: str) -> None:
+    (tree / "a").mkdir()
+    with pytest.raises(OSError, match="not a name in the tree"):
+        clearing.clear(str(tree), [(path, False)])
+    assert (outside / "file").exists()
+
+
+def test_a_directory_in_the_place_of_a_file(tree: Path, outside: Path) -> None:
+    (tree / "name" / "deeper").mkdir(parents=True)
+    (tree / "name" / "deeper" / "link").symlink_to(outside)
+    clearing.clear(str(tree), [("", True), ("name", False)])
+    assert list(tree.iterdir()) == []
+    assert (outside / "file").exists()
+
+
+def test_a_file_in_the_place_of_a_directory(tree: Path) -> None:
+    (tree / "name").write_text("file")
+    clearing.clear(str(tree), [("", True), ("name", True), ("name/below", False)])
+    assert list(tree.iterdir()) == []
+
+
+def test_a_hard_link_leaves_the_others(tree: Path) -> None:
+    (tree / "kept").write_text("content")
+    os.link(tree / "kept", tree / "written")
+    clearing.clear(str(tree), [("", True), ("written", False)])
+    assert [path.name for path in tree.iterdir()] == ["kept"]
+    assert (tree / "kept").read_text() == "content"
+
+
+def test_as_a_program(tree: Path) -> None:
+    odd = os.fsdecode(b"\xff\n odd")
+    for name in ("kept", odd):
+        (tree / name).write_text("x")
+    (tree / "directory").mkdir()
+    os.setxattr(tree / "directory", "user.later", b"1")
+    entries = b"d\0ddirectory\0f" + os.fsencode(odd) + b"\0fnone/at/all\0"
+    subprocess.run(
+        [sys.executable, "-I", "-S", clearing.__file__, str(tree)], input=entries, check=True
+    )
+    assert sorted(path.name for path in tree.iterdir()) == ["directory", "kept"]
+    assert os.listxattr(tree / "directory") == []
