@@ -19,7 +19,7 @@ from persistence.errors import (
 )
 from persistence.leases import Lease, Leases
 from persistence.ledger import Entry, EntryState, Ledger
-from persistence.runs import Item, ItemState, Run, Runs, RunState
+from persistence.runs import Item, ItemFields, ItemState, Run, Runs, RunState
 from persistence.state import State
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "EntryState",
     "Held",
     "Item",
+    "ItemFields",
     "ItemState",
     "Lease",
     "Leases",
