@@ -1,0 +1,1 @@
+"""The catastrophe: ``tox -e drill``."""

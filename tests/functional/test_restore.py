@@ -1,0 +1,27 @@
+"""The branches of a restore that are most used; ``tox -e restore`` runs all of them."""
+
+from __future__ import annotations
+
+import pytest
+from conftest import Site
+from restore import elsewhere, looking, properties, targets
+from restore.branch import BRANCHES, Branch
+from restore.stage import Stage
+
+pytestmark = pytest.mark.lab
+
+# Each of them has its branches put into the list.
+_ = (elsewhere, looking, properties, targets)
+
+
+@pytest.fixture(scope="module")
+def stage(shared_site: Site) -> Stage:
+    return Stage.make(shared_site)
+
+
+@pytest.mark.parametrize(
+    "branch", [one for one in BRANCHES if one.quick], ids=lambda branch: branch.title
+)
+def test_branch(stage: Stage, branch: Branch) -> None:
+    branch.act(stage)
+    stage.nothing_left()

@@ -1,0 +1,262 @@
+"""What a restored volume is like, what it replaces, and restores of several volumes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from faults import injected, raised
+
+from restore.branch import branch
+from restore.stage import IMAGE, PROPERTIES, Original, Stage, everything_set
+from restore.targets import LATE
+
+
+def _changed(stage: Stage, volume: str) -> dict[str, Any]:
+    """Change every property that can be changed; the properties then."""
+    volumes = stage.site.cloud.client.volumes
+    volumes.update_readonly_flag(volume, False)
+    volumes.update(volume, name="changed", description="changed too")
+    volumes.delete_metadata(volume, ["empty"])
+    volumes.set_metadata(volume, {"colour": "red", "later": "1"})
+    volumes.set_bootable(volume, False)
+    volumes.set_image_metadata(volume, {"os_distro": "other", "later": "1"})
+    return stage.site.cloud.show(volume)
+
+
+@branch("no meta_override: the volume's properties stay", quick=True)
+def _(stage: Stage) -> None:
+    volume = stage.volume("properties stay", **PROPERTIES)
+    everything_set(stage, volume)
+    was = stage.backed_up(volume, stage.tree)
+    changed = _changed(stage, volume)
+    (row,) = stage.rows("restore", "create", volume, "--yes")
+    stage.same_data(was.tree, volume)
+    stage.same_properties(changed, volume, own=True)
+    told = {each["name"]: (each["was"], each["now"]) for each in row["differences"]}
+    assert told["name"] == ("properties stay", "changed")
+    assert told["image_metadata"] == (IMAGE, {**IMAGE, "os_distro": "other", "later": "1"})
+    assert told["readonly"] == (True, False)
+    assert {each["why"] for each in row["differences"]} == {"--meta-override was not given"}
+
+
+@branch("meta_override: the backup's properties come back", quick=True)
+def _(stage: Stage) -> None:
+    volume = stage.volume("properties back", **PROPERTIES)
+    everything_set(stage, volume)
+    was = stage.backed_up(volume, stage.tree)
+    _changed(stage, volume)
+    (row,) = stage.rows("restore", "create", volume, "--yes", "--meta-override")
+    assert row["differences"] == []
+    stage.same_data(was.tree, volume)
+    stage.same_properties(was.shown, volume, own=True)
+
+
+@branch("meta_override with JSON: single properties are others")
+def _(stage: Stage) -> None:
+    volume = stage.volume("single properties", **PROPERTIES)
+    everything_set(stage, volume)
+    was = stage.backed_up(volume, stage.tree)
+    _changed(stage, volume)
+    wanted = '{"name": "new", "metadata": {"a": "1"}, "bootable": false}'
+    (row,) = stage.rows("restore", "create", volume, "--yes", "--meta-override", wanted)
+    told = {each["name"]: each["why"] for each in row["differences"]}
+    assert told == dict.fromkeys(("name", "metadata", "bootable"), "it was overridden")
+    now = stage.site.cloud.show(volume)
+    assert (now["name"], now["bootable"]) == ("new", "false")
+    # Read-only is kept among the metadata by Cinder.
+    assert now["metadata"] == {"a": "1", "readonly": "True"}
+    but = {"name", "metadata", "bootable"}
+    stage.same_properties(was.shown, volume, own=True, but=but)
+    stage.same_data(was.tree, volume)
+
+
+@branch("meta_override with what is unknown: an error, and nothing is touched")
+def _(stage: Stage) -> None:
+    was = stage.original("unknown properties")
+    changed = stage.change(was.volume)
+    for wanted, says in (
+        ('{"colour": "red"}', "'colour' is no property that can be overridden"),
+        ('{"size": 2}', "'size' is no property"),
+        ('{"name": 7}', "takes a text, not 7"),
+        ('{"metadata": {"a": 1}}', "'a' has 1"),
+        ('{"metadata": {"volflow": "x"}}', "'volflow' is not one that can be set"),
+        ('["name"]', "no JSON object"),
+        ("name=x", "no JSON"),
+    ):
+        said = stage.run(
+            *("restore", "create", was.volume, "--yes", "--meta-override", wanted), status=2
+        )
+        assert says in said, said
+    stage.same_data(changed, was.volume)
+    stage.same_properties(was.shown, was.volume, own=True)
+
+
+@contextmanager
+def _quality(stage: Stage, name: str) -> Iterator[str]:
+    """A volume type with a QoS specification; the id of that."""
+    client = stage.site.cloud.client
+    made = client.volume_types.create(name)
+    made.set_keys({"volume_backend_name": "lab"})
+    qos = client.qos_specs.create(f"qos of {name}", {"consumer": "front-end", "read_iops_sec": "9"})
+    client.qos_specs.associate(qos.id, made.id)
+    try:
+        yield str(qos.id)
+    finally:
+        client.qos_specs.disassociate_all(qos.id)
+        client.qos_specs.delete(qos.id)
+
+
+@branch("what cannot come back (QoS, attachments, type, zone): told in the result")
+def _(stage: Stage) -> None:
+    cloud = stage.site.cloud
+    with _quality(stage, "fast") as qos:
+        volume = cloud.create(
+            name="told", volume_type="fast", availability_zone="second", **PROPERTIES
+        )
+        cloud.fill(volume, "ext4", lambda root: (root / "file").write_text("content\n"))
+        with cloud.attached(volume):
+            was = stage.backed_up_attached(volume)
+    cloud.delete(volume)
+    client = cloud.client
+    client.volume_types.delete(next(t for t in client.volume_types.list() if t.name == "fast"))
+    done = stage.run("restore", "create", "told", status=1)
+    assert "no volume type 'fast'" in done
+    assert "--type-map fast=TYPE" in done
+    done = stage.run("restore", "create", "told", "--type-map", "fast=lab", "--az-map",
+                     "second=third", status=1)  # fmt: skip
+    assert "no availability zone 'third'" in done
+    (row,) = stage.rows(
+        *("restore", "create", "told", "--type-map", "fast=lab", "--az-map", "second=nova")
+    )
+    told = {each["name"]: each for each in row["differences"]}
+    assert told.keys() == {"volume_type", "availability_zone", "attachments", "qos_specs_id"}
+    assert (told["volume_type"]["was"], told["volume_type"]["now"]) == ("fast", "lab")
+    assert told["availability_zone"]["was"] == "second"
+    assert told["attachments"]["was"][0]["attachment_id"]
+    assert told["attachments"]["now"] == []
+    assert (told["qos_specs_id"]["was"], told["qos_specs_id"]["now"]) == (qos, None)
+    assert all(each["why"] for each in told.values())
+    stage.same_data(was.tree, row["target_id"])
+    stage.same_properties(
+        was.shown,
+        row["target_id"],
+        but={"status", "volume_type", "volume_type_id", "availability_zone"} & was.shown.keys(),
+    )
+
+
+def _pair(stage: Stage, name: str) -> list[Original]:
+    pair = [stage.original(f"{name} {number}", **PROPERTIES) for number in (1, 2)]
+    for was in pair:
+        stage.change(was.volume)
+    return pair
+
+
+@branch("remove_old_vol: shown, asked for, and only then removed")
+def _(stage: Stage) -> None:
+    pair = _pair(stage, "old")
+    command = ("restore", "create", *(was.volume for was in pair), "--new", "--remove-old-vol")
+    planned = stage.rows(*command, "--dry-run")
+    assert [row["Removed afterwards"] for row in planned] == [f"volume {w.volume}" for w in pair]
+    said = stage.run(*command, status=2)
+    for was in pair:
+        assert f"Volume {was.volume} ({was.shown['name']}, 1 GiB) will be removed" in said
+    assert "--yes" in said
+    for was in pair:
+        stage.same_properties(was.shown, was.volume, own=True)
+    rows = stage.rows(*command, "--yes")
+    there = {volume.id for volume in stage.site.cloud.client.volumes.list()}
+    for was, row in zip(pair, rows, strict=True):
+        assert row["removed"] is True
+        assert was.volume not in there
+        stage.site.cloud.known.volumes.discard(was.volume)
+        stage.same_data(was.tree, row["target_id"])
+        stage.same_properties(was.shown, row["target_id"])
+
+
+@branch("remove_old_vol, and one restore fails: nothing is removed")
+def _(stage: Stage) -> None:
+    pair = _pair(stage, "spared")
+    with injected({pair[1].volume: LATE}, raised) as happened:
+        result = stage.site.restore(*(was.volume for was in pair), new=True, remove_old_vol=True)
+    assert happened
+    assert [str(volume.outcome) for volume in result.volumes] == ["complete", "failed"]
+    for was, volume in zip(pair, result.volumes, strict=True):
+        assert not volume.removed
+        assert "not all volumes of the run are complete" in volume.not_removed
+        stage.same_properties(was.shown, was.volume, own=True)
+    stage.same_data(pair[0].tree, result.volumes[0].target_id)
+
+
+@branch("remove_old_vol, but the old one is attached, or has snapshots: it stays")
+def _(stage: Stage) -> None:
+    one, two = _pair(stage, "in the way")
+    snapshot = stage.site.cloud.create_snapshot(two.volume)
+    with stage.site.cloud.attached(one.volume):
+        command = ("restore", "create", one.volume, two.volume, "--new", "--remove-old-vol")
+        planned = stage.rows(*command, "--dry-run")
+        first, second = (row["Removed afterwards"] for row in planned)
+        assert first.startswith(f"not volume {one.volume}: it is 'in-use'")
+        assert second == f"not volume {two.volume}: it has snapshots"
+        rows = stage.rows(*command, "--yes")
+        assert [row["removed"] for row in rows] == [False, False]
+        assert "attached" in rows[0]["not_removed"]
+        assert rows[1]["not_removed"] == f"volume {two.volume}: it has snapshots"
+    for was, row in zip((one, two), rows, strict=True):
+        stage.same_data(was.tree, row["target_id"])
+        stage.same_properties(was.shown, was.volume, own=True)
+    stage.site.cloud.delete_snapshot(snapshot)
+
+
+@branch("all volumes of the tenant, side by side, as they were at a time")
+def _(stage: Stage) -> None:
+    all_of_it = [stage.original(f"tenant {n}", **PROPERTIES) for n in range(3)]
+    time.sleep(1)
+    moment = datetime.now(UTC).isoformat()
+    for was in all_of_it:
+        stage.change(was.volume)
+    assert str(stage.site.backup(*(was.volume for was in all_of_it)).outcome) == "complete"
+    stage.site.cloud.delete(all_of_it[0].volume)
+    rows = stage.rows(
+        *("restore", "create", "--all", "--name", "tenant ?", "--at", moment, "--yes")
+    )
+    assert len(rows) == 3
+    by_volume = {row["volume_id"]: row for row in rows}
+    for number, was in enumerate(all_of_it):
+        target = by_volume[was.volume]["target_id"]
+        assert (target != was.volume) == (number == 0)
+        stage.same_data(was.tree, target)
+        stage.same_properties(was.shown, target, own=number > 0)
+
+
+@branch("of all volumes, those of a type and with metadata")
+def _(stage: Stage) -> None:
+    wanted = stage.original("by its marks", metadata={"marked": "yes"})
+    other = stage.original("without marks")
+    command = ("restore", "create", "--all", "--metadata", "marked=yes", "--dry-run")
+    assert [row["Volume"] for row in stage.rows(*command)] == [wanted.volume]
+    (row,) = stage.rows(*command[:-1], "--type", "lab", "--new")
+    assert row["volume_id"] == wanted.volume
+    stage.same_data(wanted.tree, row["target_id"])
+    stage.same_properties(wanted.shown, row["target_id"])
+    assert other.volume != row["volume_id"]
+
+
+@branch("one of several cannot be restored: all are told, and nothing is made")
+def _(stage: Stage) -> None:
+    trio = [stage.original(f"of three {n}") for n in range(3)]
+    with (
+        stage.site.cloud.attached(trio[0].volume),
+        stage.site.cloud.attached(trio[2].volume),
+    ):
+        said = stage.run("restore", "create", *(was.volume for was in trio), "--yes", status=1)
+        assert "2 of 3 volumes cannot be restored so, and nothing was done" in said
+        assert trio[0].volume in said
+        assert trio[1].volume not in said
+        assert trio[2].volume in said
+    for was in trio:
+        stage.same_properties(was.shown, was.volume, own=True)
+    stage.same_data(trio[1].tree, trio[1].volume)
