@@ -8,6 +8,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 from persistence.catalogue import Backup, Catalogue
 from persistence.errors import (
     Ambiguous,
@@ -44,3 +46,7 @@ __all__ = [
     "StateError",
     "StateUnavailable",
 ]
+
+# TaskFlow imports eventlet where that is installed, and it warns of itself: nothing that whoever
+# uses this could do anything about.
+warnings.filterwarnings("ignore", message=r"\s*Eventlet is deprecated")

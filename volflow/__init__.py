@@ -4,6 +4,7 @@ The names below are the public interface. They are imported when first used, so 
 ``import volflow`` costs nothing.
 """
 
+import warnings
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,10 @@ _HOMES = {
     "Volflow": "volflow.application",
     "VolumeResult": "volflow.result",
 }
+
+# oslo.privsep and TaskFlow import eventlet where that is installed, and it warns of itself: nothing
+# that whoever uses volflow could do anything about.
+warnings.filterwarnings("ignore", message=r"\s*Eventlet is deprecated")
 
 
 def __getattr__(name: str) -> Any:

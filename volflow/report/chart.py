@@ -41,7 +41,7 @@ def chart(timeline: Timeline) -> Markup:
         _legend(timeline),
         element(
             "div",
-            _at_once(timeline),
+            _at_once(timeline) if len(timeline.rows) > 1 else None,
             axis,
             [_row(row, timeline) for row in timeline.rows],
             axis if dense else None,
