@@ -124,6 +124,42 @@ class LabDriver(driver.VolumeDriver):
         """Images are copied by Cinder."""
         return None, False
 
+    # Consistency groups of old. Of volume groups Cinder itself takes care.
+
+    def create_consistencygroup(self, context: Any, group: Any) -> dict[str, str]:
+        """There is nothing to make: the group is Cinder's."""
+        return {"status": "available"}
+
+    def delete_consistencygroup(
+        self, context: Any, group: Any, volumes: Any
+    ) -> tuple[dict[str, str], list[dict[str, str]]]:
+        """Remove a group, with its volumes if it has any."""
+        for volume in volumes:
+            self.delete_volume(volume)
+        return {"status": "deleted"}, [{"id": v["id"], "status": "deleted"} for v in volumes]
+
+    def update_consistencygroup(
+        self, context: Any, group: Any, add_volumes: Any = None, remove_volumes: Any = None
+    ) -> tuple[None, None, None]:
+        """Volumes join and leave in Cinder alone."""
+        return None, None, None
+
+    def create_cgsnapshot(
+        self, context: Any, cgsnapshot: Any, snapshots: Any
+    ) -> tuple[dict[str, str], list[dict[str, str]]]:
+        """Take the snapshots of a group, one after the other."""
+        for snapshot in snapshots:
+            self.create_snapshot(snapshot)
+        return {"status": "available"}, [{"id": s["id"], "status": "available"} for s in snapshots]
+
+    def delete_cgsnapshot(
+        self, context: Any, cgsnapshot: Any, snapshots: Any
+    ) -> tuple[dict[str, str], list[dict[str, str]]]:
+        """Remove the snapshots of a group."""
+        for snapshot in snapshots:
+            self.delete_snapshot(snapshot)
+        return {"status": "deleted"}, [{"id": s["id"], "status": "deleted"} for s in snapshots]
+
     # Exports
 
     def _locked(self, volume: Any) -> Any:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from people import GROUP_TYPE, Keystone, Town, admin_api, gone
+from people import Keystone, Town, admin_api, gone, group_types
 
 
 def _missing() -> str:
@@ -54,7 +54,7 @@ def the_lab(scratch: Path) -> Iterator[Any]:
     # Each person's own configuration says who it is.
     del os.environ["OS_CLOUD"]
     try:
-        _group_type(found)
+        group_types(found)
         yield found
     finally:
         for name, value in before.items():
@@ -63,14 +63,6 @@ def the_lab(scratch: Path) -> Iterator[Any]:
                 os.environ[name] = value
         if not given:
             found.down()
-
-
-def _group_type(lab: Any) -> None:
-    """A type for groups, which Cinder has none of by itself."""
-    client = lab.cinder("lab-admin")
-    if GROUP_TYPE not in {each.name for each in client.group_types.list()}:
-        made = client.group_types.create(GROUP_TYPE, "Of the tests")
-        made.set_keys({"consistent_group_snapshot_enabled": "<is> False"})
 
 
 @pytest.fixture(scope="module")

@@ -78,7 +78,9 @@ class Person:
         config = str(self.config(**overrides))
         return [sys.executable, "-m", "volflow.cli.main", "--config-file", config, *arguments]
 
-    def cli(self, *arguments: str, **overrides: Any) -> subprocess.CompletedProcess[str]:
+    def cli(
+        self, *arguments: str, timeout: float = 400, **overrides: Any
+    ) -> subprocess.CompletedProcess[str]:
         """Run the command line, in a process of its own."""
         return subprocess.run(
             self.command(*arguments, **overrides),
@@ -86,7 +88,7 @@ class Person:
             capture_output=True,
             encoding="utf-8",
             check=False,
-            timeout=400,
+            timeout=timeout,
             cwd="/",
         )
 
@@ -162,6 +164,14 @@ class Keystone:
             yield
         finally:
             identity.unassign_project_role_from_user(where, who, what)
+
+
+def group_types(lab: Any) -> None:
+    """A type for groups, which Cinder has none of by itself."""
+    client = lab.cinder("lab-admin")
+    if GROUP_TYPE not in {each.name for each in client.group_types.list()}:
+        made = client.group_types.create(GROUP_TYPE, "Of the tests")
+        made.set_keys({"consistent_group_snapshot_enabled": "<is> False"})
 
 
 def admin_api(lab: Any) -> Api:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import networkx
@@ -31,13 +32,18 @@ class Component:
 
     def steps(self, volume_id: str) -> list[Step]:
         """The steps of one volume, in their order."""
-        return [
-            step
-            for part in self.flow
-            if isinstance(part, linear_flow.Flow)
-            for step in part
-            if isinstance(step, Step) and step.work.volume_id == volume_id
-        ]
+        return self._steps[volume_id]
+
+    @cached_property
+    def _steps(self) -> dict[str, list[Step]]:
+        """The steps by volume. Found once: every volume of a large group asks for its own."""
+        found: dict[str, list[Step]] = {volume_id: [] for volume_id in self.volumes}
+        for part in self.flow:
+            if isinstance(part, linear_flow.Flow):
+                for step in part:
+                    if isinstance(step, Step):
+                        found[step.work.volume_id].append(step)
+        return found
 
     def outline(self) -> dict[str, Any]:
         """The names of the steps as JSON can hold them, for those who look at the run later."""

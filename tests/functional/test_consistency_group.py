@@ -1,0 +1,104 @@
+"""Consistency groups of old, which Cinder keeps as groups with an API of their own."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from cinderclient import exceptions
+from conftest import Site
+
+pytestmark = pytest.mark.lab
+
+
+def _until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)
+
+
+def _settled(client: Any, group: str) -> bool:
+    return bool(client.consistencygroups.get(group).status == "available")
+
+
+@pytest.fixture
+def group(site: Site) -> Iterator[str]:
+    """A consistency group; in the end all of them are gone."""
+    client = site.cloud.client
+    (kind,) = (t.id for t in client.volume_types.list() if t.name == "lab")
+    made = client.consistencygroups.create(kind, name="of old", description="Since Kilo")
+    _until(lambda: _settled(client, made.id))
+    yield str(made.id)
+    for found in client.consistencygroups.list():
+        _dissolve(site, found.id)
+
+
+def _dissolve(site: Site, group: str) -> None:
+    client = site.cloud.client
+    members = [v.id for v in client.volumes.list() if v.group_id == group]
+    if members:
+        client.consistencygroups.update(group, remove_volumes=",".join(members))
+        _until(lambda: _settled(client, group))
+    client.consistencygroups.delete(group)
+
+    def gone() -> bool:
+        try:
+            client.consistencygroups.get(group)
+        except exceptions.NotFound:
+            return True
+        return False
+
+    _until(gone)
+
+
+@pytest.fixture
+def members(site: Site, group: str) -> list[str]:
+    volumes = [
+        site.cloud.create(name=name, volume_type="lab", consistencygroup_id=group)
+        for name in ("first", "second")
+    ]
+    for name, volume in zip(("first", "second"), volumes, strict=True):
+        site.cloud.fill(volume, "ext4", lambda root, name=name: (root / "who").write_text(name))
+    return volumes
+
+
+def test_cinder_keeps_them_apart(site: Site, group: str) -> None:
+    """It is for this that volflow asks both APIs."""
+    with pytest.raises(exceptions.BadRequest, match="reserved for migrating CGs to groups"):
+        site.cloud.client.groups.get(group)
+    assert group not in {found.id for found in site.cloud.client.groups.list()}
+
+
+@pytest.mark.parametrize("what", [("--group",), ("--all",)])
+def test_backed_up(site: Site, group: str, members: list[str], what: tuple[str, ...]) -> None:
+    selected = (*what, group) if what == ("--group",) else what
+    done = site.cli("backup", "create", *selected)
+    assert done.returncode == 0, done
+    assert f"group {group}: its volumes were snapshotted at one moment" in done.stderr
+    # Group snapshots are shown as long as they are there, and none is.
+    assert site.cloud.client.cgsnapshots.list() == []
+    listed = json.loads(site.cli("backup", "list", "-f", "json").stdout)
+    assert {row["Volume"] for row in listed} == set(members)
+
+
+def test_made_anew(site: Site, group: str, members: list[str]) -> None:
+    client = site.cloud.client
+    assert site.cli("backup", "create", "--group", group).returncode == 0
+    _dissolve(site, group)
+    for volume in members:
+        site.cloud.delete(volume)
+    done = site.cli("restore", "create", "--group", group, "-f", "json")
+    assert done.returncode == 0, done
+    rows = json.loads(done.stdout)
+    (made,) = client.consistencygroups.list()
+    assert (made.name, made.description) == ("of old", "Since Kilo")
+    for row in rows:
+        volume = client.volumes.get(site.cloud.adopt(row["target_id"]))
+        assert volume.consistencygroup_id == made.id
+        read = site.cloud.on(volume.id, lambda root: (root / "who").read_text())
+        assert read == row["name"]
+        assert "group_id" not in {each["name"] for each in row["differences"]}

@@ -1,0 +1,275 @@
+"""Which volumes a run covers, which it leaves out and why, and what is refused before it begins."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from conftest import Site, new_site
+
+from volflow.selection import Selection
+
+pytestmark = pytest.mark.lab
+
+NAMES = ("web-1", "web-2", "db", "scratch")
+
+
+@pytest.fixture(scope="module")
+def shop(scratch: Any, the_lab: Any, api: Any) -> Iterator[tuple[Site, dict[str, str]]]:
+    """Four volumes: two of a kind, one with metadata, one of another type."""
+    with new_site(scratch, the_lab, api) as site:
+        volumes = {
+            "web-1": site.cloud.create(name="web-1", metadata={"tier": "front", "zone": "a"}),
+            "web-2": site.cloud.create(name="web-2", metadata={"tier": "front"}),
+            "db": site.cloud.create(name="db", metadata={"tier": "back"}),
+            "scratch": site.cloud.create(name="scratch", volume_type="lab-multiattach"),
+        }
+        for volume in volumes.values():
+            site.cloud.format(volume, "ext4")
+        yield site, volumes
+
+
+@contextmanager
+def quota(site: Site, **limits: int) -> Iterator[None]:
+    """The quota of the project, as long as the block runs."""
+    from lab import settings
+
+    before = site.cloud.client.quotas.get(settings.PROJECT)
+    site.cloud.client.quotas.update(settings.PROJECT, **limits)
+    try:
+        yield
+    finally:
+        old = {name: getattr(before, name) for name in limits}
+        site.cloud.client.quotas.update(settings.PROJECT, **old)
+
+
+def _dry(site: Site, verb: str, *arguments: str) -> tuple[set[str], str]:
+    """A dry run: the names of the volumes that it would cover, and what it says of the others."""
+    done = site.cli(verb, "create", *arguments, "--dry-run", "-f", "json")
+    assert done.returncode == 0, done
+    return {row["Name"] for row in json.loads(done.stdout)}, done.stderr
+
+
+FILTERS: list[tuple[tuple[str, ...], set[str], dict[str, str]]] = [
+    (
+        ("--name", "web-*"),
+        {"web-1", "web-2"},
+        {"db": "its name does not match 'web-*'", "scratch": "its name does not match 'web-*'"},
+    ),
+    (
+        ("--metadata", "tier=front", "--metadata", "zone=a"),
+        {"web-1"},
+        {
+            "web-2": "its metadata does not have zone=a",
+            "db": "its metadata does not have tier=front",
+            "scratch": "its metadata does not have tier=front",
+        },
+    ),
+    (
+        ("--type", "lab-multiattach"),
+        {"scratch"},
+        dict.fromkeys(("web-1", "web-2", "db"), "its type is 'lab'"),
+    ),
+    (
+        ("--exclude", "db", "--exclude", "scratch"),
+        {"web-1", "web-2"},
+        {"db": "is excluded", "scratch": "is excluded"},
+    ),
+]
+
+
+@pytest.mark.parametrize(("filters", "wanted", "left_out"), FILTERS, ids=lambda f: str(f)[:24])
+def test_filters(
+    shop: tuple[Site, dict[str, str]],
+    filters: tuple[str, ...],
+    wanted: set[str],
+    left_out: dict[str, str],
+) -> None:
+    """For backup and restore alike; what they leave out is told with the reason."""
+    site, _ = shop
+    if not site.repository.joinpath("snapshots").exists() or not list(
+        site.repository.joinpath("snapshots").iterdir()
+    ):
+        assert site.cli("backup", "create", "--all").returncode == 0
+    for verb in ("backup", "restore"):
+        found, said = _dry(site, verb, "--all", *filters)
+        assert found == wanted
+        for name, why in left_out.items():
+            assert f"{name}: left out, {why}" in said
+        assert said.count("left out") == len(left_out)
+
+
+def test_what_filters_leave_out_stands_in_the_result(
+    shop: tuple[Site, dict[str, str]],
+) -> None:
+    """And it changes no outcome: nobody wanted it."""
+    site, volumes = shop
+    for verb in (("backup",), ("restore", "--yes")):
+        done = site.cli(verb[0], "create", "--all", "--name", "db", *verb[1:], "-f", "json")
+        assert done.returncode == 0, done
+        rows = {row["name"]: row for row in json.loads(done.stdout)}
+        assert rows["db"]["outcome"] == "complete"
+        others = {name: rows[name]["outcome"] for name in NAMES if name != "db"}
+        assert set(others.values()) == {"left out"}
+        assert rows["web-1"]["volume_id"] == volumes["web-1"]
+
+
+def test_filters_that_leave_nothing(shop: tuple[Site, dict[str, str]]) -> None:
+    site, _ = shop
+    for verb in ("backup", "restore"):
+        done = site.cli(verb, "create", "--all", "--name", "nobody-*")
+        assert done.returncode in (1, 2), done
+        assert done.stderr.count("its name does not match 'nobody-*'") == len(NAMES)
+
+
+def test_a_state_that_leaves_out(shop: tuple[Site, dict[str, str]]) -> None:
+    """Such a volume should have been covered: the run is partial, and the others are done."""
+    site, volumes = shop
+    site.cloud.client.volumes.reset_state(volumes["web-2"], "error")
+    try:
+        done = site.cli("backup", "create", "--all", "-f", "json")
+        assert done.returncode == 3, done
+        rows = {row["name"]: row for row in json.loads(done.stdout)}
+        assert rows["web-2"]["outcome"] == "left out"
+        assert rows["web-2"]["error"] == "is in state 'error'"
+        assert {rows[n]["outcome"] for n in NAMES if n != "web-2"} == {"complete"}
+        # One that is named is refused.
+        done = site.cli("backup", "create", "web-1", "web-2")
+        assert done.returncode == 1
+        assert "is 'error'" in done.stderr
+    finally:
+        site.cloud.client.volumes.reset_state(volumes["web-2"], "available")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        ("--all", "db"),
+        ("--group", "x", "db"),
+        ("db", "--name", "d*"),
+        ("db", "db"),
+    ],
+)
+def test_what_makes_no_sense(shop: tuple[Site, dict[str, str]], arguments: tuple[str, ...]) -> None:
+    site, _ = shop
+    done = site.cli("backup", "create", *arguments)
+    assert done.returncode == 2, done
+    assert "Traceback" not in done.stderr
+
+
+def test_a_dry_run_tells_what_it_takes(shop: tuple[Site, dict[str, str]]) -> None:
+    site, volumes = shop
+    with quota(site, volumes=len(volumes) + 2, snapshots=50):
+        found, said = _dry(site, "backup", "--all", "--parallel", "3")
+    assert found == set(NAMES)
+    assert "4 volumes, 2 at a time." in said
+    assert "up to: 2 volumes of 2 left, 2 snapshots of 50 left, 4 GiB" in said
+    steps = said[said.index("The steps of a volume: ") :].splitlines()[0]
+    assert steps.endswith("remove snapshot.")
+    assert "temporary volume, attachment, device, probe" in steps
+    assert "GiB free for" in said
+    assert "changed of 4 others" in said
+    found, said = _dry(site, "restore", "--all", "--new")
+    assert found == set(NAMES)
+    assert "4 volumes, 0 snapshots" not in said
+    assert "This takes up to: 4 volumes" in said
+    assert [str(finding) for finding in site.findings()] == []
+
+
+# Quotas
+
+
+def test_a_quota_for_less_than_one_volume(shop: tuple[Site, dict[str, str]]) -> None:
+    site, volumes = shop
+    for limits in ({"volumes": len(volumes)}, {"snapshots": 0}, {"gigabytes": len(volumes) + 1}):
+        with quota(site, **limits):
+            done = site.cli("backup", "create", "--all")
+            assert done.returncode == 1, done
+            assert "cannot hold the temporary snapshot and volume of even one" in done.stderr
+            assert "Ask for more, or make room" in done.stderr
+    with quota(site, volumes=len(volumes) + 3):
+        done = site.cli("restore", "create", "--all", "--new", "--yes")
+        assert done.returncode == 1, done
+        assert "cannot hold 4 new volumes" in done.stderr
+    with quota(site, snapshots=0):
+        done = site.cli("restore", "create", "db", "--yes")
+        assert done.returncode == 1, done
+        assert "cannot hold what the restore takes" in done.stderr
+
+
+def test_a_restore_too_is_slowed_down_by_the_quota(shop: tuple[Site, dict[str, str]]) -> None:
+    site, _ = shop
+    with quota(site, snapshots=2):
+        _, said = _dry(site, "restore", "--all")
+        assert "4 volumes, 2 at a time." in said
+        done = site.cli("restore", "create", "--all", "--yes", "-f", "json")
+    assert done.returncode == 0, done
+    assert {row["outcome"] for row in json.loads(done.stdout)} == {"complete"}
+
+
+# What changes between the plan and the run
+
+
+def test_a_volume_that_vanishes_after_the_plan(site: Site) -> None:
+    volumes = [site.cloud.create(name=f"here-{number}") for number in range(3)]
+    for volume in volumes:
+        site.cloud.format(volume, "ext4")
+    with site.volflow() as volflow:
+        plan = volflow.plan_backup(Selection(everything=True))
+        site.cloud.delete(volumes[1])
+        result = volflow.run_backup(plan)
+    outcomes = {volume.volume_id: volume for volume in result.volumes}
+    assert str(outcomes[volumes[1]].outcome) == "failed"
+    assert f"Volume {volumes[1]}: not found in Cinder" in str(outcomes[volumes[1]].error)
+    assert {str(outcomes[volumes[n]].outcome) for n in (0, 2)} == {"complete"}
+    assert result.outcome.exit_status == 1
+
+
+def test_a_volume_that_vanishes_before_it_is_restored_into(site: Site) -> None:
+    volumes = [site.cloud.create(name=f"here-{number}") for number in range(2)]
+    for volume in volumes:
+        site.cloud.format(volume, "ext4")
+    site.backup(*volumes)
+    with site.volflow() as volflow:
+        targets = volflow.plan_restore(Selection(everything=True))
+        site.cloud.delete(volumes[0])
+        result = volflow.restore(targets)
+    outcomes = {volume.volume_id: str(volume.outcome) for volume in result.volumes}
+    assert outcomes == {volumes[0]: "failed", volumes[1]: "complete"}
+
+
+def test_a_project_without_volumes(site: Site) -> None:
+    done = site.cli("backup", "create", "--all")
+    assert done.returncode == 2, done
+    assert "There is no volume to back up in this project." in done.stderr
+    done = site.cli("restore", "create", "--all")
+    assert done.returncode == 1, done
+    assert "There is no backup of what was selected" in done.stderr
+
+
+def test_as_it_was_at_a_time(site: Site) -> None:
+    """``--at`` takes the last backup of each volume up to then, and no volume that came later."""
+    early = site.cloud.create(name="early")
+    site.cloud.fill(early, "ext4", lambda root: (root / "file").write_text("first"))
+    site.backup(early)
+    moment = datetime.now(UTC)
+    late = site.cloud.create(name="late")
+    site.cloud.format(late, "ext4")
+    site.cloud.on(early, lambda root: (root / "file").write_text("second"))
+    site.backup(early, late)
+    with site.volflow() as volflow:
+        now = volflow.plan_restore(Selection(everything=True))
+        then = volflow.plan_restore(Selection(everything=True), at=moment)
+        assert {target.manifest.volume_id for target in now} == {early, late}
+        assert {target.manifest.volume_id for target in then} == {early}
+        assert str(volflow.restore(then).outcome) == "complete"
+    assert site.cloud.on(early, lambda root: (root / "file").read_text()) == "first"
+    before = (moment - timedelta(days=1)).isoformat()
+    done = site.cli("restore", "create", "--all", "--at", before)
+    assert done.returncode == 1, done
+    assert "There is no backup" in done.stderr
