@@ -7,18 +7,22 @@ others: :data:`LEGACY` tells which they are.
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from cinderclient import exceptions
 
-from volflow.cinder import Cinder, translated
+from volflow.cinder import TAG_KEY, Cinder, translated
 from volflow.errors import ResourceNotFoundError
 from volflow.wait import Resource
 
 # The field that tells whether a group is a consistency group of old.
 LEGACY = "consistency_group"
+
+# The mark of a group or a group snapshot that a run has made.
+_TAG = re.compile(r"[0-9a-f-]{36}/[^/\s]+/group( snapshot)?")
 
 # Cinder changes one thing of a group at a time, and refuses the next meanwhile.
 _CHANGES = threading.Lock()
@@ -81,12 +85,26 @@ class Groups:
     def described(self, description: str) -> list[Resource]:
         """The groups that have this description, of either kind."""
         with translated("Listing groups"):
-            return [
-                found
-                for legacy in (False, True)
-                for found in _pages(self._groups(legacy), legacy)
-                if found["description"] == description
-            ]
+            return [group for group in self._all() if group["description"] == description]
+
+    def marked(self) -> list[Resource]:
+        """The groups and group snapshots that any run has marked as its own.
+
+        They have no metadata: the description carries the tag, here shown as metadata would be.
+        """
+        with translated("Looking for groups of runs"):
+            found = [*self._all()]
+            for legacy in (False, True):
+                found += _listed(self._snapshots(legacy), legacy)
+        return [
+            resource | {"metadata": {TAG_KEY: resource["description"]}}
+            for resource in found
+            if _TAG.fullmatch(resource["description"] or "")
+        ]
+
+    def _all(self) -> Iterator[Resource]:
+        for legacy in (False, True):
+            yield from _listed(self._groups(legacy), legacy)
 
     def create(
         self,
@@ -157,7 +175,7 @@ class Groups:
         with translated(f"Listing snapshots of group {group['id']}"):
             return [
                 found
-                for found in _pages(self._snapshots(group[LEGACY]), group[LEGACY])
+                for found in _listed(self._snapshots(group[LEGACY]), group[LEGACY])
                 if found["description"] == description and _of(found) == group["id"]
             ]
 
@@ -215,12 +233,17 @@ def takes(group: Mapping[str, Any], volume_type_id: str) -> bool:
     return volume_type_id in group["volume_types"]
 
 
-def _pages(manager: Any, legacy: bool) -> Iterator[Resource]:
+def _listed(manager: Any, legacy: bool) -> Iterator[Resource]:
     """Everything that a manager lists: here neither the API nor the client follows pages."""
     seen: set[str] = set()
     marker: dict[str, str] = {}
     while True:
-        page = [_plain(one, legacy=legacy) for one in manager.list(search_opts=marker)]
+        try:
+            page = [_plain(one, legacy=legacy) for one in manager.list(search_opts=marker)]
+        except exceptions.NotFound:
+            if legacy:
+                return  # a Cinder that has no consistency groups any more
+            raise
         fresh = [one for one in page if one["id"] not in seen]
         if not fresh:
             return

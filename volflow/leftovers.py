@@ -13,6 +13,7 @@ from persistence import Entry, EntryState, NotFound, State
 from volflow import heartbeat
 from volflow.cinder import TAG_KEY, Cinder
 from volflow.errors import VolflowError
+from volflow.groups import Groups
 from volflow.tasks.attachment import Attachment
 from volflow.tasks.base import Temporary
 from volflow.tasks.clone import Clone
@@ -45,7 +46,10 @@ _KINDS: dict[str, type[Temporary]] = {
 }
 
 # In which order what is found in Cinder alone goes: a snapshot after the volume made from it.
-_ORDER = [Clone.kind, NewVolume.kind, Snapshot.kind, SafetySnapshot.kind, Claim.kind]
+_ORDER = [
+    *(Clone.kind, NewVolume.kind, RestoredGroup.kind),
+    *(Snapshot.kind, GroupSnapshot.kind, SafetySnapshot.kind, Claim.kind),
+]
 
 
 @dataclass(frozen=True)
@@ -107,7 +111,7 @@ def lost(state: State, cinder: Cinder) -> list[Leftover]:
             reason="its run is not known here",
             lost=True,
         )
-        for resource in cinder.all_tagged()
+        for resource in [*cinder.all_tagged(), *Groups(cinder).marked()]
     ]
     unknown: dict[str, bool] = {}
     for leftover in found:

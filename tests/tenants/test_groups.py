@@ -337,6 +337,25 @@ def test_a_member_that_is_attached(band: Band, trio: tuple[str, list[str]]) -> N
     assert {row["outcome"] for row in rows} == {"complete"}
 
 
+def test_what_a_lost_run_has_left(band: Band, trio: tuple[str, list[str]]) -> None:
+    """Groups and their snapshots have no metadata: they are found by their description."""
+    group, _ = trio
+    client, run = band.person.cloud.client, "00000000-0000-4000-8000-000000000001"
+    snapshot = client.group_snapshots.create(group, description=f"{run}/{group}/group snapshot")
+    while client.group_snapshots.get(snapshot.id).status != "available":
+        time.sleep(0.05)
+    made = band.person.group("left over", description=f"{run}/{group}@project/group")
+    others = band.person.group("not left over", description=f"{run}/{group}@project/group of mine")
+    found = band.person.rows("leftover", "list", "--lost")
+    assert {row["ID"] for row in found} == {snapshot.id, made}
+    done = band.person.cli("leftover", "clean", "--lost", "--older-than", "0")
+    assert done.returncode == 0, done
+    assert gone(client.group_snapshots.get, snapshot.id)
+    assert gone(client.groups.get, made)
+    assert not gone(client.groups.get, others)
+    band.dissolve(others)
+
+
 def test_a_member_that_vanishes_after_the_plan(band: Band, trio: tuple[str, list[str]]) -> None:
     from volflow.selection import Selection
 

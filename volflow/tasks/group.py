@@ -159,7 +159,7 @@ class RestoredGroup(Temporary):
         for group in groups.described(entry.tag):
             if work.cinder.group_volumes(group["id"]):
                 # From here on it is the tenant's, like the volumes in it.
-                groups.update(group, description=entry.details["description"] or "")
+                groups.update(group, description=entry.details.get("description") or "")
             else:
                 groups.delete(group)
 
