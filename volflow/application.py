@@ -269,8 +269,6 @@ class Volflow:
         :raises DrivenError: a process drives it
         """
         run = self._unfinished(run_id)
-        if run.stop == Way.ABORT:
-            self.stop.abort()
         return self._take_over(run)
 
     def abort(self, run_id: str) -> RunResult | None:
@@ -284,7 +282,6 @@ class Volflow:
         self.parts.state.runs.update(run.id, stop=Way.ABORT)
         if heartbeat.is_driven(self.parts.state.leases, run.id):
             return None
-        self.stop.abort()
         return self._take_over(run)
 
     def unfinished(self) -> list[Run]:
@@ -418,7 +415,12 @@ class Volflow:
             if not item.state.final or item.key in group_of
         }
         runner = Runner(self.parts.state, services, run.request["parallel"], self.stop)
-        result = runner.drive(run, Plan(flows, shared))
+        if self.parts.state.runs.get(run.id).stop == Way.ABORT:
+            self.stop.abort_run()
+        try:
+            result = runner.drive(run, Plan(flows, shared))
+        finally:
+            self.stop.next_run()
         if run.request.get("options", {}).get("remove_old_vol"):
             result = remove_replaced(self.parts, run, result)
         return result

@@ -72,7 +72,7 @@ class Runner:
                 run.id,
                 beat=lambda: self._obey(run.id),
                 # Whoever has the run now goes on with it: nothing must be undone here.
-                lost=self._stop.suspend,
+                lost=self._stop.suspend_run,
             ),
         ):
             result = None
@@ -122,7 +122,7 @@ class Runner:
             self._show_life(run_id)
         if self._state.runs.get(run_id).stop == Way.ABORT and not self._stop.aborting:
             LOG.warning("Run %s is to be aborted: undoing what is under way", run_id)
-            self._stop.abort()
+            self._stop.abort_run()
 
     def _show_life(self, run_id: str) -> None:
         now = datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="seconds")

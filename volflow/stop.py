@@ -16,29 +16,50 @@ class Way(StrEnum):
 class Stop:
     """Whether and how the runs of this process are to stop. Abort wins over suspend.
 
+    What is asked of the run at hand alone is no concern of the runs that come after it.
+
     :ivar event: set with either; it interrupts copies and the waits for something to become
         ready. Cleaning up is never interrupted.
     """
 
     def __init__(self) -> None:
         self.event = threading.Event()
-        self._way: Way | None = None
+        self._all: Way | None = None
+        self._run: Way | None = None
 
     @property
     def suspending(self) -> bool:
-        return self._way is Way.SUSPEND
+        return not self.aborting and Way.SUSPEND in (self._all, self._run)
 
     @property
     def aborting(self) -> bool:
-        return self._way is Way.ABORT
+        return Way.ABORT in (self._all, self._run)
 
     def suspend(self) -> None:
         """Leave everything as it is, so that the run can be resumed."""
         # The way is there before the event: who sees the event must know how to stop.
-        self._way = self._way or Way.SUSPEND
+        self._all = self._all or Way.SUSPEND
         self.event.set()
 
     def abort(self) -> None:
         """Undo what is under way. What has been stored stays."""
-        self._way = Way.ABORT
+        self._all = Way.ABORT
         self.event.set()
+
+    def suspend_run(self) -> None:
+        """Suspend the run at hand."""
+        self._run = self._run or Way.SUSPEND
+        self.event.set()
+
+    def abort_run(self) -> None:
+        """Undo the run at hand."""
+        self._run = Way.ABORT
+        self.event.set()
+
+    def next_run(self) -> None:
+        """The run at hand is over."""
+        self._run = None
+        self.event.clear()
+        # In this order: a signal can come at any moment.
+        if self._all is not None:
+            self.event.set()

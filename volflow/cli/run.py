@@ -18,7 +18,7 @@ from volflow.cli import columns
 from volflow.cli.command import Command, Lister, ShowOne
 from volflow.cli.progress import reporter
 from volflow.cli.result import Table, show
-from volflow.errors import DrivenError, HostError, SuspendedError
+from volflow.errors import DrivenError, HostError, SuspendedError, VolflowError
 from volflow.report.words import plural, snapshotted
 from volflow.result import LeftOut
 
@@ -158,14 +158,24 @@ class RunResume(Lister):
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
         if not parsed_args.all:
             return show(self, parsed_args, [self.volflow.resume(parsed_args.run)])
-        results = []
+        results, troubles = [], 0
         for run in self.volflow.unfinished():
+            if self.volflow.stop.event.is_set():
+                break
             try:
                 results.append(self.volflow.resume(run.id))
             except DrivenError as error:
                 # Another process was quicker, which is as good.
                 LOG.warning("%s", error)
-        return show(self, parsed_args, results)
+            except SuspendedError:
+                raise
+            except VolflowError as error:
+                # It is no other run's concern.
+                LOG.error("Run %s could not be resumed: %s", run.id, error)
+                troubles += 1
+        table = show(self, parsed_args, results)
+        self.status = 1 if troubles else self.status
+        return table
 
 
 class RunAbort(_OneRun, Lister):
