@@ -9,9 +9,12 @@ from __future__ import annotations
 import http.client
 import json
 import re
+import sqlite3
 import threading
 import time
+import traceback
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -45,12 +48,15 @@ class Trouble:
     :ivar call: which, by its pattern
     :ivar armed: a file without which nothing goes wrong yet
     :ivar count: how often it went wrong
+    :ivar failures: why it could not be made to go wrong
+    :ivar mending: what has it come to its end afterwards
     """
 
     call: str
     fault: Fault
     armed: Path | None = None
     count: int = 0
+    failures: list[str] = field(default_factory=list)
     mending: list[Callable[[], None]] = field(default_factory=list)
 
     def meets(self, call: str) -> bool:
@@ -129,12 +135,14 @@ class Proxy:
 
 
 class Administrator:
-    """Cinder as its administrator, by plain HTTP.
+    """Cinder as its administrator, by plain HTTP and in its database.
 
     :param url: the endpoint with the project
+    :param database: Cinder's own
     """
 
-    def __init__(self, url: str, token: str) -> None:
+    def __init__(self, url: str, token: str, database: Path) -> None:
+        self._database = database
         self._url, self._headers = urlsplit(url), {"X-Auth-Token": token}
         self._headers["OpenStack-API-Version"] = "volume 3.60"
         self._headers["Content-Type"] = "application/json"
@@ -167,10 +175,10 @@ class Administrator:
             time.sleep(0.02)
 
     def set(self, path: str, state: str) -> None:
-        """Change a resource's status."""
-        status, found = self.call("POST", f"{path}/action", {"os-reset_status": {"status": state}})
-        if status >= 300 and status != 404:
-            raise RuntimeError(f"{path} could not be set to {state}: {status} {found}")
+        """Change a resource's status; the API itself refuses to set most transitional ones."""
+        kind, resource = path.split("/")
+        with closing(sqlite3.connect(self._database, timeout=60)) as database, database:
+            database.execute(f"UPDATE {kind} SET status = ? WHERE id = ?", (state, resource))
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -201,7 +209,11 @@ class _Handler(BaseHTTPRequestHandler):
                 self.proxy._released.wait(_SECONDS)
             self.close_connection = True
         elif fault in (Fault.BROKEN, Fault.STUCK):
-            self._derail(trouble, body)
+            try:
+                self._derail(trouble, body)
+            except Exception:
+                trouble.failures.append(traceback.format_exc())
+                raise
 
     do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = do_PATCH = _handle
 
@@ -229,7 +241,8 @@ class _Handler(BaseHTTPRequestHandler):
                 transition = "creating"
             admin.rest(path)
             admin.set(path, transition if stuck else "error")
-            if stuck:
+            # What was there before is its owner's, and whole; its administrator looks after it.
+            if stuck or transition == "reverting":
                 trouble.mending.append(lambda: admin.set(path, "available"))
         self._answer(status, headers, answer)
 

@@ -207,7 +207,8 @@ def stand(directory: Path, connection: str | None = None) -> Iterator[Stand]:
         assert where.hostname
         assert where.port
         token = f"{settings.USER}:{settings.PROJECT}"
-        admin = Administrator(f"{lab.endpoint}/{settings.PROJECT}", token)
+        database = lab.directory.database("cinder")
+        admin = Administrator(f"{lab.endpoint}/{settings.PROJECT}", token, database)
         proxy = Proxy((where.hostname, where.port), admin)
         told = json.loads(json.dumps(clouds.noauth(lab._record())))
         told["lab"]["auth"]["endpoint"] = f"http://127.0.0.1:{proxy.port}/v3"

@@ -188,6 +188,7 @@ def _attempt(stand: Stand, verdict: Verdict) -> Answer:
     # A fault that did not happen proves nothing.
     if cell.fault in _FAULTS_OF_CALLS and not trouble.count:
         verdict.wrong.append("the call was not made")
+    verdict.wrong += trouble.failures
     if hooks and (not order.mark.exists() or order.mark.read_text() != str(hooks[-1])):
         verdict.wrong.append("the step was not come to")
     return answer

@@ -32,6 +32,9 @@ class Attachment(Temporary):
 
     @classmethod
     def remove(cls, work: Work, entry: Entry) -> None:
+        if entry.resource_id:
+            # It may be left over on a volume that is the tenant's by now.
+            work.cinder.delete_attachment(entry.resource_id)
         cls._end(work, str(entry.details["volume_id"]))
 
     @staticmethod
