@@ -6,12 +6,13 @@ import contextlib
 import json
 import os
 import shutil
+import stat
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from volflow import preflight
-from volflow.disk import holes
+from volflow.disk import clearing, holes
 from volflow.errors import HostError, UsageError
 from volflow.host.namespace import MountNamespace
 from volflow.host.privilege import Privilege, find_program
@@ -78,9 +79,16 @@ class Takeout:
         for path in inside:
             self._browser.list(self._backup.id, str(path))
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        own = directory.stat()
         with self._namespace() as namespace:
-            namespace.bind(directory, namespace.root / REGION)
+            place = namespace.root / REGION
+            namespace.bind(directory, place)
             self._fill(namespace, [REGION / path for path in inside] or [REGION], verify)
+            if inside:
+                # restic gives it what the root of the volume had, which was not asked for.
+                namespace.run(*(sys.executable, "-I", "-S", clearing.__file__, place), stdin="d\0")
+                namespace.run("chown", f"{own.st_uid}:{own.st_gid}", place)
+                namespace.run("chmod", f"{stat.S_IMODE(own.st_mode):04o}", place)
 
     def to_image(self, image: Path, *, verify: bool = False) -> None:
         """Write the file system into a disk image of the volume's size.

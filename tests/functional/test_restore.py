@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import pytest
 from conftest import Site
-from restore import elsewhere, looking, properties, targets
+from restore import elsewhere, looking, properties, several, targets
 from restore.branch import BRANCHES, Branch
 from restore.stage import Stage
 
 pytestmark = pytest.mark.lab
 
-# Each of them has its branches put into the list.
-_ = (elsewhere, looking, properties, targets)
+# Each of them has its branches put into the list; so they come in the table.
+ORDER = [part.__name__ for part in (targets, properties, several, elsewhere, looking)]
+BRANCHES.sort(key=lambda branch: ORDER.index(branch.act.__module__))
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,9 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "functional"))
 sys.modules.pop("conftest", None)
 
+for part in ("stage", "targets", "properties", "several", "elsewhere", "looking"):
+    pytest.register_assert_rewrite(f"restore.{part}")
+
 from conftest import (  # noqa: E402
     Site,
     api,
@@ -20,8 +23,8 @@ from conftest import (  # noqa: E402
     scratch,
     the_lab,
 )
-
 from matrix.driver import ready  # noqa: E402
+
 from restore.stage import Stage  # noqa: E402
 
 __all__ = ["api", "scratch", "the_lab"]

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from typing import Any
 
 from faults import injected, raised
@@ -209,54 +207,3 @@ def _(stage: Stage) -> None:
         stage.same_data(was.tree, row["target_id"])
         stage.same_properties(was.shown, was.volume, own=True)
     stage.site.cloud.delete_snapshot(snapshot)
-
-
-@branch("all volumes of the tenant, side by side, as they were at a time")
-def _(stage: Stage) -> None:
-    all_of_it = [stage.original(f"tenant {n}", **PROPERTIES) for n in range(3)]
-    time.sleep(1)
-    moment = datetime.now(UTC).isoformat()
-    for was in all_of_it:
-        stage.change(was.volume)
-    assert str(stage.site.backup(*(was.volume for was in all_of_it)).outcome) == "complete"
-    stage.site.cloud.delete(all_of_it[0].volume)
-    rows = stage.rows(
-        *("restore", "create", "--all", "--name", "tenant ?", "--at", moment, "--yes")
-    )
-    assert len(rows) == 3
-    by_volume = {row["volume_id"]: row for row in rows}
-    for number, was in enumerate(all_of_it):
-        target = by_volume[was.volume]["target_id"]
-        assert (target != was.volume) == (number == 0)
-        stage.same_data(was.tree, target)
-        stage.same_properties(was.shown, target, own=number > 0)
-
-
-@branch("of all volumes, those of a type and with metadata")
-def _(stage: Stage) -> None:
-    wanted = stage.original("by its marks", metadata={"marked": "yes"})
-    other = stage.original("without marks")
-    command = ("restore", "create", "--all", "--metadata", "marked=yes", "--dry-run")
-    assert [row["Volume"] for row in stage.rows(*command)] == [wanted.volume]
-    (row,) = stage.rows(*command[:-1], "--type", "lab", "--new")
-    assert row["volume_id"] == wanted.volume
-    stage.same_data(wanted.tree, row["target_id"])
-    stage.same_properties(wanted.shown, row["target_id"])
-    assert other.volume != row["volume_id"]
-
-
-@branch("one of several cannot be restored: all are told, and nothing is made")
-def _(stage: Stage) -> None:
-    trio = [stage.original(f"of three {n}") for n in range(3)]
-    with (
-        stage.site.cloud.attached(trio[0].volume),
-        stage.site.cloud.attached(trio[2].volume),
-    ):
-        said = stage.run("restore", "create", *(was.volume for was in trio), "--yes", status=1)
-        assert "2 of 3 volumes cannot be restored so, and nothing was done" in said
-        assert trio[0].volume in said
-        assert trio[1].volume not in said
-        assert trio[2].volume in said
-    for was in trio:
-        stage.same_properties(was.shown, was.volume, own=True)
-    stage.same_data(trio[1].tree, trio[1].volume)

@@ -7,13 +7,17 @@ import os
 import subprocess
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import tree
+import yaml
 from auditor import assert_nothing
+from cloud import Cloud
 from conftest import Site
+
+from lab import clouds
 
 # What is each volume's own, and what tells of its making.
 OWN = {
@@ -25,6 +29,8 @@ PROPERTIES: dict[str, Any] = {
     "description": "with a\nsecond line",
     "metadata": {"colour": "blue", "empty": "", "with space": "a=b,c"},
 }
+# Without Keystone any project is there that somebody names.
+OTHER_PROJECT = "1ab00000000000000000000000000009"
 IMAGE = {"os_distro": "debian", "hw_disk_bus": "virtio", "image_name": "with space"}
 
 
@@ -174,6 +180,24 @@ class Stage:
             if row.get("target_id"):
                 self.site.cloud.adopt(row["target_id"])
         return found
+
+    @contextmanager
+    def other_project(self) -> Iterator[Stage]:
+        """The same in another project of the cloud."""
+        told = yaml.safe_load(Path(self.site.environment["OS_CLIENT_CONFIG_FILE"]).read_text())
+        told["clouds"]["lab"]["auth"]["project_id"] = OTHER_PROJECT
+        file = self.site.home / "other-project.yaml"
+        file.write_text(yaml.safe_dump(told))
+        mounts = self.site.home / "other-mounts"
+        mounts.mkdir()
+        cloud = Cloud(clouds.cinder(file), mounts)
+        environment = {**self.site.environment, "OS_CLIENT_CONFIG_FILE": str(file)}
+        site = replace(self.site, cloud=cloud, environment=environment)
+        other = Stage(site, self.template, self.tree)
+        try:
+            yield other
+        finally:
+            cloud.clean()
 
     @contextmanager
     def without_cloud(self) -> Iterator[dict[str, Any]]:

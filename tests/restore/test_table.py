@@ -6,12 +6,13 @@ from collections.abc import Callable
 
 import pytest
 
-from restore import elsewhere, looking, properties, targets
+from restore import elsewhere, looking, properties, several, targets
 from restore.branch import BRANCHES, Branch
 from restore.stage import Seen, Stage
 
-# Each of them has its branches put into the list.
-_ = (targets, properties, elsewhere, looking)
+# Each of them has its branches put into the list; so they come in the table.
+ORDER = [part.__name__ for part in (targets, properties, several, elsewhere, looking)]
+BRANCHES.sort(key=lambda branch: ORDER.index(branch.act.__module__))
 
 
 @pytest.mark.lab
