@@ -203,7 +203,7 @@ def test_a_quota_that_does_not_hold_the_temporary_things(
     client = ground.site.cloud.client
     client.quotas.update(settings.PROJECT, **quota)
     try:
-        says = f"quota cannot hold .*1 snapshot, 1 volume and 2 GiB.*{left}"
+        says = f"quota of project .* cannot hold .*1 snapshot, 1 volume and 2 GiB.*{left}"
         ground.refused("backup", "create", "good", says=says)
     finally:
         client.quotas.delete(settings.PROJECT)
