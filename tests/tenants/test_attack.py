@@ -154,7 +154,11 @@ def test_at_the_place_of_the_others_repository(scene: Scene) -> None:
     """Where it is is no secret. Its key is."""
     place = scene.town.make_repository(scene.alpha.project_id)
     for command in (("backup", "list"), ("restore", "create", "vault")):
-        said = scene.beta.refused(*command, repository__location=place)
+        said = scene.beta.refused(
+            *command,
+            repository__location=place,
+            repository__password_file=scene.beta.home / "keys" / scene.beta.project_id,
+        )
         assert "password is not that of the repository" in said
 
 
@@ -192,7 +196,7 @@ def test_with_a_forged_project_id(scene: Scene, project_id: str) -> None:
 def _restore(scene: Scene) -> dict[str, dict[str, Any]]:
     """The operator restores all that is lost; what came of it, by volume."""
     keystone = scene.town.keystone
-    with keystone.role("admin", "alpha"), keystone.role("admin", "beta"):
+    with keystone.role("admin", "alpha", "admin"), keystone.role("admin", "beta", "admin"):
         rows = scene.admin.rows("restore", "create", "--all-tenants", "--yes")
     return {row["volume_id"]: row for row in rows}
 
@@ -214,7 +218,7 @@ def test_a_forged_volume(scene: Scene, tmp_path: Path) -> None:
     changes = {"id": scene.volume, OWNER: scene.alpha.project_id}
     forged = scene.forge(tmp_path / "tree", victim, volume=changes)
     keystone = scene.town.keystone
-    with keystone.role("admin", "beta"):
+    with keystone.role("admin", "beta", "admin"):
         (row,) = scene.admin.rows(
             "--os-project-id", scene.beta.project_id, "restore", "create", forged, "--yes"
         )
@@ -261,7 +265,7 @@ def test_forged_ids(scene: Scene, tmp_path: Path, id: str) -> None:
 
 def test_into_another_tenants_volume(scene: Scene) -> None:
     """Not even an operator does that by mistake."""
-    with scene.town.keystone.role("admin", "beta"):
+    with scene.town.keystone.role("admin", "beta", "admin"):
         said = scene.admin.refused(
             *("--os-project-id", scene.beta.project_id),
             *("restore", "create", "own", "--into", scene.volume, "--yes"),

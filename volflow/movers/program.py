@@ -125,7 +125,12 @@ class ResticProgram:
         """
         if "{project_id}" not in text:
             return text
-        if not _PROJECT_ID.fullmatch(self._project_id or ""):
+        if self._project_id is None:
+            raise ConfigError(
+                f"'{text}' of [repository] is for each project, and location is for all of them: "
+                "write {project_id} into both or into neither."
+            )
+        if not _PROJECT_ID.fullmatch(self._project_id):
             raise ConfigError(
                 f"'{self._project_id}' is not the id of a project: it must be 32 hexadecimal "
                 "digits to stand in the name of a repository or its password."
