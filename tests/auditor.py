@@ -119,7 +119,8 @@ class Api:
         while True:
             page = self.get(f"{what}/detail", **query)[what]
             found += page
-            if len(page) < 500:
+            # Cinder may give fewer than were asked for, and more behind them.
+            if not page:
                 return found
             query["marker"] = page[-1]["id"]
 
