@@ -31,7 +31,7 @@ def _bare(entry: tree.Entry) -> tree.Entry:
     return replace(entry, same_as=b"")
 
 
-@branch("backup ls: what is in it", quick=True)
+@branch("backup ls: what is in it")
 def _(stage: Stage) -> None:
     was = stage.original("listed")
     shown = stage.rows("backup", "ls", was.volume, "/many")

@@ -25,7 +25,7 @@ def _changed(stage: Stage, volume: str) -> dict[str, Any]:
     return stage.site.cloud.show(volume)
 
 
-@branch("no meta_override: the volume's properties stay", quick=True)
+@branch("no meta_override: the volume's properties stay")
 def _(stage: Stage) -> None:
     volume = stage.volume("properties stay", **PROPERTIES)
     everything_set(stage, volume)

@@ -29,7 +29,6 @@ PROPERTIES: dict[str, Any] = {
     "description": "with a\nsecond line",
     "metadata": {"colour": "blue", "empty": "", "with space": "a=b,c"},
 }
-# Without Keystone any project is there that somebody names.
 OTHER_PROJECT = "1ab00000000000000000000000000009"
 IMAGE = {"os_distro": "debian", "hw_disk_bus": "virtio", "image_name": "with space"}
 
@@ -184,20 +183,12 @@ class Stage:
     @contextmanager
     def other_project(self) -> Iterator[Stage]:
         """The same in another project of the cloud."""
-        told = yaml.safe_load(Path(self.site.environment["OS_CLIENT_CONFIG_FILE"]).read_text())
-        told["clouds"]["lab"]["auth"]["project_id"] = OTHER_PROJECT
-        file = self.site.home / "other-project.yaml"
-        file.write_text(yaml.safe_dump(told))
-        mounts = self.site.home / "other-mounts"
-        mounts.mkdir()
-        cloud = Cloud(clouds.cinder(file), mounts)
-        environment = {**self.site.environment, "OS_CLIENT_CONFIG_FILE": str(file)}
-        site = replace(self.site, cloud=cloud, environment=environment)
+        site = in_project(self.site, OTHER_PROJECT)
         other = Stage(site, self.template, self.tree)
         try:
             yield other
         finally:
-            cloud.clean()
+            site.cloud.clean()
 
     @contextmanager
     def without_cloud(self) -> Iterator[dict[str, Any]]:
@@ -212,6 +203,18 @@ class Stage:
             f"password_file = {self.site.password_file}\n"
         )
         yield {"config": config, "environment": nothing | {"HOME": str(elsewhere)}}
+
+
+def in_project(site: Site, project_id: str) -> Site:
+    """The same site with the login of another project. Without Keystone anybody has that."""
+    told = yaml.safe_load(Path(site.environment["OS_CLIENT_CONFIG_FILE"]).read_text())
+    told["clouds"]["lab"]["auth"]["project_id"] = project_id
+    file = site.home / f"clouds-{project_id}.yaml"
+    file.write_text(yaml.safe_dump(told))
+    mounts = site.home / f"mounts-{project_id}"
+    mounts.mkdir()
+    environment = {**site.environment, "OS_CLIENT_CONFIG_FILE": str(file)}
+    return replace(site, cloud=Cloud(clouds.cinder(file), mounts), environment=environment)
 
 
 def later(root: Path) -> None:

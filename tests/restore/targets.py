@@ -137,7 +137,7 @@ def _(stage: Stage) -> None:
     stage.same_properties(was.shown, row["target_id"])
 
 
-@branch("the API does not say whether it is there: an error, and no new volume", quick=True)
+@branch("the API does not say whether it is there: an error, and no new volume")
 def _(stage: Stage) -> None:
     was = stage.original("doubtful")
     before = {volume.id for volume in stage.site.cloud.client.volumes.list()}

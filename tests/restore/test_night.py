@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from conftest import Site
 
 from restore.page import Printed, Shell, commands, path_with
+from restore.stage import in_project
 
 pytestmark = pytest.mark.lab
 
@@ -72,22 +72,11 @@ class Night:
 
     def _of_another_cloud(self) -> None:
         """A backup of a project that is no more."""
-        site = self.site
-        clouds = yaml.safe_load(Path(site.environment["OS_CLIENT_CONFIG_FILE"]).read_text())
-        auth = clouds["clouds"]["lab"]["auth"]
-        auth["project_id"] = OLD_PROJECT
-        file = site.home / "old-clouds.yaml"
-        file.write_text(yaml.safe_dump(clouds))
-        volume = site.cloud.create(name="of the old cloud")
-        site.cloud.fill(volume, "ext4", _fill("old"))
-        done = site.cli(
-            *("backup", "create", volume), environment={"OS_CLIENT_CONFIG_FILE": str(file)}
-        )
-        assert done.returncode == 0, done
-        # What is in the repository says which project it is of.
-        told = site.restic("snapshots", "--json", "--tag", f"project={OLD_PROJECT}")
-        assert OLD_PROJECT in told, told
-        site.cloud.delete(volume)
+        old = in_project(self.site, OLD_PROJECT)
+        volume = old.cloud.create(name="of the old cloud")
+        old.cloud.fill(volume, "ext4", _fill("old"))
+        assert str(old.backup(volume).outcome) == "complete"
+        old.cloud.delete(volume)
 
     def sit_down(self) -> Shell:
         """A shell of a machine as the page assumes it."""
@@ -130,7 +119,7 @@ def test_every_command(shared: Site) -> None:
     finally:
         shell.close()
         # What was restored was made in another process.
-        for volume in night.site.cloud.client.volumes.list():
+        for volume in night.site.cloud.client.volumes.list(search_opts={"all_tenants": 1}):
             night.site.cloud.adopt(volume.id)
     assert [str(finding) for finding in night.site.findings()] == []
 
