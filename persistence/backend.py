@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import sqlalchemy as sa
 from taskflow import exceptions
+from taskflow.persistence import models
 
 from persistence.database import Database
 from persistence.errors import StateUnavailable
@@ -95,18 +97,88 @@ def _taskflow_errors() -> Iterator[None]:
         yield
     except StateUnavailable as error:
         raise StorageUnavailable(error.where, error.reason, error.action) from error.__cause__
+    except sa.exc.SQLAlchemyError as error:
+        raise exceptions.StorageFailure("a statement failed", error) from error
 
 
 class _Connection(impl_sqlalchemy.Connection):
+    """TaskFlow's connection, whose saves write and do not read.
+
+    The stock one reads what is stored and merges it with what is saved, for another process may
+    have changed it; and with each change of a flow's state it saves all of the flow's atoms again.
+    A run has a lease, so nobody else changes its flows; and TaskFlow saves each atom that it
+    changes by itself.
+    """
+
     def __init__(self, backend: TaskflowBackend, database: Database) -> None:
         super().__init__(backend, upgrade_lock=None)
         self._engine = _Transactions(database)
+        # Made once: to put a statement together costs more than to run it.
+        flows, atoms = self._tables.flowdetails, self._tables.atomdetails
+        self._save_flow = sa.update(flows).where(flows.c.uuid == sa.bindparam("saved"))
+        self._save_atom = sa.update(atoms).where(atoms.c.uuid == sa.bindparam("saved"))
+        self._atoms_of = sa.select(atoms.c.uuid).where(atoms.c.parent_uuid == sa.bindparam("flow"))
+        self._add_flows, self._add_atoms = sa.insert(flows), sa.insert(atoms)
+
+    def update_atom_details(self, atom_detail: models.AtomDetail) -> models.AtomDetail:
+        """Save an atom that is stored."""
+        values = _values(atom_detail)
+        with self._engine.begin() as connection:
+            if connection.execute(self._save_atom, values).rowcount == 0:
+                raise exceptions.NotFound(f"there is no atom {atom_detail.uuid} to save")
+        return atom_detail
+
+    def update_flow_details(self, flow_detail: models.FlowDetail) -> models.FlowDetail:
+        """Save a flow that is stored, and those of its atoms that are not stored yet."""
+        with self._engine.begin() as connection:
+            if connection.execute(self._save_flow, _values(flow_detail)).rowcount == 0:
+                raise exceptions.NotFound(f"there is no flow {flow_detail.uuid} to save")
+            if len(flow_detail):
+                stored = set(
+                    connection.execute(self._atoms_of, {"flow": flow_detail.uuid}).scalars()
+                )
+                self._insert_atoms(connection, flow_detail, stored)
+        return flow_detail
+
+    def save_logbook(self, book: models.LogBook) -> models.LogBook:
+        """Save a book, which may be new, with all that is in it."""
+        books = self._tables.logbooks
+        with self._engine.begin() as connection:
+            query = sa.select(books.c.uuid).where(books.c.uuid == book.uuid)
+            new = connection.execute(query).first() is None
+            if new:
+                connection.execute(sa.insert(books), book.to_dict())
+                flows = [flow.to_dict() | {"parent_uuid": book.uuid} for flow in book]
+                if flows:
+                    connection.execute(self._add_flows, flows)
+                for flow in book:
+                    self._insert_atoms(connection, flow, frozenset())
+        return book if new else super().save_logbook(book)
+
+    def _insert_atoms(
+        self, connection: sa.Connection, flow: models.FlowDetail, stored: Collection[str]
+    ) -> None:
+        atoms = [
+            atom.to_dict() | {"parent_uuid": flow.uuid, "atom_type": models.atom_detail_type(atom)}
+            for atom in flow
+            if atom.uuid not in stored
+        ]
+        if atoms:
+            connection.execute(self._add_atoms, atoms)
 
     def validate(self, max_retries: int = 0) -> None:
         """Do nothing: State.open has connected already."""
 
     def upgrade(self) -> None:
         """Do nothing: State.migrate brings TaskFlow's tables up to date together with ours."""
+
+
+def _values(detail: models.AtomDetail | models.FlowDetail) -> dict[str, Any]:
+    """What to save of an atom or a flow: all but what it is known by, which never changes."""
+    values: dict[str, Any] = detail.to_dict()
+    values["saved"] = values.pop("uuid")
+    del values["name"]
+    return values
 
 
 def upgrade(connection: sa.Connection) -> None:

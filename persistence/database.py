@@ -71,6 +71,12 @@ class Database:
                 self._engine = sqlite.create_engine(parsed)
             else:
                 self._engine = _server_engine(parsed)
+            # How each kind of transaction begins, see sqlite._begin. Told once: to tell it to each
+            # connection costs as much as a statement.
+            self._reader, self._writer, self._durable_writer = (
+                self._engine.execution_options(state_write=write, state_durable=durable)
+                for write, durable in ((False, False), (True, False), (True, True))
+            )
         except ModuleNotFoundError as error:
             raise StateUnavailable(
                 self.url,
@@ -104,7 +110,7 @@ class Database:
 
         :raises StateUnavailable: when the database does not answer.
         """
-        with self._transaction(write=False, durable=False) as connection:
+        with self._transaction(self._reader) as connection:
             yield connection
 
     @contextmanager
@@ -115,11 +121,12 @@ class Database:
             always survives the death of this process.
         :raises StateUnavailable: when the database does not answer.
         """
-        with self._transaction(write=True, durable=durable) as connection:
+        engine = self._durable_writer if durable else self._writer
+        with self._transaction(engine) as connection:
             yield connection
 
     @contextmanager
-    def _transaction(self, *, write: bool, durable: bool) -> Iterator[sa.Connection]:
+    def _transaction(self, engine: sa.Engine) -> Iterator[sa.Connection]:
         if self._closed:
             raise StateUnavailable(self.url, "it was closed", "Open it again with State.open.")
         if getattr(self._thread, "busy", False):
@@ -128,10 +135,8 @@ class Database:
             raise RuntimeError("a transaction inside another of the same thread")
         self._thread.busy = True
         try:
-            with self._engine.connect() as connection:
-                connection.execution_options(state_write=write, state_durable=durable)
-                with connection.begin():
-                    yield connection
+            with engine.connect() as connection, connection.begin():
+                yield connection
         except sa_exc.SQLAlchemyError as error:
             meaning = explain(error, self.url, self.path)
             if meaning is error:
@@ -175,6 +180,8 @@ def _server_engine(url: sa.URL) -> sa.Engine:
         pool_recycle=3600,
         # A server may restart while a volume is copied for hours.
         pool_pre_ping=True,
+        # A transaction of ours is always ended: there is nothing to roll back after it.
+        pool_reset_on_return=None,
         isolation_level="READ COMMITTED",
         json_serializer=jsonutils.dumps,
         connect_args=arguments,

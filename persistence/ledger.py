@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import exc as sa_exc
 
 from persistence import schema
 from persistence.database import Database
 from persistence.errors import NotFound
+from persistence.upsert import insert_new
 
 
 class EntryState(StrEnum):
@@ -51,6 +51,13 @@ class Entry:
 _OPEN = (EntryState.INTENDED, EntryState.PRESENT, EntryState.LEFTOVER)
 
 
+# Made once: to put a statement together costs more than to run it.
+_THIS = schema.ledger.c.tag == sa.bindparam("this_tag")
+_SELECT = sa.select(schema.ledger).where(_THIS)
+_UPDATE = sa.update(schema.ledger).where(_THIS)
+_DELETE_GONE = sa.delete(schema.ledger).where(_THIS, schema.ledger.c.state == EntryState.GONE)
+
+
 class Ledger:
     """The table ``ledger``. Every operation may be done twice, and by many threads at once."""
 
@@ -77,44 +84,38 @@ class Ledger:
         :param details: what else will help to find and remove it; JSON must be able to hold it.
         """
         now = datetime.now(UTC)
-        values = {
-            "tag": tag,
-            "run_id": run_id,
-            "item": item,
-            "kind": kind,
-            "state": EntryState.INTENDED,
-            "details": dict(details or {}),
-            "created_at": now,
-            "updated_at": now,
-        }
-        table = schema.ledger
+        entry = Entry(
+            tag=tag,
+            run_id=run_id,
+            item=item,
+            kind=kind,
+            resource_id=None,
+            state=EntryState.INTENDED,
+            reason=None,
+            details=dict(details or {}),
+            created_at=now,
+            updated_at=now,
+        )
         # Durable: after a loss of power the thing may be in the cloud; then this must be here.
         with self._database.write(durable=True) as connection:
             known = _find(connection, tag)
             if known is not None and known.state is not EntryState.GONE:
                 if details is not None and known.details != details:
-                    connection.execute(
-                        sa.update(table)
-                        .where(table.c.tag == tag)
-                        .values(details=dict(details), updated_at=now)
-                    )
-                    return _entry(connection, tag)
+                    values = {"this_tag": tag, "details": entry.details, "updated_at": now}
+                    connection.execute(_UPDATE, values)
+                    return replace(known, details=entry.details, updated_at=now)
                 return known
-            # A new row, not a changed one, so that it counts as made last.
-            connection.execute(
-                sa.delete(table).where(table.c.tag == tag, table.c.state == EntryState.GONE)
-            )
-            try:
-                with connection.begin_nested():
-                    connection.execute(sa.insert(table).values(values))
-            except sa_exc.IntegrityError:
-                # Only on a server: another process recorded it since we looked.
-                pass
+            if known is not None:
+                # A new row, not a changed one, so that it counts as made last.
+                connection.execute(_DELETE_GONE, {"this_tag": tag})
+            if insert_new(connection, schema.ledger, vars(entry)):
+                return entry
+            # Only on a server: another process recorded it since we looked.
             return _entry(connection, tag)
 
     def present(
         self, tag: str, resource_id: str, *, details: Mapping[str, Any] | None = None
-    ) -> Entry:
+    ) -> None:
         """Record that the thing is there.
 
         :param resource_id: how Cinder or the host calls it.
@@ -128,7 +129,7 @@ class Ledger:
         }
         if details is not None:
             values["details"] = dict(details)
-        return self._change(tag, values)
+        self._change(tag, values)
 
     def gone(self, tag: str) -> None:
         """Record that the thing is not there any more. Nothing happens when ``tag`` is unknown."""
@@ -137,13 +138,13 @@ class Ledger:
         except NotFound:
             return
 
-    def leftover(self, tag: str, reason: str) -> Entry:
+    def leftover(self, tag: str, reason: str) -> None:
         """Record that the thing should be gone and could not be removed.
 
         :param reason: why, for the operator.
         :raises NotFound: when it was never intended.
         """
-        return self._change(tag, {"state": EntryState.LEFTOVER, "reason": reason})
+        self._change(tag, {"state": EntryState.LEFTOVER, "reason": reason})
 
     def find(self, tag: str) -> Entry | None:
         """Return the entry with this tag, None when there is none."""
@@ -177,19 +178,16 @@ class Ledger:
         with self._database.read() as connection:
             return [_to_entry(row) for row in connection.execute(query)]
 
-    def _change(self, tag: str, values: dict[str, Any]) -> Entry:
-        table = schema.ledger
+    def _change(self, tag: str, values: dict[str, Any]) -> None:
+        values |= {"updated_at": datetime.now(UTC), "this_tag": tag}
         with self._database.write() as connection:
-            connection.execute(
-                sa.update(table)
-                .where(table.c.tag == tag)
-                .values(values | {"updated_at": datetime.now(UTC)})
-            )
-            return _entry(connection, tag)
+            # On a server, one that begins anew in another transaction is missed, and there is next.
+            while connection.execute(_UPDATE, values).rowcount == 0:
+                _entry(connection, tag)
 
 
 def _find(connection: sa.Connection, tag: str) -> Entry | None:
-    row = connection.execute(sa.select(schema.ledger).where(schema.ledger.c.tag == tag)).first()
+    row = connection.execute(_SELECT, {"this_tag": tag}).first()
     return None if row is None else _to_entry(row)
 
 

@@ -121,6 +121,20 @@ class ItemFields(TypedDict, total=False):
     finished_at: datetime | None
 
 
+# Made once: to put a statement together costs more than to run it.
+_THIS_ITEM = (
+    schema.run_item.c.run_id == sa.bindparam("this_run"),
+    schema.run_item.c.key == sa.bindparam("this_item"),
+)
+_SELECT_ITEM = sa.select(schema.run_item).where(*_THIS_ITEM)
+_UPDATE_ITEM = sa.update(schema.run_item).where(*_THIS_ITEM)
+_START_ITEM = _UPDATE_ITEM.values(
+    started_at=sa.func.coalesce(
+        schema.run_item.c.started_at, sa.bindparam("now", type_=UtcDateTime)
+    )
+)
+_TOUCH_RUN = sa.update(schema.run).where(schema.run.c.id == sa.bindparam("this_run"))
+
 _NEWEST_FIRST = (schema.run.c.created_at.desc(), schema.run.c.id.desc())
 
 
@@ -279,36 +293,42 @@ class Runs:
             connection.execute(sa.update(table).where(table.c.id == run_id).values(values))
             return _run(connection, run_id)
 
-    def update_item(self, run_id: str, key: str, **fields: Unpack[ItemFields]) -> Item:
-        """Change an item; ``result`` replaces the old one. The run's ``updated_at`` follows.
+    def update_item(self, run_id: str, key: str, **fields: Unpack[ItemFields]) -> None:
+        """Change an item; ``result`` replaces the old one.
 
         RUNNING sets ``started_at`` if it never started; a final state sets ``finished_at``, any
-        other clears it. A time that is given too stays as given.
+        other clears it. A time that is given too stays as given. With the state, the run's
+        ``updated_at`` follows.
 
         :raises NotFound: when there is no such item.
         :raises TypeError: when a field does not exist.
         """
-        table = schema.run_item
-        values = _checked(dict(fields), ItemFields)
-        now = datetime.now(UTC)
-        if "state" in values:
-            state = values["state"] = ItemState(values["state"])
-            values.setdefault("finished_at", now if state.final else None)
-            if state is ItemState.RUNNING:
-                started = sa.func.coalesce(table.c.started_at, sa.literal(now, UtcDateTime))
-                values.setdefault("started_at", started)
+        self.update_items(run_id, {key: fields})
+
+    def update_items(self, run_id: str, changes: Mapping[str, ItemFields]) -> None:
+        """Change several items by their keys, all of them or none.
+
+        :raises NotFound: when one of them is not there.
+        :raises TypeError: when a field does not exist.
+        """
         with self._database.write() as connection:
-            if values:
-                connection.execute(
-                    sa.update(table)
-                    .where(table.c.run_id == run_id, table.c.key == key)
-                    .values(values)
-                )
-            item = _item(connection, run_id, key)
-            connection.execute(
-                sa.update(schema.run).where(schema.run.c.id == run_id).values(updated_at=now)
-            )
-            return item
+            for key, fields in changes.items():
+                _change_item(connection, run_id, key, fields)
+
+
+def _change_item(connection: sa.Connection, run_id: str, key: str, fields: ItemFields) -> None:
+    values = _checked(dict(fields), ItemFields)
+    this = {"this_run": run_id, "this_item": key}
+    statement = _UPDATE_ITEM
+    if "state" in values:
+        now = datetime.now(UTC)
+        state = values["state"] = ItemState(values["state"])
+        values.setdefault("finished_at", now if state.final else None)
+        if state is ItemState.RUNNING and "started_at" not in values:
+            statement, values["now"] = _START_ITEM, now
+        connection.execute(_TOUCH_RUN, {"this_run": run_id, "updated_at": now})
+    if values and connection.execute(statement, values | this).rowcount == 0:
+        raise NotFound("item", f"{key} of run {run_id}")
 
 
 def _checked(fields: dict[str, Any], known: type[RunFields] | type[ItemFields]) -> dict[str, Any]:
@@ -326,9 +346,7 @@ def _run(connection: sa.Connection, run_id: str) -> Run:
 
 
 def _item(connection: sa.Connection, run_id: str, key: str) -> Item:
-    table = schema.run_item
-    query = sa.select(table).where(table.c.run_id == run_id, table.c.key == key)
-    row = connection.execute(query).first()
+    row = connection.execute(_SELECT_ITEM, {"this_run": run_id, "this_item": key}).first()
     if row is None:
         raise NotFound("item", f"{key} of run {run_id}")
     return _to_item(row)

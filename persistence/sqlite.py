@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy import exc as sa_exc
 from sqlalchemy.pool import QueuePool
 
 from persistence.errors import StateUnavailable
@@ -81,6 +82,8 @@ def create_engine(url: sa.URL) -> sa.Engine:
         pool_size=1,
         max_overflow=0,
         pool_timeout=_POOL_TIMEOUT_FACTOR * timeout,
+        # A transaction of ours is always ended: there is nothing to roll back after it.
+        pool_reset_on_return=None,
         connect_args={
             # The pool moves the connection from thread to thread, never to two at once.
             "check_same_thread": False,
@@ -123,12 +126,20 @@ def _write_ahead(cursor: sqlite3.Cursor, deadline: float) -> None:
 def _begin(connection: sa.Connection) -> None:
     options = connection.get_execution_options()
     if not options.get("state_write"):
-        connection.exec_driver_sql("BEGIN")
+        _execute(connection, "BEGIN")
         return
     level = "FULL" if options.get("state_durable") else "NORMAL"
     if connection.info.get("synchronous", "NORMAL") != level:
-        connection.exec_driver_sql(f"PRAGMA synchronous={level}")
+        _execute(connection, f"PRAGMA synchronous={level}")
         connection.info["synchronous"] = level
     # Take the write lock at once. A transaction that reads first and then writes cannot wait for
     # a lock: SQLite answers "database is locked" there and then, as its snapshot may be old.
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+    _execute(connection, "BEGIN IMMEDIATE")
+
+
+def _execute(connection: sa.Connection, statement: str) -> None:
+    """Run what has no parameters and no result: SQLAlchemy would take longer than SQLite."""
+    try:
+        connection.connection.driver_connection.execute(statement)  # type: ignore[union-attr]
+    except sqlite3.Error as error:
+        raise sa_exc.OperationalError(statement, None, error) from error

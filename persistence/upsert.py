@@ -1,8 +1,9 @@
-"""Insert or overwrite, in one statement, in the words of each database."""
+"""Insert or overwrite, or insert if it is new: one statement, in the words of each database."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -26,3 +27,20 @@ def upsert(connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[st
     insert = (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)
     changes = {name: insert.excluded[name] for name in others}
     connection.execute(insert.on_conflict_do_update(table.primary_key, set_=changes), rows)
+
+
+def insert_new(connection: sa.Connection, table: sa.Table, row: Mapping[str, Any]) -> bool:
+    """Insert a row unless one of its keys is taken; whether it was inserted."""
+    return bool(connection.execute(_insert_new(connection.dialect.name, table), row).rowcount)
+
+
+@cache
+def _insert_new(dialect: str, table: sa.Table) -> sa.Insert:
+    statement: sa.Insert
+    if dialect in ("mysql", "mariadb"):
+        statement = mysql.insert(table).prefix_with("IGNORE")
+    elif dialect == "postgresql":
+        statement = postgresql.insert(table).on_conflict_do_nothing()
+    else:
+        statement = sqlite.insert(table).on_conflict_do_nothing()
+    return statement

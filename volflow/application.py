@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from datetime import datetime, timedelta
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -408,17 +409,25 @@ class Volflow:
             for key, members in run.request.get("groups", {}).items()
         ]
         group_of = {member: group for group, members in shared for member in members}
-        flows = {
-            item.key: self._flow(run, self._work(services, run, item.key), group_of.get(item.key))
+        ways = {
+            item.key: partial(
+                self._flow, run, self._work(services, run, item.key), group_of.get(item.key)
+            )
             for item in self.parts.state.runs.items(run.id)
             # The volumes of a group run as one flow, so they stay together.
             if not item.state.final or item.key in group_of
         }
-        runner = Runner(self.parts.state, services, run.request["parallel"], self.stop)
+        runner = Runner(
+            self.parts.state,
+            services,
+            run.request["parallel"],
+            self.stop,
+            cinder_of=lambda key: self._work(services, run, key).cinder,
+        )
         if self.parts.state.runs.get(run.id).stop == Way.ABORT:
             self.stop.abort_run()
         try:
-            result = runner.drive(run, Plan(flows, shared))
+            result = runner.drive(run, Plan(ways, shared))
         finally:
             self.stop.next_run()
         if run.request.get("options", {}).get("remove_old_vol"):

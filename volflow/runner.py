@@ -5,23 +5,24 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from oslo_utils import uuidutils
-from taskflow import engines, states
+from taskflow import states
 from taskflow.engines.base import Engine
 from taskflow.exceptions import NotFound
 from taskflow.persistence import models
 from taskflow.storage import Storage
 from taskflow.types import notifier
 
-from persistence import Item, ItemState, Run, RunState, State, StateError
+from persistence import Item, ItemFields, ItemState, Run, RunState, State, StateError
 from volflow import heartbeat, logs, record
 from volflow.cinder import Cinder
+from volflow.engine import load
 from volflow.errors import CloudError, SuspendedError
 from volflow.flows.plan import Component, Plan
 from volflow.flows.resume import rewind, rewind_shared, undo
@@ -49,15 +50,24 @@ class Runner:
     :param services: what the tasks work with
     :param parallel: how many components of the plan run at a time
     :param stop: how the run is asked to stop
+    :param cinder_of: block storage in the project in which a volume or group is worked on
     """
 
-    def __init__(self, state: State, services: Services, parallel: int, stop: Stop) -> None:
+    def __init__(
+        self,
+        state: State,
+        services: Services,
+        parallel: int,
+        stop: Stop,
+        *,
+        cinder_of: Callable[[str], Cinder],
+    ) -> None:
         self._state = state
         self._services = services
         self._parallel = parallel
         self._stop = stop
         self._alive = time.monotonic()
-        self._cinders: dict[str, Cinder] = {}
+        self._cinder_of = cinder_of
 
     def drive(self, run: Run, plan: Plan) -> RunResult:
         """Start a run, or go on with one: volumes that have ended already are left alone.
@@ -94,12 +104,10 @@ class Runner:
         items = {item.key: item for item in self._state.runs.items(run.id)}
         self._services.progress.planned(run.id, {k: item.name for k, item in items.items()})
         components = plan.components()
-        self._cinders = {
-            step.work.volume_id: step.work.cinder
-            for component in components
-            for step in component.all_steps
-        }
-        book = self._logbook(run, components)
+        if not run.logbook_id:
+            self._write_logbook(run, components)
+        # With the flows that they have now.
+        items = {item.key: item for item in self._state.runs.items(run.id)}
         tasks = self._parallel * max((len(c.volumes) for c in components), default=1)
         with (
             ThreadPoolExecutor(self._parallel, "volume") as drivers,
@@ -107,7 +115,7 @@ class Runner:
             ThreadPoolExecutor(tasks, "task") as workers,
         ):
             jobs = [
-                drivers.submit(self._work_on, run, component, items, book, workers)
+                drivers.submit(self._work_on, run, component, items, workers)
                 for component in components
             ]
             for job in jobs:
@@ -129,35 +137,32 @@ class Runner:
         for entry in self._services.ledger.open(run_id):
             if entry.kind in (Clone.kind, NewVolume.kind) and entry.resource_id:
                 try:
-                    self._cinders[entry.item].set_metadata(
+                    self._cinder_of(entry.item).set_metadata(
                         entry.resource_id, {heartbeat.ALIVE_KEY: now}
                     )
                 except CloudError as error:
                     LOG.info("Volume %s could not be marked: %s", entry.resource_id, error)
 
-    def _logbook(self, run: Run, components: Iterable[Component]) -> models.LogBook:
-        backend = self._state.taskflow.get_connection()
-        if run.logbook_id:
-            return backend.get_logbook(run.logbook_id)
+    def _write_logbook(self, run: Run, components: Iterable[Component]) -> None:
         book = models.LogBook(f"run {run.id}", uuidutils.generate_uuid())
+        flows: dict[str, ItemFields] = {}
         for component in components:
-            detail = models.FlowDetail(component.flow.name, uuidutils.generate_uuid())
+            detail = models.FlowDetail(component.volumes[0], uuidutils.generate_uuid())
             # TaskFlow keeps no order; and of what has not begun it keeps nothing.
             detail.meta = component.outline()
+            component.forget_flow()
             book.add(detail)
-            for volume_id in component.volumes:
-                self._state.runs.update_item(run.id, volume_id, flow_id=detail.uuid)
+            flows |= {volume_id: {"flow_id": detail.uuid} for volume_id in component.volumes}
+        self._state.runs.update_items(run.id, flows)
         # All at once: adding flows one by one reads the book anew each time.
-        backend.save_logbook(book)
+        self._state.taskflow.get_connection().save_logbook(book)
         self._state.runs.update(run.id, logbook_id=book.uuid)
-        return book
 
     def _work_on(
         self,
         run: Run,
         component: Component,
         items: dict[str, Item],
-        book: models.LogBook,
         workers: ThreadPoolExecutor,
     ) -> None:
         """Run one component's flow to its end, unless it is to stop."""
@@ -166,21 +171,16 @@ class Runner:
         begun = any(items[key].state is not ItemState.PENDING for key in component.volumes)
         if self._stop.event.is_set() and not begun:
             return
-        detail = book.find(self._state.runs.item(run.id, component.volumes[0]).flow_id)
-        engine = engines.load(
-            component.flow,
-            flow_detail=detail,
-            book=book,
-            backend=self._state.taskflow,
-            engine="parallel",
-            executor=workers,
-        )
+        backend = self._state.taskflow.get_connection()
+        detail = backend.get_flow_details(items[component.volumes[0]].flow_id)
+        # The steps of one volume come one after the other: they need no threads of their own.
+        single = component.volumes[0] if len(component.volumes) == 1 else None
+        engine = load(component.flow, detail, self._state, None if single else workers)
         story = Story(self._state.runs, self._services.progress, run.id, component, items)
         # A flow that was reverted would begin anew: a process was killed before it could tell.
         if detail.state not in _ENDED:
-            # Volumes that run as one flow wait for a lane each.
-            single = component.volumes[0] if len(component.volumes) == 1 else None
             try:
+                # Volumes that run as one flow wait for a lane each.
                 if single:
                     self._services.lanes.enter(single)
                 self._run_to_end(run, component, engine, story, begun)
@@ -197,6 +197,7 @@ class Runner:
                     run,
                     replace(result, name=name, seconds=seconds, steps=story.steps(volume_id)),
                 )
+        component.forget_flow()
 
     def _run_to_end(
         self, run: Run, component: Component, engine: Engine, story: Story, begun: bool
@@ -211,7 +212,9 @@ class Runner:
         for volume_id in component.volumes:
             if begun and not aborting:
                 rewind(storage, volume_id, component.steps(volume_id))
-            self._state.runs.update_item(run.id, volume_id, state=ItemState.RUNNING)
+        self._state.runs.update_items(
+            run.id, {volume_id: {"state": ItemState.RUNNING} for volume_id in component.volumes}
+        )
         engine.atom_notifier.register(notifier.Notifier.ANY, story.tell)
         if not (begun and aborting):
             self._run(engine)

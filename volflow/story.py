@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 from taskflow import states
@@ -46,6 +45,11 @@ class Story:
             volume_id: [s for s in record.steps(items[volume_id]) if s.state in _ENDED]
             for volume_id in component.volumes
         }
+        # The same as it is written: only what is new has to be put into words each time.
+        self._written = {
+            volume_id: [dict(vars(one)) for one in times]
+            for volume_id, times in self._times.items()
+        }
         self._began: dict[str, float] = {}
 
     def tell(self, state: str, details: dict[str, Any]) -> None:
@@ -57,24 +61,27 @@ class Story:
         # What is shared happens to all of them.
         shared = step.name in self._shared
         volumes = self._volumes if shared else [step.work.volume_id]
-        for volume_id in volumes:
-            if state in _BEGUN:
-                begun = StepTime(name, state, time.time(), 0.0, shared)
-                so_far = [*self._times[volume_id], begun]
-                self._runs.update_item(
-                    self._run_id,
-                    volume_id,
-                    step=name,
-                    result={"steps": [asdict(one) for one in so_far]},
-                )
-            self._progress.step(volume_id, name, state)
         if state in _BEGUN:
             self._began[step.name] = time.time()
+            begun = dict(vars(StepTime(name, state, self._began[step.name], 0.0, shared)))
+            self._runs.update_items(
+                self._run_id,
+                {
+                    volume_id: {
+                        "step": name,
+                        "result": {"steps": [*self._written[volume_id], begun]},
+                    }
+                    for volume_id in volumes
+                },
+            )
         elif state in _ENDED and step.name in self._began:
             began = self._began.pop(step.name)
             ended = StepTime(name, state, began, time.time() - began, shared)
             for volume_id in volumes:
                 self._times[volume_id].append(ended)
+                self._written[volume_id].append(dict(vars(ended)))
+        for volume_id in volumes:
+            self._progress.step(volume_id, name, state)
 
     def steps(self, volume_id: str) -> tuple[StepTime, ...]:
         """The steps of a volume in the order in which they ended."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import faults
 import pytest
 from taskflow.patterns import linear_flow
@@ -10,7 +12,7 @@ from volflow.flows.plan import Plan
 
 
 def _plan(*volumes: str) -> Plan:
-    return Plan({volume: linear_flow.Flow(volume) for volume in volumes})
+    return Plan({volume: partial(linear_flow.Flow, volume) for volume in volumes})
 
 
 def test_what_shares_nothing_runs_by_itself_in_the_order_given() -> None:

@@ -19,7 +19,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         print(f"volflow {version('volflow')}")
         return 0
-    _without_eventlet()
+    without_eventlet()
     # What the imports make stays for good: the garbage collector need not look through it, neither
     # over and over while it grows nor later.
     gc.disable()
@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return int(VolflowApp().run(arguments))
 
 
-def _without_eventlet() -> None:
+def without_eventlet() -> None:
     """Have this process work with threads alone.
 
     oslo.privsep and oslo.service, which os-brick needs, import eventlet unless told otherwise:

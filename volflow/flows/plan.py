@@ -7,7 +7,7 @@ every volume at once whatever the limit, and stop all of them when one revert fa
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -17,6 +17,9 @@ from taskflow.patterns import graph_flow, linear_flow
 
 from volflow.tasks.base import Step, Temporary
 
+# Makes the steps of one volume; each time anew.
+Way = Callable[[], linear_flow.Flow]
+
 
 @dataclass(frozen=True)
 class Component:
@@ -24,11 +27,24 @@ class Component:
 
     :ivar volumes: their ids, in the order given
     :ivar shared: what they share, which goes when the flow has ended
+    :ivar ways: make the way of each volume
     """
 
     volumes: Sequence[str]
     shared: Sequence[Temporary]
-    flow: graph_flow.Flow
+    ways: Sequence[Way]
+
+    @cached_property
+    def flow(self) -> graph_flow.Flow:
+        """The flow, made when it is first asked for."""
+        flow = graph_flow.Flow(self.volumes[0])
+        flow.add(*self.shared, *(way() for way in self.ways))
+        return flow
+
+    def forget_flow(self) -> None:
+        """Let go of the flow: the steps of a thousand volumes need not all be there at once."""
+        for name in ("flow", "_steps"):
+            vars(self).pop(name, None)
 
     def steps(self, volume_id: str) -> list[Step]:
         """The steps of one volume, in their order."""
@@ -64,29 +80,27 @@ class Component:
 class Plan:
     """Volumes and what they share.
 
-    :param flows: the way of each volume, by volume id
+    :param ways: make the way of each volume, by volume id
     :param shared: a temporary thing, and the volumes that need it
     """
 
     def __init__(
         self,
-        flows: Mapping[str, linear_flow.Flow],
+        ways: Mapping[str, Way],
         shared: Sequence[tuple[Temporary, Sequence[str]]] = (),
     ) -> None:
-        self._flows = dict(flows)
+        self._ways = dict(ways)
         self.graph = networkx.Graph()
-        self.graph.add_nodes_from(self._flows)
+        self.graph.add_nodes_from(self._ways)
         for temporary, volumes in shared:
             self.graph.add_edges_from((temporary, volume_id) for volume_id in volumes)
 
     def components(self) -> list[Component]:
         """The components, in the order in which their first volumes were given."""
-        order = {volume_id: place for place, volume_id in enumerate(self._flows)}
+        order = {volume_id: place for place, volume_id in enumerate(self._ways)}
         found = []
         for nodes in networkx.connected_components(self.graph):
             volumes = sorted((n for n in nodes if n in order), key=order.__getitem__)
             shared = sorted((n for n in nodes if n not in order), key=lambda n: str(n.name))
-            flow = graph_flow.Flow(volumes[0])
-            flow.add(*shared, *(self._flows[volume_id] for volume_id in volumes))
-            found.append(Component(volumes, shared, flow))
+            found.append(Component(volumes, shared, [self._ways[v] for v in volumes]))
         return sorted(found, key=lambda component: order[component.volumes[0]])

@@ -7,9 +7,11 @@ import logging
 import time
 from abc import abstractmethod
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, ClassVar
 
 from taskflow import task
+from taskflow.types.sets import OrderedSet
 
 from persistence import Entry, EntryState, StateError
 from volflow import logs
@@ -49,12 +51,21 @@ class Step(task.Task):
         super().__init__(
             name=self.symbol(step or self.step),
             provides=self.symbol(provides) if provides else None,
-            rebind={name: self.symbol(name) for name in _parameters(self.execute)}
+            rebind={name: self.symbol(name) for name in _parameters(type(self).execute)}
             | dict(rebind or {}),
         )
         # A revert needs nothing but the ledger. What a step was given may be gone by then: a resume
         # sets back the steps before it.
         self.revert_rebind: dict[str, str] = {}
+
+    def _build_arg_mapping(
+        self, executor: Any, requires: Any = None, rebind: Any = None, *args: Any, **kwargs: Any
+    ) -> tuple[dict[str, str], OrderedSet, OrderedSet]:
+        """What to call a method with. ``rebind`` says it all, and TaskFlow need not find it out.
+
+        To look at the signatures of all steps takes it longer than most of them run.
+        """
+        return dict(rebind), OrderedSet(rebind.values()), OrderedSet()
 
     # TaskFlow calls these in the thread that does the work.
 
@@ -73,8 +84,10 @@ class Step(task.Task):
         return self.work.services
 
 
-def _parameters(function: Any) -> list[str]:
-    return list(inspect.signature(function).parameters)
+@cache
+def _parameters(execute: Any) -> list[str]:
+    """What the steps of a class are given; all of its steps the same."""
+    return list(inspect.signature(execute).parameters)[1:]
 
 
 class Temporary(Step):

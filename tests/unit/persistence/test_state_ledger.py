@@ -13,16 +13,24 @@ def intend(state: State, tag: str, run_id: str = "r", item: str = "i") -> Entry:
     return state.ledger.intend(tag, run_id=run_id, item=item, kind="snapshot", details={"a": 1})
 
 
+def found(state: State, tag: str) -> Entry:
+    entry = state.ledger.find(tag)
+    assert entry is not None
+    return entry
+
+
 def test_the_way_of_an_entry(state: State) -> None:
     entry = intend(state, "t")
     assert (entry.tag, entry.run_id, entry.item, entry.kind) == ("t", "r", "i", "snapshot")
     assert (entry.state, entry.resource_id, entry.details) == (EntryState.INTENDED, None, {"a": 1})
     assert state.ledger.find("t") == entry
-    there = state.ledger.present("t", "id")
+    state.ledger.present("t", "id")
+    there = found(state, "t")
     assert (there.state, there.resource_id) == (EntryState.PRESENT, "id")
     assert there.created_at == entry.created_at
     assert there.updated_at > entry.updated_at
-    left = state.ledger.leftover("t", "volume is busy")
+    state.ledger.leftover("t", "volume is busy")
+    left = found(state, "t")
     assert (left.state, left.reason, left.resource_id) == (
         EntryState.LEFTOVER,
         "volume is busy",
@@ -30,8 +38,7 @@ def test_the_way_of_an_entry(state: State) -> None:
     )
     assert state.ledger.leftovers() == [left]
     state.ledger.gone("t")
-    gone = state.ledger.find("t")
-    assert gone is not None
+    gone = found(state, "t")
     assert (gone.state, gone.reason) == (EntryState.GONE, None)
     assert state.ledger.open() == []
     assert state.ledger.leftovers() == []
@@ -43,10 +50,12 @@ def test_every_operation_may_be_done_twice(state: State) -> None:
     state.ledger.present("t", "id")
     there = intend(state, "t")
     assert (there.state, there.resource_id) == (EntryState.PRESENT, "id")
-    assert state.ledger.present("t", "id").resource_id == "id"
+    state.ledger.present("t", "id")
+    assert found(state, "t").resource_id == "id"
     state.ledger.leftover("t", "one")
     assert intend(state, "t").state is EntryState.LEFTOVER
-    assert state.ledger.leftover("t", "two").reason == "two"
+    state.ledger.leftover("t", "two")
+    assert found(state, "t").reason == "two"
     state.ledger.gone("t")
     state.ledger.gone("t")
     state.ledger.gone("never heard of")

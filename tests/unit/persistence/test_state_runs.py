@@ -134,23 +134,35 @@ def test_update_a_run(state: State, new_run: NewRun) -> None:
 
 def test_update_an_item(state: State, new_run: NewRun) -> None:
     run = new_run("a", "b")
-    item = state.runs.update_item(run.id, "a", state=ItemState.RUNNING, step="attach", flow_id="f")
+    state.runs.update_item(run.id, "a", state=ItemState.RUNNING, step="attach", flow_id="f")
+    item = state.runs.item(run.id, "a")
     assert (item.state, item.step, item.flow_id) == (ItemState.RUNNING, "attach", "f")
     assert item.started_at is not None
     assert item.finished_at is None
-    done = state.runs.update_item(
+    state.runs.update_item(
         run.id, "a", state=ItemState.PARTIAL, result={"skipped": ["x\udcff"]}, error="bad\0\udcff"
     )
+    done = state.runs.item(run.id, "a")
     assert done.started_at == item.started_at
     assert done.finished_at is not None
     assert done.finished_at >= item.started_at
     assert done.result == {"skipped": ["x\udcff"]}, "undecodable file names survive in JSON"
     assert done.error == "bad\\x00\\udcff", "and are readable in text"
-    again = state.runs.update_item(run.id, "a", state=ItemState.RUNNING)
+    state.runs.update_item(run.id, "a", state=ItemState.RUNNING)
+    again = state.runs.item(run.id, "a")
     assert again.started_at == item.started_at
     assert again.finished_at is None
     assert state.runs.item(run.id, "b").state is ItemState.PENDING
     assert state.runs.get(run.id).updated_at > run.updated_at
+
+
+def test_several_items_change_together_or_not_at_all(state: State, new_run: NewRun) -> None:
+    run = new_run("a", "b")
+    state.runs.update_items(run.id, {"a": {"flow_id": "1"}, "b": {"flow_id": "2"}})
+    assert [item.flow_id for item in state.runs.items(run.id)] == ["1", "2"]
+    with pytest.raises(NotFound, match="nothing"):
+        state.runs.update_items(run.id, {"a": {"flow_id": "3"}, "nothing": {"flow_id": "4"}})
+    assert [item.flow_id for item in state.runs.items(run.id)] == ["1", "2"]
 
 
 def test_mistakes_are_told(state: State, new_run: NewRun) -> None:

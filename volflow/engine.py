@@ -1,0 +1,98 @@
+"""TaskFlow's engines, with the saves left out that nobody reads."""
+
+from __future__ import annotations
+
+from concurrent.futures import Executor
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+from taskflow import states
+from taskflow.engines.action_engine import engine
+from taskflow.patterns import graph_flow
+from taskflow.persistence import models
+from taskflow.storage import Storage
+from taskflow.utils import misc
+
+from persistence import State
+
+# On the way to being run, and nothing else has been saved since the state before.
+_PASSING = {(states.PENDING, states.RESUMING), (states.RESUMING, states.SUSPENDED)}
+
+
+class _Storage(Storage):
+    """What an engine knows of its flow, and saves.
+
+    It saves a step before it is worked on and after, and that is all that a resume needs. How far
+    a step is, volflow keeps itself: TaskFlow would save beside each change of a step's state that
+    it is done to 0 or to 100 %.
+    """
+
+    def set_task_progress(
+        self, task_name: str, progress: float, details: dict[str, Any] | None = None
+    ) -> None:
+        """Keep nothing."""
+
+    def set_flow_state(self, state: str) -> None:
+        """Set the state; one that is only passed through is saved together with the next."""
+        if (self.get_flow_state(), state) in _PASSING:
+            self._flowdetail.state = state
+        else:
+            super().set_flow_state(state)
+
+
+class _Unlocked:
+    """In the place of the lock over what one thread alone uses: it is taken many hundred times."""
+
+    def __init__(self) -> None:
+        self._nothing = nullcontext()
+
+    def read_lock(self) -> AbstractContextManager[None]:
+        return self._nothing
+
+    def write_lock(self) -> AbstractContextManager[None]:
+        return self._nothing
+
+
+class _OwnStorage(_Storage):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._lock = _Unlocked()
+
+
+class _Saving(engine.ActionEngine):
+    kept_in: type[_Storage] = _Storage
+
+    @misc.cachedproperty
+    def storage(self) -> _Storage:
+        """What the engine knows of its flow."""
+        return self.kept_in(self._flow_detail, backend=self._backend, scope_fetcher=self._scopes)
+
+    def _scopes(self, atom_name: str) -> Any:
+        return self._runtime.fetch_scopes_for(atom_name) if self._compiled else None
+
+
+class _Serial(_Saving, engine.SerialActionEngine):
+    # The thread that runs the engine runs its tasks too.
+    kept_in = _OwnStorage
+
+
+class _Parallel(_Saving, engine.ParallelActionEngine):
+    pass
+
+
+def load(
+    flow: graph_flow.Flow, detail: models.FlowDetail, state: State, workers: Executor | None
+) -> engine.ActionEngine:
+    """An engine for a flow.
+
+    TaskFlow's own way looks for engines among all that is installed, which takes longer than the
+    flow itself.
+
+    :param detail: where the state of the flow is kept, and found when it was begun already
+    :param workers: what runs several steps at a time; the caller's own thread runs one after the
+        other where there is none
+    """
+    options: dict[str, Any] = {"gather_statistics": False}
+    if workers is None:
+        return _Serial(flow, detail, state.taskflow, options)
+    return _Parallel(flow, detail, state.taskflow, options | {"executor": workers})
