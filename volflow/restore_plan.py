@@ -14,7 +14,6 @@ from volflow.archive import Archive
 from volflow.cinder import Cinder
 from volflow.errors import (
     BackupNotFoundError,
-    ResourceNotFoundError,
     UsageError,
     VolflowError,
 )
@@ -307,10 +306,7 @@ def _target(
                 "backup does: what is one's must not become another's."
             )
     else:
-        try:
-            existing = cinder.volume(manifest.volume_id)
-        except ResourceNotFoundError:
-            existing = None
+        existing = cinder.existing_volume(manifest.volume_id)
         if _is_of_others(existing, cinder):
             # The id is from a backup, and an administrator sees the volumes of others. It may have
             # been transferred since, too: then this project has it no more.

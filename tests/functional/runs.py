@@ -101,7 +101,7 @@ def open_runs(site: Site) -> list[str]:
     return [str(row[0]) for row in found]
 
 
-def until(true: Callable[[], bool], seconds: float = 60.0) -> None:
+def until(true: Callable[[], bool], seconds: float = 180.0) -> None:
     """Wait until something is so."""
     deadline = time.monotonic() + seconds
     while not true():

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from matrix.cell import FLOWS, few, of_restic, of_tasks
 from matrix.server import databases
-from matrix.trial import Verdict
+from matrix.trial import Verdict, begin
 from matrix.workers import Workers
 
 Say = Callable[[str], None]
@@ -27,6 +27,9 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--postgresql", action="store_true", help="with the state in a server")
     parser.add_argument("--only", default="", metavar="PATTERN", help="cells whose line fits")
     parser.add_argument("--logs", type=Path, metavar="DIR", help="where to keep logs of bad cells")
+    parser.add_argument(
+        "--after", type=Path, metavar="FILE", help="go on after a run that printed this"
+    )
     options = parser.parse_args(arguments)
     # Ended by a signal, it takes its labs down too.
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -37,6 +40,7 @@ def main(arguments: Sequence[str]) -> int:
         workers=options.workers,
         only=options.only,
         logs=options.logs,
+        earlier=options.after.read_text() if options.after else "",
     )
 
 
@@ -47,6 +51,7 @@ def run(
     workers: int = 4,
     only: str = "",
     logs: Path | None = None,
+    earlier: str = "",
     say: Say = print,
 ) -> int:
     """Run the matrix, and print it.
@@ -55,6 +60,7 @@ def run(
     :param postgresql: with the state in a PostgreSQL server
     :param only: a pattern for the lines of the cells to be run
     :param logs: where to keep logs of bad cells
+    :param earlier: what an earlier run printed; cells that were good then are only counted
     """
     began = time.monotonic()
     with contextlib.ExitStack() as stack:
@@ -63,11 +69,13 @@ def run(
         # What a repository that is gone takes is the longest: that is begun first.
         cells = few() if short else [cell for flow in FLOWS for cell in of_restic(flow)]
         if not short:
-            cells += staff.calls(FLOWS)
-            cells += [cell for flow in FLOWS for cell in of_tasks(flow)]
+            # Those flows first in which most can go wrong.
+            cells += sorted(staff.calls(FLOWS), key=lambda cell: -FLOWS.index(cell.flow))
+            cells += [cell for flow in reversed(FLOWS) for cell in of_tasks(flow)]
         chosen = [cell for cell in cells if re.search(only, str(cell))]
-        verdicts = [_shown(verdict, say, logs) for verdict in staff.run(chosen)]
-    return _summary(verdicts, time.monotonic() - began, say)
+        todo = [cell for cell in chosen if begin(cell, good=True) not in earlier]
+        verdicts = [_shown(verdict, say, logs) for verdict in staff.run(todo)]
+    return _summary(verdicts, len(chosen) - len(todo), time.monotonic() - began, say)
 
 
 def _shown(verdict: Verdict, say: Say, logs: Path | None) -> Verdict:
@@ -80,8 +88,11 @@ def _shown(verdict: Verdict, say: Say, logs: Path | None) -> Verdict:
     return verdict
 
 
-def _summary(verdicts: Sequence[Verdict], seconds: float, say: Say) -> int:
-    """Print the last lines; the exit status."""
+def _summary(verdicts: Sequence[Verdict], before: int, seconds: float, say: Say) -> int:
+    """Print the last lines; the exit status.
+
+    :param before: how many cells were good in an earlier run
+    """
     leaks = sum(len(verdict.leaks) for verdict in verdicts)
     losses = sum(len(verdict.losses) for verdict in verdicts)
     wrong = sum(len(verdict.wrong) for verdict in verdicts)
@@ -91,7 +102,9 @@ def _summary(verdicts: Sequence[Verdict], seconds: float, say: Say) -> int:
     say("")
     for key, count in sorted(needed.items(), key=lambda pair: -pair[1]):
         say(f"{count:4} cells needed {'nothing' if key == '-' else key}")
+    if before:
+        say(f"{before:4} cells were good in the run before")
     say(f"{seconds / 60:.1f} minutes")
     more = f", {wrong} other faults" if wrong else ""
-    say(f"{len(verdicts)} cells, {leaks} leaks, {losses} losses{more}")
-    return 1 if leaks or losses or wrong or not verdicts else 0
+    say(f"{before + len(verdicts)} cells, {leaks} leaks, {losses} losses{more}")
+    return 1 if leaks or losses or wrong or not before + len(verdicts) else 0
