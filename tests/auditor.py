@@ -117,7 +117,15 @@ class Api:
         found: list[dict[str, Any]] = []
         query = {"all_tenants": "1", "limit": "500"}
         while True:
-            page = self.get(f"{what}/detail", **query)[what]
+            try:
+                page = self.get(f"{what}/detail", **query)[what]
+            except requests.HTTPError as error:
+                if error.response.status_code != 404 or "marker" not in query:
+                    raise
+                # What the page began after has gone meanwhile.
+                del query["marker"]
+                found.clear()
+                continue
             found += page
             # Cinder may give fewer than were asked for, and more behind them.
             if not page:
