@@ -5,8 +5,9 @@ Resources are plain dictionaries, as the API shows them (Block Storage API refer
 
 from __future__ import annotations
 
+import logging
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,8 @@ from volflow.errors import (
     VolumeStateError,
 )
 from volflow.wait import Resource, Wait
+
+LOG = logging.getLogger(__name__)
 
 # Attachments came with 3.27, their completion with 3.44, revert-to-snapshot with 3.40.
 OLDEST = "3.44"
@@ -166,8 +169,10 @@ class Cinder:
         """
         options = {"all_tenants": 1} if all_tenants else None
         with translated("Listing volumes"):
-            # The client follows the API's pages to the end.
-            found = [self._plain(v) for v in self._client.volumes.list(search_opts=options)]
+            found = [
+                self._plain(volume)
+                for volume in whole(lambda: self._client.volumes.list(search_opts=options))
+            ]
         if all_tenants and not self._sees_all(found):
             raise CloudError(
                 "The volumes of all projects were asked for, and this user may see those of "
@@ -211,8 +216,8 @@ class Cinder:
         """The volumes and snapshots of this project that any run has marked as its own."""
         with translated("Looking for what runs have made"):
             found = [
-                *self._client.volumes.list(detailed=True),
-                *self._client.volume_snapshots.list(detailed=True),
+                *whole(self._client.volumes.list),
+                *whole(self._client.volume_snapshots.list),
             ]
         return [r for r in map(self._plain, found) if r["metadata"].get(TAG_KEY)]
 
@@ -457,9 +462,7 @@ class Cinder:
         :param cleaning: this is part of cleaning up, and not to be interrupted
         """
         stopping = None if cleaning else self._stopping
-        return self._wait.until(
-            look, ready, what=what, reason=self.last_message, stopping=stopping
-        )
+        return self._wait.until(look, ready, what=what, reason=self.last_message, stopping=stopping)
 
     def wait_gone(self, look: Callable[[], Resource], *, what: str) -> None:
         """Wait until something of no size is gone."""
@@ -505,6 +508,20 @@ def _is_there(look: Callable[[], Resource]) -> bool:
     except ResourceNotFoundError:
         return False
     return True
+
+
+def whole(listed: Callable[[], Iterable[Any]]) -> list[Any]:
+    """A list to its end. The client follows the API's pages.
+
+    Each page begins after the last of the page before; if that has gone meanwhile, the API knows
+    no next page, and the list is to be begun anew.
+    """
+    for _ in range(_RETRIES):
+        try:
+            return list(listed())
+        except exceptions.NotFound:
+            LOG.info("What a page began after has gone; listing again")
+    return list(listed())
 
 
 def require_usable(volume: Resource, states: Collection[str]) -> None:

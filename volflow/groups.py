@@ -14,7 +14,7 @@ from typing import Any
 
 from cinderclient import exceptions
 
-from volflow.cinder import TAG_KEY, Cinder, translated
+from volflow.cinder import TAG_KEY, Cinder, translated, whole
 from volflow.errors import ResourceNotFoundError
 from volflow.wait import Resource
 
@@ -182,7 +182,7 @@ class Groups:
     def members(self, snapshot_id: str) -> list[Resource]:
         """The volumes' own snapshots of which a group snapshot is made."""
         with translated(f"Listing members of group snapshot {snapshot_id}"):
-            found = self._client.volume_snapshots.list(detailed=True)
+            found = whole(self._client.volume_snapshots.list)
         return [s for s in map(_plain, found) if s["group_snapshot_id"] == snapshot_id]
 
     def snapshot(self, group: Resource, name: str, description: str) -> Resource:
