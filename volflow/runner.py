@@ -187,6 +187,9 @@ class Runner:
             finally:
                 if single:
                     self._services.lanes.leave(single)
+                # A program that goes on after its run was suspended must not hold the device.
+                for volume_id in component.volumes:
+                    component.steps(volume_id)[0].work.let_go()
         if engine.storage.get_flow_state() in _ENDED:
             for shared in component.shared:
                 shared.dispose(shared.work, shared.tag)

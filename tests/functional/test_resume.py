@@ -380,7 +380,8 @@ def test_what_cannot_be_removed_is_named_and_can_be_removed_later(site: Site, vo
     listed = site.cli("leftover", "list", "-f", "json")
     rows = json.loads(listed.stdout)
     assert clone in {row["ID"] for row in rows}
-    assert {row["Kind"] for row in rows} == {"volume", "snapshot"}
+    # Some storage deletes a snapshot before the volume that was made from it.
+    assert "volume" in {row["Kind"] for row in rows} <= {"volume", "snapshot"}
 
     hindered = site.cli("leftover", "clean")
     assert hindered.returncode == 1

@@ -59,6 +59,8 @@ class Workers:
         for worker in self._workers:
             worker.join(120)
             worker.kill()
+        # Nobody takes what is still in there.
+        self._jobs.cancel_join_thread()
         self._directory.cleanup()
 
     def calls(self, flows: Iterable[str]) -> Iterator[Cell]:

@@ -58,6 +58,12 @@ class Work:
     namespace: MountNamespace | None = None
     _connections: dict[str, dict[str, Any]] = field(default_factory=dict)
 
+    def let_go(self) -> None:
+        """Give up what belongs to this process alone: the mounts, which a resume makes again."""
+        namespace, self.namespace = self.namespace, None
+        if namespace is not None:
+            namespace.close()
+
     def tag(self, kind: str) -> str:
         """The mark of the one thing of this kind that this run makes for this volume."""
         return tag(self.services.run_id, self.volume_id, kind)
