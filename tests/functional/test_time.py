@@ -1,0 +1,72 @@
+"""What a run meets that is not as it was planned, or as it was at a time."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from conftest import Site
+
+from volflow.selection import Selection
+
+pytestmark = pytest.mark.lab
+
+
+def test_a_volume_that_vanishes_after_the_plan(site: Site) -> None:
+    volumes = [site.cloud.create(name=f"here-{number}") for number in range(3)]
+    for volume in volumes:
+        site.cloud.format(volume, "ext4")
+    with site.volflow() as volflow:
+        plan = volflow.plan_backup(Selection(everything=True))
+        site.cloud.delete(volumes[1])
+        result = volflow.run_backup(plan)
+    outcomes = {volume.volume_id: volume for volume in result.volumes}
+    assert str(outcomes[volumes[1]].outcome) == "failed"
+    assert f"Volume {volumes[1]}: not found in Cinder" in str(outcomes[volumes[1]].error)
+    assert {str(outcomes[volumes[n]].outcome) for n in (0, 2)} == {"complete"}
+    assert result.outcome.exit_status == 1
+
+
+def test_a_volume_that_vanishes_before_it_is_restored_into(site: Site) -> None:
+    volumes = [site.cloud.create(name=f"here-{number}") for number in range(2)]
+    for volume in volumes:
+        site.cloud.format(volume, "ext4")
+    site.backup(*volumes)
+    with site.volflow() as volflow:
+        targets = volflow.plan_restore(Selection(everything=True))
+        site.cloud.delete(volumes[0])
+        result = volflow.restore(targets)
+    outcomes = {volume.volume_id: str(volume.outcome) for volume in result.volumes}
+    assert outcomes == {volumes[0]: "failed", volumes[1]: "complete"}
+
+
+def test_a_project_without_volumes(site: Site) -> None:
+    done = site.cli("backup", "create", "--all")
+    assert done.returncode == 2, done
+    assert "There is no volume to back up in this project." in done.stderr
+    done = site.cli("restore", "create", "--all")
+    assert done.returncode == 1, done
+    assert "There is no backup of what was selected" in done.stderr
+
+
+def test_as_it_was_at_a_time(site: Site) -> None:
+    """``--at`` takes the last backup of each volume up to then, and no volume that came later."""
+    early = site.cloud.create(name="early")
+    site.cloud.fill(early, "ext4", lambda root: (root / "file").write_text("first"))
+    site.backup(early)
+    moment = datetime.now(UTC)
+    late = site.cloud.create(name="late")
+    site.cloud.format(late, "ext4")
+    site.cloud.on(early, lambda root: (root / "file").write_text("second"))
+    site.backup(early, late)
+    with site.volflow() as volflow:
+        now = volflow.plan_restore(Selection(everything=True))
+        then = volflow.plan_restore(Selection(everything=True), at=moment)
+        assert {target.manifest.volume_id for target in now} == {early, late}
+        assert {target.manifest.volume_id for target in then} == {early}
+        assert str(volflow.restore(then).outcome) == "complete"
+    assert site.cloud.on(early, lambda root: (root / "file").read_text()) == "first"
+    before = (moment - timedelta(days=1)).isoformat()
+    done = site.cli("restore", "create", "--all", "--at", before)
+    assert done.returncode == 1, done
+    assert "There is no backup" in done.stderr
