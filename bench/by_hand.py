@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import openstack.config
 import os_brick
@@ -126,12 +126,15 @@ def attached(cinder: Any, volume_id: str) -> Iterator[str]:
         cinder.attachments.delete(attachment_id)
 
 
-def mounted(device: str, mount_point: Path, options: str, *command: str) -> int:
+def mounted(
+    device: str, mount_point: Path, options: str, *command: str, output: IO[str] | None = None
+) -> int:
     """The exit status of a command run where the device is mounted, which nobody else sees."""
     shell = ["sh", "-c", MOUNTED, "sh", device, "ext4", options, str(mount_point), *command]
     done = subprocess.run(
         ["unshare", "--mount", "--propagation", "slave", *shell],
         stdin=subprocess.DEVNULL,
+        stdout=output,
         # As seldom as volflow has it.
         env={**os.environ, "RESTIC_PROGRESS_FPS": "2"},
         check=False,

@@ -10,10 +10,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bench import by_hand
+from bench import by_hand, tree
 from lab import Lab
 
 _GIB = 2**30
+
+
+def on_tree(*arguments: object) -> list[str]:
+    """The command line that runs ``bench.tree``, wherever that is."""
+    return [sys.executable, tree.__file__, *map(str, arguments)]
 
 
 class Site:
@@ -45,9 +50,8 @@ class Site:
         with by_hand.attached(cinder, made.id) as device:
             # More inodes than by default, for trees of very small files.
             subprocess.run(["mkfs.ext4", "-q", "-i", "8192", device], check=True)
-            command = [sys.executable, "-m", "bench.tree", ".", str(files), str(size)]
-            script = f"PYTHONPATH={os.getcwd()} exec {subprocess.list2cmdline(command)}"
-            if by_hand.mounted(device, mount_point, "rw,noatime", "sh", "-c", script):
+            command = on_tree("make", ".", files, size)
+            if by_hand.mounted(device, mount_point, "rw,noatime", *command):
                 raise RuntimeError("The volume could not be filled.")
         self.volume_id = made.id
 

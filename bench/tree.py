@@ -1,16 +1,23 @@
-"""``python -m bench.tree DIRECTORY FILES BYTES``: a tree like a real one, the same each time.
+"""A tree like a real one, the same each time::
+
+    python -m bench.tree make DIRECTORY FILES BYTES [SEED]
+    python -m bench.tree change DIRECTORY BYTES [SEED]
+    python -m bench.tree digest DIRECTORY
 
 Sizes are distributed as on real file systems: most files are a few KiB, most bytes are in a few
 large ones. Small files are text that compresses, large ones mostly bytes that do not. No block
-comes twice.
+comes twice, unless trees are made from one seed.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import random
 import sys
 from pathlib import Path
+
+_SEED = 2026
 
 _FILES_IN_A_DIRECTORY = 14
 # Of the logarithm of the sizes: a mean of five times the median.
@@ -21,9 +28,9 @@ _POOL = 4 * 1024 * 1024
 _PIECE = 16 * 1024
 
 
-def make(root: Path, files: int, size: int) -> None:
+def make(root: Path, files: int, size: int, seed: int = _SEED) -> None:
     """Fill a directory with so many files of so many bytes in all."""
-    chance = random.Random(2026)
+    chance = random.Random(seed)
     text = _text(chance)
     directories = _directories(chance, root, max(1, files // _FILES_IN_A_DIRECTORY))
     for number, length in enumerate(_sizes(chance, files, size)):
@@ -73,5 +80,36 @@ def _write_text(chance: random.Random, file: int, text: bytes, length: int) -> N
         length -= os.write(file, text[start : start + min(length, _PIECE)])
 
 
+def change(root: Path, size: int, seed: int = _SEED) -> None:
+    """Write other bytes into so many of the tree's, file by file."""
+    chance = random.Random(seed)
+    files = sorted(path for path in root.rglob("*") if path.is_file())
+    chance.shuffle(files)
+    while size > 0:
+        path = files.pop()
+        length = min(path.stat().st_size, size)
+        with path.open("r+b") as file:
+            size -= file.write(chance.randbytes(length))
+
+
+def digest(root: Path) -> str:
+    """A digest of the names and contents of all files."""
+    found = hashlib.sha256()
+    for path in sorted(path for path in root.rglob("*") if path.is_file()):
+        found.update(f"{path.relative_to(root)}\n".encode())
+        with path.open("rb") as file:
+            found.update(hashlib.file_digest(file, "sha256").digest())
+    return found.hexdigest()
+
+
+def main(what: str, where: str, *numbers: str) -> None:
+    if what == "make":
+        make(Path(where), *map(int, numbers))
+    elif what == "change":
+        change(Path(where), *map(int, numbers))
+    else:
+        print(digest(Path(where)))
+
+
 if __name__ == "__main__":
-    make(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
+    main(*sys.argv[1:])

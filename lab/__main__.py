@@ -70,6 +70,11 @@ def _parser() -> argparse.ArgumentParser:
                 help="ask for direct io on the volumes' loop devices",
             )
             command.add_argument(
+                "--backup",
+                choices=("zlib", "zstd", "bz2", "none"),
+                help="a real cinder-backup too, with this compression, to compare with",
+            )
+            command.add_argument(
                 "--token-seconds",
                 type=int,
                 metavar="N",
@@ -91,6 +96,7 @@ def _up(lab: Lab, asked: argparse.Namespace) -> None:
         size_gib=asked.size,
         direct_io=asked.direct_io,
         token_seconds=asked.token_seconds,
+        backup=asked.backup,
     )
     where = shlex.quote(str(lab.directory.path))
     print(f"the lab is up after {time.monotonic() - began:.1f} s: {lab.endpoint}")

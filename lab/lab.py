@@ -113,11 +113,13 @@ class Lab:
         direct_io: bool = False,
         token_seconds: int | None = None,
         page: int | None = None,
+        backup: str | None = None,
     ) -> Lab:
         """Bring the lab up and wait until it is ready.
 
         :param token_seconds: how long Keystone's tokens live; an hour unless given
         :param page: how many things Cinder lists at once, at most; a thousand unless given
+        :param backup: run cinder-backup too, with this compression: zlib, zstd, bz2, none
 
         What an earlier lab left in the directory, when it or its `up` was killed, is removed first.
         """
@@ -135,7 +137,11 @@ class Lab:
             self._clean()
             try:
                 record = settings.Record(
-                    size_gib=size_gib, direct_io=direct_io, token_seconds=token_seconds, page=page
+                    size_gib=size_gib,
+                    direct_io=direct_io,
+                    token_seconds=token_seconds,
+                    page=page,
+                    backup=backup,
                 )
                 self._start(record, keystone)
             except BaseException as error:
@@ -188,7 +194,11 @@ class Lab:
             )
             record.write(self.directory)
             self.directory.unfinished.touch()
-            for made in (self.directory.logs, self.directory.extra_configuration):
+            for made in (
+                self.directory.logs,
+                self.directory.extra_configuration,
+                self.directory.backups,
+            ):
                 made.mkdir(mode=0o700)
             self._say(f"making a pool of {record.size_gib} GiB (a sparse file)")
             self._pool().create(record.size_gib, _child_environment(record))
@@ -245,7 +255,8 @@ class Lab:
         client = self.cinder(_administrator(record))
         urls = [url for url in (record.keystone_url, record.cinder_root) if url]
         deadline = time.monotonic() + READY_SECONDS
-        while waiting_for := _not_yet(urls, client):
+        services = len(settings.BACKENDS) + 1 + bool(record.backup)
+        while waiting_for := _not_yet(urls, client, services):
             for module, server in servers.items():
                 if server.poll() is not None:
                     raise LabError(
@@ -412,7 +423,7 @@ def _child_environment(record: settings.Record) -> dict[str, str]:
     }
 
 
-def _not_yet(urls: list[str], client: Any) -> str:
+def _not_yet(urls: list[str], client: Any, services: int) -> str:
     """What a lab that comes up still lacks; nothing when it is ready."""
     for url in urls:
         if not _answers(url):
@@ -422,7 +433,7 @@ def _not_yet(urls: list[str], client: Any) -> str:
         backends = len(client.pools.list())
     except Exception as error:  # noqa: BLE001 - it becomes the reason when the time is over
         return str(error)
-    if states.count("up") < len(settings.BACKENDS) + 1:
+    if states.count("up") < services:
         return "not all services are up"
     # The scheduler's own eyes: a backend that it has not heard of gets no volume.
     return "" if backends == len(settings.BACKENDS) else "the scheduler does not know all backends"

@@ -18,6 +18,9 @@ from lab import database, process, settings, wsgi
 
 SHUTDOWN_SECONDS = 4.0
 
+#: At a time: the posix driver reads 2 GB into memory for each, as it comes.
+BACKUPS = 3
+
 LOG = logging.getLogger("lab.server")
 
 
@@ -29,7 +32,7 @@ def main(arguments: list[str]) -> None:
     _run_inside_this_process()
     application = _application(directory)
     kept = database.keep_open(directory.database("cinder"))
-    services = _services()
+    services = _services(backup=bool(settings.Record.read(directory).backup))
     server = wsgi.serve(application, listener)
     ended = threading.Event()
     # Up to here a signal ends the process at once: there was nothing to be closed.
@@ -87,7 +90,7 @@ def _application(directory: settings.Directory) -> Any:
     return application
 
 
-def _services() -> list[Any]:
+def _services(*, backup: bool) -> list[Any]:
     """Start the volume services, then the scheduler, which would wait for them otherwise."""
     import os_brick
     from cinder import service
@@ -122,6 +125,16 @@ def _services() -> list[Any]:
         started[-1].start()
     started.append(Service.create(binary=constants.SCHEDULER_BINARY))
     started[-1].start()
+    if backup:
+        started.append(
+            Service.create(
+                service_name="backup",
+                binary=constants.BACKUP_BINARY,
+                coordination=True,
+                semaphore=threading.Semaphore(BACKUPS),
+            )
+        )
+        started[-1].start()
     return started
 
 

@@ -108,6 +108,11 @@ class Directory:
         return self.path / "conf.d"
 
     @property
+    def backups(self) -> Path:
+        """The backups of cinder-backup."""
+        return self.path / "backups"
+
+    @property
     def policy(self) -> Path:
         """Policy rules: none, so that each service's own defaults hold."""
         return self.path / "policy.yaml"
@@ -129,6 +134,8 @@ class Record:
     token_seconds: int | None = None
     #: How many things are listed at once, at most; None leaves it to Cinder.
     page: int | None = None
+    #: How the backups of cinder-backup are compressed; None is a lab without cinder-backup.
+    backup: str | None = None
     #: In the environment of every process of this lab: `down` finds those that no pid file names.
     token: str = field(default_factory=lambda: secrets.token_hex(16))
 
@@ -242,6 +249,12 @@ def cinder_configuration(directory: Directory, record: Record) -> Sections:
     }
     if record.page:
         sections["DEFAULT"]["osapi_max_limit"] = str(record.page)
+    if record.backup:
+        sections["DEFAULT"] |= {
+            "backup_driver": "cinder.backup.drivers.posix.PosixBackupDriver",
+            "backup_posix_path": str(directory.backups),
+            "backup_compression_algorithm": record.backup,
+        }
     for backend, zone in BACKENDS.items():
         sections[backend] = {
             "volume_driver": "lab.driver.LabDriver",

@@ -1,0 +1,310 @@
+"""What stands in for a cloud, a repository and a host where only volflow's own part is measured.
+
+Everything here answers at once and does nothing, but keeps what it is asked for as the real thing
+does: a snapshot that is not made is not found, and one that is not deleted is still there at the
+end. What runs on top of it, tasks, flows, engines and the state database, is volflow's own.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from cinderclient import api_versions, exceptions
+from keystoneauth1.session import Session
+
+from volflow.application import Volflow
+from volflow.cinder import NEWEST, TAG_KEY, Cinder
+from volflow.disk.filesystem import FileSystem
+from volflow.movers.base import Copied, Saved, Stored
+from volflow.result import Figures
+from volflow.wait import Wait
+
+_PROJECT = "1ab00000000000000000000000000001"
+_MOMENT = "2026-01-01T00:00:00.000000"
+_GIB = 2**30
+_VERSION = api_versions.APIVersion(NEWEST)
+_TYPE = {
+    "id": "11111111-0000-4000-8000-000000000000",
+    "name": "standin",
+    "description": None,
+    "is_public": True,
+    "extra_specs": {"volume_backend_name": "standin"},
+    "qos_specs_id": None,
+}
+
+
+class _Resource:
+    """Something that Cinder tells of, as python-cinderclient has it."""
+
+    def __init__(self, told: dict[str, Any]) -> None:
+        self._told = told
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self._told[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+    def to_dict(self) -> dict[str, Any]:
+        return dict(self._told)
+
+
+class _Things:
+    """One kind of thing that there is in Cinder, by id."""
+
+    def __init__(self, letter: str) -> None:
+        self._prefix = f"{ord(letter):08x}-0000-4000-8000-"
+        self._numbers = itertools.count(1)
+        self._things: dict[str, dict[str, Any]] = {}
+        # By what they are looked for: a tag, or the id of their volume.
+        self._found: dict[str, str] = {}
+
+    def __len__(self) -> int:
+        return len(self._things)
+
+    def add(self, told: dict[str, Any], found_by: str | None) -> _Resource:
+        told["id"] = f"{self._prefix}{next(self._numbers):012}"
+        self._things[told["id"]] = told
+        if found_by:
+            self._found[found_by] = told["id"]
+        return _Resource(told)
+
+    def get(self, thing_id: str) -> _Resource:
+        try:
+            return _Resource(self._things[thing_id])
+        except KeyError:
+            raise exceptions.NotFound(404, thing_id) from None
+
+    def delete(self, thing_id: str) -> None:
+        self.get(thing_id)
+        del self._things[thing_id]
+
+    def all(self) -> list[_Resource]:
+        return [_Resource(told) for told in list(self._things.values())]
+
+    def found(self, by: str) -> list[_Resource]:
+        told = self._things.get(self._found.get(by, ""))
+        return [_Resource(told)] if told else []
+
+
+class _Volumes(_Things):
+    def list(
+        self, detailed: bool = True, search_opts: Mapping[str, Any] | None = None
+    ) -> list[_Resource]:
+        wanted = (search_opts or {}).get("metadata")
+        return self.found(wanted[TAG_KEY]) if wanted else self.all()
+
+    def create(self, size: int, **asked: Any) -> _Resource:
+        volume: dict[str, Any] = {
+            "name": "",
+            "description": None,
+            "status": "available",
+            "size": size,
+            "attachments": [],
+            "availability_zone": "nova",
+            "bootable": "false",
+            "cluster_name": None,
+            "consistencygroup_id": None,
+            "consumes_quota": True,
+            "created_at": _MOMENT,
+            "encrypted": False,
+            "group_id": None,
+            "links": [{"rel": rel, "href": "http://127.0.0.1/"} for rel in ("self", "bookmark")],
+            "metadata": {},
+            "migration_status": None,
+            "multiattach": False,
+            "os-vol-host-attr:host": "standin@one#standin",
+            "os-vol-mig-status-attr:migstat": None,
+            "os-vol-mig-status-attr:name_id": None,
+            "os-vol-tenant-attr:tenant_id": _PROJECT,
+            "provider_id": None,
+            "replication_status": None,
+            "service_uuid": "22222222-0000-4000-8000-000000000000",
+            "shared_targets": False,
+            "snapshot_id": None,
+            "source_volid": None,
+            "updated_at": _MOMENT,
+            "user_id": "standin",
+            "volume_type": _TYPE["name"],
+            "volume_type_id": _TYPE["id"],
+        } | asked
+        return self.add(volume, volume["metadata"].get(TAG_KEY))
+
+    def set_metadata(self, volume_id: str, metadata: Mapping[str, str]) -> None:
+        self.get(volume_id).metadata.update(metadata)
+
+
+class _Snapshots(_Things):
+    def list(
+        self, detailed: bool = True, search_opts: Mapping[str, Any] | None = None
+    ) -> list[_Resource]:
+        return self.found(search_opts["volume_id"]) if search_opts else self.all()
+
+    def create(self, volume_id: str, **asked: Any) -> _Resource:
+        snapshot: dict[str, Any] = {
+            "name": "",
+            "description": None,
+            "status": "available",
+            "size": 1,
+            "volume_id": volume_id,
+            "metadata": {},
+            "created_at": _MOMENT,
+            "updated_at": _MOMENT,
+            "group_snapshot_id": None,
+            "user_id": "standin",
+            "consumes_quota": True,
+            "os-extended-snapshot-attributes:progress": "100%",
+            "os-extended-snapshot-attributes:project_id": _PROJECT,
+        }
+        return self.add(snapshot | asked, volume_id)
+
+
+class _Attachments(_Things):
+    def list(
+        self, detailed: bool = True, search_opts: Mapping[str, Any] | None = None
+    ) -> list[_Resource]:
+        return self.found(search_opts["volume_id"]) if search_opts else self.all()
+
+    def create(self, volume_id: str, connector: Mapping[str, Any]) -> dict[str, Any]:
+        attachment = {
+            "volume_id": volume_id,
+            "instance": None,
+            "status": "attached",
+            "connection_info": {"driver_volume_type": "local", "device_path": "/dev/standin"},
+        }
+        return self.add(attachment, volume_id).to_dict()
+
+    def show(self, attachment_id: str) -> _Resource:
+        return self.get(attachment_id)
+
+    def complete(self, attachment_id: str) -> None:
+        self.get(attachment_id)
+
+
+class Client:
+    """A python-cinderclient whose Cinder is in memory, as far as a backup uses it.
+
+    :param count: how many volumes there are
+    """
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self.volumes, self.attachments = _Volumes("v"), _Attachments("a")
+        self.volume_snapshots = _Snapshots("s")
+        self.volume_types = mock.Mock(list=lambda: [_Resource(_TYPE)])
+        # No limits: nothing to be reckoned with.
+        self.limits = mock.Mock(get=lambda: mock.Mock(absolute=[]))
+        for number in range(count):
+            self.volumes.create(1, name=f"volume {number}")
+
+    def temporary(self) -> int:
+        """How many things there are that a run has made."""
+        made = (self.volumes, self.volume_snapshots, self.attachments)
+        return sum(map(len, made)) - self._count
+
+
+class _Session(Session):
+    """A login that is granted."""
+
+    def get_auth_headers(self, *args: Any, **kwargs: Any) -> dict[str, str]:
+        return {}
+
+    def get_project_id(self, auth: Any = None) -> str:
+        return _PROJECT
+
+
+class Mover:
+    """A mover that moves nothing, but counts."""
+
+    location = "standin"
+    local_path = None
+
+    def __init__(self) -> None:
+        self._numbers = itertools.count(1)
+        self.saved = 0
+
+    def check(self) -> None: ...
+
+    def backups(self) -> Sequence[Stored]:
+        return ()
+
+    def unlock(self, *args: Any) -> None: ...
+
+    def save(
+        self,
+        namespace: Namespace,
+        *,
+        volume_id: str,
+        tags: Mapping[str, str],
+        parent_id: str | None,
+        progress: Callable[[Copied], None],
+        stopping: threading.Event,
+    ) -> Saved:
+        self.saved = number = next(self._numbers)
+        progress(Copied(files=1, files_total=1, bytes=_GIB, bytes_total=_GIB))
+        return Saved(f"{number:064x}", Figures(files_new=1, bytes_total=_GIB, bytes_stored=_GIB))
+
+
+class Namespace:
+    """A mount namespace in which nothing is mounted."""
+
+    def __init__(self, privilege: Any, root: Path) -> None:
+        self.root = root
+
+    def run(self, *command: str | Path, stdin: str | None = None) -> str:
+        # What looks for sparse files expects an answer: there are none.
+        return "{}"
+
+    def write(self, path: Path, text: str) -> None: ...
+
+    def mount(self, device: str, path: Path, fs_type: str, options: Sequence[str]) -> None: ...
+
+    def unmount(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Connector:
+    """An os-brick to which every device is there already."""
+
+    def properties(self) -> dict[str, Any]:
+        return {"host": "standin", "ip": "127.0.0.1"}
+
+    def connect(self, connection: Mapping[str, Any]) -> dict[str, Any]:
+        return {"type": "block", "path": connection["device_path"]}
+
+    def disconnect(
+        self, connection: Mapping[str, Any], info: Mapping[str, Any], *, discard: bool
+    ) -> None: ...
+
+    def paths(self, connection: Mapping[str, Any]) -> list[str]:
+        return []
+
+
+def _probe(privilege: Any, device: str) -> FileSystem:
+    return FileSystem(type="ext4", uuid="33333333-0000-4000-8000-000000000000")
+
+
+@contextmanager
+def installed(volflow: Volflow, client: Client, mover: Mover) -> Iterator[None]:
+    """Have volflow work with these, and with a host on which nothing is attached or mounted."""
+    with ExitStack() as patches:
+        for name, value in {
+            "volflow.cinder.client.Client": lambda *args, **kwargs: client,
+            "volflow.cinder.api_versions.discover_version": lambda *args: _VERSION,
+            "volflow.parts.Parts.mover": lambda self, project_id=None: mover,
+            "volflow.disk.filesystem.probe": _probe,
+            "volflow.tasks.mount.MountNamespace": Namespace,
+            "volflow.tasks.device.device_size": lambda path: _GIB,
+            "volflow.tasks.save.device_size": lambda path: _GIB,
+        }.items():
+            patches.enter_context(mock.patch(name, value))
+        cinder = Cinder(_Session(), wait=Wait())
+        vars(volflow.parts).update(cinder=cinder, connector=Connector())
+        yield
