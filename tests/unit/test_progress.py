@@ -43,7 +43,7 @@ def test_without_a_run_there_is_none_to_name(capsys: pytest.CaptureFixture[str])
 def drawn(screen: Screen, width: int = 100) -> str:
     """What the table looks like now."""
     stream = io.StringIO()
-    Console(file=stream, width=width, force_terminal=False).print(screen._table())
+    Console(file=stream, width=width, force_terminal=False).print(screen._shown())
     return stream.getvalue()
 
 

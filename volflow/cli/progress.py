@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from rich import filesize
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -118,7 +118,7 @@ class Screen:
         self._lock = threading.Lock()
         self._live = Live(
             console=console or Console(stderr=True),
-            get_renderable=self._table,
+            get_renderable=self._shown,
             refresh_per_second=4,
         )
 
@@ -145,24 +145,19 @@ class Screen:
     def over(self, run_id: str, result: RunResult | None) -> None:
         self._live.stop()
 
-    def _table(self) -> Table:
+    def _shown(self) -> Group:
         with self._lock:
             volumes, outcomes = list(self._volumes.values()), dict(self._outcomes)
         begun = [volume for volume in volumes if volume.begun]
         if len(begun) < len(volumes):
-            outcomes["waiting"] = len(volumes) - len(begun)
-        table = Table(
-            "Volume",
-            "Step",
-            "Copied",
-            title=self._title or None,
-            title_justify="left",
-            title_style="",
-            caption=", ".join(f"{count} {name}" for name, count in outcomes.items()) or None,
-            caption_justify="left",
-            caption_style="",
-        )
-        for volume in begun:
-            # As text: what is in brackets would be taken for a style.
-            table.add_row(Text(printable(volume.name)), volume.step, volume.copy())
-        return table
+            outcomes[_WAITING] = len(volumes) - len(begun)
+        parts: list[Text | Table] = [Text(self._title)] if self._title else []
+        if begun:
+            table = Table("Volume", "Step", "Copied")
+            for volume in begun:
+                # As text: what is in brackets would be taken for a style.
+                table.add_row(Text(printable(volume.name)), volume.step, volume.copy())
+            parts.append(table)
+        if outcomes:
+            parts.append(Text(", ".join(f"{count} {name}" for name, count in outcomes.items())))
+        return Group(*parts)
