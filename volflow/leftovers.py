@@ -61,6 +61,7 @@ class Leftover:
     :ivar since: when it was last heard of, in UTC
     :ivar reason: why it is still there
     :ivar lost: it was found in Cinder alone; this state database does not know its run
+    :ivar of_volume: where it is lost: the volume that it is, or that it is a snapshot of
     """
 
     tag: str
@@ -68,6 +69,7 @@ class Leftover:
     since: datetime
     reason: str
     lost: bool = False
+    of_volume: str | None = None
 
     @property
     def run_id(self) -> str:
@@ -110,6 +112,7 @@ def lost(state: State, cinder: Cinder) -> list[Leftover]:
             since=_last_sign(resource),
             reason="its run is not known here",
             lost=True,
+            of_volume=resource.get("volume_id") or resource["id"],
         )
         for resource in [*cinder.all_tagged(), *Groups(cinder).marked()]
     ]
@@ -161,13 +164,13 @@ def clean_lost(work: Work, leftover: Leftover, *, older_than: timedelta) -> str 
         resource_id=leftover.resource_id,
         state=EntryState.LEFTOVER,
         reason=None,
-        details={"volume_id": leftover.resource_id},
+        details={"volume_id": leftover.of_volume},
         created_at=now,
         updated_at=now,
     )
     try:
         if leftover.kind in (Clone.kind, NewVolume.kind):
-            Attachment.remove(work, entry)
+            Attachment.remove(work, replace(entry, resource_id=None))
         _KINDS[leftover.kind].remove(work, entry)
     except VolflowError as error:
         return str(error)
