@@ -9,10 +9,17 @@ from typing import Any
 import pytest
 import runs
 from conftest import Site
+from matrix.driver import ready
 
 pytestmark = pytest.mark.lab
 
 NAMES = ("first", "second")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _ready() -> None:
+    """What processes are forked from is there before the first look at what is there."""
+    ready()
 
 
 def _groups(site: Site) -> list[Any]:
