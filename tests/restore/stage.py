@@ -102,7 +102,9 @@ class Stage:
         """The same of a volume that is attached and cannot be looked at."""
         # Another volume of the same content can.
         copy = self.site.cloud.create(name="to look at", source_volid=volume)
-        return self._backed_up(volume, self.look(copy))
+        found = self.look(copy)
+        self.site.cloud.delete(copy)
+        return self._backed_up(volume, found)
 
     def _backed_up(self, volume: str, found: tree.Tree) -> Original:
         shown = self.site.cloud.show(volume)
