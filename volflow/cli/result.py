@@ -18,28 +18,31 @@ Table = tuple[Sequence[str], Iterable[Any]]
 
 
 def show(command: Lister, parsed_args: argparse.Namespace, results: Sequence[RunResult]) -> Table:
-    """The results of runs of one kind; their worst outcome becomes the command's exit status."""
+    """The results of runs; their worst outcome becomes the command's exit status."""
     volumes = [volume for result in results for volume in result.volumes]
     command.status = worst([result.outcome for result in results]).exit_status
     if parsed_args.formatter != "table":
         return _full(results)
     _tell(results)
-    return _human(volumes)
+    restored = any(result.kind == "restore" for result in results)
+    return _restored(volumes) if restored else _backed_up(volumes)
 
 
-def _human(volumes: Sequence[VolumeResult]) -> Table:
-    if any(volume.target_id for volume in volumes):
-        return ("Name", "Volume", "Backup", "Outcome", "Restored to", "Time"), [
-            (
-                volume.name,
-                volume.volume_id,
-                columns.ShortId(volume.backup_id or ""),
-                str(volume.outcome),
-                volume.target_id or "-",
-                columns.Seconds(volume.seconds),
-            )
-            for volume in volumes
-        ]
+def _restored(volumes: Sequence[VolumeResult]) -> Table:
+    return ("Name", "Volume", "Backup", "Outcome", "Restored to", "Time"), [
+        (
+            volume.name,
+            volume.volume_id,
+            columns.ShortId(volume.backup_id or ""),
+            str(volume.outcome),
+            volume.target_id or "-",
+            columns.Seconds(volume.seconds),
+        )
+        for volume in volumes
+    ]
+
+
+def _backed_up(volumes: Sequence[VolumeResult]) -> Table:
     names = ("Name", "Volume", "Outcome", "Backup", "Files", "Read", "Size", "New data", "Time")
     return names, [
         (

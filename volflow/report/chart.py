@@ -183,9 +183,10 @@ def _is_undone(step: StepTime) -> bool:
 
 def _at_once(timeline: Timeline) -> Markup:
     """How many volumes were worked on at a time, as areas."""
-    most = max(1, timeline.most_at_once())
+    most = timeline.most_at_once()
+    height = max(1, most)
     areas = [
-        element("path", d=_area(timeline, timeline.at_once(kind), most), class_=name)
+        element("path", d=_area(timeline, timeline.at_once(kind), height), class_=name)
         for kind, name in ((None, "all"), (Kind.COPY, "copying"))
     ]
     return element(
@@ -196,7 +197,7 @@ def _at_once(timeline: Timeline) -> Markup:
             element(
                 "svg",
                 areas,
-                viewBox=f"0 0 1000 {most}",
+                viewBox=f"0 0 1000 {height}",
                 preserveAspectRatio="none",
                 role="img",
                 aria_label=f"At most {most} volumes were worked on at a time.",
@@ -208,9 +209,9 @@ def _at_once(timeline: Timeline) -> Markup:
     )
 
 
-def _area(timeline: Timeline, counts: Sequence[tuple[float, int]], most: int) -> str:
-    parts = [f"M0 {most}"]
+def _area(timeline: Timeline, counts: Sequence[tuple[float, int]], height: int) -> str:
+    parts = [f"M0 {height}"]
     for when, count in counts:
         x = (when - timeline.began) / timeline.seconds * 1000
-        parts.append(f"H{x:.2f}V{most - count}")
-    return "".join([*parts, f"H1000V{most}Z"])
+        parts.append(f"H{x:.2f}V{height - count}")
+    return "".join([*parts, f"H1000V{height}Z"])
