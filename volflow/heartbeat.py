@@ -79,20 +79,21 @@ def _name(run_id: str) -> str:
 
 def _acquire(leases: Leases, run_id: str) -> Lease:
     name = _name(run_id)
-    try:
-        return leases.acquire(name, owner(), _SECONDS)
-    except Held:
-        holder = leases.holder(name)
+    while True:
+        try:
+            return leases.acquire(name, owner(), _SECONDS)
+        except Held:
+            holder = leases.holder(name)
         if holder is not None and not _is_dead(holder.owner):
             host, _, pid, _ = holder.owner.split(" ")
             raise DrivenError(
                 f"Run {run_id} is being driven by process {pid} on host {host}. If that host is "
                 f"dead, the run is free at {holder.until:%H:%M:%S} UTC."
-            ) from None
-        # It was killed on this very host: there is no need to wait until its lease runs out.
+            )
+        # It was killed on this very host: there is no need to wait until its lease runs out. But
+        # another process that found the same can be quicker.
         if holder is not None:
             leases.release(holder)
-        return leases.acquire(name, owner(), _SECONDS)
 
 
 def _is_dead(who: str) -> bool:
