@@ -101,7 +101,7 @@ def test_no_secret_is_kept(member: Site, the_cloud: Any, volume: str) -> None:
             assert b"gAAAAA" not in path.read_bytes(), path
 
 
-def test_a_wrong_password(member: Site, the_cloud: Any, volume: str) -> None:
+def test_a_wrong_password(member: Site, the_cloud: Any, volume: str, tmp_path: Path) -> None:
     auth = _auth(the_cloud, "lab-alpha")
     _refused(
         member,
@@ -109,7 +109,7 @@ def test_a_wrong_password(member: Site, the_cloud: Any, volume: str) -> None:
         says=("the cloud refused the login. Check the user, password and project",),
         OS_CLOUD=None,
         OS_CLIENT_CONFIG_FILE=None,
-        HOME="/nowhere",
+        HOME=str(tmp_path),
         OS_AUTH_URL=auth["auth_url"],
         OS_USERNAME=auth["username"],
         OS_PASSWORD="a wrong one",
@@ -119,7 +119,7 @@ def test_a_wrong_password(member: Site, the_cloud: Any, volume: str) -> None:
     )
 
 
-def test_a_project_of_others(member: Site, the_cloud: Any, volume: str) -> None:
+def test_a_project_of_others(member: Site, the_cloud: Any, volume: str, tmp_path: Path) -> None:
     auth = _auth(the_cloud, "lab-alpha")
     _refused(
         member,
@@ -127,7 +127,7 @@ def test_a_project_of_others(member: Site, the_cloud: Any, volume: str) -> None:
         says=("the cloud refused the login",),
         OS_CLOUD=None,
         OS_CLIENT_CONFIG_FILE=None,
-        HOME="/nowhere",
+        HOME=str(tmp_path),
         OS_AUTH_URL=auth["auth_url"],
         OS_USERNAME=auth["username"],
         OS_PASSWORD=auth["password"],
