@@ -143,11 +143,11 @@ def test_one_of_two_processes_resumes_and_the_other_says_who_does(site: Site, vo
     (loser,) = [each for each in both if not each.process.is_alive()]
     (winner,) = [each for each in both if each is not loser]
     refused = loser.end()
-    assert refused.error
-    assert f"is being driven by process {winner.pid} on host" in refused.error
     winner.wait_for_hook()
     winner.go_on()
     assert winner.end().result == "complete"
+    assert refused.error
+    assert f"is being driven by process {winner.pid} on host" in refused.error
     assert len(backups(site)) == 2
 
 
