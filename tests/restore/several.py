@@ -29,7 +29,7 @@ def _(stage: Stage) -> None:
     rows = stage.rows(
         *("restore", "create", "--all", "--name", "tenant ?", "--at", moment, "--yes")
     )
-    by_volume = _complete(rows, 3)
+    by_volume = _complete(_covered(rows, "target_id"), 3)
     for number, was in enumerate(all_of_it):
         target = by_volume[was.volume]["target_id"]
         assert (target != was.volume) == (number == 0)
