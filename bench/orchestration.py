@@ -68,7 +68,7 @@ def run(*, short: bool, rounds: int) -> Report:
             *("peak MB", "reference ms"),
         ),
     )
-    for (database, count), found in sorted(costs.items(), reverse=True):
+    for (database, count), found in sorted(costs.items(), key=lambda one: one[0][0] != "SQLite"):
         wall, cpu = (statistics.median(getattr(c, name) for c in found) for name in ("wall", "cpu"))
         memory = max(cost.memory for cost in found) / MB
         loop = statistics.median(cost.reference for cost in found)

@@ -74,7 +74,7 @@ class TaskflowBackend(impl_sqlalchemy.SQLAlchemyBackend):
 
 
 class _Transactions:
-    """What TaskFlow uses of an engine: ``begin`` to write, ``connect`` to read."""
+    """What TaskFlow uses of an engine: ``begin`` to write, ``connect`` to read; and ``single``."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -83,6 +83,11 @@ class _Transactions:
     @contextmanager
     def begin(self) -> Iterator[sa.Connection]:
         with _taskflow_errors(), self._database.write() as connection:
+            yield connection
+
+    @contextmanager
+    def single(self) -> Iterator[sa.Connection]:
+        with _taskflow_errors(), self._database.single() as connection:
             yield connection
 
     @contextmanager
@@ -123,7 +128,7 @@ class _Connection(impl_sqlalchemy.Connection):
     def update_atom_details(self, atom_detail: models.AtomDetail) -> models.AtomDetail:
         """Save an atom that is stored."""
         values = _values(atom_detail)
-        with self._engine.begin() as connection:
+        with self._engine.single() as connection:
             if connection.execute(self._save_atom, values).rowcount == 0:
                 raise exceptions.NotFound(f"there is no atom {atom_detail.uuid} to save")
         return atom_detail

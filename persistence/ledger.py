@@ -148,7 +148,7 @@ class Ledger:
 
     def find(self, tag: str) -> Entry | None:
         """Return the entry with this tag, None when there is none."""
-        with self._database.read() as connection:
+        with self._database.single() as connection:
             return _find(connection, tag)
 
     def open(self, run_id: str | None = None, item: str | None = None) -> list[Entry]:
@@ -180,7 +180,7 @@ class Ledger:
 
     def _change(self, tag: str, values: dict[str, Any]) -> None:
         values |= {"updated_at": datetime.now(UTC), "this_tag": tag}
-        with self._database.write() as connection:
+        with self._database.single() as connection:
             # On a server, one that begins anew in another transaction is missed, and there is next.
             while connection.execute(_UPDATE, values).rowcount == 0:
                 _entry(connection, tag)

@@ -311,7 +311,9 @@ class Runs:
         :raises NotFound: when one of them is not there.
         :raises TypeError: when a field does not exist.
         """
-        with self._database.write() as connection:
+        # With a state the run is touched too.
+        one = len(changes) == 1 and not any("state" in fields for fields in changes.values())
+        with self._database.single() if one else self._database.write() as connection:
             for key, fields in changes.items():
                 _change_item(connection, run_id, key, fields)
 

@@ -132,6 +132,8 @@ def _begin(connection: sa.Connection) -> None:
     if connection.info.get("synchronous", "NORMAL") != level:
         _execute(connection, f"PRAGMA synchronous={level}")
         connection.info["synchronous"] = level
+    if options.get("state_single"):
+        return
     # Take the write lock at once. A transaction that reads first and then writes cannot wait for
     # a lock: SQLite answers "database is locked" there and then, as its snapshot may be old.
     _execute(connection, "BEGIN IMMEDIATE")
