@@ -15,7 +15,7 @@ def work():
 thread = threading.Thread(target=work)
 thread.start()
 thread.join(60)
-print("ended" if not thread.is_alive() else "still waited for")
+print("ended" if not thread.is_alive() else "still waited for", flush=True)
 import os
 os._exit(0)
 """
