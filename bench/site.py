@@ -34,7 +34,18 @@ class Site:
         self._password.write_text("correct horse battery staple\n")
         # The user's own cloud and configuration are none of ours.
         own = {k: v for k, v in os.environ.items() if not k.startswith(("OS_", "RESTIC_"))}
-        self._base = own | lab.environment | {"XDG_CONFIG_HOME": str(directory / "config")}
+        # Both sides' modules are compiled once, as they are where a program is installed.
+        own.pop("PYTHONDONTWRITEBYTECODE", None)
+        self._base = (
+            own
+            | lab.environment
+            | {
+                "XDG_CONFIG_HOME": str(directory / "config"),
+                "PYTHONPYCACHEPREFIX": str(directory / "compiled"),
+            }
+        )
+        load = f"import runpy; runpy.run_path({by_hand.__file__!r})"
+        self._run([sys.executable, "-c", load], self._base)
         self.volume_id = ""
 
     def fill(self, files: int, size: int) -> None:
