@@ -7,5 +7,6 @@ import secrets
 
 from auditor import TOKEN_VARIABLE
 
-# By it the auditor knows every process that the tests have started.
-os.environ.setdefault(TOKEN_VARIABLE, secrets.token_hex(16))
+# By it the auditor knows every process that the tests have started: those of this process of
+# pytest, as others may run side by side.
+os.environ[TOKEN_VARIABLE] = secrets.token_hex(16)
