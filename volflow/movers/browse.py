@@ -51,6 +51,9 @@ class Change:
     kind: str
 
 
+# Owner, mode and times, as restic lists them; a change of an attribute or ACL changes ctime.
+_METADATA = ("uid", "gid", "mode", "mtime", "ctime")
+
 _KINDS = {"+": "added", "-": "removed", "M": "changed", "T": "changed", "U": "metadata"}
 
 
@@ -88,6 +91,8 @@ class Browser:
         :raises RepositoryError: restic cannot tell
         """
         options = ["--metadata"] if metadata else []
+        # restic compares the number of the device too, which may be another for each backup.
+        before, after = [self._metadata(one) if metadata else {} for one in (old_id, new_id)]
         for line in self._restic.lines("diff", "--json", *options, old_id, new_id):
             message = json.loads(line)
             if message["message_type"] != "change":
@@ -96,7 +101,18 @@ class Browser:
             # The volume's root has no name, and is always there.
             if path.startswith(f"{self._tree}/") and path != f"{self._tree}/":
                 kind = _KINDS.get(message["modifier"][:1], message["modifier"])
-                yield Change(path.removeprefix(self._tree), kind)
+                name = path.rstrip("/")
+                if kind != "metadata" or before.get(name) != after.get(name):
+                    yield Change(path.removeprefix(self._tree), kind)
+
+    def _metadata(self, backup_id: str) -> dict[str, int]:
+        """A number for the metadata of each path; the time of its change stands for all of it."""
+        lines = self._restic.lines("ls", "--json", "--recursive", backup_id, self._tree)
+        return {
+            node["path"]: hash(tuple(node.get(field) for field in _METADATA))
+            for node in map(json.loads, lines)
+            if node["struct_type"] == "node"
+        }
 
     def read_all(self, backup_id: str) -> int:
         """Read every byte of a backup, which restic compares with its checksums.
