@@ -14,7 +14,7 @@ from matrix.main import run
 pytestmark = pytest.mark.lab
 
 
-@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+@pytest.mark.parametrize("database", ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
 def test_no_fault_leaves_or_loses_anything(database: str) -> None:
     if why := missing():
         pytest.skip(why)
