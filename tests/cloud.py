@@ -174,7 +174,7 @@ class Cloud:
             try:
                 return do(point)
             finally:
-                run("umount", str(point))
+                unmount(point)
 
         try:
             return in_a_namespace(inside)
@@ -195,6 +195,15 @@ def run(*command: str, **arguments: Any) -> str:
     )
     assert done.returncode == 0, f"{' '.join(command)}: {done.returncode}: {done.stderr}"
     return done.stdout
+
+
+def unmount(point: Path) -> None:
+    """Unmount; a program that another thread is about to start may hold our files for a moment."""
+    for _ in range(20):
+        if subprocess.run(["umount", point], capture_output=True, check=False).returncode == 0:
+            return
+        time.sleep(0.1)
+    run("umount", str(point))
 
 
 def in_a_namespace(do: Callable[[], T]) -> T:
