@@ -143,9 +143,15 @@ def read(device: Path, size: int, offset: int = 0) -> bytes:
         return stream.read(size)
 
 
-def exported(device: Path) -> bool:
-    """Whether a loop device is bound to a file."""
-    return any(each.path == device for each in loop.in_use())
+def exported(device: Path) -> Callable[[], bool]:
+    """Tells whether a loop device is still bound to the file that it is bound to now.
+
+    Others on this machine may take its number as soon as it is free.
+    """
+    (now,) = [each for each in loop.in_use() if each.path == device]
+    return lambda: any(
+        (each.number, each.file) == (now.number, now.file) for each in loop.in_use()
+    )
 
 
 def is_up(lab: Lab) -> bool:
@@ -360,8 +366,9 @@ class TestCloud:
         assert read(its_device, MIB, offset=2047 * MIB) == bytes(MIB)  # what was added
         cloud.detach(its_attachment)
 
+        is_exported = exported(device)
         cloud.detach(attachment)
-        assert not exported(device)
+        assert not is_exported()
         available = cloud.reaches(cloud.client.volumes.get, volume.id, "available")
         cloud.client.volumes.revert_to_snapshot(available, snapshot)
         cloud.reaches(cloud.client.volumes.get, volume.id, "available")
@@ -383,24 +390,26 @@ class TestCloud:
         first, device = cloud.attach(volume)
         second, same = cloud.attach(volume)
         assert device == same
+        is_exported = exported(device)
         cloud.detach(first)
-        assert exported(device)
+        assert is_exported()
         third, same = cloud.attach(volume)
         assert device == same
 
         # Both at once: each still sees the other one in the database.
         with ThreadPoolExecutor(2) as threads:
             list(threads.map(cloud.detach, [second, third]))
-        assert not exported(device)
+        assert not is_exported()
 
     def test_a_device_that_is_still_open_goes_with_its_user(self, cloud: Cloud) -> None:
         volume = cloud.volume()
         attachment, device = cloud.attach(volume)
+        is_exported = exported(device)
         with open(device, "rb"):
             cloud.detach(attachment)
             again, another = cloud.attach(volume)
             assert another != device
-        wait_until(lambda: not exported(device))
+        wait_until(lambda: not is_exported())
         cloud.detach(again)
 
     def test_zones(self, cloud: Cloud) -> None:
@@ -456,12 +465,12 @@ class TestKilled:
             wait_until(lambda: not is_up(own))
             with pytest.raises(LabError, match="no lab is running"):
                 own.status()
-            assert exported(device)
+            still = [exported(device), exported(stacked)]
+            assert all(each() for each in still)
 
             own.down()
             assert not remains(own.directory.path)
-            assert not exported(device)
-            assert not exported(stacked)
+            assert not any(each() for each in still)
         finally:
             holder.kill()
             holder.communicate()
@@ -531,9 +540,10 @@ class TestLoop:
     def test_a_device_that_another_has_taken_is_left_alone(self, files: list[Path]) -> None:
         device = loop.attach(files[0])
         (found,) = loop.of_file(files[0])
+        is_exported = exported(device)
         stranger = loop.Loop(found.number, "/somewhere/else", autoclear=False)
         assert loop.detach(stranger)
-        assert exported(device)
+        assert is_exported()
 
 
 def test_the_programs_of_these_tests_are_there() -> None:
