@@ -149,9 +149,7 @@ def exported(device: Path) -> Callable[[], bool]:
     Others on this machine may take its number as soon as it is free.
     """
     (now,) = [each for each in loop.in_use() if each.path == device]
-    return lambda: any(
-        (each.number, each.file) == (now.number, now.file) for each in loop.in_use()
-    )
+    return lambda: any((each.number, each.file) == (now.number, now.file) for each in loop.in_use())
 
 
 def is_up(lab: Lab) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -45,10 +44,8 @@ def test_items_keep_their_order_and_begin_pending(state: State, new_run: NewRun)
     assert items[1].result == {}
 
 
-def test_a_thousand_items_are_quick(state: State, new_run: NewRun) -> None:
-    began = time.perf_counter()
+def test_a_thousand_items(state: State, new_run: NewRun) -> None:
     run = new_run(*(f"volume {number}" for number in range(1000)))
-    assert time.perf_counter() - began < 2
     assert len(state.runs.items(run.id)) == 1000
 
 

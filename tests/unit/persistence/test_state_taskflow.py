@@ -73,33 +73,28 @@ def test_destroying_a_book_takes_its_flows_along(state: State) -> None:
             assert count == 1, table
 
 
-def test_saves_are_quick_and_memory_is_flat(state: State) -> None:
-    """The stock backend needs ten times as long, and makes one more MetaData for each."""
+def test_memory_is_flat(state: State) -> None:
+    """The stock backend makes one more MetaData for each save."""
     connection = state.taskflow.get_connection()
     book, flow = new_book("a")
     connection.save_logbook(book)
     atom = flow.find("atom-a-0")
 
-    def save(times: int) -> float:
-        # Of the processor: what else runs on the machine must not decide.
-        began = time.thread_time()
+    def save(times: int) -> None:
         for number in range(times):
             atom.meta = {"progress": number}
             state.taskflow.get_connection().update_atom_details(atom)
-        return (time.thread_time() - began) / times
 
     save(300)
     gc.collect()
     before = sum(isinstance(thing, sa.MetaData) for thing in gc.get_objects())
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    seconds = save(1500)
+    save(1500)
     gc.collect()
     after = sum(isinstance(thing, sa.MetaData) for thing in gc.get_objects())
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory
-    print(f"{seconds * 1000:.2f} ms a save, {grown} KiB more after 1,500")
-    assert seconds < 0.002
     assert after <= before
-    assert grown < 4096
+    assert grown < 4096, "KiB"
 
 
 def test_finding_the_atoms_of_a_flow_uses_an_index(state: State) -> None:
