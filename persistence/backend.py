@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import sqlalchemy as sa
-from taskflow import exceptions
+from taskflow import exceptions, states
 from taskflow.persistence import models
 
 from persistence.database import Database
 from persistence.errors import StateUnavailable
+
+# States in which TaskFlow leaves a flow alone.
+_ENDED = (states.SUCCESS, states.REVERTED, states.FAILURE, states.SUSPENDED)
 
 
 def _import_when_used(name: str) -> None:
@@ -124,25 +127,35 @@ class _Connection(impl_sqlalchemy.Connection):
         self._save_atom = sa.update(atoms).where(atoms.c.uuid == sa.bindparam("saved"))
         self._atoms_of = sa.select(atoms.c.uuid).where(atoms.c.parent_uuid == sa.bindparam("flow"))
         self._add_flows, self._add_atoms = sa.insert(flows), sa.insert(atoms)
+        # How many atoms of a flow are known to be stored, by the flow's id, as long as it runs.
+        self._stored: dict[str, int] = {}
 
     def update_atom_details(self, atom_detail: models.AtomDetail) -> models.AtomDetail:
         """Save an atom that is stored."""
-        values = _values(atom_detail)
-        with self._engine.single() as connection:
-            if connection.execute(self._save_atom, values).rowcount == 0:
-                raise exceptions.NotFound(f"there is no atom {atom_detail.uuid} to save")
+        self.update_atoms([atom_detail])
         return atom_detail
+
+    def update_atoms(self, atoms: Sequence[models.AtomDetail]) -> None:
+        """Save atoms that are stored, one after the other, by one message to a server."""
+        values = [_values(atom) for atom in atoms]
+        with self._engine.single() as connection:
+            saved = connection.execute(self._save_atom, values if len(values) > 1 else values[0])
+            if saved.rowcount != len(atoms):
+                raise exceptions.NotFound(f"there is no atom {atoms[-1].uuid} to save")
 
     def update_flow_details(self, flow_detail: models.FlowDetail) -> models.FlowDetail:
         """Save a flow that is stored, and those of its atoms that are not stored yet."""
-        with self._engine.begin() as connection:
+        flow_id, count = flow_detail.uuid, len(flow_detail)
+        new = count != self._stored.get(flow_id, 0)
+        with self._engine.begin() if new else self._engine.single() as connection:
             if connection.execute(self._save_flow, _values(flow_detail)).rowcount == 0:
-                raise exceptions.NotFound(f"there is no flow {flow_detail.uuid} to save")
-            if len(flow_detail):
-                stored = set(
-                    connection.execute(self._atoms_of, {"flow": flow_detail.uuid}).scalars()
-                )
+                raise exceptions.NotFound(f"there is no flow {flow_id} to save")
+            if new:
+                stored = set(connection.execute(self._atoms_of, {"flow": flow_id}).scalars())
                 self._insert_atoms(connection, flow_detail, stored)
+        self._stored[flow_id] = count
+        if flow_detail.state in _ENDED:
+            del self._stored[flow_id]
         return flow_detail
 
     def save_logbook(self, book: models.LogBook) -> models.LogBook:

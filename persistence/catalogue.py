@@ -49,7 +49,7 @@ class Catalogue:
 
     def add(self, backup: Backup) -> None:
         """Record a backup; one with the same id in the same repository is replaced."""
-        with self._database.write() as connection:
+        with self._database.single() as connection:
             upsert(connection, _TABLE, [asdict(backup)])
 
     def get(self, id_or_prefix: str, repository: str | None = None) -> Backup:

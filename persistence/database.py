@@ -82,11 +82,19 @@ class Database:
                 self._engine.execution_options(state_write=write, state_durable=durable)
                 for write, durable in ((False, False), (True, False), (True, True))
             )
-            self._single = (
-                self._engine.execution_options(state_write=True, state_single=True)
-                if parsed.get_backend_name() == "sqlite"
-                else self._engine.execution_options(isolation_level="AUTOCOMMIT")
+            self._single, self._durable_single = (
+                self._engine.execution_options(
+                    state_write=True, state_single=True, state_durable=durable
+                )
+                for durable in (False, True)
             )
+            if parsed.get_backend_name() != "sqlite":
+                # A server's commit is durable anyhow. At READ COMMITTED each statement sees what
+                # is committed when it begins: a transaction around those that only read would
+                # change nothing, and cost two messages more.
+                self._reader = self._single = self._durable_single = self._engine.execution_options(
+                    isolation_level="AUTOCOMMIT"
+                )
         except ModuleNotFoundError as error:
             raise StateUnavailable(
                 self.url,
@@ -116,7 +124,7 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
-        """Open a transaction that only reads.
+        """Read; what a server answers to one statement can be newer than what it did to another.
 
         :raises StateUnavailable: when the database does not answer.
         """
@@ -136,14 +144,15 @@ class Database:
             yield connection
 
     @contextmanager
-    def single(self) -> Iterator[sa.Connection]:
+    def single(self, *, durable: bool = False) -> Iterator[sa.Connection]:
         """Run statements each of which is a transaction by itself, committed when it is done.
 
         Meant for one: to begin and to commit costs as much again, on a server twice as much.
 
+        :param durable: as for :meth:`write`.
         :raises StateUnavailable: when the database does not answer.
         """
-        with self._transaction(self._single) as connection:
+        with self._transaction(self._durable_single if durable else self._single) as connection:
             yield connection
 
     @contextmanager

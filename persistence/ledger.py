@@ -97,6 +97,10 @@ class Ledger:
             updated_at=now,
         )
         # Durable: after a loss of power the thing may be in the cloud; then this must be here.
+        # Nearly always it is new.
+        with self._database.single(durable=True) as connection:
+            if insert_new(connection, schema.ledger, vars(entry)):
+                return entry
         with self._database.write(durable=True) as connection:
             known = _find(connection, tag)
             if known is not None and known.state is not EntryState.GONE:

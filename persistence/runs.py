@@ -311,8 +311,7 @@ class Runs:
         :raises NotFound: when one of them is not there.
         :raises TypeError: when a field does not exist.
         """
-        # With a state the run is touched too.
-        one = len(changes) == 1 and not any("state" in fields for fields in changes.values())
+        one = len(changes) == 1
         with self._database.single() if one else self._database.write() as connection:
             for key, fields in changes.items():
                 _change_item(connection, run_id, key, fields)
@@ -321,16 +320,16 @@ class Runs:
 def _change_item(connection: sa.Connection, run_id: str, key: str, fields: ItemFields) -> None:
     values = _checked(dict(fields), ItemFields)
     this = {"this_run": run_id, "this_item": key}
-    statement = _UPDATE_ITEM
+    statement, now = _UPDATE_ITEM, datetime.now(UTC)
     if "state" in values:
-        now = datetime.now(UTC)
         state = values["state"] = ItemState(values["state"])
         values.setdefault("finished_at", now if state.final else None)
         if state is ItemState.RUNNING and "started_at" not in values:
             statement, values["now"] = _START_ITEM, now
-        connection.execute(_TOUCH_RUN, {"this_run": run_id, "updated_at": now})
     if values and connection.execute(statement, values | this).rowcount == 0:
         raise NotFound("item", f"{key} of run {run_id}")
+    if "state" in values:
+        connection.execute(_TOUCH_RUN, {"this_run": run_id, "updated_at": now})
 
 
 def _checked(fields: dict[str, Any], known: type[RunFields] | type[ItemFields]) -> dict[str, Any]:

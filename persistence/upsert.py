@@ -43,4 +43,5 @@ def _insert_new(dialect: str, table: sa.Table) -> sa.Insert:
         statement = postgresql.insert(table).on_conflict_do_nothing()
     else:
         statement = sqlite.insert(table).on_conflict_do_nothing()
-    return statement
+    # SQLAlchemy keeps the count of an INSERT only when it is asked to.
+    return statement.execution_options(preserve_rowcount=True)
