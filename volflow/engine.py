@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 from taskflow import states
@@ -54,9 +55,50 @@ class _Unlocked:
 
 
 class _OwnStorage(_Storage):
+    """What an engine knows whose steps come one after the other, in one thread.
+
+    That a step has succeeded is saved together with what the engine does next, which follows at
+    once: that the next step begins, or that the flow has come to an end. A process that is killed
+    in between leaves a step that runs again, as one does that is killed before the save.
+    """
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._lock = _Unlocked()
+        self._late: models.AtomDetail | None = None
+
+    def _save_atom_detail(
+        self, connection: Any, original: models.AtomDetail, changed: models.AtomDetail
+    ) -> models.AtomDetail:
+        late = self._late
+        if late is None and changed.state == states.SUCCESS:
+            self._late = changed
+            return original.update(changed)
+        together = _Together(connection, late) if late else connection
+        # It tries again while the database is away.
+        saved = super()._save_atom_detail(together, original, changed)
+        self._late = None
+        return saved
+
+    def set_flow_state(self, state: str) -> None:
+        """Set the state, when all steps that have succeeded are saved."""
+        if self._late is not None:
+            save = super()._save_atom_detail
+            self._with_connection(save, self._late, self._late)
+            self._late = None
+        super().set_flow_state(state)
+
+
+@dataclass(frozen=True)
+class _Together:
+    """In the place of a connection: saves an atom that is late together with the next one."""
+
+    connection: Any
+    late: models.AtomDetail
+
+    def update_atom_details(self, atom: models.AtomDetail) -> models.AtomDetail:
+        self.connection.update_atoms([self.late, atom])
+        return atom
 
 
 class _Saving(engine.ActionEngine):

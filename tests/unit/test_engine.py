@@ -1,0 +1,78 @@
+"""What the engine of one volume has saved, seen by another process at any moment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from taskflow import states, task
+from taskflow.patterns import graph_flow, linear_flow
+from taskflow.persistence import models
+
+from persistence import State
+from volflow import engine
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Iterator[State]:
+    with State.open(f"sqlite:///{tmp_path / 'state.sqlite'}") as found:
+        yield found
+
+
+class Look(task.Task):
+    """Sees what is stored of the flow while it runs itself."""
+
+    def __init__(self, name: str, state: State, seen: list[dict[str, str]]) -> None:
+        super().__init__(name)
+        self._state = state
+        self._seen = seen
+
+    def execute(self) -> None:
+        self._seen.append(stored(self._state))
+
+
+def stored(state: State) -> dict[str, str]:
+    """The states of all atoms, as the database has them."""
+    flow = state.taskflow.get_connection().get_flow_details("flow-id")
+    return {atom.name: atom.state for atom in flow}
+
+
+def begin(state: State, seen: list[dict[str, str]]) -> Any:
+    detail = models.FlowDetail("flow", "flow-id")
+    book = models.LogBook("book", "book-id")
+    book.add(detail)
+    state.taskflow.get_connection().save_logbook(book)
+    flow = graph_flow.Flow("flow")
+    flow.add(linear_flow.Flow("steps").add(*(Look(name, state, seen) for name in "abc")))
+    found = engine.load(flow, detail, state, None)
+    found.compile()
+    found.prepare()
+    return found
+
+
+def test_a_step_is_saved_before_the_next_one_works(state: State) -> None:
+    seen: list[dict[str, str]] = []
+    begin(state, seen).run()
+    done, now, later = states.SUCCESS, states.RUNNING, states.PENDING
+    assert seen == [
+        {"a": now, "b": later, "c": later},
+        {"a": done, "b": now, "c": later},
+        {"a": done, "b": done, "c": now},
+    ]
+    assert set(stored(state).values()) == {done}
+
+
+def test_a_step_is_saved_when_the_flow_is_suspended(state: State) -> None:
+    seen: list[dict[str, str]] = []
+    transitions = begin(state, seen).run_iter()
+    next(transitions)
+    with suppress(StopIteration):
+        while True:
+            transitions.send(bool(seen) or None)
+    assert len(seen) == 1
+    assert stored(state) == {"a": states.SUCCESS, "b": states.PENDING, "c": states.PENDING}
+    flow = state.taskflow.get_connection().get_flow_details("flow-id")
+    assert flow.state == states.SUSPENDED
