@@ -1,16 +1,18 @@
 """One backup of one volume by hand: what somebody would write who has no volflow.
 
 ``by_hand.py VOLUME_ID DIRECTORY`` makes the Cinder calls that volflow makes for its way, with the
-same clients, waits as often, and runs the same restic command. The repository and its password
-come by restic's own environment variables. It cleans up after an error, and no more: no state, no
-resume, no manifest, nothing checked before.
+same clients, waits as often, and runs the same two commands of restic: ``snapshots``, which shows
+that the repository can be used before anything is made in the cloud, and gives the parent; and
+``backup``. The repository and its password come by restic's own environment variables. It cleans
+up after an error, and no more: no state, no resume, no manifest, no holes.
 
-restic looks for the parent itself, by host and path, which are the same each time: that is the
-cheapest honest way, a second call of restic costs another opening of the repository.
+With ``--unchecked`` it leaves out the first command, and restic looks for the parent itself, by
+host and path: a wrong password is found out when the snapshot and the volume are there.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -45,22 +47,31 @@ exit $status
 
 
 def main() -> int:
-    volume_id, directory = sys.argv[1], Path(sys.argv[2])
+    volume_id, directory, unchecked = sys.argv[1], Path(sys.argv[2]), sys.argv[3:]
     mount_point = directory / "mount"
     mount_point.mkdir(parents=True, exist_ok=True)
+    parent = [] if unchecked else last_backup(volume_id)
     set_up_brick(directory / "locks")
     cinder = log_in()
+    command = [*backup_command(volume_id), *parent, "."]
     with (
         snapshot(cinder, volume_id) as source,
         volume_from(cinder, source) as copy,
         attached(cinder, copy) as device,
     ):
-        return mounted(device, mount_point, "ro,nosuid,nodev,noexec", *backup_command(volume_id))
+        return mounted(device, mount_point, "ro,nosuid,nodev,noexec", *command)
+
+
+def last_backup(volume_id: str) -> list[str]:
+    """The option that names the backup to compare with; exits where there is no repository."""
+    done = subprocess.run(["restic", "snapshots", "--json"], stdout=subprocess.PIPE, check=True)
+    mine = [each for each in json.loads(done.stdout) or [] if each["hostname"] == volume_id]
+    return ["--parent", max(mine, key=lambda each: each["time"])["id"]] if mine else ["--force"]
 
 
 def backup_command(volume_id: str) -> list[str]:
-    """The restic command that volflow runs, but for the parent."""
-    return ["restic", "backup", "--json", "--host", volume_id, "--tag", "by-hand", "."]
+    """The restic command that volflow runs, but for the parent and the paths."""
+    return ["restic", "backup", "--json", "--host", volume_id, "--tag", "by-hand"]
 
 
 def log_in() -> Any:

@@ -18,11 +18,13 @@ from lab import Lab
 MADE = """\
 `tools/bench by-hand`: one volume of the lab with {files} files and {size:.0f} MB, backed up by
 `volflow backup create` and by `bench/by_hand.py`, a script that makes the same calls of Cinder
-with the same clients, waits as often, and runs the same restic: {full} pairs of full backups
-into empty repositories, {unchanged} pairs without a change, the sides swapped from pair to
-pair. CPU is user and system time of the program and of all that it starts. Medians; a ratio is
-the median of the pairs' ratios, as what slows the machine for a while slows both of a pair.
-{restic}. {machine}."""
+with the same clients, waits as often, and runs the same two commands of restic: {full} rounds of
+full backups into empty repositories, {unchanged} rounds without a change, the other way round in
+every second one. "Unchecked" is the same script without the look at the repository before it makes
+anything in the cloud; its backups are never full, so that both scripts can share a repository. CPU
+is user and system time of the program and of all that it starts. Medians; a ratio is the median of
+the rounds' ratios, as what slows the machine for a while slows all of a round. {restic}.
+{machine}."""
 
 # The targets: a ratio, MB, seconds.
 MOST = 1.10
@@ -32,11 +34,12 @@ MOST_VERSION = 0.4
 
 @dataclass
 class Case:
-    """The two sides of one case, run in turn."""
+    """The sides of one case, run in turn: volflow, the script, and the script unchecked."""
 
     name: str
     volflow: list[Cost] = field(default_factory=list)
     by_hand: list[Cost] = field(default_factory=list)
+    unchecked: list[Cost] = field(default_factory=list)
 
     def tell(self, report: Report) -> None:
         """What the sides have cost."""
@@ -44,11 +47,17 @@ class Case:
         self._tell(report, "CPU s", lambda cost: cost.cpu)
 
     def _tell(self, report: Report, unit: str, of: Callable[[Cost], float]) -> None:
-        volflow, by_hand = [of(cost) for cost in self.volflow], [of(cost) for cost in self.by_hand]
-        ratio = statistics.median(a / b for a, b in zip(volflow, by_hand, strict=True))
-        name = f"{self.name}, {unit}"
-        report.rows.append((name, statistics.median(volflow), statistics.median(by_hand), ratio))
-        report.targets.append(Target(f"{name}: volflow to by hand", ratio, MOST))
+        name, mine = f"{self.name}, {unit}", [of(cost) for cost in self.volflow]
+        cells: list[str | float] = [name, statistics.median(mine)]
+        for costs in (self.by_hand, self.unchecked):
+            theirs = [of(cost) for cost in costs]
+            if theirs:
+                ratio = statistics.median(a / b for a, b in zip(mine, theirs, strict=True))
+                cells += [statistics.median(theirs), ratio]
+            else:
+                cells += ["-", "-"]
+        report.rows.append(cells)
+        report.targets.append(Target(f"{name}: volflow to by hand", float(cells[3]), MOST))
 
 
 def run(*, short: bool) -> Report:
@@ -64,9 +73,9 @@ def run(*, short: bool) -> Report:
             site.fill(files, size)
             for number in range(fulls):
                 site.forget()
-                _pair(site, full, swapped=bool(number % 2))
+                _round(site, full, swapped=bool(number % 2))
                 for again in range(more):
-                    _pair(site, unchanged, swapped=bool(again % 2))
+                    _round(site, unchanged, swapped=bool(again % 2))
             program = [str(Path(sys.executable).with_name("volflow")), "--version"]
             versions = [measure(program, site.environment).wall for _ in range(9)]
     restic = subprocess.run(["restic", "version"], capture_output=True, encoding="utf-8").stdout
@@ -80,7 +89,7 @@ def run(*, short: bool) -> Report:
             restic=" ".join(restic.split()[:2]),
             machine=machine(),
         ),
-        ("", "volflow", "by hand", "ratio"),
+        ("", "volflow", "by hand", "ratio", "unchecked", "ratio"),
     )
     for case in (full, unchanged):
         case.tell(report)
@@ -88,31 +97,30 @@ def run(*, short: bool) -> Report:
         max(cost.memory for cost in costs) / MB
         for costs in ([*full.volflow, *unchanged.volflow], [*full.by_hand, *unchanged.by_hand])
     )
-    report.rows.append(("own memory, peak MB", peak, peer, peak / peer))
+    report.rows.append(("own memory, peak MB", peak, peer, peak / peer, "-", "-"))
     report.targets.append(Target("own memory of volflow, peak MB", peak, MOST_MEMORY))
     version = statistics.median(versions)
     report.targets.append(Target("`volflow --version`, wall s", version, MOST_VERSION))
     return report
 
 
-def _pair(site: Site, case: Case, *, swapped: bool) -> None:
-    """Run the two sides one after the other, each as often the first."""
+def _round(site: Site, case: Case, *, swapped: bool) -> None:
+    """Run the sides one after the other, each as often the first."""
+    by_hand = site.by_hand_environment
     sides = [
         (case.volflow, site.volflow("backup", "create", site.volume_id), site.environment),
-        (case.by_hand, site.by_hand(), site.by_hand_environment),
+        (case.by_hand, site.by_hand(), by_hand),
     ]
-    before = _counts(site)
+    if case.name == "unchanged":
+        sides.append((case.unchecked, site.by_hand("--unchecked"), by_hand))
+    before = _count(site)
     for costs, command, environment in reversed(sides) if swapped else sides:
         costs.append(measure(command, environment))
-    if _counts(site) != [count + 1 for count in before]:
+    if _count(site) != before + len(sides):
         raise RuntimeError("A side has stored no backup, or more than one.")
-    a, b = case.volflow[-1], case.by_hand[-1]
-    say(
-        f"{case.name:9}  volflow {a.wall:6.2f} s, {a.cpu:6.2f} s CPU   "
-        f"by hand {b.wall:6.2f} s, {b.cpu:6.2f} s CPU   "
-        f"ratio {a.wall / b.wall:.3f}, {a.cpu / b.cpu:.3f}"
-    )
+    figures = [f"{costs[-1].wall:6.2f} s, {costs[-1].cpu:6.2f} s CPU" for costs, _, _ in sides]
+    say(f"{case.name:9}  {'   '.join(figures)}")
 
 
-def _counts(site: Site) -> list[int]:
-    return [len(found) for found in site.snapshots().values()]
+def _count(site: Site) -> int:
+    return sum(len(found) for found in site.snapshots().values())

@@ -14,6 +14,17 @@ from bench import by_hand, tree
 from lab import Lab
 
 _GIB = 2**30
+# All that a backup imports.
+_LOAD_VOLFLOW = """
+import pkgutil
+from volflow.cli.main import without_eventlet
+without_eventlet()
+import volflow, persistence, alembic.command, rich.live
+for package in (volflow, persistence):
+    for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+        if ".migrations." not in module.name and not module.name.endswith("__main__"):
+            __import__(module.name)
+"""
 
 
 def on_tree(*arguments: object) -> list[str]:
@@ -44,8 +55,8 @@ class Site:
                 "PYTHONPYCACHEPREFIX": str(directory / "compiled"),
             }
         )
-        load = f"import runpy; runpy.run_path({by_hand.__file__!r})"
-        self._run([sys.executable, "-c", load], self._base)
+        for load in (f"import runpy; runpy.run_path({by_hand.__file__!r})", _LOAD_VOLFLOW):
+            self._run([sys.executable, "-c", load], self._base)
         self.volume_id = ""
 
     def fill(self, files: int, size: int) -> None:
@@ -101,10 +112,10 @@ class Site:
         program = Path(sys.executable).with_name("volflow")
         return [str(program), "--config-file", str(self._configuration), *arguments]
 
-    def by_hand(self) -> list[str]:
+    def by_hand(self, *options: str) -> list[str]:
         """The command line of the script."""
         home = self._directory / "by-hand"
-        return [sys.executable, by_hand.__file__, self.volume_id, str(home)]
+        return [sys.executable, by_hand.__file__, self.volume_id, str(home), *options]
 
     def snapshots(self) -> dict[str, list[dict[str, Any]]]:
         """What is in each side's repository, to see that both did their work."""
