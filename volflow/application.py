@@ -26,6 +26,7 @@ from volflow.host.identity import boot_id, host_name
 from volflow.lanes import Lanes
 from volflow.leftovers import Leftover
 from volflow.listeners import listeners
+from volflow.login import Login
 from volflow.movers.base import Stored
 from volflow.movers.browse import Browser
 from volflow.needs import Need, for_restore, free_bytes
@@ -267,6 +268,7 @@ class Volflow:
 
         :param run_id: its id or a prefix
         :raises UsageError: it has ended
+        :raises CloudError: it works in another cloud, or in a project that cannot be acted in
         :raises DrivenError: a process drives it
         """
         run = self._unfinished(run_id)
@@ -278,10 +280,14 @@ class Volflow:
         :param run_id: its id or a prefix
         :returns: the result; None where another process was asked to undo it
         :raises UsageError: it has ended
+        :raises CloudError: it works in another cloud, or in a project that cannot be acted in
         """
-        run = self._unfinished(run_id)
-        self.parts.state.runs.update(run.id, stop=Way.ABORT)
-        if heartbeat.is_driven(self.parts.state.leases, run.id):
+        run, state = self._unfinished(run_id), self.parts.state
+        if not heartbeat.is_driven(state.leases, run.id):
+            # Else whoever resumes it would undo it, though nobody here can.
+            self._check_reach(run)
+        run = state.runs.update(run.id, stop=Way.ABORT)
+        if heartbeat.is_driven(state.leases, run.id):
             return None
         return self._take_over(run)
 
@@ -388,7 +394,12 @@ class Volflow:
     def _create_run(self, kind: str, request: dict[str, Any], items: list[tuple[str, str]]) -> Run:
         return self.parts.state.runs.create(
             kind,
-            request | {"repository": self.parts.repository},
+            request
+            | {
+                "repository": self.parts.repository,
+                # Under another login what the run makes would seem to be gone.
+                "login": self.parts.login.to_dict(),
+            },
             items,
             host=host_name(),
             boot_id=boot_id(),
@@ -458,7 +469,24 @@ class Volflow:
         if run.request["act_in"] == "tenant":
             others = run.request.get("options", {}).get("project_map", {})
             acting = others.get(project_id, project_id)
-        return Work(services, key, self.parts.cinder_in(acting), self.parts.mover(project_id))
+        home = Login.from_dict(run.request.get("login", {}))
+        if home.is_elsewhere(self.parts.login):
+            raise CloudError(
+                f"Run {run.id} works in the cloud {home.cloud}, and this login is to "
+                f"{self.parts.login.cloud}: what the run has made is not there. Log in to the "
+                "run's own cloud."
+            )
+        cinder = self.parts.cinder_in(acting or home.project_id)
+        return Work(services, key, cinder, self.parts.mover(project_id or home.project_id))
+
+    def _check_reach(self, run: Run) -> None:
+        """Make sure that this login reaches all that a run has made.
+
+        :raises CloudError: it is to another cloud, or has no role in one of the projects
+        """
+        services = self._services(run)
+        for item in self.parts.state.runs.items(run.id):
+            self._work(services, run, item.key)
 
     def _group(self, run: Run, work: Work, members: list[str]) -> GroupSnapshot | RestoredGroup:
         """What the volumes of a group share."""

@@ -17,6 +17,7 @@ from openstack.config.cloud_region import CloudRegion
 
 from volflow.cinder import Cinder
 from volflow.errors import CloudError
+from volflow.login import Login
 from volflow.wait import Wait
 
 # What says in clouds.yaml which project a login is for.
@@ -84,6 +85,15 @@ class Cloud:
                     "it: 'openstack role add --user USER --project PROJECT member'."
                 ) from error
             raise
+
+    def login(self, project_id: str | None) -> Login:
+        """What can be told of the login.
+
+        :param project_id: the project that it is for
+        """
+        region = self._region()
+        auth_url = region.config.get("auth", {}).get("auth_url")
+        return Login.to(auth_url, region.get_region_name("block-storage"), project_id)
 
     def projects(self) -> list[str]:
         """The ids of the projects in which the user has a role; none where there is no Keystone."""

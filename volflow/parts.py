@@ -15,6 +15,7 @@ from persistence import State
 from volflow import config
 from volflow.errors import ConfigError
 from volflow.host.privilege import Privilege
+from volflow.login import Login
 from volflow.movers.program import masked
 from volflow.movers.restic import Restic
 from volflow.stop import Stop
@@ -82,6 +83,11 @@ class Parts:
     def cinder(self) -> Cinder:
         """Block storage in the project of the login."""
         return self._cloud.cinder()
+
+    @cached_property
+    def login(self) -> Login:
+        """As whom volflow works, and in which cloud."""
+        return self._cloud.login(self.cinder.project_id)
 
     def cinder_in(self, project_id: str | None) -> Cinder:
         """Block storage in a project; in that of the login where none is given."""
