@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -161,24 +161,27 @@ class Ledger:
         :param run_id: only what this run made.
         :param item: only what was made for this item.
         """
-        return self._list(_OPEN, run_id, item)
+        return self._list(_OPEN, run_id, None if item is None else [item])
 
-    def leftovers(self, run_id: str | None = None) -> list[Entry]:
+    def leftovers(
+        self, run_id: str | None = None, items: Collection[str] | None = None
+    ) -> list[Entry]:
         """Return what should be gone and is not, newest first.
 
         :param run_id: only what this run made.
+        :param items: only what was made for these.
         """
-        return self._list((EntryState.LEFTOVER,), run_id, None)
+        return self._list((EntryState.LEFTOVER,), run_id, items)
 
     def _list(
-        self, states: tuple[EntryState, ...], run_id: str | None, item: str | None
+        self, states: tuple[EntryState, ...], run_id: str | None, items: Collection[str] | None
     ) -> list[Entry]:
         table = schema.ledger
         query = sa.select(table).where(table.c.state.in_(states)).order_by(table.c.serial.desc())
         if run_id is not None:
             query = query.where(table.c.run_id == run_id)
-        if item is not None:
-            query = query.where(table.c.item == item)
+        if items is not None:
+            query = query.where(table.c.item.in_(items))
         with self._database.read() as connection:
             return [_to_entry(row) for row in connection.execute(query)]
 

@@ -249,11 +249,10 @@ class Runner:
         done = all(storage.get_atom_state(step.name) == states.SUCCESS for step in steps)
         # What volumes share belongs to each of them where it failed, and to one of them else.
         first = volume_id == component.volumes[0]
-        shared = {step.work.volume_id for step in component.shared}
+        shared = [step.work.volume_id for step in component.shared] if first else []
         leftovers = tuple(
             f"{entry.kind} {entry.resource_id or entry.tag}: {entry.reason}"
-            for entry in self._services.ledger.leftovers(run.id)
-            if entry.item == volume_id or (first and entry.item in shared)
+            for entry in self._services.ledger.leftovers(run.id, [volume_id, *shared])
         )
         saved = self._saved(volume_id)
         unread = tuple(saved.get("unread", ()))

@@ -44,6 +44,17 @@ def test_the_way_of_an_entry(state: State) -> None:
     assert state.ledger.leftovers() == []
 
 
+def test_leftovers_of_some_items(state: State) -> None:
+    for run_id in ("r", "s"):
+        for item in ("a", "b", "c"):
+            intend(state, f"{run_id}/{item}", run_id, item)
+            state.ledger.leftover(f"{run_id}/{item}", "busy")
+    intend(state, "r/a/2", "r", "a")
+    found = state.ledger.leftovers("r", ["a", "c"])
+    assert [entry.tag for entry in found] == ["r/c", "r/a"]
+    assert state.ledger.leftovers("r", []) == []
+
+
 def test_every_operation_may_be_done_twice(state: State) -> None:
     first = intend(state, "t")
     assert intend(state, "t") == first
