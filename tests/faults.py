@@ -16,10 +16,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 import volflow.tasks
-from volflow.disk.filesystem import FileSystem
 from volflow.flows.backup import backup_flow
 from volflow.flows.restore import restore_flow
-from volflow.manifest import Manifest, Region
+from volflow.manifest import Manifest
 from volflow.movers.base import Stored
 from volflow.restore_plan import Destination, RestoreOptions, RestoreTarget
 from volflow.tasks.base import Step
@@ -49,25 +48,10 @@ class InjectedError(Exception):
     """The fault."""
 
 
-def _manifest() -> Manifest:
-    region = Region("regions/0", 0, FileSystem("ext4", ""))
-    volume = {
-        "id": "",
-        "name": "",
-        "description": "",
-        "bootable": "false",
-        "metadata": {},
-        "volume_type": "",
-        "availability_zone": "",
-        "size": 1,
-    }
-    nothing: dict[str, Any] = {}
-    return Manifest("", volume, nothing, nothing, nothing, nothing, (region,))
-
-
 def _restore(work: Work, flow: str, destination: Destination) -> Any:
     backup = Stored("", datetime.now(UTC), {})
-    target = RestoreTarget(backup, _manifest(), destination, {"id": "volume"})
+    manifest = Manifest.missing("volume")
+    target = RestoreTarget(backup, manifest, destination, {"id": "volume"})
     return restore_flow(work, target, RestoreOptions(**OPTIONS[flow]))
 
 

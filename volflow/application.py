@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +19,7 @@ from persistence import Run, RunState
 from volflow import heartbeat, leftovers
 from volflow.archive import Archive, latest
 from volflow.backup_plan import BackupPlan, plan_backup
-from volflow.errors import CloudError, UsageError
+from volflow.errors import CloudError, UsageError, VolflowError
 from volflow.flows.backup import backup_flow, member_backup_flow
 from volflow.flows.plan import Plan
 from volflow.flows.restore import restore_flow
@@ -52,6 +53,8 @@ from volflow.tasks.base import Step
 from volflow.tasks.group import GroupSnapshot, GroupWanted, RestoredGroup
 from volflow.tasks.mount import REGION
 from volflow.tasks.work import Services, Work
+
+LOG = logging.getLogger(__name__)
 
 _OPEN = (RunState.RUNNING, RunState.SUSPENDED)
 
@@ -355,12 +358,7 @@ class Volflow:
 
         Where each project has a repository of its own, which ones are needed is not known yet.
         """
-        parts = self.parts
-        checks: list[Callable[[], Any]] = [
-            lambda: parts.state,
-            parts.privilege.check,
-            lambda: parts.cinder,
-        ]
+        parts, checks = self.parts, self._checks()
         if parts.repository_per_project:
             # That of the login itself need not be one of them.
             for check in checks:
@@ -372,6 +370,11 @@ class Volflow:
             for job in [pool.submit(check) for check in checks]:
                 job.result()
             return backups.result()
+
+    def _checks(self) -> list[Callable[[], Any]]:
+        """Look at what a run needs beside the repository."""
+        parts = self.parts
+        return [lambda: parts.state, parts.privilege.check, lambda: parts.cinder]
 
     def _unfinished(self, run_id: str) -> Run:
         run = self.parts.state.runs.get(run_id)
@@ -385,6 +388,11 @@ class Volflow:
         return run
 
     def _take_over(self, run: Run) -> RunResult:
+        if run.stop == Way.ABORT:
+            # What is undone is in the ledger: the repository may be gone with what it held.
+            for check in self._checks():
+                check()
+            return self._drive(run, [])
         stored = self._prepare()
         if stored is None:
             # A repository that cannot be used fails its own volumes, when it is their turn.
@@ -437,8 +445,9 @@ class Volflow:
         )
         if self.parts.state.runs.get(run.id).stop == Way.ABORT:
             self.stop.abort_run()
+        undo = "The run was aborted." if run.stop == Way.ABORT else None
         try:
-            result = runner.drive(run, Plan(ways, shared))
+            result = runner.drive(run, Plan(ways, shared, undo=undo))
         finally:
             self.stop.next_run()
         if run.request.get("options", {}).get("remove_old_vol"):
@@ -493,17 +502,33 @@ class Volflow:
         if run.kind == "backup":
             return GroupSnapshot(work)
         options = RestoreOptions(**run.request["options"])
-        targets = [self._target(run, member) for member in members]
-        wanted = GroupWanted.of([options.mapped(target.manifest) for target in targets])
-        return RestoredGroup(work, wanted, anew=targets[0].joins is Joining.ANEW)
+        manifests = []
+        for member in members if run.stop != Way.ABORT else ():
+            try:
+                manifests.append(options.mapped(self._target(run, member).manifest))
+            except VolflowError as error:
+                # It fails that volume, and is its error, when it is its turn.
+                LOG.info("Group %s is planned without %s: %s", work.volume_id, member, error)
+        # Without any of them the group is only to be undone.
+        wanted = GroupWanted.of(manifests) if manifests else GroupWanted({}, "", (), None)
+        joins = run.request["targets"][members[0]]["joins"]
+        return RestoredGroup(work, wanted, anew=joins == Joining.ANEW)
 
-    def _flow(self, run: Run, work: Work, group: GroupSnapshot | RestoredGroup | None) -> Any:
+    def _flow(
+        self,
+        run: Run,
+        work: Work,
+        group: GroupSnapshot | RestoredGroup | None,
+        *,
+        undo: bool = False,
+    ) -> Any:
         if isinstance(group, GroupSnapshot):
             return member_backup_flow(work, group)
         if run.kind == "backup":
             return backup_flow(work)
         options = RestoreOptions(**run.request["options"])
-        return restore_flow(work, self._target(run, work.volume_id), options, group)
+        return restore_flow(work, self._target(run, work.volume_id, undo=undo), options, group)
 
-    def _target(self, run: Run, volume_id: str) -> RestoreTarget:
-        return RestoreTarget.from_dict(run.request["targets"][volume_id], self.archive)
+    def _target(self, run: Run, volume_id: str, *, undo: bool = False) -> RestoreTarget:
+        archive = None if undo else self.archive
+        return RestoreTarget.from_dict(run.request["targets"][volume_id], archive)

@@ -82,6 +82,14 @@ class Manifest:
         allowed = tuple(types.get(name, name) for name in self.group_volume_types)
         return replace(self, volume=volume, group=group, group_volume_types=allowed)
 
+    @classmethod
+    def missing(cls, volume_id: str) -> Manifest:
+        """Stands for one that cannot be read, where a restore is only to be undone."""
+        said_nothing = ("name", "description", "volume_type", "availability_zone")
+        volume = dict.fromkeys(said_nothing, "") | {"id": volume_id, "size": 0, "metadata": {}}
+        region = Region("", 0, FileSystem("", ""))
+        return cls("", volume | {"bootable": "false"}, {}, {}, {}, {}, (region,))
+
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=1, sort_keys=True)
 

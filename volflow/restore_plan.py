@@ -142,16 +142,23 @@ class RestoreTarget:
         }
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any], known: Archive) -> RestoreTarget:
+    def from_dict(cls, values: Mapping[str, Any], known: Archive | None) -> RestoreTarget:
         """The same again; the manifest is read from the repository.
 
-        :raises RepositoryError: it cannot be
+        :param known: the backups; None gives a target whose restore is only to be undone, with a
+            manifest that says nothing
+        :raises RepositoryError: the manifest cannot be read
         """
         created_at = datetime.fromisoformat(values["created_at"])
         backup = Stored(values["backup_id"], created_at, values["tags"])
         destination = Destination(values["destination"])
         joins = Joining(values["joins"]) if values.get("joins") else None
-        return cls(backup, known.manifest(backup), destination, values["existing"], joins=joins)
+        manifest = known.manifest(backup) if known else Manifest.missing(backup.tags["volume"])
+        return cls(
+            *(backup, manifest, destination, values["existing"]),
+            in_the_way=values.get("in_the_way"),
+            joins=joins,
+        )
 
     @property
     def project_id(self) -> str | None:

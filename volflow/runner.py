@@ -25,7 +25,7 @@ from volflow.cinder import Cinder
 from volflow.engine import load
 from volflow.errors import CloudError, SuspendedError
 from volflow.flows.plan import Component, Plan
-from volflow.flows.resume import rewind, rewind_shared, undo
+from volflow.flows.resume import rewind, rewind_shared, undo, undo_shared
 from volflow.host.identity import boot_id, host_name
 from volflow.restore_plan import Destination
 from volflow.result import Figures, Outcome, RunResult, VolumeResult
@@ -213,8 +213,13 @@ class Runner:
             for shared in component.shared:
                 rewind_shared(storage, shared)
         for volume_id in component.volumes:
-            if begun and not aborting:
+            if volume_id in component.hopeless:
+                undo(storage, volume_id, component.steps(volume_id))
+            elif begun and not aborting:
                 rewind(storage, volume_id, component.steps(volume_id))
+        if component.hopeless.keys() == set(component.volumes):
+            for shared in component.shared:
+                undo_shared(storage, shared)
         self._state.runs.update_items(
             run.id, {volume_id: {"state": ItemState.RUNNING} for volume_id in component.volumes}
         )
@@ -224,6 +229,8 @@ class Runner:
         if self._stop.aborting and storage.get_flow_state() not in _ENDED:
             for volume_id in component.volumes:
                 undo(storage, volume_id, component.steps(volume_id))
+            for shared in component.shared:
+                undo_shared(storage, shared)
             self._run(engine)
 
     def _run(self, engine: Engine) -> None:
@@ -270,9 +277,15 @@ class Runner:
             figures=Figures(**saved.get("figures", {})),
             unread=unread,
             leftovers=leftovers,
-            error=None if done else _message(storage, [*steps, *component.shared]),
+            error=None if done else self._error(component, storage, volume_id),
             differences=tuple(_found(storage, steps[0].symbol("differences"))),
         )
+
+    def _error(self, component: Component, storage: Storage, volume_id: str) -> str:
+        """Why a volume has failed: what a step said, or why it was only undone."""
+        told = _message(storage, [*component.steps(volume_id), *component.shared])
+        undone = component.hopeless.get(volume_id)
+        return told or undone or "It was undone before it was done; see the log."
 
     def _target(self, run: Run, volume_id: str) -> str | None:
         """The volume that was restored: the one named, or the new one that the ledger knows."""
@@ -333,12 +346,12 @@ def _found(storage: Storage, symbol: str) -> list[dict[str, Any]]:
         return []
 
 
-def _message(storage: Storage, steps: Sequence[Step]) -> str:
-    """What the first step said that failed."""
+def _message(storage: Storage, steps: Sequence[Step]) -> str | None:
+    """What the first step said that failed, if one did."""
     failures = storage.get_execute_failures()
     for step in steps:
         if step.name in failures:
             exception = failures[step.name].exception
             text = failures[step.name].exception_str if exception is None else str(exception)
             return text or type(exception).__name__
-    return "It was undone before it was done; see the log."
+    return None

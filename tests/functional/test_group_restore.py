@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -79,11 +80,30 @@ def test_it_goes_on(site: Site, lost: list[str], step: str, when: str) -> None:
     assert len(client.volumes.list()) == 2
 
 
-@pytest.mark.parametrize(("step", "when"), PLACES[1:])
+@pytest.mark.parametrize(("step", "when"), PLACES)
 def test_it_is_given_up(site: Site, lost: list[str], step: str, when: str) -> None:
     run = runs.killed(site, "restore", *lost, step=step, when=when)
+    # To undo it takes no repository.
+    away = site.repository.rename(site.home / "away")
     answer = runs.run(site, "abort", run)
+    away.rename(site.repository)
     assert answer.exit == 0, answer
+    assert answer.error is None
     assert _groups(site) == []
     assert site.cloud.client.volumes.list() == []
     assert [str(finding) for finding in site.findings()] == []
+
+
+def test_the_backup_of_one_is_gone(site: Site, lost: list[str]) -> None:
+    """That volume fails and is undone; the other one comes back, in the group."""
+    run = runs.killed(site, "restore", *lost, step="copy", when="before")
+    tagged = json.loads(site.restic("snapshots", "--json", "--host", lost[0]))
+    site.restic("forget", *(each["id"] for each in tagged))
+    answer = runs.run(site, "resume", run)
+    outcomes = {volume["volume_id"]: volume["outcome"] for volume in answer.volumes}
+    assert outcomes == {lost[0]: "failed", lost[1]: "complete"}, answer
+    told = {volume["volume_id"]: volume for volume in answer.volumes}
+    assert "holds no such backup" in told[lost[0]]["error"]
+    (volume,) = site.cloud.client.volumes.list()
+    assert volume.id == site.cloud.adopt(told[lost[1]]["target_id"])
+    assert volume.group_id == _groups(site)[0].id

@@ -195,6 +195,41 @@ def test_a_killed_run_is_aborted(site: Site, volume: str, verb: str) -> None:
     assert "has ended already: it is aborted" in again.stderr
 
 
+def test_a_killed_restore_is_undone_without_a_repository(site: Site, volume: str) -> None:
+    site.cloud.on(volume, lambda root: (root / "newer").write_text("than the backup"))
+    before = content(site, volume)
+    left = killed(site, "restore", volume, step="copy", when="after")
+    away = site.repository.rename(site.home / "away")
+    done = site.cli("run", "abort", left)
+    away.rename(site.repository)
+    assert done.returncode == 0, done.stderr
+    assert query(site, "SELECT state FROM run WHERE id = ?", left) == [("ABORTED",)]
+    assert query(site, "SELECT tag FROM ledger WHERE state != 'GONE'") == []
+    assert content(site, volume) == before
+
+
+@pytest.mark.parametrize("parallel", [1, 2], ids=["not begun", "begun"])
+def test_a_restore_whose_backup_is_gone_fails_that_volume_alone(
+    site: Site, volume: str, parallel: int
+) -> None:
+    other = site.cloud.clones(volume, ["other"])[0]
+    backup = site.backup(other).volumes[0].backup_id
+    for each in (volume, other):
+        site.cloud.on(each, lambda root: (root / "newer").write_text("than the backup"))
+    before = content(site, other)
+    left = killed(site, "restore", volume, other, step="copy", backup__parallel=parallel)
+    site.restic("forget", backup)
+    answer = run(site, "resume", left)
+    assert answer.error is None
+    told = {one["volume_id"]: one for one in answer.volumes}
+    assert told[volume]["outcome"] == "complete"
+    assert told[other]["outcome"] == "failed"
+    assert "holds no such backup" in told[other]["error"]
+    assert query(site, "SELECT state FROM run WHERE id = ?", left) == [("FAILED",)]
+    assert b"newer" not in content(site, volume)
+    assert content(site, other) == before
+
+
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_run_that_is_driven_is_aborted_by_asking(site: Site, volume: str, verb: str) -> None:
     before = content(site, volume)

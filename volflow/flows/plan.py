@@ -7,18 +7,27 @@ every volume at once whatever the limit, and stop all of them when one revert fa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import networkx
 from taskflow.patterns import graph_flow, linear_flow
 
+from volflow.errors import VolflowError
 from volflow.tasks.base import Step, Temporary
 
-# Makes the steps of one volume; each time anew.
-Way = Callable[[], linear_flow.Flow]
+
+class Way(Protocol):
+    """Makes the steps of one volume; each time anew."""
+
+    def __call__(self, *, undo: bool = False) -> linear_flow.Flow:
+        """
+        :param undo: they are only to be undone, for which the ledger is enough
+        :raises VolflowError: what they need cannot be read; never if they are only to be undone
+        """
+        ...
 
 
 @dataclass(frozen=True)
@@ -28,18 +37,33 @@ class Component:
     :ivar volumes: their ids, in the order given
     :ivar shared: what they share, which goes when the flow has ended
     :ivar ways: make the way of each volume
+    :ivar undo: why all of it is only to be undone, if so
+    :ivar hopeless: why a volume is only to be undone, by its id; known when the flow is made
     """
 
     volumes: Sequence[str]
     shared: Sequence[Temporary]
     ways: Sequence[Way]
+    undo: str | None = None
+    hopeless: dict[str, str] = field(default_factory=dict)
 
     @cached_property
     def flow(self) -> graph_flow.Flow:
         """The flow, made when it is first asked for."""
+        self.hopeless.clear()
         flow = graph_flow.Flow(self.volumes[0])
-        flow.add(*self.shared, *(way() for way in self.ways))
+        flow.add(*self.shared, *map(self._steps_of, self.volumes, self.ways))
         return flow
+
+    def _steps_of(self, volume_id: str, way: Way) -> linear_flow.Flow:
+        why = self.undo
+        if why is None:
+            try:
+                return way()
+            except VolflowError as error:
+                why = str(error)
+        self.hopeless[volume_id] = why
+        return way(undo=True)
 
     def forget_flow(self) -> None:
         """Let go of the flow: the steps of a thousand volumes need not all be there at once."""
@@ -82,14 +106,18 @@ class Plan:
 
     :param ways: make the way of each volume, by volume id
     :param shared: a temporary thing, and the volumes that need it
+    :param undo: why all of it is only to be undone, if so
     """
 
     def __init__(
         self,
         ways: Mapping[str, Way],
         shared: Sequence[tuple[Temporary, Sequence[str]]] = (),
+        *,
+        undo: str | None = None,
     ) -> None:
         self._ways = dict(ways)
+        self._undo = undo
         self.graph = networkx.Graph()
         self.graph.add_nodes_from(self._ways)
         for temporary, volumes in shared:
@@ -102,5 +130,5 @@ class Plan:
         for nodes in networkx.connected_components(self.graph):
             volumes = sorted((n for n in nodes if n in order), key=order.__getitem__)
             shared = sorted((n for n in nodes if n not in order), key=lambda n: str(n.name))
-            found.append(Component(volumes, shared, [self._ways[v] for v in volumes]))
+            found.append(Component(volumes, shared, [self._ways[v] for v in volumes], self._undo))
         return sorted(found, key=lambda component: order[component.volumes[0]])

@@ -47,6 +47,11 @@ def _intend(storage: Storage, volume_id: str, steps: Sequence[Step], intention: 
         storage.set_atom_intention(name, intention)
 
 
+def undo_shared(storage: Storage, step: Step) -> None:
+    """Have the next run of the engine revert a step that volumes share, which all are undone."""
+    storage.set_atom_intention(step.name, states.REVERT)
+
+
 def rewind_shared(storage: Storage, step: Step) -> None:
     """Set back a step that volumes share, if it was interrupted."""
     failure = storage.get_execute_failures().get(step.name)
