@@ -19,6 +19,7 @@ from persistence import Run, RunState
 from volflow import heartbeat, leftovers
 from volflow.archive import Archive, latest
 from volflow.backup_plan import BackupPlan, plan_backup
+from volflow.cinder import Cinder
 from volflow.errors import CloudError, UsageError, VolflowError
 from volflow.flows.backup import backup_flow, member_backup_flow
 from volflow.flows.plan import Plan
@@ -436,23 +437,32 @@ class Volflow:
             # The volumes of a group run as one flow, so they stay together.
             if not item.state.final or item.key in group_of
         }
+
+        def cinder_of(key: str) -> Cinder:
+            return self._work(services, run, key).cinder
+
+        def finish(result: RunResult) -> RunResult:
+            if not run.request.get("options", {}).get("remove_old_vol"):
+                return result
+            return remove_replaced(
+                self.parts.state.runs, cinder_of, run, result, aborting=self.stop.aborting
+            )
+
         runner = Runner(
             self.parts.state,
             services,
             run.request["parallel"],
             self.stop,
-            cinder_of=lambda key: self._work(services, run, key).cinder,
+            cinder_of=cinder_of,
+            finish=finish,
         )
         if self.parts.state.runs.get(run.id).stop == Way.ABORT:
             self.stop.abort_run()
         undo = "The run was aborted." if run.stop == Way.ABORT else None
         try:
-            result = runner.drive(run, Plan(ways, shared, undo=undo))
+            return runner.drive(run, Plan(ways, shared, undo=undo))
         finally:
             self.stop.next_run()
-        if run.request.get("options", {}).get("remove_old_vol"):
-            result = remove_replaced(self.parts, run, result)
-        return result
 
     def _services(self, run: Run | None, parents: dict[str, str] | None = None) -> Services:
         parts = self.parts

@@ -2,62 +2,103 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
-from persistence import Run
+from persistence import Run, Runs
 from volflow.cinder import Cinder
 from volflow.errors import CloudError, ResourceNotFoundError
-from volflow.parts import Parts
 from volflow.preflight import in_the_way
-from volflow.restore_plan import Destination, RestoreOptions
+from volflow.restore_plan import Destination
 from volflow.result import Outcome, RunResult, VolumeResult
 from volflow.selection import USABLE
 
 
-def remove_replaced(parts: Parts, run: Run, result: RunResult) -> RunResult:
-    """Remove the old volumes beside which restored ones stand now.
+def remove_replaced(
+    runs: Runs,
+    cinder_of: Callable[[str], Cinder],
+    run: Run,
+    result: RunResult,
+    *,
+    aborting: bool = False,
+) -> RunResult:
+    """Make sure that the old volumes are gone beside which restored ones stand now.
 
-    Nothing is removed unless every restore of the run is complete. What is not removed stands in
-    the result, with the reason.
+    Nothing is removed unless every restore of the run is complete, and nothing of which the plan
+    said that it would stay. What is not removed stands in the result, with the reason.
+
+    :param cinder_of: block storage in the project to which a volume was restored
+    :param aborting: nobody wants it any more
     """
-    if result.outcome is Outcome.COMPLETE:
-        volumes = [_remove(parts, run, volume) for volume in result.volumes]
+    if aborting:
+        volumes = [_spared(run, volume, "the run was aborted") for volume in result.volumes]
+    elif result.outcome is not Outcome.COMPLETE:
+        why = "not all volumes of the run are complete"
+        volumes = [_spared(run, volume, why) for volume in result.volumes]
     else:
-        volumes = [_spared(run, volume) for volume in result.volumes]
+        volumes = [_remove(cinder_of, run, volume) for volume in result.volumes]
     for volume in volumes:
-        parts.state.runs.update_item(run.id, volume.volume_id, result=volume.to_dict())
+        runs.update_item(run.id, volume.volume_id, result=volume.to_dict())
     return replace(result, volumes=tuple(volumes))
 
 
-def _old(run: Run, volume: VolumeResult) -> str | None:
-    """The volume that a restored one replaces, if there is one."""
+def _old(run: Run, volume: VolumeResult) -> dict[str, Any] | None:
+    """The volume that a restored one replaces, as it was when that was planned, if there is one."""
     target = run.request["targets"][volume.volume_id]
     replaced = target["existing"] and target["destination"] != Destination.IN_PLACE
-    return str(target["existing"]["id"]) if replaced else None
+    return dict(target["existing"]) if replaced else None
 
 
-def _spared(run: Run, volume: VolumeResult) -> VolumeResult:
+def _spared(run: Run, volume: VolumeResult, why: str) -> VolumeResult:
     old = _old(run, volume)
-    why = f"volume {old}: not all volumes of the run are complete"
-    return replace(volume, not_removed=why) if old else volume
+    return replace(volume, not_removed=f"volume {old['id']}: {why}") if old else volume
 
 
-def _remove(parts: Parts, run: Run, volume: VolumeResult) -> VolumeResult:
+def _remove(cinder_of: Callable[[str], Cinder], run: Run, volume: VolumeResult) -> VolumeResult:
     old = _old(run, volume)
     if old is None:
         return volume
-    options = RestoreOptions(**run.request["options"])
-    cinder = parts.cinder_in(options.owner(run.request["projects"][volume.volume_id]))
+    planned = run.request["targets"][volume.volume_id].get("in_the_way")
+    if planned:
+        # Even if it is out of the way by now: it was told to stay, and was in use since.
+        return _spared(run, volume, f"it stays, as planned: {planned}")
     try:
-        trouble = _gone_since(cinder, volume) or in_the_way(cinder, cinder.volume(old))
+        cinder = cinder_of(volume.volume_id)
+        trouble = _gone_since(cinder, volume) or _make_gone(cinder, old)
         if trouble is None:
-            cinder.delete_volume(old)
             return replace(volume, removed=True)
     except ResourceNotFoundError:
         return replace(volume, removed=True)
     except CloudError as error:
         trouble = str(error)
-    return replace(volume, not_removed=f"volume {old}: {trouble}")
+    return _spared(run, volume, trouble)
+
+
+def _make_gone(cinder: Cinder, old: Mapping[str, Any]) -> str | None:
+    """Make sure that an old volume is gone, and give what is in the way, if anything.
+
+    :raises ResourceNotFoundError: it was gone already
+    """
+    volume_id, now = old["id"], cinder.volume(old["id"])
+    if now["status"] == "deleting":
+        # This run has begun to, in a process that was killed.
+        cinder.wait_gone(lambda: cinder.volume(volume_id), what=f"Volume {volume_id}")
+        return None
+    trouble = in_the_way(cinder, now) or _changed(old, now)
+    if trouble is None:
+        cinder.delete_volume(volume_id)
+    return trouble
+
+
+def _changed(old: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
+    """That a volume is not what it was when its removal was planned, if so.
+
+    One that was attached for a while can have newer data than the backup.
+    """
+    if now.get("updated_at") == old.get("updated_at"):
+        return None
+    return "it was attached, or changed in some other way, since the restore was planned"
 
 
 def _gone_since(cinder: Cinder, volume: VolumeResult) -> str | None:

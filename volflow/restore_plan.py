@@ -138,6 +138,7 @@ class RestoreTarget:
             "tags": dict(self.backup.tags),
             "destination": str(self.destination),
             "existing": self.existing,
+            "in_the_way": self.in_the_way,
             "joins": self.joins,
         }
 

@@ -51,6 +51,8 @@ class Runner:
     :param parallel: how many components of the plan run at a time
     :param stop: how the run is asked to stop
     :param cinder_of: block storage in the project in which a volume or group is worked on
+    :param finish: what is done last, when all volumes have ended; it may change the result. A run
+        that was killed in it does it again when it is resumed
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class Runner:
         stop: Stop,
         *,
         cinder_of: Callable[[str], Cinder],
+        finish: Callable[[RunResult], RunResult] | None = None,
     ) -> None:
         self._state = state
         self._services = services
@@ -68,6 +71,7 @@ class Runner:
         self._stop = stop
         self._alive = time.monotonic()
         self._cinder_of = cinder_of
+        self._finish_with = finish
 
     def drive(self, run: Run, plan: Plan) -> RunResult:
         """Start a run, or go on with one: volumes that have ended already are left alone.
@@ -333,6 +337,8 @@ class Runner:
             self._end(run, VolumeResult(item.key, item.name, Outcome.FAILED, error=error))
         items = runs.items(run.id)
         result = record.run_result(run, items)
+        if self._finish_with is not None:
+            result = self._finish_with(result)
         aborted = any(item.state is ItemState.ABORTED for item in items)
         runs.update(run.id, state=RunState.ABORTED if aborted else RunState[result.outcome.name])
         return result

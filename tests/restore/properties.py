@@ -199,7 +199,8 @@ def _(stage: Stage) -> None:
         rows = stage.rows(*command, "--yes")
         assert [row["removed"] for row in rows] == [False, False]
         assert "attached" in rows[0]["not_removed"]
-        assert rows[1]["not_removed"] == f"volume {two.volume}: it has snapshots"
+        stays = f"volume {two.volume}: it stays, as planned: it has snapshots"
+        assert rows[1]["not_removed"] == stays
     for was, row in zip((one, two), rows, strict=True):
         stage.same_data(was.tree, row["target_id"])
         stage.same_properties(was.shown, was.volume, own=True)
