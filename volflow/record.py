@@ -7,6 +7,18 @@ from collections.abc import Sequence
 from persistence import Item, Run
 from volflow.result import LeftOut, Outcome, RunResult, StepTime, VolumeResult
 
+#: What was under way in a process that is no more.
+INTERRUPTED = "interrupted"
+
+
+def state(of: Run | Item, *, driven: bool) -> str:
+    """The state of a run or of a volume of it, in the word that people know it by.
+
+    :param driven: whether a process works on the run
+    """
+    word = of.state.lower()
+    return INTERRUPTED if word == "running" and not driven else word
+
 
 def run_result(run: Run, items: Sequence[Item]) -> RunResult:
     """The result of a run that has ended."""

@@ -152,7 +152,7 @@ def test_one_of_two_processes_resumes_and_the_other_says_who_does(site: Site, vo
 
 
 def test_resume_all_leaves_those_alone_that_are_driven(site: Site, volume: str) -> None:
-    others = site.cloud.clones(volume, ["second", "third", "fourth"])
+    others = site.cloud.clones(volume, ["second", "third", "fourth", "fifth"])
     dead = [
         killed(site, "backup", others[0], step="temporary volume", when="after"),
         killed(site, "backup", others[1], step="copy", when="after"),
@@ -162,17 +162,26 @@ def test_resume_all_leaves_those_alone_that_are_driven(site: Site, volume: str) 
     query(
         site, "UPDATE run SET request = replace(request, '/repository', '/gone') WHERE id = ?", lost
     )
+    # Of a release that knew another request, say.
+    odd = killed(site, "backup", others[3], step="probe")
+    query(
+        site, "UPDATE run SET request = replace(request, 'parallel', 'abreast') WHERE id = ?", odd
+    )
     with held(site, "backup", volume, step="copy") as alive:
         done = site.cli("run", "resume", "--all")
         assert "/gone" in done.stderr
+        assert f"Run {odd} could not be resumed: KeyError('parallel')" in done.stderr
         assert done.returncode == 1
         states = dict(query(site, "SELECT id, state FROM run"))
         assert [states[each] for each in dead] == ["COMPLETE", "COMPLETE"]
-        assert states[lost] == "RUNNING"
+        assert [states[lost], states[odd]] == ["RUNNING", "RUNNING"]
         alive.go_on()
         assert alive.end().result == "complete"
     query(
         site, "UPDATE run SET request = replace(request, '/gone', '/repository') WHERE id = ?", lost
+    )
+    query(
+        site, "UPDATE run SET request = replace(request, 'abreast', 'parallel') WHERE id = ?", odd
     )
     done = site.cli("run", "resume", "--all")
     assert done.returncode == 0, done.stderr
@@ -186,6 +195,11 @@ def test_resume_all_leaves_those_alone_that_are_driven(site: Site, volume: str) 
 def test_a_killed_run_is_aborted(site: Site, volume: str, verb: str) -> None:
     before = content(site, volume)
     left = killed(site, verb, volume, step="copy")
+    listed = site.cli("run", "list", "-f", "json", "-c", "ID", "-c", "State")
+    assert {"ID": left, "State": "interrupted"} in json.loads(listed.stdout)
+    shown = json.loads(site.cli("run", "show", left, "-f", "json").stdout)
+    assert shown["state"] == "interrupted"
+    assert f"({volume}): interrupted, at 'copy'" in shown["volumes"][0]
     done = site.cli("run", "abort", left)
     assert done.returncode == 0, done.stderr
     assert query(site, "SELECT state FROM run WHERE id = ?", left) == [("ABORTED",)]

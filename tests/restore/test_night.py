@@ -167,7 +167,7 @@ def _interrupted(shell: Shell) -> None:
         f"until {shlex.quote(sys.executable)} -c {shlex.quote(begun)}; do sleep 0.1; done\n"
         "kill -KILL $pid; wait $pid; true"
     )
-    assert "running" in shell.type("volflow run list")
+    assert "interrupted" in shell.type("volflow run list")
 
 
 # What a command has to say.

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from persistence import Item, Run
+from persistence import Item, Run, State, StateError
 from volflow import heartbeat, record
 from volflow.cli import columns
 from volflow.cli.command import Command, Lister, ShowOne
@@ -37,16 +37,17 @@ class RunList(Lister):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
+        state = self.volflow.parts.state
         return ("ID", "Kind", "State", "Host", "Started", "Ended"), [
             (
                 columns.ShortId(run.id),
                 run.kind,
-                run.state.lower(),
+                record.state(run, driven=_is_driven(state, run)),
                 run.host,
                 columns.Time(run.created_at),
                 columns.Time(run.finished_at),
             )
-            for run in self.volflow.parts.state.runs.list(limit=parsed_args.limit)
+            for run in state.runs.list(limit=parsed_args.limit)
         ]
 
 
@@ -72,23 +73,23 @@ class RunShow(_OneRun, ShowOne):
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
         runs = self.volflow.parts.state.runs
         run = runs.get(parsed_args.run)
+        driven = _is_driven(self.volflow.parts.state, run)
         full = parsed_args.formatter != "table"
         if parsed_args.html:
             from volflow.report.page import page
 
-            driven = heartbeat.is_driven(self.volflow.parts.state.leases, run.id)
             _write(parsed_args.html, page(run, runs.items(run.id), driven=driven))
         shown = {
             "id": run.id,
             "kind": run.kind,
-            "state": run.state.lower(),
+            "state": record.state(run, driven=driven),
             "host": run.host,
             "pid": run.pid,
             "created_at": columns.Time(run.created_at),
             "finished_at": columns.Time(run.finished_at),
             "request": columns.Tree(run.request if full else _asked(run)),
             "left_out": columns.Lines([_left_out(one) for one in record.left_out(run)]),
-            "volumes": columns.Lines([_line(item) for item in runs.items(run.id)]),
+            "volumes": columns.Lines([_line(item, driven) for item in runs.items(run.id)]),
         }
         return tuple(shown), tuple(shown.values())
 
@@ -135,7 +136,7 @@ class RunGraph(_OneRun, Command):
         book = (
             state.taskflow.get_connection().get_logbook(run.logbook_id) if run.logbook_id else None
         )
-        driven = heartbeat.is_driven(state.leases, run.id)
+        driven = _is_driven(state, run)
         found = graph.RunGraph.of(run, state.runs.items(run.id), book, driven=driven)
         drawn = svg.svg(found) if parsed_args.format == "svg" else dot.dot(found)
         _write(parsed_args.output or "-", drawn)
@@ -169,9 +170,11 @@ class RunResume(Lister):
                 LOG.warning("%s", error)
             except SuspendedError:
                 raise
-            except VolflowError as error:
-                # It is no other run's concern.
-                LOG.error("Run %s could not be resumed: %s", run.id, error)
+            except Exception as error:
+                # It is no other run's concern, whatever it is.
+                why = error if isinstance(error, (VolflowError, StateError)) else repr(error)
+                LOG.error("Run %s could not be resumed: %s", run.id, why)
+                LOG.debug("Why run %s could not be resumed", run.id, exc_info=True)
                 troubles += 1
         table = show(self, parsed_args, results)
         self.status = 1 if troubles else self.status
@@ -211,6 +214,11 @@ def _interruptible() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
+def _is_driven(state: State, run: Run) -> bool:
+    """Whether a process works on a run."""
+    return not run.state.final and heartbeat.is_driven(state.leases, run.id)
+
+
 def _write(name: str, text: str) -> None:
     """Write a file, or with ``-`` to the standard output."""
     if name == "-":
@@ -234,9 +242,9 @@ def _left_out(one: LeftOut) -> str:
     return f"{one.name or '-'} ({one.volume_id}): {one.reason}"
 
 
-def _line(item: Item) -> str:
+def _line(item: Item, driven: bool) -> str:
     """How far a volume is, or what came of it."""
-    told = [item.state.lower()]
+    told = [record.state(item, driven=driven)]
     if item.state.final:
         result = record.volume_result(item)
         if result.backup_id:

@@ -8,6 +8,7 @@ from enum import StrEnum
 from taskflow import states
 
 from persistence import Item, Run
+from volflow import record
 
 
 class Kind(StrEnum):
@@ -84,7 +85,7 @@ _LOOKS = {
     states.REVERT_FAILURE: Look("failed", "\u2717", "could not be undone"),
     states.IGNORE: Look("waiting", "\u2013", "left out"),
 }
-INTERRUPTED = Look("interrupted", "\u2016", "interrupted")
+INTERRUPTED = Look("interrupted", "\u2016", record.INTERRUPTED)
 NOT_DONE = Look("waiting", "\u2013", "not done")
 FAILED_AND_UNDONE = Look("failed", "\u2717", "failed, undone")
 
@@ -102,6 +103,7 @@ _OUTCOMES = {
     "running": Look("running", "\u25b6", "running"),
     "suspended": Look("interrupted", "\u2016", "suspended"),
     "pending": Look("waiting", "\u00b7", "waiting"),
+    record.INTERRUPTED: INTERRUPTED,
 }
 
 
@@ -110,7 +112,5 @@ def outcome_look(of: Run | Item, *, driven: bool) -> Look:
 
     :param driven: whether a process works on the run
     """
-    state = of.state.lower()
-    if state == "running" and not driven:
-        return INTERRUPTED
+    state = record.state(of, driven=driven)
     return _OUTCOMES.get(state, Look("waiting", "?", state))
