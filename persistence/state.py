@@ -12,6 +12,7 @@ from persistence.database import Database
 from persistence.errors import SchemaOutOfDate
 from persistence.leases import Leases
 from persistence.ledger import Ledger
+from persistence.retention import Retention
 from persistence.runs import Runs
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ class State:
     :ivar ledger: the temporary things.
     :ivar catalogue: what the repositories hold.
     :ivar leases: who drives what.
+    :ivar retention: how long runs are kept.
     """
 
     def __init__(self, database: Database) -> None:
@@ -33,6 +35,7 @@ class State:
         self.ledger = Ledger(database)
         self.catalogue = Catalogue(database)
         self.leases = Leases(database)
+        self.retention = Retention(database)
 
     @classmethod
     def open(cls, url: str, *, migrate: bool | None = None) -> Self:

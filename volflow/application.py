@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from types import TracebackType
 from typing import Any, Self
@@ -57,6 +57,8 @@ from volflow.tasks.work import Services, Work
 
 LOG = logging.getLogger(__name__)
 
+# So many old runs are forgotten when a run begins: more than one, so that they become fewer.
+_FORGET = 10
 _OPEN = (RunState.RUNNING, RunState.SUSPENDED)
 
 
@@ -401,6 +403,9 @@ class Volflow:
         return self._drive(run, stored)
 
     def _create_run(self, kind: str, request: dict[str, Any], items: list[tuple[str, str]]) -> Run:
+        before = datetime.now(UTC) - timedelta(days=self.conf.keep_runs)
+        for run_id in self.parts.state.retention.forget(before, most=_FORGET):
+            LOG.info("Run %s ended long ago, and is forgotten", run_id)
         return self.parts.state.runs.create(
             kind,
             request

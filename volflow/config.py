@@ -23,6 +23,14 @@ DEFAULT_OPTS: list[cfg.Opt] = [
         help="Directory for the state database, locks and the mount point. Made with mode 0700. "
         "Defaults to /var/lib/volflow for root and to $XDG_STATE_HOME/volflow for others.",
     ),
+    cfg.IntOpt(
+        "keep_runs",
+        default=90,
+        min=1,
+        help="Days for which runs that have ended stay in the state database. Older ones are "
+        "forgotten when a run begins, a few each time. A run of which something is left over "
+        "stays until that is removed. Backups are not touched.",
+    ),
 ]
 
 STATE_OPTS: list[cfg.Opt] = [

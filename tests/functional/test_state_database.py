@@ -202,6 +202,25 @@ def test_a_server_is_prepared_by_the_operator(site: Site, volume: str) -> None:
         server.__exit__(None, None, None)
 
 
+def test_runs_that_ended_long_ago_are_forgotten(site: Site, volume: str) -> None:
+    long_ago = "2020-01-01 00:00:00"
+    for _ in range(2):
+        assert run(site, "backup", volume).result == "complete"
+    (first, second) = (row[0] for row in runs.query(site, "SELECT id FROM run ORDER BY created_at"))
+    runs.query(site, "UPDATE run SET finished_at = ?", long_ago)
+    left_over = "UPDATE ledger SET state = 'LEFTOVER' WHERE kind = 'snapshot' AND run_id = ?"
+    runs.query(site, left_over, first)
+    assert run(site, "backup", volume, DEFAULT__keep_runs=30).result == "complete"
+    left = {row[0] for row in runs.query(site, "SELECT id FROM run")}
+    assert first in left
+    assert second not in left
+    assert len(left) == 2
+    # What it has stored is there, and known.
+    listed = site.cli("backup", "list", "-f", "value", "-c", "ID")
+    assert len(listed.stdout.split()) == 3
+    assert site.cli("leftover", "clean").returncode == 0
+
+
 def test_the_state_is_for_its_owner_only(site: Site, volume: str) -> None:
     assert run(site, "backup", volume).result == "complete"
     for name in ("state.sqlite", "state.sqlite-wal", "state.sqlite-shm"):
