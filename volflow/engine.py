@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from taskflow.storage import Storage
 from taskflow.utils import misc
 
 from persistence import State
+from volflow.heartbeat import Hold
 
 # On the way to being run, and nothing else has been saved since the state before.
 _PASSING = {(states.PENDING, states.RESUMING), (states.RESUMING, states.SUSPENDED)}
@@ -26,7 +28,22 @@ class _Storage(Storage):
     It saves a step before it is worked on and after, and that is all that a resume needs. How far
     a step is, volflow keeps itself: TaskFlow would save beside each change of a step's state that
     it is done to 0 or to 100 %.
+
+    Before each save it makes sure that the run is still this process's. Nothing is begun and
+    nothing is undone without a save, so a process that has lost its run does neither.
     """
+
+    hold: Hold
+
+    def _with_connection(self, functor: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        self.hold.ensure()
+        return super()._with_connection(functor, *args, **kwargs)
+
+    def set_atom_state(self, atom_name: str, state: str) -> None:
+        """Set the state of a step. What is undone would be lost to whoever has the run."""
+        if state == states.REVERTING:
+            self.hold.ensure(ask=True)
+        super().set_atom_state(atom_name, state)
 
     def set_task_progress(
         self, task_name: str, progress: float, details: dict[str, Any] | None = None
@@ -103,11 +120,14 @@ class _Together:
 
 class _Saving(engine.ActionEngine):
     kept_in: type[_Storage] = _Storage
+    hold: Hold
 
     @misc.cachedproperty
     def storage(self) -> _Storage:
         """What the engine knows of its flow."""
-        return self.kept_in(self._flow_detail, backend=self._backend, scope_fetcher=self._scopes)
+        found = self.kept_in(self._flow_detail, backend=self._backend, scope_fetcher=self._scopes)
+        found.hold = self.hold
+        return found
 
     def _scopes(self, atom_name: str) -> Any:
         return self._runtime.fetch_scopes_for(atom_name) if self._compiled else None
@@ -123,7 +143,11 @@ class _Parallel(_Saving, engine.ParallelActionEngine):
 
 
 def load(
-    flow: graph_flow.Flow, detail: models.FlowDetail, state: State, workers: Executor | None
+    flow: graph_flow.Flow,
+    detail: models.FlowDetail,
+    state: State,
+    workers: Executor | None,
+    hold: Hold,
 ) -> engine.ActionEngine:
     """An engine for a flow.
 
@@ -133,8 +157,13 @@ def load(
     :param detail: where the state of the flow is kept, and found when it was begun already
     :param workers: what runs several steps at a time; the caller's own thread runs one after the
         other where there is none
+    :param hold: the right to drive the run
     """
     options: dict[str, Any] = {"gather_statistics": False}
+    found: _Saving
     if workers is None:
-        return _Serial(flow, detail, state.taskflow, options)
-    return _Parallel(flow, detail, state.taskflow, options | {"executor": workers})
+        found = _Serial(flow, detail, state.taskflow, options)
+    else:
+        found = _Parallel(flow, detail, state.taskflow, options | {"executor": workers})
+    found.hold = hold
+    return found

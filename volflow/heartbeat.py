@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,8 +19,13 @@ LOG = logging.getLogger(__name__)
 
 # Seconds that a lease lasts unless it is renewed.
 _SECONDS = 60.0
-# Seconds between two beats; a lease is renewed at every one.
-_BEAT = 3.0
+# Seconds between two renewals, and between two looks whether the run is to stop.
+BEAT = 3.0
+# The part of a lease's length for which a renewal is relied on. The rest of it is for what is under
+# way to come to its end before another process may take the run.
+_RELIABLE = 0.75
+# Seconds that the end of a run waits for a sign of life that is still under way.
+_PATIENCE = 5.0
 
 # Metadata key of the volumes of a run that is alive: when that was, in UTC. For those who cannot
 # see the lease, because they have another state database.
@@ -28,8 +35,12 @@ ALIVE_EVERY = 600.0
 
 
 def owner() -> str:
-    """This process, among all of all hosts and boots."""
-    return f"{host_name()} {boot_id()} {os.getpid()} {_started(os.getpid())}"
+    """This process, among all of all hosts and boots, and one holder in it.
+
+    Two threads of a program must not drive one run either.
+    """
+    process = f"{host_name()} {boot_id()} {os.getpid()} {_started(os.getpid())}"
+    return f"{process} {secrets.token_hex(4)}"
 
 
 def is_driven(leases: Leases, run_id: str) -> bool:
@@ -38,39 +49,146 @@ def is_driven(leases: Leases, run_id: str) -> bool:
     return holder is not None and not _is_dead(holder.owner)
 
 
+class Hold:
+    """The right to drive a run, which this process has until another one takes it.
+
+    Another one can when this process has not renewed the lease in time: it was stopped, its host
+    was suspended, or the database was out of its reach. From then on the run is the other one's,
+    and this process must neither undo nor note down anything of it.
+    """
+
+    def __init__(self, leases: Leases, run_id: str) -> None:
+        self._leases = leases
+        self._run_id = run_id
+        self._renewed = _clock()
+        self._lease = _acquire(leases, run_id)
+        self._taken: str | None = None
+
+    @property
+    def reliable(self) -> bool:
+        """Whether it was renewed so short ago that nobody can have taken it."""
+        return _clock() - self._renewed < _RELIABLE * self._lease.seconds
+
+    def renew(self) -> None:
+        """Renew it.
+
+        :raises DrivenError: another process has taken it
+        :raises StateError: the database cannot tell
+        """
+        # It lasts from then on at least.
+        now = _clock()
+        try:
+            self._leases.renew(self._lease)
+        except Held as held:
+            who = "Another process"
+            if held.owner is not None:
+                host, _, pid, *_ = held.owner.split(" ")
+                who = f"Process {pid} on host {host}"
+            self._taken = (
+                f"{who} has taken run {self._run_id}, because this one was held up for longer "
+                f"than {self._lease.seconds:g} seconds. Nothing was undone here; 'volflow run show "
+                f"{self._run_id[:8]}' tells how it goes on."
+            )
+            raise DrivenError(self._taken) from held
+        self._renewed = now
+
+    def ensure(self, *, ask: bool = False) -> None:
+        """Make sure that nobody has taken the run.
+
+        :param ask: ask the database, however short ago it was renewed: the clocks of a virtual
+            machine stand still with it
+        :raises DrivenError: another process has taken it
+        :raises StateError: it has not been renewed for too long, and the database cannot tell
+        """
+        if self._taken is not None:
+            raise DrivenError(self._taken)
+        if self.reliable and not ask:
+            return
+        try:
+            self.renew()
+        except StateError as error:
+            if not self.reliable:
+                raise
+            LOG.info("Nobody can have taken run %s yet: %s", self._run_id, error)
+
+    def release(self) -> None:
+        """Give it back, if it is still this process's."""
+        self._leases.release(self._lease)
+
+
 @contextmanager
 def driving(
-    leases: Leases, run_id: str, *, beat: Callable[[], None], lost: Callable[[], None]
-) -> Iterator[None]:
+    leases: Leases,
+    run_id: str,
+    *,
+    beats: Sequence[tuple[float, Callable[[], None]]],
+    lost: Callable[[], None],
+) -> Iterator[Hold]:
     """Hold the lease of a run while the block runs.
 
-    :param beat: called every few seconds, from another thread
-    :param lost: called, from that thread, when another process has taken the lease
+    :param beats: what else is to be done every so many seconds, each in a thread of its own: what
+        one of them waits for holds up no other, and not the renewal of the lease
+    :param lost: called, from another thread, when another process has taken the run, or will be
+        able to soon: what is under way is to stop
     :raises DrivenError: another process drives this run
     """
-    lease = _acquire(leases, run_id)
-    over = threading.Event()
+    hold = Hold(leases, run_id)
+    over, told = threading.Event(), threading.Event()
 
     def renew() -> None:
-        while not over.wait(_BEAT):
-            try:
-                leases.renew(lease)
-                beat()
-            except Held:
-                LOG.exception("Another process has taken run %s", run_id)
+        try:
+            hold.renew()
+        except DrivenError as error:
+            if not over.is_set() and not told.is_set():
+                LOG.error("%s", error)
+                told.set()
                 lost()
-                return
-            except StateError:
-                LOG.exception("The lease of run %s could not be renewed yet", run_id)
+        except StateError as error:
+            LOG.warning("The lease of run %s could not be renewed yet: %s", run_id, error)
 
-    thread = threading.Thread(target=renew, name=f"lease of {run_id}", daemon=True)
-    thread.start()
+    # Apart from the renewal, which can hang with the database.
+    def watch() -> None:
+        if not hold.reliable and not told.is_set():
+            LOG.error(
+                "The lease of run %s could not be renewed for too long: suspending the run before "
+                "another process can take it",
+                run_id,
+            )
+            told.set()
+            lost()
+
+    acts = {"lease": (BEAT, renew), "watch": (BEAT / 3, watch)}
+    acts |= {f"beat {number}": beat for number, beat in enumerate(beats)}
+    threads = [
+        threading.Thread(target=_repeat, args=(over, *act), name=f"{name} of {run_id}", daemon=True)
+        for name, act in acts.items()
+    ]
+    for thread in threads:
+        thread.start()
     try:
-        yield
+        yield hold
     finally:
         over.set()
-        thread.join()
-        leases.release(lease)
+        # The first one alone touches the lease.
+        for thread, patience in zip(threads, (None, *[_PATIENCE] * len(threads)), strict=False):
+            thread.join(patience)
+        hold.release()
+
+
+def _repeat(over: threading.Event, seconds: float, act: Callable[[], None]) -> None:
+    """Act every so many seconds; what fails is told, and tried again."""
+    while not over.wait(seconds):
+        try:
+            act()
+        except StateError as error:
+            LOG.warning("What is done every %g seconds has failed: %s", seconds, error)
+        except Exception:
+            LOG.exception("What is done every %g seconds has failed", seconds)
+
+
+def _clock() -> float:
+    """Seconds since the boot, those in which the host was suspended too."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def _name(run_id: str) -> str:
@@ -85,7 +203,7 @@ def _acquire(leases: Leases, run_id: str) -> Lease:
         except Held:
             holder = leases.holder(name)
         if holder is not None and not _is_dead(holder.owner):
-            host, _, pid, _ = holder.owner.split(" ")
+            host, _, pid, *_ = holder.owner.split(" ")
             raise DrivenError(
                 f"Run {run_id} is being driven by process {pid} on host {host}. If that host is "
                 f"dead, the run is free at {holder.until:%H:%M:%S} UTC."
@@ -98,7 +216,7 @@ def _acquire(leases: Leases, run_id: str) -> Lease:
 
 def _is_dead(who: str) -> bool:
     """Whether the owner was a process of this host that is no more."""
-    host, boot, pid, started = who.split(" ")
+    host, boot, pid, started, *_ = who.split(" ")
     if host != host_name():
         return False
     return boot != boot_id() or _started(int(pid)) != started

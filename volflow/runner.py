@@ -23,9 +23,10 @@ from persistence import Item, ItemFields, ItemState, Run, RunState, State, State
 from volflow import heartbeat, logs, record
 from volflow.cinder import Cinder
 from volflow.engine import load
-from volflow.errors import CloudError, SuspendedError
+from volflow.errors import CloudError, DrivenError, SuspendedError
 from volflow.flows.plan import Component, Plan
 from volflow.flows.resume import rewind, rewind_shared, undo, undo_shared
+from volflow.heartbeat import Hold
 from volflow.host.identity import boot_id, host_name
 from volflow.restore_plan import Destination
 from volflow.result import Figures, Outcome, RunResult, VolumeResult
@@ -69,7 +70,6 @@ class Runner:
         self._services = services
         self._parallel = parallel
         self._stop = stop
-        self._alive = time.monotonic()
         self._cinder_of = cinder_of
         self._finish_with = finish
 
@@ -84,20 +84,23 @@ class Runner:
             heartbeat.driving(
                 self._state.leases,
                 run.id,
-                beat=lambda: self._obey(run.id),
-                # Whoever has the run now goes on with it: nothing must be undone here.
+                beats=(
+                    (heartbeat.BEAT, lambda: self._obey(run.id)),
+                    (heartbeat.ALIVE_EVERY, lambda: self._show_life(run.id)),
+                ),
+                # What is under way ends. That nothing is undone then, the hold sees to.
                 lost=self._stop.suspend_run,
-            ),
+            ) as hold,
         ):
             result = None
             try:
-                result = self._drive(run, plan)
+                result = self._drive(run, plan, hold)
                 return result
             finally:
                 # Whatever happened: a terminal wants its cursor back.
                 self._services.progress.over(run.id, result)
 
-    def _drive(self, run: Run, plan: Plan) -> RunResult:
+    def _drive(self, run: Run, plan: Plan, hold: Hold) -> RunResult:
         self._state.runs.update(
             run.id,
             state=RunState.RUNNING,
@@ -119,24 +122,24 @@ class Runner:
             ThreadPoolExecutor(tasks, "task") as workers,
         ):
             jobs = [
-                drivers.submit(self._work_on, run, component, items, workers)
+                drivers.submit(self._work_on, run, component, items, workers, hold)
                 for component in components
             ]
             for job in jobs:
                 job.result()
+        hold.ensure()
         return self._finish(run)
 
     def _obey(self, run_id: str) -> None:
-        """Do what another process asks this one to do, and tell those who cannot ask."""
+        """Do what another process asks this one to do."""
         logs.begin(run_id)
-        if time.monotonic() - self._alive > heartbeat.ALIVE_EVERY:
-            self._alive = time.monotonic()
-            self._show_life(run_id)
         if self._state.runs.get(run_id).stop == Way.ABORT and not self._stop.aborting:
             LOG.warning("Run %s is to be aborted: undoing what is under way", run_id)
             self._stop.abort_run()
 
     def _show_life(self, run_id: str) -> None:
+        """Tell those who cannot see the lease that the run is alive."""
+        logs.begin(run_id)
         now = datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="seconds")
         for entry in self._services.ledger.open(run_id):
             if entry.kind in (Clone.kind, NewVolume.kind) and entry.resource_id:
@@ -168,18 +171,23 @@ class Runner:
         component: Component,
         items: dict[str, Item],
         workers: ThreadPoolExecutor,
+        hold: Hold,
     ) -> None:
-        """Run one component's flow to its end, unless it is to stop."""
+        """Run one component's flow to its end, unless it is to stop.
+
+        :raises DrivenError: another process has taken the run
+        """
         started = time.monotonic()
         logs.begin(run.id, component.volumes[0] if len(component.volumes) == 1 else None)
         begun = any(items[key].state is not ItemState.PENDING for key in component.volumes)
         if self._stop.event.is_set() and not begun:
             return
+        hold.ensure()
         backend = self._state.taskflow.get_connection()
         detail = backend.get_flow_details(items[component.volumes[0]].flow_id)
         # The steps of one volume come one after the other: they need no threads of their own.
         single = component.volumes[0] if len(component.volumes) == 1 else None
-        engine = load(component.flow, detail, self._state, None if single else workers)
+        engine = load(component.flow, detail, self._state, None if single else workers, hold)
         story = Story(self._state.runs, self._services.progress, run.id, component, items)
         # A flow that was reverted would begin anew: a process was killed before it could tell.
         if detail.state not in _ENDED:
@@ -194,6 +202,7 @@ class Runner:
                 # A program that goes on after its run was suspended must not hold the device.
                 for volume_id in component.volumes:
                     component.steps(volume_id)[0].work.let_go()
+        hold.ensure()
         if engine.storage.get_flow_state() in _ENDED:
             for shared in component.shared:
                 shared.dispose(shared.work, shared.tag)
@@ -247,7 +256,7 @@ class Runner:
                 transitions.send(self._stop.suspending or None)
         except StopIteration:
             return
-        except StateError:
+        except (StateError, DrivenError):
             raise
         except Exception as error:  # noqa: BLE001
             # It is that of a task, and the flow has ended: its atoms tell how.

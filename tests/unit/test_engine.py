@@ -14,6 +14,7 @@ from taskflow.persistence import models
 
 from persistence import State
 from volflow import engine
+from volflow.heartbeat import Hold
 
 
 @pytest.fixture
@@ -47,7 +48,7 @@ def begin(state: State, seen: list[dict[str, str]]) -> Any:
     state.taskflow.get_connection().save_logbook(book)
     flow = graph_flow.Flow("flow")
     flow.add(linear_flow.Flow("steps").add(*(Look(name, state, seen) for name in "abc")))
-    found = engine.load(flow, detail, state, None)
+    found = engine.load(flow, detail, state, None, Hold(state.leases, "run-id"))
     found.compile()
     found.prepare()
     return found
