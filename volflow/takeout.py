@@ -113,8 +113,8 @@ class Takeout:
             raw.unlink(missing_ok=True)
             with open(os.open(raw, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
                 file.truncate(self._region.size)
-            self._region.file_system.make(self._privilege, str(raw))
             with self._namespace() as namespace:
+                self._region.file_system.make(namespace, str(raw))
                 place = namespace.root / REGION
                 options = self._region.file_system.mount_options(read_only=False)
                 namespace.mount(str(raw), place, self._region.file_system.type, ["loop", *options])

@@ -7,24 +7,25 @@ import os
 import pwd
 import secrets
 import shutil
+import signal
 import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import tree
+from auditor import mounts
 from cloud import in_a_namespace, run
 from conftest import PASSWORD, Site
+from matrix.rest import RestServer
+from runs import query, until
 
-pytestmark = [
-    pytest.mark.lab,
-    pytest.mark.skipif(shutil.which("sudo") is None, reason="sudo is not installed"),
-    pytest.mark.skipif(shutil.which("useradd") is None, reason="useradd is not installed"),
-]
+pytestmark = pytest.mark.lab
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,21 @@ class User:
 
         return in_a_namespace(inside)
 
+    def processes(self, program: str) -> list[int]:
+        """Those in whose command line this stands, whoever they run as, with this user's home."""
+        found = []
+        for entry in Path("/proc").iterdir():
+            try:
+                command = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
+                environment = (entry / "environ").read_bytes()
+                own = entry.stat().st_uid == self.uid
+            except OSError:
+                continue
+            mine = own or str(self.home).encode() in environment or str(self.home) in str(command)
+            if entry.name.isdigit() and mine and program in command:
+                found.append(int(entry.name))
+        return sorted(found)
+
 
 def _package_directories() -> list[str]:
     import persistence
@@ -96,6 +112,9 @@ def _open_to_all(paths: list[str], scratch: Path) -> None:
 @pytest.fixture
 def add_user(site: Site) -> Iterator[Callable[[str | None], User]]:
     """Makes a user; given a rule, with a file in sudoers.d. Both go in the end, by their names."""
+    for program in ("sudo", "visudo", "useradd", "userdel"):
+        # bindep.txt names their packages: without them nothing would be shown.
+        assert shutil.which(program), f"{program} is not installed"
     made: list[tuple[str, Path]] = []
 
     def add(rule: str | None) -> User:
@@ -168,6 +187,50 @@ def test_back_up_and_restore_as_a_user(site: Site, add_user: Callable[[str | Non
     done = user.volflow("restore", "create", "--yes", volume, "-f", "json")
     assert done.returncode == 0, done
     tree.assert_same(expected, site.cloud.on(volume, tree.describe, read_only=True))
+
+
+def test_nothing_of_a_user_outlives_a_kill(
+    site: Site, add_user: Callable[[str | None], User]
+) -> None:
+    """sudo is not killed with volflow, and what it has started is not sudo's to kill then."""
+    user = add_user("ALL=(root) NOPASSWD: ALL")
+    volume = site.cloud.create(name="of a user")
+    site.cloud.fill(
+        volume, "ext4", lambda root: (root / "large").write_bytes(os.urandom(48 * tree.MIB))
+    )
+    expected = site.cloud.on(volume, tree.describe, read_only=True)
+
+    def mounted() -> list[str]:
+        places = str(user.home / ".local" / "state" / "volflow" / "mount")
+        return [source for _, source, point in mounts() if point.startswith(places)]
+
+    with RestServer(site.home / "slow") as server, ThreadPoolExecutor(1) as thread:
+        options = ("--repository", server.location)
+        assert user.volflow(*options, "repository", "init").returncode == 0
+        assert user.volflow(*options, "backup", "create", volume).returncode == 0
+        # What writes to the volume matters most.
+        server.hold("GET", 2)
+        restore = ("restore", "create", "--yes", volume)
+        job = thread.submit(user.volflow, *options, *restore)
+        server.wait()
+        (pid,) = user.processes("volflow.cli.main")
+        assert user.processes("restic")
+        assert len(mounted()) == 2
+        os.kill(pid, signal.SIGKILL)
+        assert job.result().returncode == -signal.SIGKILL
+        until(lambda: not user.processes("restic") and not mounted(), 10)
+        assert user.processes("unshare") == []
+        assert user.processes("nsenter") == []
+        locks = server.directory / "locks"
+        assert list(locks.iterdir())
+        server.go_on()
+        state = user.home / ".local" / "state" / "volflow"
+        (run_id,) = query(site, "SELECT id FROM run WHERE state = 'RUNNING'", state=state)[0]
+        done = user.volflow(*options, "run", "resume", str(run_id))
+        assert done.returncode == 0, done
+        # restic takes only what has ended for ended, by the id that the process had on this host.
+        assert list(locks.iterdir()) == []
+    assert site.cloud.on(volume, tree.describe, read_only=True) == expected
 
 
 def test_a_user_without_the_right(site: Site, add_user: Callable[[str | None], User]) -> None:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from volflow.errors import DiskError
+from volflow.host.namespace import MountNamespace
 from volflow.host.privilege import Privilege
 
 # Guests are not trusted: nothing on their file systems may act on this host.
@@ -36,13 +37,14 @@ class FileSystem:
         own = ["nouuid"] if self.type == "xfs" else []
         return ["ro" if read_only else "rw", *_SAFE, *own]
 
-    def make(self, privilege: Privilege, device: str, size: int | None = None) -> None:
+    def make(self, runs: Privilege | MountNamespace, device: str, size: int | None = None) -> None:
         """Make this file system on the device, or in a file. What was on it is lost.
 
+        :param runs: what runs mkfs; in a namespace it ends with this process
         :param size: bytes that it takes; all of the device unless given
         :raises HostError: mkfs failed, or cannot make one like it
         """
-        privilege.run(*_KINDS[self.type].mkfs(self, device, size))
+        runs.run(*_KINDS[self.type].mkfs(self, device, size))
 
 
 @dataclass(frozen=True)

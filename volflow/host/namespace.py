@@ -1,9 +1,12 @@
 """A private mount namespace for one volume.
 
-A small process holds the namespace, and ends when its standard input is closed, which the kernel
-does when we die, however we die. With the last process in it the namespace ends, and with the
-namespace its mounts: a crash leaves none behind, and the host never sees them (unshare(1),
-mount_namespaces(7)).
+A small process holds the namespace. When its standard input is closed, which the kernel does when
+we die, however we die, it kills what still runs in the namespace and ends. With the last process in
+it the namespace ends, and with the namespace its mounts: a crash leaves neither a program that
+writes nor a mount behind, and the host never sees them (unshare(1), mount_namespaces(7)).
+
+It is not a process namespace, which would do the same: restic notes its process id in the lock that
+it takes, and a restic outside decides by that id whether the lock is stale.
 """
 
 from __future__ import annotations
@@ -18,6 +21,30 @@ from volflow.host.privilege import Privilege
 
 # Seconds that a file system may stay busy after the last program in it has ended.
 _BUSY = 10.0
+
+# What holds a namespace: says its process id, waits for the end of its standard input, then kills
+# all others that are in the namespace, again for those that were about to start others. What does
+# not end even so, as what waits for a device that does not answer, is not waited for. It must be
+# sure that the namespace is not the one of all the host.
+_HOLDER = """
+if [ "/proc/$$/ns/mnt" -ef "/proc/$PPID/ns/mnt" ]; then
+    echo "the kernel tells it from no other" >&2
+    exit 1
+fi
+echo $$
+while read -r line; do :; done
+for round in 1 2 3 4 5 6 7 8 9 10; do
+    found=
+    for each in /proc/[0-9]*; do
+        if [ "$each/ns/mnt" -ef "/proc/$$/ns/mnt" ] && [ "$each" != "/proc/$$" ]; then
+            found=yes
+            kill -s KILL "${each#/proc/}"
+        fi
+    done
+    [ "$found" ] || exit 0
+    sleep 0.1
+done
+"""
 
 
 class MountNamespace:
@@ -36,9 +63,7 @@ class MountNamespace:
         self._privilege = privilege
         self._mounted: dict[Path, int] = {}
         self._holder = subprocess.Popen(
-            privilege.argv(
-                "unshare", "--mount", "--propagation", "slave", "sh", "-c", "echo $$; exec cat"
-            ),
+            privilege.argv("unshare", "--mount", "--propagation", "slave", "sh", "-c", _HOLDER),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -132,7 +157,10 @@ class MountNamespace:
             del self._mounted[last]
 
     def close(self) -> None:
-        """End the namespace, and with it every mount in it. It may be closed twice."""
+        """End the namespace, and with it all that runs and every mount in it.
+
+        It may be closed twice, also by two threads.
+        """
         holder = self._holder
         if holder.stdin:
             holder.stdin.close()
@@ -142,7 +170,7 @@ class MountNamespace:
                 pipe.close()
 
     def _inside(self, *command: str | Path, cwd: Path | None = None) -> list[str]:
-        # The command is killed when the thread that starts it ends: no copy outlives its run.
+        # The command is killed when the thread that starts it ends, or sudo where that starts it.
         if self._holder.poll() is not None:
             raise HostError("The process that holds the mount namespace has ended.")
         chdir = ["env", f"--chdir={cwd}"] if cwd else []

@@ -100,6 +100,9 @@ class Privilege:
 
     def signal(self, process: subprocess.Popen[Any], number: signal.Signals) -> None:
         """Send a signal to a program that :meth:`argv` started, if it still runs."""
-        if process.poll() is None:
-            # The program is root's where it runs through sudo, which passes the signal on.
-            self.attempt("kill", f"-{number.value}", str(process.pid))
+        if not self._helper:
+            process.send_signal(number)
+        elif process.poll() is None:
+            # The program is root's, and so is sudo, which passes the signal on. The shell's own
+            # kill: a program of that name is not everywhere.
+            self.attempt("sh", "-c", f"kill -s {number.value} {process.pid}")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from volflow.disk import filesystem
 from volflow.disk.filesystem import FileSystem
+from volflow.errors import HostError, StoppedError
 from volflow.host.connector import device_size
+from volflow.host.namespace import MountNamespace
+from volflow.movers.stall import Watch
 from volflow.tasks.base import Step
 from volflow.tasks.safety import SafetySnapshot
 from volflow.tasks.work import Work
@@ -68,5 +72,22 @@ class MakeFileSystem(Step):
             self._safety.overwriting()
         room = device_size(device)
         size = self._size if self._size and self._size < room else None
-        self._file_system.make(self.services.privilege, device, size)
+        self._make(device, size)
         return self._file_system.to_dict()
+
+    def _make(self, device: str, size: int | None) -> None:
+        """Make it, unless the run is asked to stop before it is made: a resume begins anew.
+
+        :raises StoppedError: the run was asked to stop
+        """
+        services = self.services
+        namespace = MountNamespace(services.privilege, services.mount_root)
+        try:
+            with Watch(services.stopping, math.inf).watching(namespace.close):
+                self._file_system.make(namespace, device, size)
+        except HostError as error:
+            if services.stopping.is_set():
+                raise StoppedError("Stopped while making a file system.") from error
+            raise
+        finally:
+            namespace.close()

@@ -1,0 +1,35 @@
+"""Running programs as root by a helper, and ending them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from volflow.host import privilege
+from volflow.host.privilege import Privilege
+
+
+@pytest.mark.parametrize("user", [0, 1000])
+def test_a_signal_needs_no_program_kill(
+    tmp_path: Path, user: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("env", "sh", "sleep"):
+        found = shutil.which(name)
+        assert found
+        (tmp_path / name).symlink_to(found)
+    monkeypatch.setattr(os, "geteuid", lambda: user)
+    monkeypatch.setattr(privilege, "_PATH", str(tmp_path))
+    helped = Privilege("env")
+    with subprocess.Popen(helped.argv("sleep", "60"), env=helped.environment()) as process:
+        try:
+            helped.signal(process, signal.SIGINT)
+            assert process.wait(10) == -signal.SIGINT
+            # It has ended: there is nobody to tell.
+            helped.signal(process, signal.SIGKILL)
+        finally:
+            process.kill()
