@@ -5,6 +5,7 @@ Resources are plain dictionaries, as the API shows them (Block Storage API refer
 
 from __future__ import annotations
 
+import copy
 import logging
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -90,7 +91,7 @@ class Cinder:
     :param session: an authenticated session; it renews its own token
     :param wait: how to wait for a resource to change its state
     :param stopping: set to end the waits for something to become ready; waits for something to
-        be gone go on, because cleaning up is never interrupted
+        be gone go on, because undoing is never interrupted
     :raises CloudError: the API cannot be reached, refuses the login, or is older than 3.44
     """
 
@@ -105,6 +106,7 @@ class Cinder:
     ) -> None:
         self._wait = wait
         self._stopping = stopping
+        self._stopping_gone: threading.Event | None = None
         where = {
             "session": session,
             "region_name": region_name,
@@ -129,6 +131,15 @@ class Cinder:
             self._client = client.Client(found.get_string(), **where)
             self.project_id: str | None = session.get_project_id()
         self.version = found
+
+    def interruptible(self) -> Cinder:
+        """The same, whose waits for something to be gone end too when the run is to stop.
+
+        It is for what is removed on the way forward, which a resume repeats.
+        """
+        other = copy.copy(self)
+        other._stopping_gone = self._stopping
+        return other
 
     # Volumes
 
@@ -406,7 +417,13 @@ class Cinder:
             if _is_there(look):
                 raise
             return
-        self._wait.until_gone(look, what=what.capitalize(), size_gib=size, reason=self.last_message)
+        self._wait.until_gone(
+            look,
+            what=what.capitalize(),
+            size_gib=size,
+            reason=self.last_message,
+            stopping=self._stopping_gone,
+        )
 
     # What else the API knows
 
@@ -466,7 +483,9 @@ class Cinder:
 
     def wait_gone(self, look: Callable[[], Resource], *, what: str) -> None:
         """Wait until something of no size is gone."""
-        self._wait.until_gone(look, what=what, reason=self.last_message)
+        self._wait.until_gone(
+            look, what=what, reason=self.last_message, stopping=self._stopping_gone
+        )
 
     # Quotas and messages
 

@@ -18,8 +18,8 @@ class Stop:
 
     What is asked of the run at hand alone is no concern of the runs that come after it.
 
-    :ivar event: set with either; it interrupts copies and the waits for something to become
-        ready. Cleaning up is never interrupted.
+    :ivar event: set with either; it interrupts copies, and the waits for something to become ready
+        or, on the way forward, to be gone. Undoing is never interrupted.
     """
 
     def __init__(self) -> None:

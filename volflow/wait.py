@@ -76,10 +76,12 @@ class Wait:
         what: str,
         size_gib: int = 0,
         reason: Callable[[Resource], str] = lambda _: "",
+        stopping: threading.Event | None = None,
     ) -> None:
         """Look at the resource until Cinder answers 404.
 
         :raises WaitError: the delete failed, or took too long
+        :raises StoppedError: ``stopping`` was set in the meantime
         """
         pause, deadline = self.interval, self._deadline(size_gib)
         look = _Steady(look)
@@ -92,7 +94,7 @@ class Wait:
             if status == "error_deleting":
                 why = reason(resource)
                 raise WaitError(f"{what} could not be deleted by Cinder{': ' if why else '.'}{why}")
-            pause = self._pause(pause, deadline, what, f"not gone, still '{status}'", None)
+            pause = self._pause(pause, deadline, what, f"not gone, still '{status}'", stopping)
 
     def _deadline(self, size_gib: int) -> float:
         return time.monotonic() + self.limit + self.limit_per_gib * size_gib

@@ -66,6 +66,13 @@ def test_to_be_stopped() -> None:
     assert time.monotonic() - started < 5
 
 
+def test_to_be_stopped_while_it_goes() -> None:
+    stopping = threading.Event()
+    stopping.set()
+    with pytest.raises(StoppedError, match="Stopped while waiting for It"):
+        QUICK.until_gone(looking("deleting"), what="It", stopping=stopping)
+
+
 def test_a_trouble_that_passes() -> None:
     trouble = CloudError("503")
     found = QUICK.until(

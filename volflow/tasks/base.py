@@ -7,6 +7,7 @@ import logging
 import time
 from abc import abstractmethod
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from typing import Any, ClassVar
 
@@ -15,7 +16,7 @@ from taskflow.types.sets import OrderedSet
 
 from persistence import Entry, EntryState, StateError
 from volflow import logs
-from volflow.errors import VolflowError
+from volflow.errors import StoppedError, VolflowError
 from volflow.tasks.work import Services, Work
 
 LOG = logging.getLogger(__name__)
@@ -131,9 +132,11 @@ class Temporary(Step):
 
     @classmethod
     def dispose(cls, work: Work, tag: str) -> None:
-        """Make sure that it is gone, or is a leftover. Never raises: the rest must go on.
+        """Make sure that it is gone, or is a leftover. It raises nothing else: the rest must go on.
 
         :param tag: the thing's mark in the ledger
+        :raises StoppedError: the run is to stop, and this work's waits can be interrupted, which
+            those of a revert cannot
         """
         ledger = work.services.ledger
         try:
@@ -142,6 +145,8 @@ class Temporary(Step):
                 return
             try:
                 cls._remove_patiently(work, entry)
+            except StoppedError:
+                raise
             except Exception as error:
                 LOG.warning("%s is left over: %s", tag, error)
                 LOG.debug("Why %s is left over", tag, exc_info=True)
@@ -158,6 +163,8 @@ class Temporary(Step):
         for pause in _PAUSES:
             try:
                 return cls.remove(work, entry)
+            except StoppedError:
+                raise
             except VolflowError as error:
                 LOG.info("%s could not be removed yet: %s", entry.tag, error)
                 time.sleep(pause)
@@ -168,7 +175,10 @@ class Temporary(Step):
 
 
 class Dispose(Step):
-    """Removes a temporary thing on the way forward, as its revert would."""
+    """Removes a temporary thing on the way forward, as its revert would.
+
+    Unlike that it can be interrupted: a resume repeats it.
+    """
 
     def __init__(self, temporary: Temporary) -> None:
         super().__init__(temporary.work, step=f"remove {temporary.step}")
@@ -176,4 +186,5 @@ class Dispose(Step):
         self.host_local = temporary.host_local
 
     def execute(self) -> None:
-        self._temporary.dispose(self.work, self._temporary.tag)
+        work = replace(self.work, cinder=self.work.cinder.interruptible())
+        self._temporary.dispose(work, self._temporary.tag)
