@@ -14,6 +14,8 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,11 @@ from conftest import Site
 from matrix.driver import ready
 from matrix.rest import RestServer
 from runs import begin, held, killed, query, run, until
+
+from volflow.cinder import Cinder
+from volflow.errors import ResourceNotFoundError
+from volflow.host import privilege
+from volflow.restore_plan import RestoreOptions
 
 pytestmark = pytest.mark.lab
 
@@ -340,21 +347,53 @@ def test_a_restore_in_place_is_suspended_and_goes_on(
     assert content(site, large) == before
 
 
+def test_several_volumes_are_suspended_at_once(site: Site, slow: RestServer, large: str) -> None:
+    volumes = [large, *site.cloud.clones(large, ["second"])]
+    slow.hold("POST", 3)
+    with started(site, "backup", "create", *volumes, "--parallel", "2") as process:
+        slow.wait()
+        began = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        process.wait(PATIENCE)
+    assert time.monotonic() - began < PATIENCE
+    assert restics(site) == []
+    assert query(site, "SELECT state FROM run") == [("SUSPENDED",)]
+    assert "does not end in time" not in said(site).read_text()
+    slow.go_on()
+    (left,) = runs.open_runs(site)
+    answer = run(site, "resume", left)
+    assert answer.result == "complete"
+    assert len(answer.volumes) == 2
+    assert len(list((slow.directory / "snapshots").iterdir())) == 2
+
+
 class Caller(threading.Thread):
     """A program that uses volflow in a thread that is not its main one, as Freezer does."""
 
-    def __init__(self, site: Site, volume: str) -> None:
+    def __init__(self, site: Site, volume: str, verb: str = "backup", **options: Any) -> None:
         super().__init__(daemon=True)
-        self.site, self.volume = site, volume
+        self.site, self.volume, self.verb, self.options = site, volume, verb, options
         self.volflow: Any = None
         self.result: Any = None
 
     def run(self) -> None:
         with self.site.volflow() as self.volflow:
             try:
-                self.result = self.volflow.backup([self.volume])
+                if self.verb == "backup":
+                    self.result = self.volflow.backup([self.volume])
+                else:
+                    options = RestoreOptions(**self.options)
+                    targets = self.volflow.plan_restore([self.volume], options)
+                    self.result = self.volflow.restore(targets, options)
             except Exception as error:  # noqa: BLE001 - the test looks at it
                 self.result = error
+
+    def suspended(self) -> None:
+        """Suspend it, without a command line that would end the process in the end."""
+        self.volflow.stop.suspend()
+        self.join(PATIENCE)
+        assert not self.is_alive()
+        assert "is suspended" in str(self.result)
 
 
 def test_a_run_in_another_thread_is_suspended(site: Site, slow: RestServer, large: str) -> None:
@@ -384,19 +423,196 @@ def test_a_run_in_another_thread_is_aborted(site: Site, slow: RestServer, large:
     assert query(site, "SELECT state FROM run") == [("ABORTED",)]
 
 
-class started:
-    """The command line, under way for as long as the block runs at most."""
+@dataclass
+class Slow:
+    """A Cinder that takes its time over one kind of thing.
 
-    def __init__(self, site: Site, *arguments: str) -> None:
-        command = [sys.executable, "-m", "volflow.cli.main", "--config-file", str(site.config())]
-        self.process = subprocess.Popen(
-            [*command, *arguments],
-            env=site.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            cwd="/",
-        )
+    :ivar asked: set when somebody waits for it
+    :ivar done: to be set when it is to have done it
+    """
+
+    asked: threading.Event = field(default_factory=threading.Event)
+    done: threading.Event = field(default_factory=threading.Event)
+
+    def show(self, status: str, thing_id: str) -> dict[str, Any]:
+        self.asked.set()
+        return {"id": thing_id, "size": 1, "status": status}
+
+
+@pytest.fixture
+def slow_snapshots(monkeypatch: pytest.MonkeyPatch) -> Slow:
+    """No snapshot becomes available."""
+    found, real = Slow(), Cinder.snapshot
+
+    def snapshot(cinder: Cinder, snapshot_id: str) -> dict[str, Any]:
+        told = real(cinder, snapshot_id)
+        return told if found.done.is_set() else told | found.show("creating", snapshot_id)
+
+    monkeypatch.setattr(Cinder, "snapshot", snapshot)
+    return found
+
+
+@pytest.fixture
+def slow_deletes(monkeypatch: pytest.MonkeyPatch) -> Slow:
+    """No volume is ever gone."""
+    found, real = Slow(), Cinder.volume
+
+    def volume(cinder: Cinder, volume_id: str) -> dict[str, Any]:
+        try:
+            return real(cinder, volume_id)
+        except ResourceNotFoundError:
+            if found.done.is_set():
+                raise
+            return found.show("deleting", volume_id)
+
+    monkeypatch.setattr(Cinder, "volume", volume)
+    return found
+
+
+def test_waiting_for_cinder_is_interrupted(site: Site, volume: str, slow_snapshots: Slow) -> None:
+    caller = Caller(site, volume)
+    caller.start()
+    assert slow_snapshots.asked.wait(60)
+    caller.suspended()
+    slow_snapshots.done.set()
+    (left,) = runs.open_runs(site)
+    assert run(site, "resume", left).result == "complete"
+
+
+def test_what_is_removed_on_the_way_forward_is_not_waited_for(
+    site: Site, volume: str, slow_deletes: Slow
+) -> None:
+    caller = Caller(site, volume)
+    caller.start()
+    assert slow_deletes.asked.wait(60)
+    caller.suspended()
+    assert query(site, "SELECT state FROM ledger WHERE kind = 'volume' AND state != 'GONE'")
+    slow_deletes.done.set()
+    (left,) = runs.open_runs(site)
+    answer = run(site, "resume", left)
+    assert answer.result == "complete"
+    assert answer.volumes[0]["leftovers"] == []
+    assert len(backups(site)) == 2
+
+
+def test_undoing_is_not_interrupted(
+    site: Site, slow: RestServer, large: str, slow_deletes: Slow
+) -> None:
+    slow.hold("POST", 2)
+    caller = Caller(site, large)
+    caller.start()
+    slow.wait()
+    caller.volflow.stop.abort()
+    assert slow_deletes.asked.wait(60)
+    caller.volflow.stop.suspend()
+    caller.volflow.stop.abort()
+    caller.join(1)
+    assert caller.is_alive()
+    slow_deletes.done.set()
+    slow.go_on()
+    caller.join(60)
+    assert query(site, "SELECT state FROM run") == [("ABORTED",)]
+    assert caller.result.volumes[0].leftovers == ()
+
+
+def test_making_a_file_system_is_interrupted(
+    site: Site, volume: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mark = tmp_path / "began"
+    slow_one = tmp_path / "mkfs.ext4"
+    slow_one.write_text(f"#!/bin/sh\ntouch {mark}\nsleep 300\n")
+    slow_one.chmod(0o755)
+    with monkeypatch.context() as patched:
+        patched.setattr(privilege, "_PATH", f"{tmp_path}:{privilege._PATH}")
+        caller = Caller(site, volume, "restore")
+        before = content(site, volume)
+        caller.start()
+        until(mark.exists)
+        caller.suspended()
+    (left,) = runs.open_runs(site)
+    assert run(site, "resume", left).result == "complete"
+    assert content(site, volume) == before
+
+
+# A run that is taken from a process that was held up
+
+HELD_UP = """
+import sys
+from volflow import heartbeat
+heartbeat._SECONDS, heartbeat.BEAT = 5.0, 0.5
+from volflow.cli.main import main
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_process_whose_run_was_taken_undoes_nothing(
+    site: Site, slow: RestServer, large: str, verb: str
+) -> None:
+    before = content(site, large)
+    if verb == "restore":
+        assert run(site, "backup", large).result == "complete"
+    slow.hold("GET" if verb == "restore" else "POST", 2)
+    command = ("restore", "create", "--yes") if verb == "restore" else ("backup", "create")
+    with started(site, *command, large, program=("-c", HELD_UP)) as process:
+        slow.wait()
+        (left,) = runs.open_runs(site)
+        process.send_signal(signal.SIGSTOP)
+        until(lambda: query(site, "SELECT 1 FROM lease WHERE until < ?", utc()) != [])
+        # On another host its copy would lose the device; here the other process needs it free.
+        for child in children(process.pid):
+            os.kill(child, signal.SIGKILL)
+        slow.go_on()
+        winner = begin(site, "resume", left, hooks=(runs.hook("unmount", "hold"),))
+        winner.wait_for_hook()
+        there = things(site)
+        process.send_signal(signal.SIGCONT)
+        process.wait(60)
+        assert things(site) == there
+        assert query(site, "SELECT state FROM run WHERE id = ?", left) == [("RUNNING",)]
+        winner.go_on()
+        assert winner.end().result == "complete"
+    assert process.returncode == 1
+    last = said(site).read_text().splitlines()[-1]
+    assert f"Process {winner.pid} on host" in last
+    assert f"has taken run {left}" in last
+    assert content(site, large) == before
+
+
+def utc() -> str:
+    return datetime.now(UTC).replace(tzinfo=None).isoformat(" ")
+
+
+def children(pid: int) -> list[int]:
+    found = [path.read_text().split() for path in Path(f"/proc/{pid}/task").glob("*/children")]
+    return [int(child) for group in found for child in group]
+
+
+def things(site: Site) -> set[str]:
+    """All that there is in the cloud."""
+    client = site.cloud.client
+    kinds = (client.volumes, client.volume_snapshots, client.attachments)
+    return {each.id for kind in kinds for each in kind.list()}
+
+
+class started:
+    """The command line, under way for as long as the block runs at most.
+
+    :param program: what Python is to run
+    """
+
+    def __init__(
+        self, site: Site, *arguments: str, program: tuple[str, str] = ("-m", "volflow.cli.main")
+    ) -> None:
+        with open(said(site), "wb") as file:
+            self.process = subprocess.Popen(
+                [sys.executable, *program, "--config-file", str(site.config()), *arguments],
+                env=site.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=file,
+                cwd="/",
+            )
 
     def __enter__(self) -> subprocess.Popen[bytes]:
         return self.process
@@ -404,6 +620,11 @@ class started:
     def __exit__(self, *_: object) -> None:
         self.process.kill()
         self.process.wait()
+
+
+def said(site: Site) -> Path:
+    """What the command line said on its standard error."""
+    return site.home / "said"
 
 
 def restics(site: Site) -> list[str]:
