@@ -9,7 +9,7 @@ import copy
 import logging
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +24,7 @@ from volflow.errors import (
     UsageError,
     VolumeStateError,
 )
-from volflow.wait import Resource, Wait
+from volflow.wait import Resource, Wait, existing
 
 LOG = logging.getLogger(__name__)
 
@@ -40,6 +40,12 @@ _RETRIES = 3
 
 # Metadata key that marks everything that a run makes in Cinder; its value is the ledger's tag.
 TAG_KEY = "volflow"
+
+
+def kind_of(resource: Resource) -> str:
+    """What a run has marked this as: the kind in its tag; empty where it carries no run's tag."""
+    parts = str(resource["metadata"].get(TAG_KEY) or "").split("/")
+    return parts[2] if len(parts) == 3 else ""
 
 
 @dataclass(frozen=True)
@@ -239,10 +245,7 @@ class Cinder:
 
     def existing_volume(self, volume_id: str) -> Resource | None:
         """The volume, or None if it is gone; a 404 is believed when it comes twice."""
-        for _ in range(2):
-            with suppress(ResourceNotFoundError):
-                return self.volume(volume_id)
-        return None
+        return existing(lambda: self.volume(volume_id))
 
     def wait_volume(
         self,
@@ -268,10 +271,12 @@ class Cinder:
 
     def delete_volume(self, volume_id: str) -> None:
         """Delete the volume and wait until it is gone. One that is gone already is fine."""
-        self._delete(
+        found = self.existing_volume(volume_id)
+        self.delete(
             f"volume {volume_id}",
             lambda: self._client.volumes.delete(volume_id),
             lambda: self.volume(volume_id),
+            size_gib=int(found["size"]) if found else 0,
         )
 
     def update_volume(self, volume_id: str, **fields: Any) -> None:
@@ -352,14 +357,22 @@ class Cinder:
 
     def delete_snapshot(self, snapshot_id: str) -> None:
         """Delete the snapshot and wait until it is gone. One that is gone already is fine."""
-        self._delete(
+        found = existing(lambda: self.snapshot(snapshot_id))
+        self.delete(
             f"snapshot {snapshot_id}",
             lambda: self._client.volume_snapshots.delete(snapshot_id),
             lambda: self.snapshot(snapshot_id),
+            size_gib=int(found["size"]) if found else 0,
         )
 
     def revert_to_snapshot(self, volume_id: str, snapshot_id: str) -> None:
-        """Bring the volume back to its newest snapshot, and wait (API 3.40)."""
+        """Bring the volume back to its newest snapshot, and wait (API 3.40).
+
+        One that is on its way back already comes to its end first: Cinder refuses the next till
+        then.
+        """
+        if self.volume(volume_id)["status"] == "reverting":
+            self.wait_volume(volume_id, cleaning=True)
         with translated(f"Reverting volume {volume_id} to snapshot {snapshot_id}"):
             self._client.volumes.revert_to_snapshot(
                 self._client.volumes.get(volume_id),
@@ -403,27 +416,8 @@ class Cinder:
             with translated(f"Deleting attachment {attachment_id}"):
                 self._client.attachments.delete(attachment_id)
         except ResourceNotFoundError:
-            if _is_there(lambda: self.attachment(attachment_id)):
+            if existing(lambda: self.attachment(attachment_id)):
                 raise
-
-    def _delete(
-        self, what: str, delete: Callable[[], object], look: Callable[[], Resource]
-    ) -> None:
-        size = int(look()["size"]) if _is_there(look) else 0
-        try:
-            with translated(f"Deleting {what}"):
-                delete()
-        except ResourceNotFoundError:
-            if _is_there(look):
-                raise
-            return
-        self._wait.until_gone(
-            look,
-            what=what.capitalize(),
-            size_gib=size,
-            reason=self.last_message,
-            stopping=self._stopping_gone,
-        )
 
     # What else the API knows
 
@@ -472,19 +466,57 @@ class Cinder:
         ready: Collection[str],
         *,
         what: str,
+        size_gib: int = 0,
         cleaning: bool = False,
     ) -> Resource:
-        """Wait until something of no size is in one of these states.
+        """Wait until something is in one of these states.
 
+        :param size_gib: the size of all volumes that it is of, in GiB
         :param cleaning: this is part of cleaning up, and not to be interrupted
         """
-        stopping = None if cleaning else self._stopping
-        return self._wait.until(look, ready, what=what, reason=self.last_message, stopping=stopping)
+        return self._wait.until(
+            look,
+            ready,
+            what=what,
+            size_gib=size_gib,
+            reason=self.last_message,
+            stopping=None if cleaning else self._stopping,
+        )
 
-    def wait_gone(self, look: Callable[[], Resource], *, what: str) -> None:
-        """Wait until something of no size is gone."""
+    def delete(
+        self,
+        what: str,
+        delete: Callable[[], object],
+        look: Callable[[], Resource],
+        *,
+        size_gib: int = 0,
+    ) -> None:
+        """Delete something and wait until it is gone. One that is gone already is fine.
+
+        :param size_gib: the size of all volumes that it is of, in GiB
+        :raises WaitError: Cinder did not delete it, or not in time
+        """
+        try:
+            with translated(f"Deleting {what}"):
+                delete()
+        except ResourceNotFoundError:
+            if existing(look):
+                raise
+            return
+        self.wait_gone(look, what=what.capitalize(), size_gib=size_gib)
+
+    def wait_gone(self, look: Callable[[], Resource], *, what: str, size_gib: int = 0) -> None:
+        """Wait until something is gone whose deletion Cinder has accepted.
+
+        :param size_gib: the size of all volumes that it is of, in GiB
+        :raises WaitError: Cinder did not delete it, or not in time
+        """
         self._wait.until_gone(
-            look, what=what, reason=self.last_message, stopping=self._stopping_gone
+            look,
+            what=what,
+            size_gib=size_gib,
+            reason=self.last_message,
+            stopping=self._stopping_gone,
         )
 
     # Quotas and messages
@@ -518,15 +550,6 @@ class Cinder:
     @staticmethod
     def _plain(resource: Any) -> Resource:
         return {k: v for k, v in resource.to_dict().items() if k != "x_openstack_request_ids"}
-
-
-def _is_there(look: Callable[[], Resource]) -> bool:
-    """Whether a resource is there. A 404 alone can come from a database that lags behind."""
-    try:
-        look()
-    except ResourceNotFoundError:
-        return False
-    return True
 
 
 def whole(listed: Callable[[], Iterable[Any]]) -> list[Any]:

@@ -156,12 +156,11 @@ class Groups:
 
     def delete(self, group: Resource) -> None:
         """Delete a group that holds no volume, and wait. One that is gone is fine."""
-        with translated(f"Deleting group {group['id']}"):
-            try:
-                self._groups(group[LEGACY]).delete(group["id"])
-            except exceptions.NotFound:
-                return
-        self._cinder.wait_gone(lambda: self.get(group["id"]), what=f"Group {group['id']}")
+        self._cinder.delete(
+            f"group {group['id']}",
+            lambda: self._groups(group[LEGACY]).delete(group["id"]),
+            lambda: self.get(group["id"]),
+        )
 
     def leave(self, volume: Resource) -> None:
         """Take a volume out of its group, if it is in one."""
@@ -199,18 +198,21 @@ class Groups:
             lambda: self._snapshot(group, snapshot_id),
             ("available",),
             what=f"Group snapshot {snapshot_id}",
+            size_gib=self._size(group),
         )
 
     def delete_snapshot(self, group: Resource, snapshot_id: str) -> None:
         """Delete the group snapshot and wait until it is gone. One that is gone is fine."""
-        with translated(f"Deleting group snapshot {snapshot_id}"):
-            try:
-                self._snapshots(group[LEGACY]).delete(snapshot_id)
-            except exceptions.NotFound:
-                return
-        self._cinder.wait_gone(
-            lambda: self._snapshot(group, snapshot_id), what=f"Group snapshot {snapshot_id}"
+        self._cinder.delete(
+            f"group snapshot {snapshot_id}",
+            lambda: self._snapshots(group[LEGACY]).delete(snapshot_id),
+            lambda: self._snapshot(group, snapshot_id),
+            size_gib=self._size(group),
         )
+
+    def _size(self, group: Resource) -> int:
+        """What the volumes of a group have together, in GiB."""
+        return sum(int(volume["size"]) for volume in self._cinder.group_volumes(group["id"]))
 
     def _snapshot(self, group: Resource, snapshot_id: str) -> Resource:
         with translated(f"Group snapshot {snapshot_id}"):

@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,19 @@ Resource = dict[str, Any]
 
 # Errors in a row that a wait bears before it gives up.
 _PASSING = 5
+# Looks in a row that must say the same before it is believed of a database that can lag behind.
+_BELIEVED = 2
+
+
+def existing(look: Callable[[], Resource]) -> Resource | None:
+    """The resource, or None if it is gone.
+
+    A single 404 can come from a database that lags behind: it is believed when it comes twice.
+    """
+    for _ in range(_BELIEVED):
+        with suppress(ResourceNotFoundError):
+            return look()
+    return None
 
 
 @dataclass(frozen=True)
@@ -78,22 +92,32 @@ class Wait:
         reason: Callable[[Resource], str] = lambda _: "",
         stopping: threading.Event | None = None,
     ) -> None:
-        """Look at the resource until Cinder answers 404.
+        """Look at a resource whose deletion Cinder has accepted until it answers 404.
 
-        :raises WaitError: the delete failed, or took too long
+        :raises WaitError: the delete failed, was given up, or took too long
         :raises StoppedError: ``stopping`` was set in the meantime
         """
         pause, deadline = self.interval, self._deadline(size_gib)
         look = _Steady(look)
+        seen, otherwise = False, 0
         while True:
-            try:
-                resource = look()
-            except ResourceNotFoundError:
+            resource = existing(look)
+            if resource is None:
                 return
             status = str(resource["status"])
             if status == "error_deleting":
                 why = reason(resource)
                 raise WaitError(f"{what} could not be deleted by Cinder{': ' if why else '.'}{why}")
+            # Cinder has set it to 'deleting' before it accepted the request, and sets it back when
+            # something is in the way.
+            deleting = status == "deleting"
+            seen, otherwise = seen or deleting, 0 if deleting else otherwise + 1
+            if otherwise >= (_BELIEVED if seen else _PASSING):
+                why = reason(resource)
+                raise WaitError(
+                    f"{what} was not deleted by Cinder, and is '{status}' again"
+                    f"{': ' if why else '.'}{why}"
+                )
             pause = self._pause(pause, deadline, what, f"not gone, still '{status}'", stopping)
 
     def _deadline(self, size_gib: int) -> float:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from volflow.errors import CloudError, ResourceNotFoundError, StoppedError, WaitError
-from volflow.wait import Wait
+from volflow.wait import Wait, existing
 
 QUICK = Wait(interval=0.001, interval_max=0.002, limit=0.2, limit_per_gib=0.0)
 
@@ -103,3 +103,39 @@ def test_one_that_cannot_be_deleted() -> None:
 def test_one_that_never_goes() -> None:
     with pytest.raises(WaitError, match="not gone, still 'deleting'"):
         QUICK.until_gone(looking("deleting"), what="It")
+
+
+@pytest.mark.parametrize("state", ["available", "in-use", "error"])
+def test_one_that_cinder_does_not_delete_after_all(state: str) -> None:
+    started = time.monotonic()
+    with pytest.raises(
+        WaitError, match=f"It was not deleted by Cinder, and is '{state}' again: busy"
+    ):
+        QUICK.until_gone(looking("deleting", state), what="It", reason=lambda _: "busy")
+    assert time.monotonic() - started < 0.1
+
+
+def test_one_that_was_never_seen_to_be_deleted() -> None:
+    started = time.monotonic()
+    with pytest.raises(WaitError, match="is 'available' again"):
+        QUICK.until_gone(looking("available"), what="It")
+    assert time.monotonic() - started < 0.1
+
+
+def test_a_database_that_lags_behind_while_it_is_deleted() -> None:
+    gone = ResourceNotFoundError("404")
+    QUICK.until_gone(
+        looking("available", "available", "deleting", "available", "deleting", gone), what="It"
+    )
+
+
+def test_a_404_alone_is_no_proof_that_it_is_gone() -> None:
+    gone = ResourceNotFoundError("404")
+    with pytest.raises(WaitError, match="could not be deleted"):
+        QUICK.until_gone(looking("deleting", gone, "deleting", "error_deleting"), what="It")
+
+
+def test_one_that_exists() -> None:
+    gone = ResourceNotFoundError("404")
+    assert existing(looking(gone, "available")) == {"status": "available", "id": "x"}
+    assert existing(looking(gone)) is None

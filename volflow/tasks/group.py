@@ -13,6 +13,7 @@ from volflow.groups import LEGACY, Groups
 from volflow.manifest import Manifest
 from volflow.tasks.base import Step, Temporary
 from volflow.tasks.work import Work
+from volflow.wait import existing
 
 LOG = logging.getLogger(__name__)
 
@@ -44,9 +45,8 @@ class GroupSnapshot(Temporary):
     @classmethod
     def remove(cls, work: Work, entry: Entry) -> None:
         groups = Groups(work.cinder)
-        try:
-            group = groups.get(work.volume_id)
-        except ResourceNotFoundError:
+        group = existing(lambda: groups.get(work.volume_id))
+        if group is None:
             return  # a group that has snapshots cannot be deleted
         for snapshot in groups.snapshots(group, entry.tag):
             groups.delete_snapshot(group, snapshot["id"])
