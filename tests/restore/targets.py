@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from unittest import mock
 
 import tree
 from faults import Place, injected, raised
-from runs import killed
+from runs import held, killed
 
 from restore.branch import branch
 from restore.refusing import Refusing
 from restore.stage import PROPERTIES, Stage, everything_set
+from volflow.errors import CloudError
 
 # After the copy, when the target is full of what was restored.
 LATE = Place("flush device", "after")
@@ -41,6 +43,51 @@ def _(stage: Stage) -> None:
     stage.same_data(changed, was.volume)
     stage.same_properties(was.shown, was.volume, own=True)
     assert stage.site.cloud.client.volume_snapshots.list() == []
+
+
+@branch("there and free, the way back fails too: stays marked until it is back")
+def _(stage: Stage) -> None:
+    was = stage.original("in place, no way back", **PROPERTIES)
+    changed = stage.change(was.volume)
+    back = "volflow.cinder.Cinder.revert_to_snapshot"
+    with (
+        injected({was.volume: LATE}, raised),
+        mock.patch(back, side_effect=CloudError("not now")),
+    ):
+        result = stage.site.restore(was.volume)
+    assert str(result.outcome) == "failed", result
+    assert {each.split()[0] for each in result.volumes[0].leftovers} == {"safety", "claim"}
+    # It is neither what it was nor what was restored.
+    said = stage.run("restore", "create", was.volume, "--yes", status=1)
+    assert "is being restored by another run of volflow" in said
+    said = stage.run("backup", "create", was.volume, status=1)
+    assert f"is being restored by run {result.run_id} of volflow" in said
+    rows = stage.rows("leftover", "clean")
+    assert [row["Result"] for row in rows] == ["removed"] * 2, rows
+    stage.same_data(changed, was.volume)
+    stage.same_properties(was.shown, was.volume, own=True)
+    assert stage.site.cloud.client.volume_snapshots.list() == []
+
+
+@branch("there and free, attached by another meanwhile: nothing is written")
+def _(stage: Stage) -> None:
+    was = stage.original("shared", volume_type="lab-multiattach")
+    changed = stage.change(was.volume)
+    with held(stage.site, "restore", was.volume, step="make file system") as process:
+        with stage.site.cloud.attached(was.volume) as device:
+            process.go_on()
+            answer = process.end()
+            # What is another's stays.
+            (other,) = stage.site.cloud.client.attachments.list()
+        assert device
+        assert other.id
+    assert answer.result == "failed", answer
+    assert f"was attached elsewhere since the restore began (attachment {other.id})" in str(
+        answer.volumes[0]["error"]
+    )
+    assert answer.volumes[0]["leftovers"] == []
+    stage.same_data(changed, was.volume)
+    stage.same_properties(was.shown, was.volume, own=True)
 
 
 @branch("there and free, killed half-way: resumed")

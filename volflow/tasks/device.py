@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from persistence import Entry
-from volflow.errors import HostError, ResourceNotFoundError
+import logging
+
+from persistence import Entry, EntryState
+from volflow.errors import HostError
 from volflow.host.connector import device_size
 from volflow.host.identity import boot_id, host_name
 from volflow.tasks.base import Step, Temporary
 from volflow.tasks.work import Work
+from volflow.wait import existing
+
+LOG = logging.getLogger(__name__)
 
 _GIB = 1024**3
 # Back ends round a volume up to their own granularity, of which 8 GiB is the largest.
@@ -48,17 +53,42 @@ class Device(Temporary):
     def remove(cls, work: Work, entry: Entry) -> None:
         cls.disconnect(work, entry, discard=True)
 
-    @staticmethod
-    def disconnect(work: Work, entry: Entry, *, discard: bool) -> None:
+    @classmethod
+    def flush(cls, work: Work) -> None:
+        """Disconnect what of the device is connected, and strike it from the ledger.
+
+        :raises HostError: what was written may not have reached the volume
+        """
+        ledger, tag = work.services.ledger, work.tag(cls.kind)
+        entry = ledger.find(tag)
+        if entry is not None and entry.state is not EntryState.GONE:
+            cls.disconnect(work, entry, discard=False)
+            ledger.gone(tag)
+
+    @classmethod
+    def disconnect(cls, work: Work, entry: Entry, *, discard: bool) -> None:
         """Disconnect the device where it can still be connected: on this host, in this boot."""
-        details = entry.details
-        if (details["host"], details["boot_id"]) != (host_name(), boot_id()):
+        elsewhere = cls.elsewhere(entry)
+        if elsewhere:
+            level = logging.INFO if entry.details["host"] == host_name() else logging.WARNING
+            LOG.log(level, "Device %s is not disconnected: %s", entry.resource_id, elsewhere)
             return
-        try:
-            connection = work.connection(details["attachment_id"])
-        except ResourceNotFoundError:
+        attachment_id = entry.details["attachment_id"]
+        connection = existing(lambda: work.connection(attachment_id))
+        if connection is None:
             return  # ended in Cinder, which comes after the disconnect
-        work.services.connector.disconnect(connection, details.get("info", {}), discard=discard)
+        info = entry.details.get("info", {})
+        work.services.connector.disconnect(connection, info, discard=discard)
+
+    @staticmethod
+    def elsewhere(entry: Entry) -> str | None:
+        """Why nothing of a device can be disconnected here and now, if so."""
+        host = entry.details["host"]
+        if host != host_name():
+            return f"it is gone if host {host} has been booted since; else look for it there"
+        if entry.details["boot_id"] != boot_id():
+            return "it is gone with an earlier boot of this host"
+        return None
 
 
 class Flush(Step):
@@ -72,8 +102,4 @@ class Flush(Step):
         self._device = device
 
     def execute(self) -> None:
-        ledger = self.services.ledger
-        entry = ledger.find(self._device.tag)
-        if entry is not None:
-            self._device.disconnect(self.work, entry, discard=False)
-            ledger.gone(self._device.tag)
+        self._device.flush(self.work)

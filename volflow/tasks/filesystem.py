@@ -13,7 +13,14 @@ from volflow.host.namespace import MountNamespace
 from volflow.movers.stall import Watch
 from volflow.tasks.base import Step
 from volflow.tasks.safety import SafetySnapshot
+from volflow.tasks.target import Claim
 from volflow.tasks.work import Work
+
+
+def _overwriting(safety: SafetySnapshot, volume_id: str, attachment_id: str) -> None:
+    """Begin to overwrite a volume that was there before, if nobody else writes to it."""
+    Claim.require_alone(safety.work, volume_id, attachment_id)
+    safety.overwriting()
 
 
 class Probe(Step):
@@ -26,20 +33,23 @@ class Probe(Step):
         return filesystem.probe(self.services.privilege, device).to_dict()
 
 
-class ProbeTarget(Probe):
+class ProbeTarget(Step):
     """Tells what is on the volume that a restore merges into.
 
     :param safety: the safety snapshot, where the volume itself is written to
     """
 
+    step = "probe"
+    default_provides = "file_system"
+
     def __init__(self, work: Work, safety: SafetySnapshot | None) -> None:
         super().__init__(work)
         self._safety = safety
 
-    def execute(self, device: str) -> dict[str, Any]:
-        found = super().execute(device)
+    def execute(self, device: str, clone_id: str, attachment_id: str) -> dict[str, Any]:
+        found = filesystem.probe(self.services.privilege, device).to_dict()
         if self._safety:
-            self._safety.overwriting()
+            _overwriting(self._safety, clone_id, attachment_id)
         return found
 
 
@@ -67,9 +77,9 @@ class MakeFileSystem(Step):
         super().__init__(work)
         self._file_system, self._size, self._safety = file_system, size, safety
 
-    def execute(self, device: str) -> dict[str, Any]:
+    def execute(self, device: str, clone_id: str, attachment_id: str) -> dict[str, Any]:
         if self._safety:
-            self._safety.overwriting()
+            _overwriting(self._safety, clone_id, attachment_id)
         room = device_size(device)
         size = self._size if self._size and self._size < room else None
         self._make(device, size)

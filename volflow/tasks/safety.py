@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from persistence import Entry, EntryState
@@ -12,6 +13,16 @@ from volflow.tasks.work import Work
 
 # The ledger's kind of "what was on the target is being overwritten".
 OVERWRITE = "overwrite"
+
+
+def is_half_written(work: Work) -> bool:
+    """Whether the target was overwritten, and is neither to stay so nor back to what it was."""
+    entry = work.services.ledger.find(work.tag(OVERWRITE))
+    return (
+        entry is not None
+        and entry.state is not EntryState.GONE
+        and not entry.details.get("kept", False)
+    )
 
 
 class SafetySnapshot(Temporary):
@@ -65,23 +76,37 @@ class SafetySnapshot(Temporary):
 
     @classmethod
     def remove(cls, work: Work, entry: Entry) -> None:
-        cinder, ledger = work.cinder, work.services.ledger
-        volume_id, overwrite = str(entry.details["volume_id"]), work.tag(OVERWRITE)
-        overwritten = ledger.find(overwrite)
+        cinder, volume_id = work.cinder, str(entry.details["volume_id"])
         snapshots = cinder.snapshots_tagged(volume_id, entry.tag)
-        if (
-            overwritten is not None
-            and overwritten.state is not EntryState.GONE
-            and not overwritten.details.get("kept")
-        ):
-            if not snapshots:
-                raise VolflowError(
-                    f"Volume {volume_id} was overwritten in part and its safety snapshot is gone."
-                )
-            cinder.revert_to_snapshot(volume_id, snapshots[0]["id"])
-            ledger.gone(overwrite)
+        if is_half_written(work):
+            cls._bring_back(work, volume_id, snapshots)
+            work.services.ledger.gone(work.tag(OVERWRITE))
         for snapshot in snapshots:
             cinder.delete_snapshot(snapshot["id"])
+
+    @staticmethod
+    def _bring_back(work: Work, volume_id: str, snapshots: Sequence[dict[str, Any]]) -> None:
+        """Bring the target back to what it was, as long as it is this run's.
+
+        :raises VolflowError: it cannot be brought back, or may hold what was written later
+        """
+        volume = work.cinder.existing_volume(volume_id)
+        ours = volume is not None and work.is_ours(volume["metadata"].get(TAG_KEY))
+        if not snapshots:
+            if not ours:
+                return  # whoever has taken it over has removed the snapshot too
+            raise VolflowError(
+                f"Volume {volume_id} was overwritten in part and its safety snapshot is gone. "
+                f"Restore it again, once its metadata key '{TAG_KEY}' is removed."
+            )
+        if not ours:
+            raise VolflowError(
+                f"Volume {volume_id} was overwritten in part, and does not carry the mark of this "
+                "run any more: others may have written to it since. Look whether it is whole, "
+                f"revert it to snapshot {snapshots[0]['id']} if it is not, then delete that "
+                "snapshot."
+            )
+        work.cinder.revert_to_snapshot(volume_id, snapshots[0]["id"])
 
 
 class Keep(Step):

@@ -6,15 +6,20 @@ from collections.abc import Mapping
 from typing import Any
 
 from persistence import Entry
-from volflow.cinder import TAG_KEY, require_usable
-from volflow.errors import VolumeStateError
+from volflow.cinder import TAG_KEY, kind_of, require_usable
+from volflow.errors import VolflowError, VolumeStateError
 from volflow.groups import Groups, takes
 from volflow.heartbeat import ALIVE_KEY
 from volflow.manifest import Manifest
 from volflow.properties import own_metadata
 from volflow.tasks.base import Step, Temporary
 from volflow.tasks.group import RestoredGroup
+from volflow.tasks.safety import is_half_written
 from volflow.tasks.work import Work
+
+# What a new volume is marked as from when it is the tenant's until the mark is off: nobody who
+# finds it, with or without this run's ledger, must delete it.
+KEPT = "kept"
 
 
 class NewVolume(Temporary):
@@ -63,19 +68,28 @@ class NewVolume(Temporary):
 
     def keep(self, volume_id: str) -> None:
         """The volume is the tenant's for good: from here on nothing deletes it."""
+        # For those who do not see this ledger.
+        self.work.cinder.set_metadata(volume_id, {TAG_KEY: self.work.tag(KEPT)})
         self.present(volume_id, kept=True)
         self.dispose(self.work, self.tag)
 
     @classmethod
     def remove(cls, work: Work, entry: Entry) -> None:
         cinder = work.cinder
-        if entry.details.get("kept"):
-            cinder.delete_metadata(str(entry.resource_id), [TAG_KEY, ALIVE_KEY])
-            return
-        for volume in cinder.volumes_tagged(entry.tag):
-            # Cinder deletes none that is in a group.
-            Groups(cinder).leave(volume)
-            cinder.delete_volume(volume["id"])
+        kept = str(entry.resource_id) if entry.details.get("kept") else None
+        if kept:
+            volume = cinder.existing_volume(kept)
+            # The tenant may have removed it, or another run may restore into it by now.
+            if volume and work.is_ours(volume["metadata"].get(TAG_KEY)):
+                cinder.delete_metadata(kept, [TAG_KEY, ALIVE_KEY])
+        # A process that was killed may have marked one as kept that the ledger does not.
+        for tag in [entry.tag] if kept else [entry.tag, work.tag(KEPT)]:
+            # A request for it that was sent again may have made it twice.
+            for volume in cinder.volumes_tagged(tag):
+                if volume["id"] != kept:
+                    # Cinder deletes none that is in a group.
+                    Groups(cinder).leave(volume)
+                    cinder.delete_volume(volume["id"])
 
 
 class MemberVolume(NewVolume):
@@ -126,17 +140,15 @@ class KeepVolume(Step):
         self._target = target
 
     def execute(self, clone_id: str) -> None:
-        cinder = self.work.cinder
-        # A request for it that was sent again may have made it twice.
-        for volume in cinder.volumes_tagged(self._target.tag):
-            if volume["id"] != clone_id:
-                Groups(cinder).leave(volume)
-                cinder.delete_volume(volume["id"])
         self._target.keep(clone_id)
 
 
 class Claim(Temporary):
-    """Makes sure that an existing volume is marked as this run's; its revert takes that back."""
+    """Makes sure that an existing volume is marked as this run's; its revert takes that back.
+
+    The mark stays for as long as the volume is half-written: it keeps others from using it as if
+    it were whole, and tells that going back to the safety snapshot loses nothing.
+    """
 
     kind = "claim"
     step = "claim"
@@ -149,22 +161,58 @@ class Claim(Temporary):
     def execute(self) -> str:
         cinder = self.work.cinder
         volume = cinder.volume(self._target_id)
-        owner = volume["metadata"].get(TAG_KEY)
-        if not self.work.is_ours(owner):
+        if not self.work.is_ours(volume["metadata"].get(TAG_KEY)):
             require_usable(volume, ("available",))
-            if owner:
-                raise VolumeStateError(
-                    f"Volume {self._target_id} is being restored by another run of volflow "
-                    f"({owner}). If that run is no more, remove its metadata key '{TAG_KEY}'."
-                )
+            # One that is kept is whole, and only its mark is left.
+            if kind_of(volume) != KEPT:
+                self._require_free(volume)
         self.intend(volume_id=self._target_id)
         cinder.set_metadata(self._target_id, {TAG_KEY: self.tag})
+        # Another run may have found it free at the same moment: the last mark counts.
+        self._require_free(cinder.volume(self._target_id))
         self.present(self._target_id)
         return self._target_id
+
+    def _require_free(self, volume: dict[str, Any]) -> None:
+        owner = volume["metadata"].get(TAG_KEY)
+        if owner and not self.work.is_ours(owner):
+            raise VolumeStateError(
+                f"Volume {self._target_id} is being restored by another run of volflow ({owner}). "
+                "Wait for that run, or resume or abort it; if it has ended, 'volflow leftover "
+                "clean' brings back what was there. If its state database is lost, look whether "
+                f"the volume is whole, and remove its metadata key '{TAG_KEY}'."
+            )
+
+    @classmethod
+    def require_alone(cls, work: Work, volume_id: str, attachment_id: str) -> None:
+        """Make sure that nobody but this run writes to a volume that it has claimed.
+
+        :param attachment_id: that of this run
+        :raises VolumeStateError: the mark is another's or is off, or there is another attachment
+        """
+        owner = work.cinder.volume(volume_id)["metadata"].get(TAG_KEY)
+        if owner != work.tag(cls.kind):
+            raise VolumeStateError(
+                f"Volume {volume_id} does not carry the mark of this run any more, but "
+                f"{f'that of another ({owner})' if owner else 'none'}: others may use it."
+            )
+        attached = [a["id"] for a in work.cinder.attachments(volume_id)]
+        others = [one for one in attached if one != attachment_id]
+        if others:
+            raise VolumeStateError(
+                f"Volume {volume_id} was attached elsewhere since the restore began (attachment "
+                f"{', '.join(others)}), so nothing is written to it. Detach it and start again."
+            )
 
     @classmethod
     def remove(cls, work: Work, entry: Entry) -> None:
         cinder, target_id = work.cinder, str(entry.details["volume_id"])
         volume = cinder.existing_volume(target_id)
-        if volume and volume["metadata"].get(TAG_KEY) == entry.tag:
-            cinder.delete_metadata(target_id, [TAG_KEY])
+        if volume is None or volume["metadata"].get(TAG_KEY) != entry.tag:
+            return
+        if is_half_written(work):
+            raise VolflowError(
+                f"Volume {target_id} is half-written, and keeps its mark until it is back to its "
+                "safety snapshot."
+            )
+        cinder.delete_metadata(target_id, [TAG_KEY])
