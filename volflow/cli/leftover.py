@@ -58,7 +58,7 @@ class LeftoverClean(Lister):
                     leftover.volume_id,
                     leftover.kind,
                     leftover.resource_id or leftover.tag,
-                    f"still there: {trouble}" if trouble else "removed",
+                    f"still there: {trouble}" if trouble else leftover.removed,
                 )
             )
             self.status = 1 if trouble else self.status
@@ -69,5 +69,6 @@ def _add_lost(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--lost",
         action="store_true",
-        help="those of runs whose state database is gone too, told by their tags in Cinder",
+        help="what is told by its tag in Cinder alone too: of runs whose state database is gone, "
+        "and what Cinder made after its run had ended",
     )
