@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import pytest
 
 from volflow.cinder import Cinder
-from volflow.errors import UsageError
+from volflow.errors import UsageError, VolumeStateError
 from volflow.selection import Selection
 
 
@@ -23,7 +23,7 @@ class Moving:
 
     def group_volumes(self, group_id: str) -> list[dict[str, Any]]:
         return [
-            {"id": each, "name": each, "status": "available", "encrypted": False}
+            {"id": each, "name": each, "status": "available", "encrypted": False, "metadata": {}}
             for each in (f"only in {group_id}", "restless")
         ]
 
@@ -36,3 +36,53 @@ def test_a_volume_in_two_groups_at_once() -> None:
 def test_one_group_that_is_named_twice() -> None:
     with pytest.raises(UsageError, match="Group a is named more than once"):
         Selection(groups=("a", "a")).find(cast(Cinder, Moving()))
+
+
+def marked(name: str, kind: str) -> dict[str, Any]:
+    tag = {"volflow": f"12345678-0000-4000-8000-000000000000/{name}/{kind}"} if kind else {}
+    return {
+        "id": name,
+        "name": name,
+        "status": "available",
+        "encrypted": False,
+        "group_id": None,
+        "volume_type": "one",
+        "metadata": tag,
+    }
+
+
+class Marked:
+    """A Cinder with a volume that no run has marked, and one of each mark."""
+
+    found: ClassVar = [
+        marked("plain", ""),
+        marked("clone", "volume"),
+        marked("claimed", "claim"),
+        marked("half", "target"),
+        marked("whole", "kept"),
+    ]
+
+    def volumes(self, *, all_tenants: bool) -> list[dict[str, Any]]:
+        return self.found
+
+    def find_volume(self, name: str) -> dict[str, Any]:
+        return next(volume for volume in self.found if volume["name"] == name)
+
+
+def test_a_half_restored_volume_is_missed_and_a_temporary_one_is_not() -> None:
+    selected = Selection(everything=True).find(cast(Cinder, Marked()))
+    assert [volume["name"] for volume in selected.volumes] == ["plain", "whole"]
+    assert {one.name: one.wanted for one in selected.left_out} == {
+        "clone": False,
+        "claimed": True,
+        "half": True,
+    }
+    reasons = {one.name: one.reason for one in selected.left_out}
+    assert reasons["clone"] == "is temporary, of a run of volflow"
+    assert reasons["claimed"].startswith("is being restored by run 12345678-")
+
+
+@pytest.mark.parametrize("name", ["claimed", "half"])
+def test_a_half_restored_volume_that_is_named_is_refused(name: str) -> None:
+    with pytest.raises(VolumeStateError, match=f"Volume {name} .* is being restored by run 1234"):
+        Selection(volumes=(name,)).find(cast(Cinder, Marked()))
