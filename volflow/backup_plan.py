@@ -31,7 +31,7 @@ class BackupPlan:
 
     selected: Selected
     parallel: int
-    consistent: dict[str, bool]
+    consistent: dict[str, bool | None]
     stored: list[Stored]
     needs: tuple[Need, ...] = ()
 
@@ -52,14 +52,18 @@ def plan_backup(
         stored, more = known.look(p for p in projects if p not in troubles)
         troubles |= more
     selected = _without(selected, troubles)
-    for project_id in sorted({project_of(volume) for volume in selected.volumes}):
-        path = parts.mover(project_id).local_path
-        preflight.repository_apart(parts.cinder, parts.connector, path, selected.volumes)
+    paths = {
+        parts.mover(project_id).local_path
+        for project_id in {project_of(volume) for volume in selected.volumes}
+    }
+    preflight.repositories_apart(
+        parts.cinder, parts.connector, sorted(filter(None, paths)), selected.volumes
+    )
     selected, parallel = _by_quota(parts, selected, parallel)
     groups = Groups(parts.cinder)
-    consistent = dict.fromkeys(selected.apart, False) | {
-        group_id: groups.consistent(groups.get(group_id)) for group_id in selected.groups
-    }
+    consistent: dict[str, bool | None] = dict.fromkeys(selected.apart, False)
+    for group_id in selected.groups:
+        consistent[group_id] = groups.consistent(groups.get(group_id))
     needs = _needs(parts, selected, parallel)
     return BackupPlan(selected, parallel, consistent, stored, needs)
 
@@ -104,8 +108,7 @@ def _by_quota(parts: Parts, selected: Selected, parallel: int) -> tuple[Selected
     """
     tenant = parts.conf.cloud.act_in == "tenant"
     troubles: dict[str, VolflowError] = {}
-    for acting in sorted({project_of(v) if tenant else "" for v in selected.volumes}):
-        mine = [v for v in selected.volumes if not tenant or project_of(v) == acting]
+    for acting, mine in _by_acting(parts, selected):
         try:
             allowed = preflight.parallel_by_quota(
                 parts.cinder_in(acting), _together(mine, selected.groups), parallel
@@ -127,14 +130,23 @@ def _by_quota(parts: Parts, selected: Selected, parallel: int) -> tuple[Selected
 
 def _needs(parts: Parts, selected: Selected, parallel: int) -> tuple[Need, ...]:
     found = []
-    tenant = parts.conf.cloud.act_in == "tenant"
-    for acting in sorted({project_of(v) if tenant else "" for v in selected.volumes}):
-        mine = [v for v in selected.volumes if not tenant or project_of(v) == acting]
+    for acting, mine in _by_acting(parts, selected):
         cinder, volumes = parts.cinder_in(acting), min(parallel, len(mine))
         snapshots, gigabytes = preflight.needed(_together(mine, selected.groups), volumes)
         left = cinder.quota_left()
         found.append(Need(str(cinder.project_id), volumes, snapshots, gigabytes, left))
     return tuple(found)
+
+
+def _by_acting(parts: Parts, selected: Selected) -> list[tuple[str, list[Volume]]]:
+    """The volumes by the project in which temporary things are made for them: in that of the
+    login where the project is empty.
+    """
+    tenant = parts.conf.cloud.act_in == "tenant"
+    found: dict[str, list[Volume]] = {}
+    for volume in selected.volumes:
+        found.setdefault(project_of(volume) if tenant else "", []).append(volume)
+    return sorted(found.items())
 
 
 def _together(

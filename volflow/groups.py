@@ -14,7 +14,7 @@ from typing import Any
 
 from cinderclient import exceptions
 
-from volflow.cinder import TAG_KEY, Cinder, translated, whole
+from volflow.cinder import TAG_KEY, Cinder, translated
 from volflow.errors import ResourceNotFoundError
 from volflow.wait import Resource
 
@@ -71,15 +71,17 @@ class Groups:
         names = ", ".join(sorted(found["name"] for found in types)) or "none"
         raise ResourceNotFoundError(f"This cloud has no group type '{name}'; it has: {names}.")
 
-    def consistent(self, group: Resource) -> bool:
+    def consistent(self, group: Resource) -> bool | None:
         """Whether it is promised that the volumes of a group are snapshotted at one moment.
 
         A consistency group's driver promises it. The promise of a group type Cinder shows to
-        administrators alone; what nobody can see is no promise.
+        administrators alone: None where this user cannot see it.
         """
         if group[LEGACY]:
             return True
-        specs = self.type(group).get("group_specs") or {}
+        specs = self.type(group).get("group_specs")
+        if specs is None:
+            return None
         return bool(specs.get("consistent_group_snapshot_enabled") == "<is> True")
 
     def described(self, description: str) -> list[Resource]:
@@ -178,11 +180,18 @@ class Groups:
                 if found["description"] == description and _of(found) == group["id"]
             ]
 
-    def members(self, snapshot_id: str) -> list[Resource]:
-        """The volumes' own snapshots of which a group snapshot is made."""
-        with translated(f"Listing members of group snapshot {snapshot_id}"):
-            found = whole(self._client.volume_snapshots.list)
-        return [s for s in map(_plain, found) if s["group_snapshot_id"] == snapshot_id]
+    def members(self, group: Resource, snapshot_id: str) -> list[Resource]:
+        """The volumes' own snapshots of which a group snapshot is made.
+
+        Cinder does not list them, and all snapshots of a project can be very many: so each
+        volume of the group is asked for its own.
+        """
+        return [
+            snapshot
+            for volume in self._cinder.group_volumes(group["id"])
+            for snapshot in self._cinder.snapshots(volume["id"])
+            if snapshot["group_snapshot_id"] == snapshot_id
+        ]
 
     def snapshot(self, group: Resource, name: str, description: str) -> Resource:
         """Ask for a snapshot of all volumes of the group. Does not wait."""

@@ -62,23 +62,22 @@ def needed(together: Sequence[Sizes], count: int) -> tuple[int, int]:
     return snapshots, of_snapshots + of_volumes
 
 
-def repository_apart(
-    cinder: Cinder, connector: Connector, path: Path | None, wanted: Sequence[Volume]
+def repositories_apart(
+    cinder: Cinder, connector: Connector, paths: Sequence[Path], wanted: Sequence[Volume]
 ) -> None:
     """Refuse a repository that is a directory on one of the volumes.
 
-    :param path: the repository's directory where it is one of this host
+    :param paths: the directories of the repositories that are on this host
     :raises RepositoryError: naming the volume
     """
-    if path is None:
-        return
-    devices = _devices_below(path)
-    for volume in wanted:
+    below = {device: path for path in paths for device in _devices_below(path)}
+    for volume in wanted if below else ():
         if not any(a.get("host_name") == host_name() for a in volume["attachments"]):
             continue
         for attachment in volume["attachments"]:
             connection = cinder.attachment(attachment["attachment_id"])["connection_info"]
-            if connection and devices & set(connector.paths(connection)):
+            on = below.keys() & set(connector.paths(connection)) if connection else ()
+            for path in sorted(below[device] for device in on):
                 raise RepositoryError(
                     f"The repository {path} lies on volume {volume['name'] or volume['id']} "
                     f"({volume['id']}) itself: it would be lost together with what it protects. "

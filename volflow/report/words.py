@@ -39,9 +39,14 @@ def plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
-def snapshotted(consistent: bool, *, planned: bool = False) -> str:
-    """How the volumes of a group were snapshotted."""
+def snapshotted(consistent: bool | None, *, planned: bool = False) -> str:
+    """How the volumes of a group were snapshotted; None where nobody could see."""
     when = "will be" if planned else "were"
+    if consistent is None:
+        return (
+            f"whether its volumes {when} snapshotted at one moment is not known: Cinder shows the "
+            "promise of the group's type to administrators alone"
+        )
     return f"its volumes {when} snapshotted {'at one moment' if consistent else 'one by one'}"
 
 

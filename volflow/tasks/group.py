@@ -40,7 +40,7 @@ class GroupSnapshot(Temporary):
         snapshot = found[0] if found else groups.snapshot(group, name, self.tag)
         self.present(snapshot["id"])
         groups.wait_snapshot(group, snapshot["id"])
-        return {s["volume_id"]: s for s in groups.members(snapshot["id"])}
+        return {s["volume_id"]: s for s in groups.members(group, snapshot["id"])}
 
     @classmethod
     def remove(cls, work: Work, entry: Entry) -> None:
