@@ -19,6 +19,7 @@ from persistence import Run, RunState
 from volflow import heartbeat, leftovers
 from volflow.archive import Archive, latest
 from volflow.backup_plan import BackupPlan, plan_backup
+from volflow.chosen import choose
 from volflow.cinder import Cinder
 from volflow.errors import CloudError, UsageError, VolflowError
 from volflow.flows.backup import backup_flow, member_backup_flow
@@ -31,21 +32,20 @@ from volflow.listeners import listeners
 from volflow.login import Login
 from volflow.movers.base import Stored
 from volflow.movers.browse import Browser
-from volflow.needs import Need, for_restore, free_bytes
+from volflow.needs import Need, free_bytes
 from volflow.parts import Parts
 from volflow.progress import Progress, Silent
-from volflow.regroup import regroup
+from volflow.regroup import notes, regroup
 from volflow.replaced import remove_replaced
 from volflow.restore_plan import (
-    Destination,
     Joining,
     RestoreOptions,
     RestorePlan,
     RestoreTarget,
-    choose,
     plan_restore,
+    restore_needs,
 )
-from volflow.result import RunResult
+from volflow.result import LeftOut, RunResult
 from volflow.runner import Runner
 from volflow.selection import Selection, project_of
 from volflow.stop import Stop, Way
@@ -131,6 +131,7 @@ class Volflow:
                 "parallel": plan.parallel,
                 "groups": selected.groups,
                 "consistent": plan.consistent,
+                "whole": plan.whole,
                 "left_out": [asdict(one) for one in selected.left_out],
                 "projects": {volume["id"]: project_of(volume) for volume in selected.volumes},
                 # Whose the temporary things are, and whose quota they take.
@@ -149,7 +150,7 @@ class Volflow:
         group = GroupSnapshot(work)
         flow = member_backup_flow(work, group) if in_group else backup_flow(work)
         shared = [group] if in_group else []
-        return [s.name.partition(":")[2] for s in [*shared, *flow] if isinstance(s, Step)]
+        return _step_names([*shared, *flow])
 
     def rooms(self, projects: Iterable[str]) -> dict[str, int]:
         """The free bytes where the repositories of projects are, by their name; of this host's."""
@@ -177,17 +178,29 @@ class Volflow:
             selection = Selection(volumes=tuple(selection))
         selection.check()
         stored, parts = self._prepare(), self.parts
-        options = options or RestoreOptions()
+        options, whole = options or RestoreOptions(), not selection.volumes
         projects = options.sources(parts.cinder.project_id)
-        if stored is None:
-            wanted = projects
-            if selection.all_tenants:
-                wanted = {*options.project_map, *self.archive.projects()}
-            stored = self.archive.backups(wanted)
-        backups, left_out = choose(self.archive, stored, selection, projects=projects, at=at)
-        targets = plan_restore(parts, self.archive, backups, options)
-        targets = regroup(parts, targets, options, whole=bool(selection.groups))
-        return RestorePlan(targets, left_out)
+        troubles: dict[str, VolflowError] = {}
+        if selection.all_tenants:
+            parts.cinder.require_all_tenants()
+        if stored is None and selection.all_tenants:
+            stored, troubles = self.archive.look_everywhere(options.project_map)
+        elif stored is None:
+            stored, troubles = self.archive.look(projects)
+        if troubles and not (whole and stored):
+            raise type(next(iter(troubles.values())))("\n".join(map(str, troubles.values())))
+        chosen = choose(self.archive, stored, selection, projects=projects, at=at)
+        plan = plan_restore(parts, self.archive, chosen.backups, options, whole=whole)
+        targets = regroup(parts, plan, options, whole=bool(selection.groups))
+        return RestorePlan(
+            targets,
+            [
+                *(LeftOut("", f"project {one}", str(troubles[one]), True) for one in troubles),
+                *chosen.left_out,
+                *plan.left_out,
+            ],
+            notes(targets),
+        )
 
     def restore(
         self,
@@ -204,21 +217,22 @@ class Volflow:
         groups: dict[str, list[str]] = {}
         for target in targets:
             if target.group_key:
-                groups.setdefault(target.group_key, []).append(target.manifest.volume_id)
+                groups.setdefault(target.group_key, []).append(target.key)
         run = self._create_run(
             "restore",
             {
                 "groups": groups,
                 "left_out": [asdict(one) for one in getattr(targets, "left_out", ())],
+                "notes": list(getattr(targets, "notes", ())),
                 "parallel": self.restore_needs(targets, options, parallel=parallel)[0],
                 "options": (options or RestoreOptions()).to_dict(),
-                "backups": {t.manifest.volume_id: t.backup.id for t in targets},
-                "targets": {t.manifest.volume_id: t.to_dict() for t in targets},
-                "projects": {t.manifest.volume_id: t.project_id for t in targets},
+                "backups": {t.key: t.backup.id for t in targets},
+                "targets": {t.key: t.to_dict() for t in targets},
+                "projects": {t.key: t.project_id for t in targets},
                 # A restored volume belongs to the tenant that it came from.
                 "act_in": "tenant",
             },
-            [(t.manifest.volume_id, str(t.manifest.volume["name"] or "")) for t in targets],
+            [(t.key, str(t.manifest.volume["name"] or "")) for t in targets],
         )
         return self._drive(run, [])
 
@@ -233,23 +247,26 @@ class Volflow:
 
         :raises QuotaError: one does not allow even one
         """
-        options = options or RestoreOptions()
-        count = parallel or self.conf.backup.parallel
-        by_owner: dict[str | None, list[RestoreTarget]] = {}
+        most = parallel or self.conf.backup.parallel
+        return restore_needs(self.parts, targets, options or RestoreOptions(), most)
+
+    def restore_steps(
+        self, targets: Sequence[RestoreTarget], options: RestoreOptions | None = None
+    ) -> dict[str, list[str]]:
+        """The names of the steps of one volume, in their order, by where its data goes."""
+        work = Work(self._services(None), "", self.parts.cinder, self.parts.mover())
+        found: dict[str, list[str]] = {}
         for target in targets:
-            by_owner.setdefault(options.owner(target.project_id), []).append(target)
-        needs = []
-        for owner, mine in by_owner.items():
-            made = [t for t in mine if t.destination is not Destination.IN_PLACE]
-            kept = [t for t in mine if t.destination is not Destination.NEW]
-            count, need = for_restore(
-                self.parts.cinder_in(owner),
-                [t.made_gib for t in made],
-                [int(t.existing["size"]) for t in kept if t.existing],
-                count,
-            )
-            needs.append(need)
-        return count, needs
+            group, where = None, str(target.destination)
+            if target.joins:
+                wanted = GroupWanted.of([target.manifest])
+                group = RestoredGroup(work, wanted, anew=target.joins is Joining.ANEW)
+                where += ", in a group"
+            if where not in found:
+                flow = restore_flow(work, target, options or RestoreOptions(), group)
+                shared = [group] if group else []
+                found[where] = _step_names([*shared, *flow])
+        return found
 
     def takeout(self, backup: Stored) -> Takeout:
         """Take a backup out of the repository without a cloud."""
@@ -481,6 +498,7 @@ class Volflow:
             mount_root=parts.directory("mount"),
             lanes=Lanes(run.request["parallel"] if run else 1, self.stop.event),
             parents=parents or {},
+            whole=run.request.get("whole", {}) if run else {},
             stopping=self.stop.event,
         )
 
@@ -547,3 +565,7 @@ class Volflow:
     def _target(self, run: Run, volume_id: str, *, undo: bool = False) -> RestoreTarget:
         archive = None if undo else self.archive
         return RestoreTarget.from_dict(run.request["targets"][volume_id], archive)
+
+
+def _step_names(flow: Iterable[Any]) -> list[str]:
+    return [step.name.partition(":")[2] for step in flow if isinstance(step, Step)]

@@ -12,6 +12,7 @@ from persistence import Backup
 from volflow.errors import (
     BackupNotFoundError,
     ConfigError,
+    NoRepositoryError,
     RepositoryError,
     UsageError,
     VolflowError,
@@ -64,17 +65,57 @@ class Archive:
                 troubles[project_id] = error
         return sorted(stored, key=lambda backup: backup.created_at), troubles
 
-    def projects(self) -> set[str]:
-        """The projects that can have a repository: those with backups that are known here, and
-        those in which the user has a role and which have a repository.
+    def look_everywhere(
+        self, told: Iterable[str] = ()
+    ) -> tuple[list[Stored], dict[str, VolflowError]]:
+        """The backups of all projects, and by project what is wrong with a repository that cannot
+        be used.
+
+        Looked at are the projects whose backups are known here, those that are told, and all that
+        Keystone tells of. Of the last, most have no repository: that of the administrator, and
+        those without volumes. So none of theirs is missed; every other trouble is one.
+
+        :param told: ids of projects that have one
+        :raises CloudError: Keystone does not say which projects there are
         """
-        known = {backup.project_id for backup in self._parts.state.catalogue.list()}
-        others = [one for one in self._parts.projects() if one not in known]
-        _, troubles = self.look(others)
-        for project_id, error in troubles.items():
-            # Most have none: that of the administrator, and of those who have no volumes.
-            LOG.warning("No backup of project %s is looked at: %s", project_id, error)
-        return known | set(others) - troubles.keys()
+        if not self._parts.repository_per_project:
+            return self.look()
+        sure = self._catalogued_projects() | set(told)
+        stored, troubles = self.look(sure | set(self._parts.projects()))
+        doubtful = sorted(troubles.keys() - sure)
+        with ThreadPoolExecutor(os.cpu_count(), "repository") as pool:
+            there = pool.map(self._has_repository, doubtful, map(troubles.get, doubtful))
+        for project_id, found in zip(doubtful, there, strict=True):
+            if found:
+                continue
+            LOG.info("Project %s has no repository", project_id)
+            del troubles[project_id]
+        return stored, troubles
+
+    def _has_repository(self, project_id: str, trouble: VolflowError | None) -> bool:
+        """Whether there is a repository of a project, which cannot be used; or may be one."""
+        if isinstance(trouble, NoRepositoryError):
+            return False
+        try:
+            # Its key may be missing because there is nothing that it would open.
+            return self._parts.mover(project_id).exists()
+        except VolflowError as error:
+            LOG.info("Whether project %s has a repository is not known: %s", project_id, error)
+            return True
+
+    def _catalogued_projects(self) -> set[str]:
+        """The projects whose backups are known here, in the repositories that are configured."""
+        found = set()
+        rows = self._parts.state.catalogue.list()
+        for project_id, repository in {(row.project_id, row.repository) for row in rows}:
+            try:
+                here = self._parts.mover(project_id).location == repository
+            except ConfigError:
+                # Who has the key of a repository can name in it what is no project.
+                continue
+            if here and project_id:
+                found.add(project_id)
+        return found
 
     def _of_project(self, project_id: str, login: str) -> list[Stored]:
         """The backups in a project's repository that are of the project.
@@ -118,11 +159,23 @@ class Archive:
             self._manifests[backup.id] = manifest
         return self._manifests[backup.id]
 
-    def manifests(self, backups: Sequence[Stored]) -> list[Manifest]:
-        """The manifests of several backups, read side by side."""
+    def manifests(
+        self, backups: Sequence[Stored]
+    ) -> tuple[dict[str, Manifest], dict[str, VolflowError]]:
+        """The manifests of several backups, read side by side, by the id of the backup; and by
+        that too what is wrong with those that cannot be read.
+        """
+        found: dict[str, Manifest] = {}
+        troubles: dict[str, VolflowError] = {}
         # Reading one takes restic most of a second, for which it mostly computes.
         with ThreadPoolExecutor(os.cpu_count(), "manifest") as pool:
-            return list(pool.map(self.manifest, backups))
+            jobs = {backup.id: pool.submit(self.manifest, backup) for backup in backups}
+        for backup_id, job in jobs.items():
+            try:
+                found[backup_id] = job.result()
+            except VolflowError as error:
+                troubles[backup_id] = error
+        return found, troubles
 
 
 def _catalogued(backup: Stored, location: str) -> Backup:
@@ -146,17 +199,25 @@ def _catalogued(backup: Stored, location: str) -> Backup:
 def find(stored: Sequence[Stored], what: str) -> Stored:
     """The backup of that id or prefix, or the last backup of the volume of that id or name.
 
+    A volume that was renamed is found by its old name too, unless another one has that name now.
+
     :param stored: the backups, the oldest first
     :raises BackupNotFoundError: there is none
     :raises UsageError: it could be several
     """
-    by_volume = [b for b in stored if what and what in (b.tags.get("volume"), b.tags.get("name"))]
-    volumes = {backup.tags.get("volume") for backup in by_volume}
+    last = {str(backup.tags.get("volume")): backup for backup in stored if what}
+    if what in last:
+        return last[what]
+    # The name that a volume has now says more than one that it had once.
+    volumes = [volume for volume, backup in last.items() if backup.tags.get("name") == what]
+    if not volumes:
+        named = (b for b in stored if what and b.tags.get("name") == what)
+        volumes = list(dict.fromkeys(str(b.tags.get("volume")) for b in named))
     if len(volumes) > 1:
-        ids = ", ".join(sorted(map(str, volumes)))
+        ids = ", ".join(sorted(volumes))
         raise UsageError(f"Backups of {len(volumes)} volumes named '{what}'; give an id: {ids}")
-    if by_volume:
-        return by_volume[-1]
+    if volumes:
+        return last[volumes[0]]
     return find_by_id(stored, what)
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from volflow import preflight
 from volflow.archive import Archive
@@ -27,6 +28,8 @@ class BackupPlan:
     :ivar consistent: whether the volumes of a group are snapshotted at one moment, by group id
     :ivar stored: the backups that there are, the oldest first
     :ivar needs: what it takes of each quota for a while, at most
+    :ivar whole: how many volumes there are to be backups of, by project, where it covers all of
+        the project's
     """
 
     selected: Selected
@@ -34,6 +37,7 @@ class BackupPlan:
     consistent: dict[str, bool | None]
     stored: list[Stored]
     needs: tuple[Need, ...] = ()
+    whole: dict[str, int] = field(default_factory=dict)
 
 
 def plan_backup(
@@ -65,7 +69,19 @@ def plan_backup(
     for group_id in selected.groups:
         consistent[group_id] = groups.consistent(groups.get(group_id))
     needs = _needs(parts, selected, parallel)
-    return BackupPlan(selected, parallel, consistent, stored, needs)
+    whole = _counted(selected, stored) if selection.whole else {}
+    return BackupPlan(selected, parallel, consistent, stored, needs, whole)
+
+
+def _counted(selected: Selected, stored: Sequence[Stored]) -> dict[str, int]:
+    """How many volumes of each project there are, of which there is or will be a backup."""
+    found = Counter(project_of(volume) for volume in selected.volumes)
+    backed_up = {backup.tags.get("volume"): backup.tags.get("project", "") for backup in stored}
+    for one in selected.left_out:
+        project_id = backed_up.get(one.volume_id)
+        if one.wanted and project_id is not None and project_id in found:
+            found[project_id] += 1
+    return dict(found)
 
 
 def _not_acted_in(parts: Parts, projects: Iterable[str]) -> dict[str, VolflowError]:

@@ -190,13 +190,26 @@ class Cinder:
                 self._plain(volume)
                 for volume in whole(lambda: self._client.volumes.list(search_opts=options))
             ]
-        if all_tenants and not self._sees_all(found):
+        if all_tenants:
+            self._require_all(found)
+        return found
+
+    def require_all_tenants(self) -> None:
+        """Make sure that this user may see the volumes of all projects.
+
+        :raises CloudError: Cinder takes it for no administrator
+        """
+        with translated("Listing volumes"):
+            one = self._client.volumes.list(search_opts={"all_tenants": 1}, limit=1)
+        self._require_all([self._plain(volume) for volume in one])
+
+    def _require_all(self, found: Sequence[Resource]) -> None:
+        if not self._sees_all(found):
             raise CloudError(
                 "The volumes of all projects were asked for, and this user may see those of "
                 f"project {self.project_id} only: Cinder grants more to administrators. Use "
                 "--all, or log in as one of them."
             )
-        return found
 
     def _sees_all(self, found: Sequence[Resource]) -> bool:
         """Whether a list of all projects' volumes is one.

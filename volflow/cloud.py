@@ -23,6 +23,9 @@ from volflow.wait import Wait
 # What says in clouds.yaml which project a login is for.
 _SCOPE = ("project_id", "project_name", "project_domain_id", "project_domain_name", "tenant_id")
 
+# Kinds of login by which Cinder is asked without one.
+_WITHOUT_KEYSTONE = ("none", "noauth", "http_basic")
+
 LOG = logging.getLogger(__name__)
 
 
@@ -96,24 +99,47 @@ class Cloud:
         return Login.to(auth_url, region.get_region_name("block-storage"), project_id)
 
     def projects(self) -> list[str]:
-        """The ids of the projects in which the user has a role; none where there is no Keystone."""
+        """The ids of all projects, or of those in which the user has a role where Keystone lists
+        no others to it; none where there is no Keystone.
+
+        :raises CloudError: Keystone does not answer, or not whole
+        """
         region = self._region()
-        try:
-            answer = region.get_session().get(
-                "/auth/projects",
-                endpoint_filter={
-                    "service_type": "identity",
-                    "interface": region.get_interface("identity") or "public",
-                    "region_name": region.get_region_name("identity"),
-                    "min_version": (3, 0),
-                    "max_version": (3, "latest"),
-                },
-                timeout=self._timeout,
-            )
-        except auth_exceptions.ClientException as error:
-            LOG.info("Keystone does not say in which projects the user has a role: %s", error)
+        if region.config["auth_type"] in _WITHOUT_KEYSTONE:
             return []
-        return sorted(str(project["id"]) for project in answer.json()["projects"])
+        try:
+            try:
+                found = self._listed(region, "/projects")
+            except auth_exceptions.Forbidden:
+                LOG.warning(
+                    "Keystone does not list all projects to this user: only those in which it "
+                    "has a role are looked at."
+                )
+                found = self._listed(region, "/auth/projects")
+        except auth_exceptions.ClientException as error:
+            raise CloudError(f"Keystone does not say which projects there are: {error}") from error
+        if found.get("truncated"):
+            raise CloudError(
+                f"Keystone lists {len(found['projects'])} projects and no more, though there are: "
+                "raise its list_limit."
+            )
+        return sorted(str(project["id"]) for project in found["projects"])
+
+    def _listed(self, region: CloudRegion, path: str) -> dict[str, Any]:
+        """What Keystone answers to a GET."""
+        answer = region.get_session().get(
+            path,
+            endpoint_filter={
+                "service_type": "identity",
+                "interface": region.get_interface("identity") or "public",
+                "region_name": region.get_region_name("identity"),
+                "min_version": (3, 0),
+                "max_version": (3, "latest"),
+            },
+            timeout=self._timeout,
+        )
+        found: dict[str, Any] = answer.json()
+        return found
 
     def _region(self) -> CloudRegion:
         return openstack.config.OpenStackConfig().get_one(

@@ -51,6 +51,10 @@ class NoRepositoryError(RepositoryError):
     """There is no repository at the place that is configured."""
 
 
+class PasswordError(RepositoryError):
+    """There is a repository, and its password is another one."""
+
+
 class BackupNotFoundError(RepositoryError):
     """No backup goes by that id, prefix or volume."""
 

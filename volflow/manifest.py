@@ -115,6 +115,33 @@ class Manifest:
             for resource in ("volume", "group"):
                 if values[resource]:
                     UUID(values[resource]["id"])
-            return cls(**values)
-        except (ValueError, KeyError, TypeError) as error:
+            found = cls(**values)
+            _require(found)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise RepositoryError(f"The backup's manifest is damaged: {error!r}") from error
+        return found
+
+
+def _require(manifest: Manifest) -> None:
+    """Make sure that what the plan of a restore looks at is there, and is what it should be.
+
+    Who has the key of a repository can write into it what he likes, and one such backup must not
+    end a restore of all.
+    """
+    texts = [
+        *(manifest.volume[name] for name in ("name", "volume_type", "availability_zone")),
+        *(manifest.snapshot[name] for name in ("created_at",)),
+    ]
+    if manifest.group:
+        texts += [manifest.group[n] for n in ("name", "description", "availability_zone")]
+    if not all(text is None or isinstance(text, str) for text in texts):
+        raise TypeError("a name is no text")
+    objects = (manifest.volume["metadata"], manifest.volume_type, manifest.group_type)
+    if not all(isinstance(each, dict) for each in objects):
+        raise TypeError("properties are no object")
+    if not manifest.regions:
+        raise ValueError("it has no region")
+    numbers = [manifest.size_gib, *(region.size for region in manifest.regions)]
+    numbers += [each["size"] for region in manifest.regions for each in region.sparse.values()]
+    if not all(isinstance(number, int) for number in numbers):
+        raise TypeError("a size is no number")

@@ -99,7 +99,10 @@ class Parts:
             return self._cinders[project_id]
 
     def projects(self) -> list[str]:
-        """The projects in which the user has a role."""
+        """The projects that Keystone tells this user of.
+
+        :raises CloudError: it does not say
+        """
         return self._cloud.projects()
 
     @property

@@ -28,6 +28,7 @@ def run_result(run: Run, items: Sequence[Item]) -> RunResult:
         tuple(volume_result(item) for item in items),
         left_out(run),
         run.request.get("consistent", {}),
+        tuple(run.request.get("notes", ())),
     )
 
 

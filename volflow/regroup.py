@@ -33,8 +33,29 @@ def regroup(
         for target in members:
             joins = _joining(target, options, there=there, whole=whole)
             if joins:
-                joining[target.manifest.volume_id] = joins
-    return [replace(target, joins=joining.get(target.manifest.volume_id)) for target in targets]
+                joining[target.key] = joins
+    return [replace(target, joins=joining.get(target.key)) for target in targets]
+
+
+def notes(targets: Sequence[RestoreTarget]) -> list[str]:
+    """What is to be known of groups: that the backups of the volumes of one are of several runs,
+    and so of several moments.
+    """
+    together: dict[tuple[str | None, str], list[RestoreTarget]] = {}
+    for target in targets:
+        if target.manifest.group:
+            key = (target.project_id, str(target.manifest.group["id"]))
+            together.setdefault(key, []).append(target)
+    found = []
+    for (_, group_id), members in together.items():
+        if len({target.backup.tags.get("run") for target in members}) > 1:
+            each = ", ".join(
+                f"{target.manifest.volume['name'] or target.manifest.volume_id} of run "
+                f"{target.backup.tags.get('run', '')[:8]}, {target.manifest.snapshot['created_at']}"
+                for target in members
+            )
+            found.append(f"group {group_id}: its volumes are not of one moment: {each}")
+    return found
 
 
 def _is_there(parts: Parts, project_id: str | None, group_id: str) -> bool:

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from volflow import archive, preflight
+from volflow import preflight
 from volflow.archive import Archive
 from volflow.cinder import Cinder
-from volflow.errors import (
-    BackupNotFoundError,
-    UsageError,
-    VolflowError,
-)
+from volflow.errors import QuotaError, UsageError, VolflowError
 from volflow.manifest import Manifest
 from volflow.movers.base import Stored
+from volflow.needs import Need, for_restore
 from volflow.parts import Parts
 from volflow.properties import check_overrides
 from volflow.result import LeftOut
-from volflow.selection import Selection, Volume, project_of
+from volflow.selection import Volume, project_of
 
 
 class Destination(StrEnum):
@@ -121,6 +118,7 @@ class RestoreTarget:
         to be replaced; None where there is none
     :ivar in_the_way: why the replaced volume could not be removed now, where that was asked for
     :ivar joins: how it comes into the group that it was in; None where it does not
+    :ivar apart: the run restores a backup of the same volume to another project, too
     """
 
     backup: Stored
@@ -129,6 +127,7 @@ class RestoreTarget:
     existing: dict[str, Any] | None = None
     in_the_way: str | None = None
     joins: Joining | None = None
+    apart: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """What a resumed run needs to know of it."""
@@ -167,6 +166,12 @@ class RestoreTarget:
         return self.backup.tags.get("project") or None
 
     @property
+    def key(self) -> str:
+        """Names it in its run: the volume's id, with the project's where that is not enough."""
+        volume_id = self.manifest.volume_id
+        return f"{volume_id}@{self.project_id}" if self.apart else volume_id
+
+    @property
     def group_key(self) -> str | None:
         """Names the group that it comes into, in its run; None where it comes into none.
 
@@ -200,104 +205,184 @@ class RestorePlan(list[RestoreTarget]):
     """Where each backup goes.
 
     :ivar left_out: what was selected and is not restored, and why
+    :ivar notes: what a person should know of it, a sentence each
     """
 
-    def __init__(self, targets: Iterable[RestoreTarget], left_out: Sequence[LeftOut] = ()) -> None:
+    def __init__(
+        self,
+        targets: Iterable[RestoreTarget],
+        left_out: Sequence[LeftOut] = (),
+        notes: Sequence[str] = (),
+    ) -> None:
         super().__init__(targets)
         self.left_out = tuple(left_out)
-
-
-def choose(
-    known: Archive,
-    stored: Sequence[Stored],
-    selection: Selection,
-    *,
-    projects: Collection[str],
-    at: datetime | None,
-) -> tuple[list[Stored], list[LeftOut]]:
-    """The backups that a restore is to bring back, and those that the filters leave out.
-
-    :param stored: the backups, the oldest first
-    :param projects: those whose volumes are the caller's own, for ``--all``
-    :param at: as it was at this moment
-    :raises BackupNotFoundError: there is none
-    """
-    selection.check()
-    before = archive.until(stored, at)
-    if selection.volumes:
-        return [archive.find(before, name) for name in selection.volumes], []
-    found = archive.latest(before)
-    if selection.everything:
-        found = [backup for backup in found if backup.tags.get("project") in projects]
-    elif selection.groups:
-        found = [backup for backup in found if backup.tags.get("group") in selection.groups]
-        missing = set(selection.groups) - {str(backup.tags.get("group")) for backup in found}
-        if missing:
-            raise BackupNotFoundError(
-                f"There is no backup of a volume of group {', '.join(sorted(missing))}."
-            )
-    reasons = [selection.unwanted_backup(backup) for backup in found]
-    if selection.metadata or selection.volume_type:
-        wanted = [backup for backup, why in zip(found, reasons, strict=True) if why is None]
-        manifests = dict(zip([b.id for b in wanted], known.manifests(wanted), strict=True))
-        reasons = [
-            why or selection.unwanted(manifests[backup.id].volume)
-            for backup, why in zip(found, reasons, strict=True)
-        ]
-    left_out = [
-        LeftOut(backup.tags["volume"], backup.tags.get("name", ""), why, False)
-        for backup, why in zip(found, reasons, strict=True)
-        if why
-    ]
-    found = [backup for backup, why in zip(found, reasons, strict=True) if why is None]
-    if not found:
-        lines = "".join(f"\n{one.name or one.volume_id}: {one.reason}" for one in left_out)
-        raise BackupNotFoundError(f"There is no backup of what was selected.{lines}")
-    return found, left_out
+        self.notes = tuple(notes)
 
 
 def plan_restore(
-    parts: Parts, known: Archive, backups: Sequence[Stored], options: RestoreOptions
-) -> list[RestoreTarget]:
+    parts: Parts,
+    known: Archive,
+    backups: Sequence[Stored],
+    options: RestoreOptions,
+    *,
+    whole: bool = False,
+) -> RestorePlan:
     """Decide where each backup goes: back into its volume if that is there, else to a new one.
 
+    :param whole: they are all that there are of a tenant or a group. One that cannot be restored
+        is left out then, and stops no other.
     :raises VolflowError: a volume is attached, busy or too small, or cannot be made anew; all of
-        those that are, are told
+        those that are, are told. Where ``whole``, no volume can be restored.
     """
     options.check(len(backups))
-    volumes = [backup.tags.get("volume") for backup in backups]
-    if len(set(volumes)) < len(volumes):
-        raise UsageError("Two of the backups are of the same volume; restore one at a time.")
+    if not whole:
+        _no_doubles(backups)
+    manifests, troubles = known.manifests(backups)
     targets: list[RestoreTarget] = []
-    troubles: list[VolflowError] = []
-    for backup, manifest in zip(backups, known.manifests(backups), strict=True):
-        try:
-            targets.append(_target(parts, backup, manifest, options))
-        except VolflowError as error:
-            troubles.append(error)
-    if len(troubles) == 1:
-        raise troubles[0]
-    if troubles:
-        lines = "".join(f"\n{error}" for error in troubles)
-        raise VolflowError(
-            f"{len(troubles)} of {len(backups)} volumes cannot be restored so, and nothing was "
-            f"done:{lines}"
-        )
-    _check_quota(parts, targets, options)
-    return targets
+    for backup in backups:
+        if backup.id in manifests:
+            try:
+                targets.append(_target(parts, backup, manifests[backup.id], options))
+            except VolflowError as error:
+                troubles[backup.id] = error
+    targets = _one_of_each(targets, troubles, apart=parts.repository_per_project)
+    targets = _within_quotas(parts, targets, options, troubles)
+    if troubles and not (whole and targets):
+        raise _together(list(troubles.values()), len(backups))
+    return RestorePlan(
+        targets,
+        [
+            LeftOut(b.tags["volume"], b.tags.get("name", ""), str(troubles[b.id]), True)
+            for b in backups
+            if b.id in troubles
+        ],
+    )
 
 
-def _check_quota(parts: Parts, targets: Sequence[RestoreTarget], options: RestoreOptions) -> None:
-    """Make sure that each project's quota holds all that is to be made in it.
+def _together(troubles: Sequence[VolflowError], count: int) -> VolflowError:
+    """One error for all troubles of so many backups."""
+    told = {str(error): error for error in troubles}
+    if len(told) == 1:
+        return troubles[0]
+    lines = "".join(f"\n{text}" for text in told)
+    return VolflowError(
+        f"{len(troubles)} of {count} volumes cannot be restored so, and nothing was done:{lines}"
+    )
 
-    :raises QuotaError: one does not
+
+def _no_doubles(backups: Sequence[Stored]) -> None:
+    """Make sure that no volume is asked for twice.
+
+    :raises UsageError: naming the volume and its backups
     """
-    sizes: dict[str | None, list[int]] = defaultdict(list)
+    seen: dict[str, Stored] = {}
+    for backup in backups:
+        other = seen.setdefault(str(backup.tags.get("volume")), backup)
+        if other is not backup:
+            raise UsageError(
+                f"Backups {other.id[:8]} and {backup.id[:8]} are of the same volume, "
+                f"{backup.tags.get('volume')}: restore one at a time."
+            )
+
+
+def _one_of_each(
+    targets: Sequence[RestoreTarget], troubles: dict[str, VolflowError], *, apart: bool
+) -> list[RestoreTarget]:
+    """Of the backups of one volume that several projects have, those that are restored.
+
+    The volume may have been transferred, and each project that had it has a backup. Or who has the
+    key of one project's repository has put a backup there that says that it is of another's
+    volume: so what repositories say of themselves must not take the volume from its project.
+
+    Cinder says who has the volume now: its backup is taken. Where the volume is gone, nobody can
+    say: then each project gets its own back, where each has a repository of its own. What is in
+    one repository was written by one operator, and the last backup is taken.
+
+    :param troubles: why a backup is not restored, by its id; added to
+    """
+    by_volume: dict[str, list[RestoreTarget]] = defaultdict(list)
     for target in targets:
-        if target.destination is Destination.NEW:
-            sizes[options.owner(target.project_id)].append(target.manifest.size_gib)
-    for project_id, each in sizes.items():
-        preflight.new_volumes_fit(parts.cinder_in(project_id), each)
+        by_volume[target.manifest.volume_id].append(target)
+    found: list[RestoreTarget] = []
+    for volume_id, several in by_volume.items():
+        having = [target for target in several if target.existing is not None]
+        if len(several) == 1:
+            found += several
+        elif apart and not having:
+            found += [replace(target, apart=True) for target in several]
+        else:
+            taken = max(having or several, key=lambda target: target.backup.created_at)
+            found.append(taken)
+            why = "has it now" if having else "had it last"
+            for other in several:
+                if other is not taken:
+                    troubles[other.backup.id] = VolflowError(
+                        f"Backup {other.backup.id[:8]} of project {other.project_id} is of volume "
+                        f"{volume_id} too, and project {taken.project_id} {why}: backup "
+                        f"{taken.backup.id[:8]} is restored. Name the other one to restore it."
+                    )
+    return found
+
+
+def _within_quotas(
+    parts: Parts,
+    targets: Sequence[RestoreTarget],
+    options: RestoreOptions,
+    troubles: dict[str, VolflowError],
+) -> list[RestoreTarget]:
+    """What the quotas of the projects hold of what is to be made in them.
+
+    :param troubles: why a backup is not restored, by its id; added to
+    """
+    found: list[RestoreTarget] = []
+    for owner, mine in _by_owner(targets, options).items():
+        sizes = [t.manifest.size_gib for t in mine if t.destination is Destination.NEW]
+        try:
+            if sizes:
+                preflight.new_volumes_fit(parts.cinder_in(owner), sizes)
+            _need(parts, owner, mine, 1)
+        except QuotaError as error:
+            troubles |= {target.backup.id: error for target in mine}
+        else:
+            found += mine
+    return found
+
+
+def restore_needs(
+    parts: Parts, targets: Sequence[RestoreTarget], options: RestoreOptions, parallel: int
+) -> tuple[int, list[Need]]:
+    """How many volumes at a time the quotas allow, and what a restore takes of them.
+
+    :param parallel: as many at most
+    :raises QuotaError: one does not allow even one
+    """
+    needs = []
+    for owner, mine in _by_owner(targets, options).items():
+        parallel, need = _need(parts, owner, mine, parallel)
+        needs.append(need)
+    return parallel, needs
+
+
+def _by_owner(
+    targets: Sequence[RestoreTarget], options: RestoreOptions
+) -> dict[str | None, list[RestoreTarget]]:
+    found: dict[str | None, list[RestoreTarget]] = defaultdict(list)
+    for target in targets:
+        found[options.owner(target.project_id)].append(target)
+    return found
+
+
+def _need(
+    parts: Parts, owner: str | None, targets: Sequence[RestoreTarget], parallel: int
+) -> tuple[int, Need]:
+    made = [t for t in targets if t.destination is not Destination.IN_PLACE]
+    kept = [t for t in targets if t.destination is not Destination.NEW]
+    return for_restore(
+        parts.cinder_in(owner),
+        [t.made_gib for t in made],
+        [int(t.existing["size"]) for t in kept if t.existing],
+        parallel,
+    )
 
 
 def _target(

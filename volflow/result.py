@@ -132,14 +132,17 @@ class RunResult:
     """What came of a run.
 
     :ivar left_out: what it did not cover though it was selected, and why
-    :ivar consistent: whether the volumes of a group were snapshotted at one moment, by group id
+    :ivar consistent: whether the volumes of a group were snapshotted at one moment, by group id;
+        None where nobody could see
+    :ivar notes: what a person should know of the whole, a sentence each
     """
 
     run_id: str
     kind: str
     volumes: tuple[VolumeResult, ...]
     left_out: tuple[LeftOut, ...] = ()
-    consistent: dict[str, bool] = field(default_factory=dict)
+    consistent: dict[str, bool | None] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def outcome(self) -> Outcome:
@@ -154,4 +157,5 @@ class RunResult:
             "volumes": [volume.to_dict() for volume in self.volumes],
             "left_out": [asdict(one) for one in self.left_out],
             "consistent": self.consistent,
+            "notes": list(self.notes),
         }

@@ -67,9 +67,17 @@ class Selection:
         places = [bool(self.volumes), self.everything, self.all_tenants, bool(self.groups)]
         if sum(places) != 1:
             raise UsageError("Name volumes, or say --all, --all-tenants or --group: one of them.")
-        filtered = self.name or self.metadata or self.volume_type or self.exclude
-        if filtered and not (self.everything or self.all_tenants):
+        if self._filtered and not (self.everything or self.all_tenants):
             raise UsageError("Filters go with --all and --all-tenants.")
+
+    @property
+    def whole(self) -> bool:
+        """Whether it covers all volumes of each project of which it covers any."""
+        return (self.everything or self.all_tenants) and not self._filtered
+
+    @property
+    def _filtered(self) -> bool:
+        return bool(self.name or self.metadata or self.volume_type or self.exclude)
 
     def find(self, cinder: Cinder) -> Selected:
         """Look the volumes up.

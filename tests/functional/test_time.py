@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -70,3 +71,50 @@ def test_as_it_was_at_a_time(site: Site) -> None:
     done = site.cli("restore", "create", "--all", "--at", before)
     assert done.returncode == 1, done
     assert "There is no backup" in done.stderr
+
+
+def test_what_was_deleted_does_not_come_back(site: Site) -> None:
+    """A restore of all brings back the volumes that the last backup of all has found, by what the
+    repository says alone.
+    """
+    volumes = {name: site.cloud.create(name=name) for name in ("stays", "goes")}
+    for volume in volumes.values():
+        site.cloud.format(volume, "ext4")
+    everything = Selection(everything=True)
+    with site.volflow() as volflow:
+        volflow.backup(everything)
+        moment = datetime.now(UTC)
+        site.cloud.delete(volumes["goes"])
+        volflow.backup(everything)
+    with site.volflow(DEFAULT__state_dir=site.home / "another state") as volflow:
+        now = volflow.plan_restore(everything)
+        then = volflow.plan_restore(everything, at=moment)
+        named = volflow.plan_restore(["goes"])
+    assert [target.manifest.volume_id for target in now] == [volumes["stays"]]
+    (left,) = now.left_out
+    assert left.volume_id == volumes["goes"]
+    assert "was there no more" in left.reason
+    assert not left.wanted
+    assert {target.manifest.volume_id for target in then} == set(volumes.values())
+    assert [target.manifest.volume_id for target in named] == [volumes["goes"]]
+
+
+def test_what_cannot_be_restored_stops_no_other(site: Site) -> None:
+    """Of all volumes; of those that are named, all or none."""
+    volumes = [site.cloud.create(name=f"one of {number}") for number in range(2)]
+    for volume in volumes:
+        site.cloud.format(volume, "ext4")
+    site.backup(*volumes)
+    with site.cloud.attached(volumes[0]):
+        done = site.cli("restore", "create", "--all", "--yes", "-f", "json")
+        assert done.returncode == 3, done
+        rows = {row["volume_id"]: row for row in json.loads(done.stdout)}
+        assert rows[volumes[0]]["outcome"] == "left out"
+        assert "is attached" in rows[volumes[0]]["error"]
+        assert rows[volumes[1]]["outcome"] == "complete"
+        done = site.cli("restore", "create", *volumes, "--yes")
+        assert done.returncode == 1, done
+        # Before anything is agreed to, it is told what is not restored.
+        done = site.cli("restore", "create", "--all")
+        assert done.returncode == 2, done
+        assert "one of 0: left out" in done.stderr

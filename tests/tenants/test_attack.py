@@ -143,8 +143,10 @@ def test_the_lists_hold_nothing_of_others(scene: Scene) -> None:
         assert done.returncode == 0, done
         assert scene.volume not in done.stdout
         assert scene.alpha.project_id not in done.stdout + done.stderr
-    rows = scene.beta.rows("restore", "create", "--all-tenants", "--dry-run", "--new")
-    assert {row["Volume"] for row in rows} == {scene.own}
+    for more in ((), ("--dry-run",)):
+        said = scene.beta.refused("restore", "create", "--all-tenants", "--new", *more)
+        assert "administrators" in said
+        assert scene.alpha.project_id not in said
 
 
 # With others' places
@@ -193,12 +195,18 @@ def test_with_a_forged_project_id(scene: Scene, project_id: str) -> None:
 # By what an operator restores for all
 
 
-def _restore(scene: Scene) -> dict[str, dict[str, Any]]:
-    """The operator restores all that is lost; what came of it, by volume."""
+def _restore_all(scene: Scene, *arguments: str, status: int = 0) -> list[dict[str, Any]]:
+    """The operator restores all that is lost; what came of it."""
     keystone = scene.town.keystone
     with keystone.role("admin", "alpha", "admin"), keystone.role("admin", "beta", "admin"):
-        rows = scene.admin.rows("restore", "create", "--all-tenants", "--yes")
-    return {row["volume_id"]: row for row in rows}
+        return scene.admin.rows(
+            *("restore", "create", "--all-tenants", "--yes", *arguments), status=status
+        )
+
+
+def _restore(scene: Scene) -> dict[str, dict[str, Any]]:
+    """What came of it by volume."""
+    return {row["volume_id"]: row for row in _restore_all(scene)}
 
 
 def test_a_forged_project(scene: Scene, tmp_path: Path) -> None:
@@ -228,6 +236,62 @@ def test_a_forged_volume(scene: Scene, tmp_path: Path) -> None:
     assert made[OWNER] == scene.beta.project_id
     scene.beta.cloud.delete(row["target_id"])
     scene.restic("forget", forged)
+
+
+def test_forgeries_among_all(scene: Scene, tmp_path: Path) -> None:
+    """What is forged is left out, and nobody else's restore is stopped by it."""
+    project = {"project": scene.beta.project_id}
+    lost = "00000000-0000-4000-8000-00000000dead"
+    forged = [
+        # It says that it is of alpha's volume, and is newer than alpha's backup.
+        scene.forge(
+            tmp_path / "1", {"volume": scene.volume, **project}, volume={"id": scene.volume}
+        ),
+        # Its ids would become parts of URLs.
+        scene.forge(tmp_path / "2", {"volume": "../x", **project}, volume={"id": "../x"}),
+        # It lacks what a plan looks at.
+        scene.forge(
+            tmp_path / "3",
+            {"volume": lost, **project, "whole": "9" * 5000},
+            volume={"id": lost, "name": [], "metadata": None},
+        ),
+    ]
+    rows = _restore_all(scene, status=3)
+    complete = {row["volume_id"]: row for row in rows if row["outcome"] == "complete"}
+    assert set(complete) == {scene.volume, scene.own}
+    assert complete[scene.volume]["backup_id"] == scene.backup
+    assert complete[scene.volume]["target_id"] == scene.volume
+    assert scene.secret() == SECRET
+    left_out = {row["volume_id"]: row["error"] for row in rows if row["outcome"] == "left out"}
+    assert set(left_out) == {scene.volume, "../x", lost}
+    assert f"project {scene.alpha.project_id} has it now" in left_out[scene.volume]
+    assert "damaged" in left_out["../x"]
+    assert "damaged" in left_out[lost]
+    for backup in forged:
+        scene.restic("forget", backup)
+
+
+def test_a_forged_volume_that_is_lost(scene: Scene, tmp_path: Path) -> None:
+    """Where nobody has the volume any more, each gets its own, in its own project."""
+    alpha = scene.alpha
+    lost = alpha.volume(lambda root: (root / "secret").write_text(SECRET), name="lost")
+    (row,) = alpha.rows("backup", "create", lost)
+    alpha.cloud.delete(lost)
+    tags = {"volume": lost, "project": scene.beta.project_id, "name": "lost"}
+    forged = scene.forge(tmp_path / "tree", tags, volume={"id": lost})
+    rows = {
+        row["backup_id"]: row for row in _restore_all(scene, "--name", "lost") if row["backup_id"]
+    }
+    assert {row["outcome"] for row in rows.values()} == {"complete"}
+    made = scene.town.volumes()
+    mine, theirs = (made[rows[backup]["target_id"]] for backup in (row["backup_id"], forged))
+    assert mine[OWNER] == alpha.project_id
+    assert theirs[OWNER] == scene.beta.project_id
+    assert alpha.cloud.on(mine["id"], lambda root: (root / "secret").read_text()) == SECRET
+    alpha.cloud.delete(mine["id"])
+    scene.beta.cloud.delete(theirs["id"])
+    scene.restic("forget", forged)
+    assert scene.admin.rows("leftover", "list") == []
 
 
 def test_a_forged_group(scene: Scene, tmp_path: Path) -> None:

@@ -338,6 +338,23 @@ def test_a_member_that_is_attached(band: Band, trio: tuple[str, list[str]]) -> N
     assert {row["outcome"] for row in rows} == {"complete"}
 
 
+def test_of_several_moments(band: Band, trio: tuple[str, list[str]]) -> None:
+    """Each volume's last backup is taken; that they do not belong together is told."""
+    group, volumes = trio
+    (first,) = {row["run_id"] for row in band.person.rows("backup", "create", "--group", group)}
+    (second,) = band.person.rows("backup", "create", volumes[0])
+    band.person.change_group(group, remove_volumes=volumes[2])
+    done = band.person.cli("restore", "create", "--group", group, "--dry-run")
+    assert done.returncode == 0, done
+    assert f"group {group}: its volumes are not of one moment" in done.stderr
+    assert f"v0 of run {second['run_id'][:8]}" in done.stderr
+    assert f"v1 of run {first[:8]}" in done.stderr
+    # One that has left the group, as its last backup tells.
+    assert band.person.cli("backup", "create", volumes[2]).returncode == 0
+    done = band.person.cli("restore", "create", "--group", group, "--dry-run")
+    assert f"v2: left out, has left group {group} since its backup" in done.stderr
+
+
 def test_what_a_lost_run_has_left(band: Band, trio: tuple[str, list[str]]) -> None:
     """Groups and their snapshots have no metadata: they are found by their description."""
     group, _ = trio

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -102,6 +101,14 @@ def test_a_member_may_not_back_up_all(tenants: Tenants, act_in: str) -> None:
     assert tenants.beta.project_id not in said
 
 
+def test_a_member_may_not_restore_all(tenants: Tenants) -> None:
+    """Rather than its own alone, as if that were all."""
+    said = tenants.alpha.refused("restore", "create", "--all-tenants", "--new", "--yes")
+    assert "all projects" in said
+    assert "administrators" in said
+    assert tenants.beta.project_id not in said
+
+
 def test_an_administrator_backs_up_all(tenants: Tenants) -> None:
     with watched(tenants.town) as seen:
         rows = tenants.admin.rows("backup", "create", "--all-tenants")
@@ -177,12 +184,41 @@ def test_restored_to_those_whose_it_was(tenants: Tenants, tmp_path: Path) -> Non
 
 
 def test_restored_without_a_role(tenants: Tenants) -> None:
-    """One who has no role in a project cannot put anything there, and is told before."""
+    """One who has no role in a project cannot put anything there: the others' are restored. So too
+    where nothing is known of earlier runs.
+    """
+    anew = tenants.town.home / "a new state"
+    with tenants.town.keystone.role("admin", "beta"):
+        rows = tenants.admin.rows(
+            *("restore", "create", "--all-tenants", "--new", "--yes"),
+            status=3,
+            DEFAULT__state_dir=anew,
+        )
+    complete = [row for row in rows if row["outcome"] == "complete"]
+    left_out = {row["name"]: row["error"] for row in rows if row["outcome"] == "left out"}
+    found = tenants.town.volumes()
+    assert {found[row["target_id"]][OWNER] for row in complete} == {tenants.beta.project_id}
+    assert len(complete) == len(left_out) == 2
+    for why in left_out.values():
+        assert "needs a role" in why
+        assert tenants.alpha.project_id in why
+
+
+def test_restored_without_a_key(tenants: Tenants) -> None:
+    """A repository that cannot be opened is told, also where nothing is known of it; that of a
+    project that has none is not.
+    """
+    other = tenants.town.person("admin", "admin with one key")
+    tenants.town.give_key(other, tenants.beta.project_id)
+    arguments = ("restore", "create", "--all-tenants", "--new", "--yes")
     before = tenants.town.everything()
     with tenants.town.keystone.role("admin", "beta"):
-        volume = tenants.volumes["lab-alpha"][0]
-        said = tenants.admin.refused("restore", "create", "--all-tenants", "--new", "--yes")
-    assert volume
-    assert "needs a role" in said
+        done = other.cli(*arguments, "--dry-run")
+    assert done.returncode == 0, done
+    assert done.stderr.count("left out") == 1
+    assert f"project {tenants.alpha.project_id}: left out, The password file" in done.stderr
+    # Nothing of it at all.
+    nobody = tenants.town.person("admin", "admin without keys")
+    said = nobody.refused(*arguments)
+    assert all(project in said for project in tenants.projects)
     assert tenants.town.everything() == before
-    assert time.monotonic()

@@ -88,3 +88,22 @@ def test_damage_is_told(text: str) -> None:
 def test_a_part_that_is_damaged_is_told(manifest: Manifest, change: dict[str, Any]) -> None:
     with pytest.raises(RepositoryError, match="manifest is damaged"):
         Manifest.from_json(_changed(manifest, **change))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"volume": {"id": VOLUME_ID, "name": "n", "size": 5, "metadata": {}}},
+        {"snapshot": {"size": "x", "created_at": "then"}},
+        {"snapshot": {"size": 3, "created_at": {}}},
+        {"snapshot": []},
+        {"regions": []},
+        {"group": {"id": VOLUME_ID, "name": "g"}},
+        {"group_type": None},
+    ],
+    ids=str,
+)
+def test_what_a_plan_looks_at_is_there(manifest: Manifest, changes: dict[str, Any]) -> None:
+    """One such backup must not end a restore of all."""
+    with pytest.raises(RepositoryError, match="manifest is damaged"):
+        Manifest.from_json(_changed(manifest, **changes))

@@ -325,7 +325,8 @@ def test_what_is_left_out_and_the_groups_stand_on_the_page() -> None:
     request = {
         "left_out": left_out,
         "groups": {"g1": ["a", "b"]},
-        "consistent": {"g1": True, "g2": False},
+        "consistent": {"g1": True, "g2": False, "g3": None},
+        "notes": ["group g4: its volumes are not of one moment"],
     }
     found = Reader(page(run(**request), [volume("a"), volume("b")], driven=False)).words
     assert "To look at broken" in found.replace("To look atbroken", "To look at broken")
@@ -333,6 +334,8 @@ def test_what_is_left_out_and_the_groups_stand_on_the_page() -> None:
     assert found.count("is excluded") == 1
     assert "g12its volumes were snapshotted at one moment" in found
     assert "g2not allits volumes were snapshotted one by one" in found
+    assert "g3not allwhether its volumes were snapshotted at one moment is not known" in found
+    assert "group g4: its volumes are not of one moment" in found
 
 
 def test_a_run_under_way_and_one_that_was_killed() -> None:

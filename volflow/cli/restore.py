@@ -13,10 +13,16 @@ from volflow.archive import find, until
 from volflow.cli import columns
 from volflow.cli.agreement import agree
 from volflow.cli.command import Lister
-from volflow.cli.result import Table, say, show, tell_left_out
+from volflow.cli.result import Table, left_out_line, say, show
 from volflow.cli.selection import add_selection, pair, positive, selection
 from volflow.errors import UsageError
-from volflow.restore_plan import Destination, Joining, RestoreOptions, RestoreTarget
+from volflow.restore_plan import (
+    Destination,
+    Joining,
+    RestoreOptions,
+    RestorePlan,
+    RestoreTarget,
+)
 
 # Options that make no sense where no volume is restored.
 _OF_VOLUMES = (
@@ -145,11 +151,14 @@ class RestoreCreate(Lister):
         )
         targets = self.volflow.plan_restore(chosen, options, at=parsed_args.at)
         if parsed_args.dry_run:
-            tell_left_out(targets.left_out)
+            for line in _told(targets):
+                say(line)
             parallel, needs = self.volflow.restore_needs(
                 targets, options, parallel=parsed_args.parallel
             )
             say(f"{len(targets)} volumes, {parallel} at a time.")
+            for where, steps in self.volflow.restore_steps(targets, options).items():
+                say(f"The steps of a volume ({where}): {', '.join(steps)}.")
             for need in needs:
                 say(f"This takes up to: {need}; the quota is that of {need.project_id}.")
             return _planned(targets, options)
@@ -183,6 +192,11 @@ class RestoreCreate(Lister):
                 str(where),
             )
         ]
+
+
+def _told(plan: RestorePlan) -> list[str]:
+    """What is to be known of a plan before one agrees to it."""
+    return [*plan.notes, *map(left_out_line, plan.left_out)]
 
 
 def _planned(targets: list[RestoreTarget], options: RestoreOptions) -> Table:
@@ -223,7 +237,7 @@ def _goal(target: RestoreTarget) -> str:
     return found if target.overwritten else f"a copy of {found}"
 
 
-def _ask(targets: list[RestoreTarget], options: RestoreOptions) -> None:
+def _ask(targets: RestorePlan, options: RestoreOptions) -> None:
     """Have a person agree that volumes are overwritten and removed, if any are.
 
     :raises UsageError: nobody is there, or does not agree
@@ -244,7 +258,8 @@ def _ask(targets: list[RestoreTarget], options: RestoreOptions) -> None:
             if target.replaced
         ]
     overwrites = any(target.overwritten for target in targets)
-    agree(lines, ", or --new for a new volume" if overwrites else "")
+    told = [*_told(targets), *lines] if lines else []
+    agree(told, ", or --new for a new volume" if overwrites else "")
 
 
 def _object(text: str) -> dict[str, Any]:

@@ -91,6 +91,8 @@ def _tell(results: Sequence[RunResult]) -> None:
     for result in results:
         for group_id, consistent in result.consistent.items():
             say(f"group {group_id}: {snapshotted(consistent)}")
+        for note in result.notes:
+            say(note)
         tell_left_out(result.left_out)
         for volume in result.volumes:
             for line in remarks(volume):
@@ -100,7 +102,12 @@ def _tell(results: Sequence[RunResult]) -> None:
 def tell_left_out(left_out: Sequence[LeftOut]) -> None:
     """Say which volumes are left out, and why."""
     for one in left_out:
-        say(f"{one.name or one.volume_id}: left out, {one.reason}")
+        say(left_out_line(one))
+
+
+def left_out_line(one: LeftOut) -> str:
+    """That a volume is left out, and why."""
+    return f"{one.name or one.volume_id}: left out, {one.reason}"
 
 
 def say(text: str) -> None:

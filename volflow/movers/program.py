@@ -20,6 +20,7 @@ from volflow.errors import (
     BackupNotFoundError,
     ConfigError,
     NoRepositoryError,
+    PasswordError,
     RepositoryError,
     StoppedError,
 )
@@ -60,7 +61,7 @@ _MEANINGS = [
     (
         r"wrong password or no key found",
         "The password is not that of the repository {location}",
-        RepositoryError,
+        PasswordError,
     ),
     (
         r"config file already exists",
@@ -181,11 +182,37 @@ class ResticProgram:
                 "that it is the same wherever volflow is started."
             )
 
-    def _options(self) -> list[str]:
+    def exists(self) -> bool:
+        """Whether there is a repository, whoever has its password.
+
+        :raises RepositoryError: restic does not say
+        """
+        # Of no repository: restic looks at it only where there is one.
+        environment = self._environment() | {"RESTIC_PASSWORD": "none"}
+        command = (self._group.restic, *self._own_options(), "cat", "config")
+        done = subprocess.run(
+            self._privilege.argv(*command, keep=sorted(environment)),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            env=self._privilege.environment(environment),
+            start_new_session=True,
+            check=False,
+        )
+        if done.returncode == 0:
+            return True
+        error = self.error("cat", done.returncode, _text(done.stderr).splitlines())
+        if isinstance(error, NoRepositoryError | PasswordError):
+            return isinstance(error, PasswordError)
+        raise error
+
+    def _own_options(self) -> list[str]:
         options = ["--cache-dir", self._cache_dir]
         for option in self._group.options:
             options += ["--option", option]
-        return options + self._password_options()
+        return options
+
+    def _options(self) -> list[str]:
+        return self._own_options() + self._password_options()
 
     def _password_options(self) -> list[str]:
         path = self._of_project(self._group.password_file or "")

@@ -54,14 +54,21 @@ class Restic(ResticProgram):
         """All backups in the repository, the oldest first; shows that it can be written to."""
         self._local_is_writable()
         found = json.loads(self.run("snapshots", "--json", "--tag", _TAG)) or []
-        stored = [
-            Stored(
-                id=snapshot["id"],
-                created_at=time_of(snapshot["time"]),
-                tags=_unpack(snapshot.get("tags") or []),
-            )
-            for snapshot in found
-        ]
+        try:
+            stored = [
+                Stored(
+                    id=snapshot["id"],
+                    created_at=time_of(snapshot["time"]),
+                    tags=_unpack(snapshot.get("tags") or []),
+                )
+                for snapshot in found
+            ]
+        except ValueError as error:
+            # There are times in the world of restic that there are not in Python's.
+            raise RepositoryError(
+                f"The repository {self.location} holds a snapshot of no possible time ({error}): "
+                "'restic forget' removes it."
+            ) from error
         return sorted(stored, key=lambda backup: backup.created_at)
 
     def _local_is_writable(self) -> None:

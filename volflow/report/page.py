@@ -63,6 +63,7 @@ def page(run: Run, items: Sequence[Item], *, driven: bool, now: datetime | None 
                 tables.spent(timeline),
                 tables.volumes(run, timeline),
                 tables.groups(run),
+                tables.notes(run),
                 tables.left_out(run),
             ),
             element(

@@ -147,6 +147,15 @@ def groups(run: Run) -> Markup | None:
     )
 
 
+def notes(run: Run) -> Markup | None:
+    """What is to be known of the whole."""
+    found = run.request.get("notes", ())
+    if not found:
+        return None
+    shown = [element("p", element("bdi", note)) for note in found]
+    return element("section", element("h2", "To know"), shown)
+
+
 def left_out(run: Run) -> Markup | None:
     """What was found and is not covered."""
     found = record.left_out(run)

@@ -46,13 +46,16 @@ class Save(Temporary):
         services, namespace = self.services, self.work.namespace
         if namespace is None:
             raise HostError("The volume is not mounted.")
+        project_id = description["volume"].get("os-vol-tenant-attr:tenant_id") or ""
         tags = {
             "run": services.run_id,
             "volume": self.work.volume_id,
             "name": description["volume"]["name"] or "",
-            "project": description["volume"].get("os-vol-tenant-attr:tenant_id") or "",
+            "project": project_id,
             "size": str(snapshot["size"]),
             "group": description["volume"].get("group_id") or "",
+            # By it a restore of the project tells which volumes there were no more.
+            "whole": str(services.whole.get(project_id, "")),
         }
         # With what was stored before a kill as its parent, a second copy reads nothing again, and
         # tells anew what cannot be read.

@@ -23,6 +23,7 @@ class Services:
     """What the tasks of a run work with.
 
     :ivar parents: the backup to compare with, by volume id
+    :ivar whole: how many volumes the run covers of each project of which it covers all
     :ivar mount_root: the directory over which each namespace mounts its own tmpfs
     :ivar lanes: how many volumes are worked on at a time
     :ivar stopping: set when the run is asked to stop
@@ -37,6 +38,7 @@ class Services:
     mount_root: Path
     lanes: Lanes
     parents: Mapping[str, str] = field(default_factory=dict)
+    whole: Mapping[str, int] = field(default_factory=dict)
     stopping: threading.Event = field(default_factory=threading.Event)
 
 
