@@ -62,14 +62,18 @@ def choose(
         return Chosen([archive.find(before, name) for name in selection.volumes])
     last = archive.latest(before)
     left_out: list[LeftOut] = []
+    whole = {"": whole_runs(before)}
     if selection.everything:
         last = [backup for backup in last if backup.tags.get("project") in projects]
     elif selection.groups:
         last, left_out = _of_groups(before, last, selection.groups)
-    whole = whole_runs(before)
+        # A group that is gone is wanted all the same: as it was when it was last backed up.
+        ended = {backup.tags["group"]: backup.created_at for backup in _by_time(last)}
+        whole = {group: whole_runs(before, begun_by=moment) for group, moment in ended.items()}
     found = []
     for backup in last:
-        reason = _gone(backup, whole) or selection.unwanted_backup(backup)
+        runs = whole[backup.tags["group"] if selection.groups else ""]
+        reason = _gone(backup, runs) or selection.unwanted_backup(backup)
         if reason:
             left_out.append(left(backup, reason, wanted=False))
         else:
@@ -88,13 +92,16 @@ def left(backup: Stored, reason: str, *, wanted: bool) -> LeftOut:
     return LeftOut(backup.tags["volume"], backup.tags.get("name", ""), reason, wanted)
 
 
-def whole_runs(stored: Sequence[Stored]) -> dict[str, WholeRun]:
+def whole_runs(
+    stored: Sequence[Stored], *, begun_by: datetime | None = None
+) -> dict[str, WholeRun]:
     """By project, the last run that has backed up all of its volumes.
 
     Each backup of such a run says how many volumes it was to back up. A run of which some are
     missing, because they failed or were deleted since, says nothing of what was there.
 
     :param stored: the backups, the oldest first
+    :param begun_by: look at no run that began later
     """
     runs: dict[tuple[str, str], list[Stored]] = {}
     for backup in stored:
@@ -106,6 +113,8 @@ def whole_runs(stored: Sequence[Stored]) -> dict[str, WholeRun]:
         runs.items(), key=lambda item: item[1][-1].created_at
     ):
         volumes = {backup.tags.get("volume") for backup in backups}
+        if begun_by and backups[0].created_at > begun_by:
+            continue
         if len(volumes) >= int(backups[0].tags["whole"]):
             found[project_id] = WholeRun(run_id, backups[0].created_at)
     return found
@@ -162,6 +171,10 @@ def _by_manifest(
         else:
             found.append(backup)
     return found, left_out
+
+
+def _by_time(backups: Sequence[Stored]) -> list[Stored]:
+    return sorted(backups, key=lambda backup: backup.created_at)
 
 
 def _volume(backup: Stored) -> tuple[str, str | None]:

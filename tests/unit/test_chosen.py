@@ -127,6 +127,21 @@ def test_a_member_that_was_deleted_is_told() -> None:
     assert "was there no more" in found.left_out[0].reason
 
 
+def test_a_group_that_is_gone_is_as_it_was() -> None:
+    """Later runs of all say nothing of it, and the last one that had it does."""
+    backups = [
+        *(stored(volume, 1, "r1", "4", group="g") for volume in "abc"),
+        stored("x", 1, "r1", "4"),
+        *(stored(volume, 2, "r2", "3", group="g") for volume in "ab"),
+        stored("x", 3, "r2", "3"),
+        stored("x", 4, "r3", "1"),
+    ]
+    found = chosen(backups, Selection(groups=("g",)))
+    assert [backup.id for backup in found.backups] == ["a2", "b2"]
+    assert [left.volume_id for left in found.left_out] == ["c"]
+    assert "run r2" in found.left_out[0].reason
+
+
 # Filters
 
 
