@@ -190,8 +190,7 @@ def _catalogued(backup: Stored, location: str) -> Backup:
         created_at=backup.created_at,
         run_id=tags.get("run", ""),
         parent_id=None,
-        # Whether all files could be read, the run knew; the repository does not say.
-        outcome="unknown",
+        outcome=str(backup.outcome),
         figures={},
     )
 

@@ -7,7 +7,7 @@ the other does, and the repository alone is enough for a restore.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 from uuid import UUID
@@ -28,12 +28,14 @@ class Region:
     :ivar path: where the tree stands in the backup
     :ivar size: bytes of the device
     :ivar sparse: the sparse files, by their path in the tree
+    :ivar unread: what could not be read and is not in the backup, by its path in the volume
     """
 
     path: str
     size: int
     file_system: FileSystem
     sparse: dict[str, Sparse] = field(default_factory=dict)
+    unread: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,17 @@ class Manifest:
     @property
     def volume_id(self) -> str:
         return str(self.volume["id"])
+
+    @property
+    def unread(self) -> tuple[str, ...]:
+        """What of the volume could not be read, and is not in the backup."""
+        return tuple(path for region in self.regions for path in region.unread)
+
+    def without(self, unread: Sequence[str]) -> Manifest:
+        """The same for a backup in which this is missing: paths in the volume."""
+        # There is one region so far: to people, its paths are the volume's.
+        (region,) = self.regions
+        return replace(self, regions=(replace(region, unread=tuple(unread)),))
 
     @property
     def size_gib(self) -> int:
@@ -107,7 +120,13 @@ class Manifest:
                     f"{FORMAT}. Use a newer volflow."
                 )
             values["regions"] = tuple(
-                Region(**region | {"file_system": FileSystem(**region["file_system"])})
+                Region(
+                    **region
+                    | {
+                        "file_system": FileSystem(**region["file_system"]),
+                        "unread": tuple(region.get("unread", ())),
+                    }
+                )
                 for region in values["regions"]
             )
             values["group_volume_types"] = tuple(values.get("group_volume_types", ()))

@@ -416,7 +416,9 @@ def _target(
         preflight.existing_target(existing, manifest)
         return RestoreTarget(backup, manifest, Destination.IN_PLACE, existing)
     if options.remove_old_vol and existing is not None:
-        return replace(target, in_the_way=preflight.in_the_way(cinder, existing))
+        # What the backup does not have is perhaps still there.
+        why = "the backup is partial" if manifest.unread else None
+        return replace(target, in_the_way=why or preflight.in_the_way(cinder, existing))
     return target
 
 

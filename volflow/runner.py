@@ -34,6 +34,7 @@ from volflow.stop import Stop, Way
 from volflow.story import Story
 from volflow.tasks.base import Step
 from volflow.tasks.clone import Clone
+from volflow.tasks.restore import RestoreData
 from volflow.tasks.safety import OVERWRITE
 from volflow.tasks.save import Save
 from volflow.tasks.target import NewVolume
@@ -275,11 +276,11 @@ class Runner:
             for entry in self._services.ledger.leftovers(run.id, [volume_id, *shared])
         )
         saved = self._saved(volume_id)
-        unread = tuple(saved.get("unread", ()))
         # A stored backup counts, whatever happened after it.
         counts = done or bool(saved) or self._kept(volume_id)
-        outcome = Outcome.FAILED if not counts else Outcome.PARTIAL if unread else Outcome.COMPLETE
         restored = run.kind == "restore" and counts
+        unread = _missing(steps) if restored else tuple(saved.get("unread", ()))
+        outcome = Outcome.FAILED if not counts else Outcome.PARTIAL if unread else Outcome.COMPLETE
         return VolumeResult(
             volume_id=volume_id,
             name="",
@@ -359,6 +360,11 @@ def _found(storage: Storage, symbol: str) -> list[dict[str, Any]]:
         return list(storage.fetch(symbol))
     except NotFound:
         return []
+
+
+def _missing(steps: Sequence[Step]) -> tuple[str, ...]:
+    """What a restore cannot bring back, because it is not in the backup."""
+    return next((step.unread for step in steps if isinstance(step, RestoreData)), ())
 
 
 def _message(storage: Storage, steps: Sequence[Step]) -> str | None:

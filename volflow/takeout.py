@@ -55,6 +55,15 @@ class Takeout:
     def _region(self) -> Region:
         return self._manifest.regions[0]
 
+    def unread(self, paths: Sequence[str] = ()) -> tuple[str, ...]:
+        """What the backup does not have, because it could not be read.
+
+        :param paths: only what is below these paths in the volume; all unless given
+        """
+        wanted = [Path("/") / _inside(path) for path in paths] or [Path("/")]
+        found = self._manifest.unread
+        return tuple(one for one in found if any(Path(one).is_relative_to(w) for w in wanted))
+
     def to_directory(
         self, directory: Path, paths: Sequence[str] = (), *, verify: bool = False
     ) -> None:

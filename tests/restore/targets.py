@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from unittest import mock
 
 import tree
+from cloud import run
 from faults import Place, injected, raised
 from runs import held, killed
 
@@ -146,6 +148,65 @@ def _(stage: Stage) -> None:
         stage.same_properties(shown, was.volume, own=True)
     stage.same_data(changed, was.volume)
     stage.nothing_left()
+
+
+def _torn(stage: Stage, name: str) -> str:
+    """A volume of which one file cannot be read, after a backup of it."""
+    volume = stage.site.cloud.create(name=name)
+
+    def fill(root: Path) -> None:
+        (root / "good").write_text("good\n")
+        (root / "bad").write_bytes(os.urandom(tree.MIB))
+
+    stage.site.cloud.fill(volume, "ext4", fill)
+    with stage.site.cloud.attached(volume) as device:
+        # Its first block is far beyond the end of the device: reading it is an error.
+        run("debugfs", "-w", "-R", "set_inode_field /bad block[5] 999999999", device)
+        run("debugfs", "-w", "-R", "sif /bad block[3] 0x00000000", device)
+    (row,) = stage.rows("backup", "create", volume, status=3)
+    assert (row["outcome"], row["unread"]) == ("partial", ["/bad"])
+    return volume
+
+
+@branch("a partial backup: told before, partial after, and the old volume stays", quick=True)
+def _(stage: Stage) -> None:
+    volume = _torn(stage, "torn")
+    # The repository alone says so, and there is one backup.
+    with stage.without_cloud() as alone:
+        (listed,) = stage.rows("backup", "list", "--volume", "torn", **alone)
+        assert listed["Outcome"] == "partial"
+        shown = json.loads(stage.run("backup", "show", "torn", "-f", "json", **alone))
+        assert (shown["outcome"], shown["unread"]) == ("partial", ["/bad"])
+        place = stage.site.home / "torn"
+        done = stage.cli("restore", "create", "torn", "--to-path", str(place), status=3, **alone)
+        assert "/bad" in done.stderr
+        assert (place / "good").read_text() == "good\n"
+        for path, status in (("/bad", 1), ("/good", 0)):
+            to = stage.site.home / f"torn{path}"
+            stage.run(
+                "backup", "extract", "torn", path, "--to", f"{to} only", status=status, **alone
+            )
+    command = ("restore", "create", "torn", "--new", "--remove-old-vol")
+    done = stage.cli(*command, "--dry-run", "-f", "json")
+    assert "/bad" in done.stderr
+    (planned,) = json.loads(done.stdout)
+    assert planned["Removed afterwards"] == f"not volume {volume}: the backup is partial"
+    said = stage.run(*command, status=2)
+    assert "1 file could not be read, and will not come back" in said
+    (row,) = stage.rows(*command, "--yes", status=3)
+    assert (row["outcome"], row["unread"], row["removed"]) == ("partial", ["/bad"], False)
+    assert stage.site.cloud.show(volume)["status"] == "available"
+    (row,) = stage.rows("restore", "create", "torn", "--yes", status=3)
+    assert (row["outcome"], row["target_id"], row["unread"]) == ("partial", volume, ["/bad"])
+    assert set(stage.site.cloud.on(volume, os.listdir, read_only=True)) == {
+        "good",
+        "lost+found",
+    }
+    # Now there is nothing that cannot be read.
+    (row,) = stage.rows("backup", "create", volume)
+    assert row["unread"] == []
+    outcomes = [each["Outcome"] for each in stage.rows("backup", "list", "--volume", "torn")]
+    assert outcomes == ["complete", "partial"]
 
 
 @branch("gone: a new volume with the same properties", quick=True)

@@ -50,6 +50,20 @@ def test_it_is_text_that_any_file_can_hold(manifest: Manifest) -> None:
     manifest.to_json().encode("ascii")
 
 
+def test_it_names_what_is_missing(manifest: Manifest) -> None:
+    assert manifest.unread == ()
+    torn = manifest.without(["/a", "/b"])
+    assert torn.unread == ("/a", "/b")
+    assert Manifest.from_json(torn.to_json()) == torn
+
+
+def test_one_of_before_that_was_told(manifest: Manifest) -> None:
+    values = json.loads(manifest.to_json())
+    for region in values["regions"]:
+        del region["unread"]
+    assert Manifest.from_json(json.dumps(values)) == manifest
+
+
 def test_the_size_is_that_of_the_snapshot(manifest: Manifest) -> None:
     assert manifest.size_gib == 3
     assert manifest.volume_id == VOLUME_ID

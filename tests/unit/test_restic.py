@@ -15,14 +15,14 @@ from volflow.movers import restic
 from volflow.movers.restic import Restic
 
 
-def _restic(tmp_path: Path, **options: object) -> Restic:
+def _restic(tmp_path: Path, kind: type[Restic] = Restic, **options: object) -> Restic:
     conf = config.load([])
     password = tmp_path / "password"
     password.write_text("secret\n")
     values = {"location": str(tmp_path / "repository"), "password_file": str(password), **options}
     for name, value in values.items():
         conf.set_override(name, value, "repository")
-    return Restic(conf, Privilege(), tmp_path / "cache")
+    return kind(conf, Privilege(), tmp_path / "cache")
 
 
 # Tags
@@ -40,6 +40,58 @@ def test_a_tag_comes_back(value: str) -> None:
 
 def test_tags_of_others_are_left_out() -> None:
     assert restic._unpack(["volflow", "daily", "a=b"]) == {"a": "b"}
+
+
+# Backups
+
+
+class Recorded(Restic):
+    """A repository with these snapshots: id, run, volume and second, and what was run on it."""
+
+    snapshots: list[tuple[str, str, str, int]]
+    done: list[tuple[str, ...]]
+
+    def run(self, *command: str, limit: float | None = None) -> str:
+        self.done.append(command)
+        return json.dumps(
+            [
+                {
+                    "id": one,
+                    "time": f"2026-01-02T03:04:{second:02}Z",
+                    "tags": ["volflow", f"run={run}", f"volume={volume}"],
+                }
+                for one, run, volume, second in self.snapshots
+            ]
+        )
+
+
+@pytest.fixture
+def recorded(tmp_path: Path) -> Recorded:
+    found = _restic(tmp_path, kind=Recorded)
+    assert isinstance(found, Recorded)
+    found.snapshots = [
+        ("b2", "b", "v", 5),
+        ("a1", "a", "v", 1),
+        ("a2", "a", "v", 3),
+        ("w1", "a", "w", 2),
+        ("b1", "b", "v", 4),
+    ]
+    found.done = []
+    return found
+
+
+def test_what_a_run_stored_last_is_the_backup(recorded: Recorded) -> None:
+    assert [backup.id for backup in recorded.backups()] == ["w1", "a2", "b2"]
+
+
+def test_with_a_backup_goes_what_it_replaced(recorded: Recorded) -> None:
+    recorded.forget("a2")
+    assert recorded.done[-1] == ("forget", "a1", "a2")
+
+
+def test_what_was_replaced_is_pruned(recorded: Recorded) -> None:
+    recorded.prune()
+    assert recorded.done[1:] == [("forget", "a1", "b1"), ("prune",)]
 
 
 # Output

@@ -99,7 +99,10 @@ class BackupList(Lister):
         wanted = parsed_args.volume
         known = self._figures()
         more = ("project", "group") if parsed_args.long else ()
-        names = ("ID", "Created", "Volume", "Name", "Size GiB", "Files", "Read", "New data")
+        names = (
+            *("ID", "Created", "Volume", "Name", "Outcome"),
+            *("Size GiB", "Files", "Read", "New data"),
+        )
         rows = []
         for backup in reversed(self.volflow.archive.backups()):
             tags = backup.tags
@@ -113,6 +116,7 @@ class BackupList(Lister):
                     columns.Time(backup.created_at),
                     tags.get("volume", ""),
                     tags.get("name", ""),
+                    str(backup.outcome),
                     int(tags.get("size", 0)),
                     *_columns(figures),
                     *(tags.get(name) or "-" for name in more),
@@ -189,6 +193,8 @@ class BackupShow(ShowOne):
             "created_at": columns.Time(backup.created_at),
             "data_of": manifest.snapshot["created_at"],
             "run_id": manifest.run_id,
+            "outcome": str(backup.outcome),
+            "unread": columns.Lines(manifest.unread),
             "size_gib": manifest.size_gib,
             "volume": columns.Tree(manifest.volume),
             "volume_type": columns.Tree(manifest.volume_type),

@@ -9,10 +9,11 @@ from pathlib import Path
 from volflow.archive import find
 from volflow.cli import columns
 from volflow.cli.command import Command, Lister
-from volflow.cli.result import Table
+from volflow.cli.result import Table, not_in, say
 from volflow.errors import HostError, RepositoryError, UsageError
 from volflow.movers.base import Stored
 from volflow.movers.browse import Browser
+from volflow.result import Outcome
 from volflow.tasks.mount import REGION
 
 # What a guest has put on its volume is nothing to act upon here.
@@ -85,8 +86,14 @@ class BackupExtract(_OneBackup, Command):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
-        takeout = self.volflow.takeout(self.find(parsed_args.backup))
+        backup = self.find(parsed_args.backup)
+        takeout = self.volflow.takeout(backup)
         takeout.to_directory(parsed_args.to, parsed_args.paths)
+        unread = takeout.unread(parsed_args.paths)
+        for line in not_in(backup, unread):
+            say(line)
+        if unread:
+            self.status = Outcome.PARTIAL.exit_status
         print(f"{len(parsed_args.paths)} of the backup's paths are in {parsed_args.to}.")
 
 

@@ -13,7 +13,7 @@ from volflow.archive import find, until
 from volflow.cli import columns
 from volflow.cli.agreement import agree
 from volflow.cli.command import Lister
-from volflow.cli.result import Table, left_out_line, say, show
+from volflow.cli.result import Table, left_out_line, not_in, say, show
 from volflow.cli.selection import add_selection, pair, positive, selection
 from volflow.errors import UsageError
 from volflow.restore_plan import (
@@ -23,12 +23,16 @@ from volflow.restore_plan import (
     RestorePlan,
     RestoreTarget,
 )
+from volflow.result import Outcome
 
 # Options that make no sense where no volume is restored.
 _OF_VOLUMES = (
     *("all", "all_tenants", "group", "recreate_vol_on_error", "keep_newer", "grow"),
     *("meta_override", "type_map", "az_map", "project_map", "remove_old_vol", "parallel"),
 )
+
+# Of the files that a backup does not have, so many are named before anything is done.
+_TOLD_BEFORE = 20
 
 
 class RestoreCreate(Lister):
@@ -159,6 +163,8 @@ class RestoreCreate(Lister):
             say(f"{len(targets)} volumes, {parallel} at a time.")
             for where, steps in self.volflow.restore_steps(targets, options).items():
                 say(f"The steps of a volume ({where}): {', '.join(steps)}.")
+            for line in _partial(targets):
+                say(line)
             for need in needs:
                 say(f"This takes up to: {need}; the quota is that of {need.project_id}.")
             return _planned(targets, options)
@@ -178,12 +184,16 @@ class RestoreCreate(Lister):
         backup = find(until(archive.backups(), parsed_args.at), parsed_args.what[0])
         takeout = self.volflow.takeout(backup)
         where = parsed_args.to_path or parsed_args.to_image
+        for line in not_in(backup, takeout.unread()):
+            say(line)
         if parsed_args.dry_run:
             print(f"Nothing is written to {where}: this is a dry run.", file=sys.stderr)
         elif parsed_args.to_path:
             takeout.to_directory(parsed_args.to_path, verify=parsed_args.verify)
         else:
             takeout.to_image(parsed_args.to_image, verify=parsed_args.verify)
+        if takeout.unread() and not parsed_args.dry_run:
+            self.status = Outcome.PARTIAL.exit_status
         return ("Name", "Volume", "Backup", "Written to"), [
             (
                 backup.tags.get("name"),
@@ -258,8 +268,17 @@ def _ask(targets: RestorePlan, options: RestoreOptions) -> None:
             if target.replaced
         ]
     overwrites = any(target.overwritten for target in targets)
-    told = [*_told(targets), *lines] if lines else []
+    told = [*_told(targets), *lines, *_partial(targets)] if lines else []
     agree(told, ", or --new for a new volume" if overwrites else "")
+
+
+def _partial(targets: list[RestoreTarget]) -> list[str]:
+    """Which of the backups do not have all of their volume."""
+    return [
+        line
+        for target in targets
+        for line in not_in(target.backup, target.manifest.unread, most=_TOLD_BEFORE)
+    ]
 
 
 def _object(text: str) -> dict[str, Any]:

@@ -9,9 +9,10 @@ from typing import Any
 
 from volflow.cli import columns
 from volflow.cli.command import Lister
+from volflow.movers.base import Stored
 from volflow.printable import printable
 from volflow.report.remarks import remarks
-from volflow.report.words import snapshotted
+from volflow.report.words import plural, snapshotted
 from volflow.result import LeftOut, RunResult, VolumeResult, worst
 
 Table = tuple[Sequence[str], Iterable[Any]]
@@ -108,6 +109,23 @@ def tell_left_out(left_out: Sequence[LeftOut]) -> None:
 def left_out_line(one: LeftOut) -> str:
     """That a volume is left out, and why."""
     return f"{one.name or one.volume_id}: left out, {one.reason}"
+
+
+def not_in(backup: Stored, unread: Sequence[str], most: int | None = None) -> list[str]:
+    """Lines that say what a backup does not have of its volume; none where it has all.
+
+    :param most: name so many of the files
+    """
+    if not unread:
+        return []
+    name = backup.tags.get("name") or backup.tags.get("volume")
+    what = plural(len(unread), "file")
+    lines = [f"Backup {backup.id[:8]} of {name} is partial: {what} could not be read, and will"
+             " not come back:"]  # fmt: skip
+    lines += [f"  {path}" for path in unread[:most]]
+    if len(lines) <= len(unread):
+        lines.append(f"  and more; 'volflow backup show {backup.id[:8]}' names them all")
+    return lines
 
 
 def say(text: str) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from volflow.host.namespace import MountNamespace
-from volflow.result import Figures
+from volflow.result import Figures, Outcome
 
 # Where things stand below a namespace's root, and so in every backup.
 REGIONS = Path("regions")
@@ -37,6 +37,17 @@ class Stored:
     id: str
     created_at: datetime
     tags: Mapping[str, str]
+
+    @property
+    def unread(self) -> int:
+        """How many files of the volume could not be read, and are not in it."""
+        found = self.tags.get("unread", "")
+        return int(found) if found.isdecimal() else 0
+
+    @property
+    def outcome(self) -> Outcome:
+        """Whether all of the volume is in it."""
+        return Outcome.PARTIAL if self.unread else Outcome.COMPLETE
 
 
 @dataclass(frozen=True)
@@ -72,7 +83,10 @@ class Mover(Protocol):
         ...
 
     def backups(self) -> Sequence[Stored]:
-        """All backups in the repository, the oldest first; shows that it can be written to."""
+        """All backups in the repository, the oldest first; shows that it can be written to.
+
+        What a run has stored of a volume more than once is one backup: the last of it.
+        """
         ...
 
     def save(
@@ -120,6 +134,10 @@ class Mover(Protocol):
         :param verify: compare what was written with what is stored
         :raises StoppedError: ``stopping`` was set; what was written by then stays
         """
+        ...
+
+    def forget(self, backup_id: str) -> None:
+        """Strike a backup."""
         ...
 
     def unlock(self) -> None:

@@ -53,6 +53,10 @@ class Restic(ResticProgram):
     def backups(self) -> list[Stored]:
         """All backups in the repository, the oldest first; shows that it can be written to."""
         self._local_is_writable()
+        return list(_last(self._snapshots()).values())
+
+    def _snapshots(self) -> list[Stored]:
+        """All our snapshots, the oldest first."""
         found = json.loads(self.run("snapshots", "--json", "--tag", _TAG)) or []
         try:
             stored = [
@@ -150,10 +154,18 @@ class Restic(ResticProgram):
 
     def forget(self, backup_id: str) -> None:
         """Strike a backup; what nothing else needs is freed by :meth:`prune`."""
-        self.run("forget", backup_id)
+        stored = self._snapshots()
+        whose = {_whose(one) for one in stored if one.id == backup_id}
+        # With what it has taken the place of: that must not come forth again.
+        ids = [one.id for one in stored if _whose(one) in whose]
+        self.run("forget", *dict.fromkeys([*ids, backup_id]))
 
     def prune(self) -> str:
         """Free what no backup needs any more; gives restic's report."""
+        stored = self._snapshots()
+        last = {one.id for one in _last(stored).values()}
+        if replaced := [one.id for one in stored if one.id not in last]:
+            self.run("forget", *replaced)
         return self.run("prune")
 
     def unlock(self) -> None:
@@ -222,6 +234,18 @@ class Restic(ResticProgram):
 def pattern(path: Path) -> str:
     """The pattern that matches this path of a snapshot and what is below it, and nothing else."""
     return "/" + re.sub(r"([*?\[\\])", r"\\\1", str(path))
+
+
+def _whose(stored: Stored) -> tuple[str, ...]:
+    """What a run has stored of a volume is one backup, however often it had to begin."""
+    run, volume = stored.tags.get("run"), stored.tags.get("volume")
+    return (run, volume) if run and volume else (stored.id,)
+
+
+def _last(stored: Sequence[Stored]) -> dict[tuple[str, ...], Stored]:
+    """The last of what each run has stored of each volume, in the order of all."""
+    last = {_whose(one): one for one in stored}
+    return dict(sorted(last.items(), key=lambda item: item[1].created_at))
 
 
 def _pack(tags: Mapping[str, str]) -> list[str]:

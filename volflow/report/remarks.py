@@ -15,7 +15,9 @@ def remarks(volume: VolumeResult) -> list[str]:
     # What is stored or restored counts, whatever happened after it.
     how = _failed(volume) if volume.outcome is Outcome.FAILED else "is done, but"
     lines = [f"{how}: {volume.error}"] if volume.error else []
-    lines += [f"could not be read: {path}" for path in volume.unread]
+    # A restore cannot bring back what the backup does not have.
+    when = "could not be read when it was backed up" if volume.target_id else "could not be read"
+    lines += [f"{when}: {path}" for path in volume.unread]
     lines += [f"left over: {leftover}" for leftover in volume.leftovers]
     if volume.leftovers:
         lines.append("'volflow leftover clean' removes what is left over.")

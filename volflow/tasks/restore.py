@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 from volflow.disk import clearing, holes
+from volflow.disk.holes import Sparse
 from volflow.errors import HostError
 from volflow.host.namespace import MountNamespace
 from volflow.manifest import Manifest
@@ -49,10 +50,9 @@ class RestoreData(Step):
         services, namespace = self.services, self.work.namespace
         if namespace is None:
             raise HostError("The volume is not mounted.")
-        place = namespace.root / REGION
-        holes_kept: dict[str, Any] = {}
+        place, files = namespace.root / REGION, self._manifest.regions[0].sparse
         if self._over:
-            holes_kept = self._make_room(namespace)
+            files = self._make_room(namespace)
         else:
             # What a process has written that was killed: restic trips over links that are there.
             namespace.run("find", place, "-xdev", "-mindepth", "1", "-delete")
@@ -66,21 +66,30 @@ class RestoreData(Step):
             )
         namespace.run(
             *(*_PROGRAM, holes.__file__, "shape", place),
-            stdin=json.dumps(holes_kept | self._manifest.regions[0].sparse),
+            stdin=json.dumps(files),
         )
         # Once this task has succeeded, a resumed run relies on it, even after a loss of power.
         namespace.run("sync", "--file-system", place)
 
-    def _make_room(self, namespace: MountNamespace) -> dict[str, Any]:
-        """Remove what stands where the backup has something, and give the holes in what stays."""
-        place = namespace.root / REGION
-        listed = "".join(
-            f"{'d' if directory else 'f'}{path}\0"
-            for path, directory in self.work.mover.paths(self._backup_id, REGION)
+    @property
+    def unread(self) -> tuple[str, ...]:
+        """What cannot be restored, because it could not be read when it was backed up."""
+        return self._manifest.unread
+
+    def _make_room(self, namespace: MountNamespace) -> dict[str, Sparse]:
+        """Remove what stands where the backup has something, and give all holes there are to be."""
+        place, sparse = namespace.root / REGION, self._manifest.regions[0].sparse
+        listed, files = [], {}
+        for path, directory in self.work.mover.paths(self._backup_id, REGION):
+            listed.append(f"{'d' if directory else 'f'}{path}\0")
+            # One that could not be read is not in the backup: what stands there keeps its own.
+            if path in sparse:
+                files[path] = sparse[path]
+        namespace.run(*_PROGRAM, clearing.__file__, place, stdin="".join(listed))
+        kept: dict[str, Sparse] = json.loads(
+            namespace.run(*_PROGRAM, holes.__file__, "find", place)
         )
-        namespace.run(*_PROGRAM, clearing.__file__, place, stdin=listed)
-        found: dict[str, Any] = json.loads(namespace.run(*_PROGRAM, holes.__file__, "find", place))
-        return found
+        return kept | files
 
     def revert(self, *args: Any, **kwargs: Any) -> None:
         RepositoryLock.release(self.work)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -17,8 +18,8 @@ from volflow.errors import HostError
 from volflow.host.connector import device_size
 from volflow.host.namespace import MountNamespace
 from volflow.manifest import Manifest, Region
-from volflow.movers.base import MANIFEST
-from volflow.result import Outcome
+from volflow.movers.base import MANIFEST, Saved, Stored
+from volflow.result import Figures, Outcome
 from volflow.tasks.base import Temporary
 from volflow.tasks.lock import RepositoryLock
 from volflow.tasks.mount import REGION
@@ -29,7 +30,10 @@ class Save(Temporary):
     """Makes sure that the backup is stored.
 
     A stored backup is kept, whatever happens next: the revert only strikes it from the ledger,
-    where it stands so that a resumed run finds what an earlier process has stored.
+    where it stands so that a resumed run finds what an earlier process has stored. What could not
+    be read stands in the backup itself. That is known only when all is stored, so it is stored
+    once more then: with the first as its parent that reads nothing again, and what a run has
+    stored last of a volume is its backup.
     """
 
     kind = "backup"
@@ -59,8 +63,9 @@ class Save(Temporary):
         }
         # With what was stored before a kill as its parent, a second copy reads nothing again, and
         # tells anew what cannot be read.
-        parent_id = self._stored_earlier() or services.parents.get(self.work.volume_id)
-        self.intend()
+        earlier = self._stored_earlier()
+        parent_id = earlier.id if earlier else services.parents.get(self.work.volume_id)
+        self.intend(unfinished=earlier is not None)
         region = Region(
             path=str(REGION),
             size=device_size(device),
@@ -70,22 +75,11 @@ class Save(Temporary):
         manifest = Manifest(
             run_id=services.run_id, **description, snapshot=snapshot, regions=(region,)
         )
-        namespace.write(namespace.root / MANIFEST, manifest.to_json())
         read_before = bytes_read(device)
-        with RepositoryLock.watched(self.work):
-            saved = self.work.mover.save(
-                namespace,
-                volume_id=self.work.volume_id,
-                tags=tags,
-                parent_id=parent_id,
-                progress=lambda copied: services.progress.copied(self.work.volume_id, copied),
-                stopping=services.stopping,
-            )
-        # There is one region so far: to people, its paths are the volume's.
-        unread = tuple(path.removeprefix(str(REGION)) for path in saved.unread)
+        saved = self._store(namespace, manifest, tags, parent_id)
         figures = replace(saved.figures, bytes_read=bytes_read(device) - read_before)
         saved = replace(saved, figures=figures)
-        result = asdict(saved) | {"unread": unread, "parent_id": parent_id}
+        result = asdict(saved) | {"parent_id": parent_id}
         # From here on the backup counts, whatever happens next.
         self.present(saved.id, **result)
         services.catalogue.add(
@@ -106,15 +100,48 @@ class Save(Temporary):
         services.ledger.gone(self.tag)
         return result
 
-    def _stored_earlier(self) -> str | None:
+    def _store(
+        self,
+        namespace: MountNamespace,
+        manifest: Manifest,
+        tags: Mapping[str, str],
+        parent_id: str | None,
+    ) -> Saved:
+        """Store the volume with its manifest, which names what could not be read."""
+        unread: tuple[str, ...] = ()
+        figures: Figures | None = None
+        while True:
+            told = {"unread": str(len(unread))} if unread else {}
+            namespace.write(namespace.root / MANIFEST, manifest.without(unread).to_json())
+            saved = self._save_once(namespace, {**tags, **told}, parent_id)
+            stored = saved.figures.bytes_stored + (figures.bytes_stored if figures else 0)
+            figures = replace(figures or saved.figures, bytes_stored=stored)
+            found = dict.fromkeys(path.removeprefix(str(REGION)) for path in saved.unread)
+            # It ends: each time there are more.
+            if found.keys() <= set(unread):
+                return replace(saved, unread=unread, figures=figures)
+            unread, parent_id = tuple(dict.fromkeys([*unread, *found])), saved.id
+            self.intend(unfinished=True)
+
+    def _save_once(
+        self, namespace: MountNamespace, tags: Mapping[str, str], parent_id: str | None
+    ) -> Saved:
+        services = self.services
+        with RepositoryLock.watched(self.work):
+            return self.work.mover.save(
+                namespace,
+                volume_id=self.work.volume_id,
+                tags=tags,
+                parent_id=parent_id,
+                progress=lambda copied: services.progress.copied(self.work.volume_id, copied),
+                stopping=services.stopping,
+            )
+
+    def _stored_earlier(self) -> Stored | None:
         """The backup that a process of this run has stored before it was killed."""
         if self.services.ledger.find(self.tag) is None:
             return None
-        mine = (self.services.run_id, self.work.volume_id)
-        for backup in self.work.mover.backups():
-            if (backup.tags.get("run"), backup.tags.get("volume")) == mine:
-                return backup.id
-        return None
+        return _stored(self.work)
 
     def revert(self, *args: Any, **kwargs: Any) -> None:
         RepositoryLock.release(self.work)
@@ -122,7 +149,19 @@ class Save(Temporary):
 
     @classmethod
     def remove(cls, work: Work, entry: Entry) -> None:
-        return
+        stored = _stored(work) if entry.details.get("unfinished") else None
+        if stored and not stored.unread:
+            # It may not say that something is missing in it.
+            work.mover.forget(stored.id)
+
+
+def _stored(work: Work) -> Stored | None:
+    """What this run has stored of the volume."""
+    mine = (work.services.run_id, work.volume_id)
+    for backup in work.mover.backups():
+        if (backup.tags.get("run"), backup.tags.get("volume")) == mine:
+            return backup
+    return None
 
 
 def _sparse_files(namespace: MountNamespace) -> dict[str, Sparse]:
