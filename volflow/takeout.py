@@ -6,19 +6,19 @@ import contextlib
 import json
 import os
 import shutil
-import stat
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from volflow import preflight
-from volflow.disk import clearing, holes
+from volflow.disk import holes
 from volflow.errors import HostError, UsageError
 from volflow.host.namespace import MountNamespace
 from volflow.host.privilege import Privilege, find_program
 from volflow.manifest import Manifest, Region
 from volflow.movers.base import Stored
-from volflow.movers.browse import Browser
+from volflow.movers.browse import Browser, Node
 from volflow.movers.restic import Restic
 from volflow.progress import Progress
 from volflow.stop import Stop
@@ -69,8 +69,10 @@ class Takeout:
     ) -> None:
         """Write the files, or some of them, into a directory, with all their metadata.
 
-        The directory must be new or empty: a link that is there already could lead out of it. A
-        new one is its owner's alone: there may be programs in it that run as root.
+        The directory must be new or empty: a link that is there already could lead out of it. It
+        becomes its owner's alone, and never is anything else: there may be programs in it that run
+        as root. So it does not get what the root of the volume has: see :meth:`root`. What is
+        written is there when it is whole, and not before.
 
         :param paths: paths in the volume; all unless given
         :raises UsageError: the directory is not empty, or a path leads out of the volume
@@ -88,16 +90,24 @@ class Takeout:
         for path in inside:
             self._browser.list(self._backup.id, str(path))
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        own = directory.stat()
-        with self._namespace() as namespace:
-            place = namespace.root / REGION
-            namespace.bind(directory, place)
-            self._fill(namespace, [REGION / path for path in inside] or [REGION], verify)
-            if inside:
-                # restic gives it what the root of the volume had, which was not asked for.
-                namespace.run(*(sys.executable, "-I", "-S", clearing.__file__, place), stdin="d\0")
-                namespace.run("chown", f"{own.st_uid}:{own.st_gid}", place)
-                namespace.run("chmod", f"{stat.S_IMODE(own.st_mode):04o}", place)
+        privilege = self._privilege
+        privilege.run("chmod", "0700", str(directory))
+        # restic gives this one what the root of the volume had.
+        filled = directory / f".volflow-{self._backup.id[:8]}-{time.time_ns()}"
+        filled.mkdir(mode=0o700)
+        try:
+            with self._namespace() as namespace:
+                namespace.bind(filled, namespace.root / REGION)
+                self._fill(namespace, [REGION / path for path in inside] or [REGION], verify)
+            each = ("find", str(filled), "-mindepth", "1", "-maxdepth", "1")
+            move = ("mv", "--no-clobber", "--target-directory", str(directory), "{}", "+")
+            privilege.run(*each, "-exec", *move)
+        finally:
+            privilege.attempt("rm", "--recursive", "--force", "--one-file-system", str(filled))
+
+    def root(self) -> Node:
+        """What the root of the volume was like."""
+        return self._browser.directory(self._backup.id)
 
     def to_image(self, image: Path, *, verify: bool = False) -> None:
         """Write the file system into a disk image of the volume's size.
@@ -119,9 +129,9 @@ class Takeout:
         raw, done = (image.with_name(f".{image.name}.{part}") for part in ("raw", "done"))
         try:
             # What a process has left that was killed.
-            raw.unlink(missing_ok=True)
-            with open(os.open(raw, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-                file.truncate(self._region.size)
+            for part in (raw, done):
+                part.unlink(missing_ok=True)
+            os.truncate(_made(raw), self._region.size)
             with self._namespace() as namespace:
                 self._region.file_system.make(namespace, str(raw))
                 place = namespace.root / REGION
@@ -130,10 +140,9 @@ class Takeout:
                 self._fill(namespace, [REGION], verify)
                 namespace.unmount()
             if qcow2:
-                self._privilege.run(
-                    "qemu-img", "convert", "-f", "raw", "-O", "qcow2", str(raw), str(done)
-                )
-                done.chmod(0o600)
+                # Before qemu-img makes it: then everybody could read it. Both files are ours.
+                command = ("convert", "-f", "raw", "-O", "qcow2", str(raw), str(_made(done)))
+                Privilege(helper="").run("qemu-img", *command)
             (done if qcow2 else raw).rename(image)
         finally:
             for part in (raw, done):
@@ -166,6 +175,12 @@ class Takeout:
             *(sys.executable, "-I", "-S", holes.__file__, "shape", namespace.root / REGION),
             stdin=json.dumps(self._region.sparse),
         )
+
+
+def _made(file: Path) -> Path:
+    """A new file, for its owner alone."""
+    os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    return file
 
 
 def _existing(path: Path) -> Path:

@@ -188,6 +188,15 @@ def test_back_up_and_restore_as_a_user(site: Site, add_user: Callable[[str | Non
     assert done.returncode == 0, done
     tree.assert_same(expected, site.cloud.on(volume, tree.describe, read_only=True))
 
+    # What is written without Cinder is the user's own.
+    image, place = user.home / "volume.qcow2", user.home / "files"
+    for option, made, mode in (("--to-image", image, 0o600), ("--to-path", place, 0o700)):
+        done = user.volflow("restore", "create", volume, option, str(made), "--verify")
+        assert done.returncode == 0, done
+        assert (made.stat().st_mode & 0o7777, made.stat().st_uid) == (mode, user.uid)
+    root = {b".": expected[b"."]}
+    tree.assert_same(expected, tree.describe(place) | root)
+
 
 def test_nothing_of_a_user_outlives_a_kill(
     site: Site, add_user: Callable[[str | None], User]

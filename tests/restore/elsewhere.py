@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sqlite3
 from contextlib import closing
@@ -28,7 +29,36 @@ def _(stage: Stage) -> None:
             "restore", "create", was.volume, "--to-path", str(place), status=2, **alone
         )
         assert "no empty directory" in said
-    stage.same_tree(was.tree, tree.describe(place))
+    _same_directory(stage, was.tree, place)
+
+
+@branch("no cloud: programs of a guest are for nobody else, whatever its root allows")
+def _(stage: Stage) -> None:
+    def allow(root: Path) -> None:
+        os.chown(root, 12, 34)
+        root.chmod(0o1777)
+        (root / "become").write_bytes(b"a program")
+        (root / "become").chmod(0o4755)
+
+    was = stage.original("of a guest", allow)
+    for name in ("not there", "open to all"):
+        place = stage.site.home / name
+        if name == "open to all":
+            place.mkdir(mode=0o755)
+        done = stage.cli("restore", "create", was.volume, "--to-path", str(place))
+        _same_directory(stage, was.tree, place)
+        assert (
+            "The root of the volume had dtrwxrwxrwx, and was of user 12 and group 34" in done.stderr
+        )
+        assert (place / "become").stat().st_mode & 0o7777 == 0o4755
+
+
+def _same_directory(stage: Stage, was: tree.Tree, place: Path) -> None:
+    """Fail unless a directory holds this, and is its owner's alone."""
+    status = place.stat()
+    assert (status.st_mode & 0o7777, status.st_uid) == (0o700, os.getuid())
+    root = {b".": was[b"."]}
+    stage.same_tree(was, tree.describe(place) | root)
 
 
 def _same_image(stage: Stage, was: tree.Tree, image: Path) -> None:
@@ -59,9 +89,21 @@ def _(stage: Stage) -> None:
 @branch("no cloud, no database: into a qcow2 image")
 def _(stage: Stage) -> None:
     was = stage.original("to a qcow2 image")
-    image = stage.site.home / "volume.qcow2"
+    image, programs = stage.site.home / "volume.qcow2", stage.site.home / "programs"
+    programs.mkdir()
+    # Looks at the file before qemu-img writes to it.
+    notes, program = programs / "notes", programs / "qemu-img"
+    program.write_text(
+        f'#!/bin/sh\nfor last; do :; done\nstat -c "%a" "$last" > {notes}\n'
+        f'exec {shutil.which("qemu-img")} "$@"\n'
+    )
+    program.chmod(0o755)
+    path = f"{programs}{os.pathsep}{os.environ['PATH']}"
     with stage.without_cloud() as alone:
+        alone["environment"] |= {"PATH": path}
         stage.run("restore", "create", was.volume, "--to-image", str(image), **alone)
+    assert notes.read_text() == "600\n"
+    assert image.stat().st_mode & 0o777 == 0o600
     told = json.loads(run("qemu-img", "info", "--output=json", str(image)))
     assert (told["format"], told["virtual-size"]) == ("qcow2", was.shown["size"] * 1024**3)
     raw = stage.site.home / "from-qcow2.img"
@@ -91,8 +133,7 @@ def _(stage: Stage) -> None:
     assert f"knows the {len(before)} backups" in said
     with closing(sqlite3.connect(stage.site.state / "state.sqlite")) as database:
         known = {row[0] for row in database.execute("SELECT id FROM backup")}
-    stored = json.loads(stage.site.restic("snapshots", "--json"))
-    assert known == {snapshot["id"] for snapshot in stored}
+    assert known == before
     assert {row["ID"] for row in stage.rows("backup", "list")} == before
     stage.site.cloud.delete(was.volume)
     (row,) = stage.rows("restore", "create", was.volume)

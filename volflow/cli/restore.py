@@ -190,6 +190,11 @@ class RestoreCreate(Lister):
             print(f"Nothing is written to {where}: this is a dry run.", file=sys.stderr)
         elif parsed_args.to_path:
             takeout.to_directory(parsed_args.to_path, verify=parsed_args.verify)
+            root = takeout.root()
+            say(
+                f"The root of the volume had {root.permissions}, and was of user {root.uid} and "
+                f"group {root.gid}; {where} is its owner's alone."
+            )
         else:
             takeout.to_image(parsed_args.to_image, verify=parsed_args.verify)
         if takeout.unread() and not parsed_args.dry_run:

@@ -73,6 +73,18 @@ class Browser:
 
         :raises RepositoryError: the backup has no such path
         """
+        nodes = self._nodes(backup_id, path, recursive=recursive)
+        return nodes[1:] if nodes[0].type == "dir" else nodes
+
+    def directory(self, backup_id: str, path: str = "/") -> Node:
+        """A directory of the volume itself.
+
+        :raises RepositoryError: the backup has no such path
+        """
+        return self._nodes(backup_id, path)[0]
+
+    def _nodes(self, backup_id: str, path: str, *, recursive: bool = False) -> list[Node]:
+        """What has a path; of a directory it comes first, and then what is in it."""
         inside = path.strip("/")
         wanted = f"{self._tree}/{inside}".rstrip("/")
         options = ["--recursive"] if recursive else []
@@ -80,9 +92,7 @@ class Browser:
         nodes = [node for node in map(json.loads, lines) if node["struct_type"] == "node"]
         if not nodes:
             raise RepositoryError(f"The backup holds no '/{inside}'.")
-        # The directory itself comes first.
-        shown = nodes[1:] if nodes[0]["type"] == "dir" else nodes
-        return [self._node(node) for node in shown]
+        return [self._node(node) for node in nodes]
 
     def changes(self, old_id: str, new_id: str, *, metadata: bool = False) -> Iterator[Change]:
         """What has changed from one backup to another.
