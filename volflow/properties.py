@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from volflow.cinder import TAG_KEY, Cinder
-from volflow.errors import UsageError
+from volflow.errors import CloudError, UsageError
 from volflow.heartbeat import ALIVE_KEY
 
 Volume = dict[str, Any]
@@ -28,6 +30,9 @@ _SETTABLE: dict[str, type] = {
 _VALUES = {str: "a text", dict: "a JSON object", bool: "true or false"}
 # Characters of a name, a description, a key or a value.
 _LONGEST = 255
+
+# What stands for a property that this user may not see.
+NOT_VISIBLE = "not visible to this user"
 
 # What cannot be given back to a volume by its owner, and why.
 _FIXED = {
@@ -85,29 +90,66 @@ class Properties:
         }
         return cls(**found | dict(overrides or {}))
 
-    def apply(self, cinder: Cinder, volume_id: str) -> None:
-        """Give them to a volume. May be done twice."""
-        volume = cinder.volume(volume_id)
-        now = Properties.of(volume)
+    def apply(self, cinder: Cinder, volume_id: str) -> dict[str, str]:
+        """Give them to a volume, as far as Cinder takes them. May be done twice.
+
+        :returns: why a property was not taken, by its name
+        :raises CloudError: the volume cannot be looked at
+        """
+        now = Properties.of(cinder.volume(volume_id))
+        refused: dict[str, str] = {}
+
+        @contextmanager
+        def giving(name: str) -> Iterator[None]:
+            try:
+                yield
+            except CloudError as error:
+                refused[name] = str(error)
+
         if now.readonly and not self.readonly:
-            cinder.set_readonly(volume_id, False)
-        if (now.name, now.description) != (self.name, self.description):
-            cinder.update_volume(volume_id, name=self.name, description=self.description)
-        superfluous = now.metadata.keys() - self.metadata.keys()
-        if superfluous:
-            cinder.delete_metadata(volume_id, superfluous)
-        if self.metadata:
-            cinder.set_metadata(volume_id, self.metadata)
+            with giving("readonly"):
+                cinder.set_readonly(volume_id, False)
+        for name in ("name", "description"):
+            if getattr(now, name) != getattr(self, name):
+                with giving(name):
+                    cinder.update_volume(volume_id, **{name: getattr(self, name)})
+        with giving("metadata"):
+            if superfluous := now.metadata.keys() - self.metadata.keys():
+                cinder.delete_metadata(volume_id, superfluous)
+            _each(partial(cinder.set_metadata, volume_id), self.metadata)
         if now.bootable != self.bootable:
-            cinder.set_bootable(volume_id, self.bootable)
-        surplus = now.image_metadata.keys() - self.image_metadata.keys()
-        if surplus:
-            cinder.delete_image_metadata(volume_id, surplus)
-        if self.image_metadata:
-            cinder.set_image_metadata(volume_id, self.image_metadata)
+            with giving("bootable"):
+                cinder.set_bootable(volume_id, self.bootable)
+        with giving("image_metadata"):
+            if surplus := now.image_metadata.keys() - self.image_metadata.keys():
+                cinder.delete_image_metadata(volume_id, surplus)
+            _each(partial(cinder.set_image_metadata, volume_id), self.image_metadata)
         # Last, for a volume that is read-only takes no more changes by its guests.
         if self.readonly and not now.readonly:
-            cinder.set_readonly(volume_id, True)
+            with giving("readonly"):
+                cinder.set_readonly(volume_id, True)
+        return refused
+
+
+def _each(give: Callable[[Mapping[str, str]], None], pairs: Mapping[str, str]) -> None:
+    """Give pairs of key and value, without those that are not taken.
+
+    :raises CloudError: which are not, and why
+    """
+    if not pairs:
+        return
+    try:
+        give(pairs)
+    except CloudError:
+        # One of them can be what is wrong.
+        troubles = []
+        for key, value in pairs.items():
+            try:
+                give({key: value})
+            except CloudError as error:
+                troubles.append(f"'{key}': {error}")
+        if troubles:
+            raise CloudError(" ".join(troubles)) from None
 
 
 def own_metadata(volume: Volume) -> dict[str, str]:
@@ -152,25 +194,32 @@ def differences(
     *,
     qos: tuple[str | None, str | None] = (None, None),
     applied: bool,
+    refused: Mapping[str, str] | None = None,
 ) -> list[Difference]:
     """What a restored volume has not got back.
 
     :param was: the volume in the backup
     :param now: the restored volume
-    :param qos: the QoS specification of the type in the backup, and of the type that it has now,
-        as far as this user may see it
+    :param qos: the QoS specification of the type in the backup, and of the type that it has now;
+        :data:`NOT_VISIBLE` where this user may not see it
     :param applied: whether the backup's properties were to be given to it
+    :param refused: why a property was not taken by Cinder, by its name
     """
     found = [
-        Difference(name, was.get(name), now.get(name), why)
+        Difference(name, was[name], now.get(name), why)
         for name, why in _FIXED.items()
-        if was.get(name) not in (None, []) and was.get(name) != now.get(name)
+        # What the API did not show at the backup is not known.
+        if name in was and (was[name] or None) != (now.get(name) or None)
     ]
+    refused = refused or {}
     before, after = Properties.of(was), Properties.of(now)
     for name in _SETTABLE:
-        if getattr(before, name) != getattr(after, name):
+        if name in refused or getattr(before, name) != getattr(after, name):
             why = "it was overridden" if applied else "--meta-override was not given"
+            why = refused.get(name, why)
             found.append(Difference(name, getattr(before, name), getattr(after, name), why))
-    if qos[0] and qos[0] != qos[1]:
+    if NOT_VISIBLE in qos:
+        found.append(Difference("qos_specs_id", *qos, "administrators alone see it"))
+    elif qos[0] != qos[1]:
         found.append(Difference("qos_specs_id", *qos, "it comes by the volume type"))
     return found

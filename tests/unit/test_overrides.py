@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from volflow.errors import UsageError
-from volflow.properties import check_overrides, differences
+from volflow.errors import CloudError, StoppedError, UsageError
+from volflow.properties import NOT_VISIBLE, Properties, check_overrides, differences
 
 VOLUME: dict[str, Any] = {
     "name": "a",
@@ -55,9 +55,85 @@ def test_what_cannot(bad: dict[str, Any]) -> None:
 def test_the_type_s_quality_of_service() -> None:
     same = differences(VOLUME, VOLUME, qos=("1", "1"), applied=True)
     assert same == []
-    (other,) = differences(VOLUME, VOLUME, qos=("1", None), applied=True)
-    assert (other.name, other.was, other.now) == ("qos_specs_id", "1", None)
-    assert differences(VOLUME, VOLUME, qos=(None, "2"), applied=True) == []
+    for qos in (("1", None), (None, "2"), ("1", "2")):
+        (other,) = differences(VOLUME, VOLUME, qos=qos, applied=True)
+        assert (other.name, other.was, other.now) == ("qos_specs_id", *qos)
+
+
+def test_quality_of_service_that_this_user_may_not_see() -> None:
+    for qos in ((NOT_VISIBLE, NOT_VISIBLE), ("1", NOT_VISIBLE), (NOT_VISIBLE, None)):
+        (told,) = differences(VOLUME, VOLUME, qos=qos, applied=True)
+        assert (told.was, told.now, told.why) == (*qos, "administrators alone see it")
+
+
+@pytest.mark.parametrize("was", [None, "enabled"])
+def test_replication(was: str | None) -> None:
+    now = "disabled" if was else "enabled"
+    before, after = ({**VOLUME, "replication_status": status} for status in (was, now))
+    (told,) = differences(before, after, applied=True)
+    assert (told.name, told.was, told.now) == ("replication_status", was, now)
+    assert told.why == "it comes by the volume type and the storage"
+
+
+def test_what_was_not_shown_is_not_known() -> None:
+    assert differences(VOLUME, VOLUME | {"user_id": "u"}, applied=True) == []
+
+
+def test_attachments_that_came_later() -> None:
+    (told,) = differences(VOLUME, VOLUME | {"attachments": [{"id": "a"}]}, applied=True)
+    assert (told.name, told.was) == ("attachments", [])
+
+
+def test_what_cinder_does_not_take_is_told() -> None:
+    refused = {"metadata": "no", "name": "never"}
+    told = differences(VOLUME, VOLUME | {"name": "b"}, applied=True, refused=refused)
+    assert {each.name: each.why for each in told} == refused
+
+
+class Refusing:
+    """Block storage that does not take everything."""
+
+    def __init__(self) -> None:
+        self.shown = {**VOLUME, "volume_image_metadata": {}}
+
+    def volume(self, _: str) -> dict[str, Any]:
+        return self.shown
+
+    def update_volume(self, _: str, **new: Any) -> None:
+        if "name" in new:
+            raise CloudError("policy")
+        self.shown |= new
+
+    def set_metadata(self, _: str, pairs: dict[str, str]) -> None:
+        raise CloudError("quota")
+
+    def set_bootable(self, *_: Any) -> None:
+        raise StoppedError("stop")
+
+    def set_image_metadata(self, _: str, pairs: dict[str, str]) -> None:
+        if "bad key!" in pairs:
+            raise CloudError("pattern")
+        self.shown["volume_image_metadata"] |= pairs
+
+
+def test_one_property_that_is_refused_stops_no_other() -> None:
+    cinder = Refusing()
+    images = {"good": "1", "bad key!": "2", "fine": "3"}
+    wanted = Properties("new", "described", {"a": "b"}, False, images, False)
+    refused = wanted.apply(cast(Any, cinder), "v")
+    assert refused == {
+        "name": "policy",
+        "metadata": "'a': quota",
+        "image_metadata": "'bad key!': pattern",
+    }
+    assert cinder.shown["description"] == "described"
+    assert cinder.shown["volume_image_metadata"] == {"good": "1", "fine": "3"}
+
+
+def test_a_stop_is_no_refusal() -> None:
+    wanted = Properties("a", "", {}, True, {}, False)
+    with pytest.raises(StoppedError):
+        wanted.apply(cast(Any, Refusing()), "v")
 
 
 def test_why_something_differs() -> None:

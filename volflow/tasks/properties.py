@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from typing import Any
 
 from persistence import Entry
-from volflow.errors import ResourceNotFoundError
+from volflow.errors import CloudError, ResourceNotFoundError
 from volflow.manifest import Manifest
-from volflow.properties import Properties, differences
+from volflow.properties import NOT_VISIBLE, Difference, Properties, differences
 from volflow.tasks.base import Step, Temporary
 from volflow.tasks.group import RestoredGroup
 from volflow.tasks.safety import OVERWRITE
@@ -20,7 +20,9 @@ from volflow.tasks.work import Work
 class ApplyProperties(Temporary):
     """Gives the volume the properties of the backup; its revert gives back those it had.
 
-    Type, zone and size a new volume has from its making; multiattach comes by the type.
+    What Cinder does not take is no reason to give up what was restored: the ledger has why, and
+    :class:`Compare` tells it. Type, zone and size a new volume has from its making; multiattach
+    comes by the type.
 
     :param overrides: properties that are to be others than in the backup
     """
@@ -35,22 +37,32 @@ class ApplyProperties(Temporary):
         self._wanted = Properties.of(manifest.volume, overrides)
 
     def execute(self, clone_id: str) -> None:
-        ledger, cinder = self.services.ledger, self.work.cinder
-        known = ledger.find(self.tag)
-        if known is None:
-            # What it had before: a second attempt finds it changed in part.
-            now = Properties.of(cinder.volume(clone_id))
-            self.intend(volume_id=clone_id, had=asdict(now))
-        self._wanted.apply(cinder, clone_id)
+        cinder = self.work.cinder
+        known = self.services.ledger.find(self.tag)
+        # What it had before: a second attempt finds it changed in part.
+        had = known.details["had"] if known else None
+        try:
+            if had is None:
+                had = asdict(Properties.of(cinder.volume(clone_id)))
+                self.intend(volume_id=clone_id, had=had)
+            refused = self._wanted.apply(cinder, clone_id)
+        except ResourceNotFoundError:
+            raise
+        except CloudError as error:
+            refused = {field.name: str(error) for field in fields(self._wanted)}
+        self.intend(volume_id=clone_id, had=had, refused=refused)
 
     @classmethod
     def remove(cls, work: Work, entry: Entry) -> None:
         if _is_kept(work):
             # It was interrupted after the data had come to stay: the properties belong to it.
             return
-        volume_id = str(entry.details["volume_id"])
-        if work.cinder.existing_volume(volume_id):
-            Properties(**entry.details["had"]).apply(work.cinder, volume_id)
+        volume_id, had = str(entry.details["volume_id"]), entry.details["had"]
+        if had and work.cinder.existing_volume(volume_id):
+            refused = Properties(**had).apply(work.cinder, volume_id)
+            if refused:
+                why = "; ".join(f"{name}: {reason}" for name, reason in refused.items())
+                raise CloudError(f"Volume {volume_id} did not get back what it had: {why}")
 
 
 def _is_kept(work: Work) -> bool:
@@ -104,27 +116,38 @@ class Compare(Step):
         """
         :param no_group: why the volume is not in the group, where that is known
         """
-        now = self.work.cinder.volume(volume_id)
-        found = differences(
-            was,
-            now,
-            qos=(self._manifest.volume_type.get("qos_specs_id"), self._qos(now["volume_type"])),
-            applied=self._applied,
-        )
+        try:
+            now = self.work.cinder.volume(volume_id)
+            qos = _qos(self._manifest.volume_type), self._qos_now(now["volume_type"])
+        except ResourceNotFoundError:
+            raise
+        except CloudError as error:
+            # What was restored is not given up because nobody can look at it.
+            return [asdict(Difference("all", None, None, f"they could not be compared: {error}"))]
+        entry = self.services.ledger.find(self.work.tag(ApplyProperties.kind))
+        refused = entry.details.get("refused") if entry else None
+        found = differences(was, now, qos=qos, applied=self._applied, refused=refused)
         return [
             asdict(replace(one, why=no_group) if one.name == "group_id" and no_group else one)
             for one in found
         ]
 
-    def _qos(self, volume_type: str | None) -> str | None:
-        """The QoS specification that a volume type has now, as far as this user may see it."""
+    def _qos_now(self, volume_type: str | None) -> str | None:
         if not volume_type:
             return None
         try:
-            found = self.work.cinder.find_volume_type(volume_type).get("qos_specs_id")
+            return _qos(self.work.cinder.find_volume_type(volume_type))
         except ResourceNotFoundError:
-            return None
-        return str(found) if found else None
+            # It is a private one, or was deleted since.
+            return NOT_VISIBLE
+
+
+def _qos(volume_type: Mapping[str, Any]) -> str | None:
+    """The QoS specification of a volume type, as the API shows it; of no type there is none."""
+    if not volume_type:
+        return None
+    found = volume_type.get("qos_specs_id", NOT_VISIBLE)
+    return str(found) if found else None
 
 
 class CompareMember(Compare):
