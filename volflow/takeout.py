@@ -8,7 +8,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from volflow import preflight
@@ -17,7 +17,7 @@ from volflow.errors import HostError, UsageError
 from volflow.host.namespace import MountNamespace
 from volflow.host.privilege import Privilege, find_program
 from volflow.manifest import Manifest, Region
-from volflow.movers.base import Stored
+from volflow.movers.base import Copied, Stored
 from volflow.movers.browse import Browser, Node
 from volflow.movers.restic import Restic
 from volflow.progress import Progress
@@ -75,6 +75,7 @@ class Takeout:
         written is there when it is whole, and not before.
 
         :param paths: paths in the volume; all unless given
+        :param verify: compare what was written with what is stored, where that is all
         :raises UsageError: the directory is not empty, or a path leads out of the volume
         :raises RepositoryError: the backup has no such path; then nothing is written
         """
@@ -98,7 +99,10 @@ class Takeout:
         try:
             with self._namespace() as namespace:
                 namespace.bind(filled, namespace.root / REGION)
-                self._fill(namespace, [REGION / path for path in inside] or [REGION], verify)
+                self._fill(namespace, [REGION / path for path in inside] or [REGION])
+                if verify and not inside:
+                    namespace.run("sync", "--file-system", namespace.root / REGION)
+                    self._compare(namespace)
             each = ("find", str(filled), "-mindepth", "1", "-maxdepth", "1")
             move = ("mv", "--no-clobber", "--target-directory", str(directory), "{}", "+")
             privilege.run(*each, "-exec", *move)
@@ -134,11 +138,13 @@ class Takeout:
             os.truncate(_made(raw), self._region.size)
             with self._namespace() as namespace:
                 self._region.file_system.make(namespace, str(raw))
-                place = namespace.root / REGION
-                options = self._region.file_system.mount_options(read_only=False)
-                namespace.mount(str(raw), place, self._region.file_system.type, ["loop", *options])
-                self._fill(namespace, [REGION], verify)
+                self._mount(namespace, raw, read_only=False)
+                self._fill(namespace, [REGION])
                 namespace.unmount()
+                if verify:
+                    self._mount(namespace, raw, read_only=True)
+                    self._compare(namespace)
+                    namespace.unmount()
             if qcow2:
                 # Before qemu-img makes it: then everybody could read it. Both files are ours.
                 command = ("convert", "-f", "raw", "-O", "qcow2", str(raw), str(_made(done)))
@@ -156,21 +162,41 @@ class Takeout:
         finally:
             namespace.close()
 
-    def _fill(self, namespace: MountNamespace, paths: Sequence[Path], verify: bool) -> None:
+    def _mount(self, namespace: MountNamespace, image: Path, *, read_only: bool) -> None:
+        kind = self._region.file_system
+        options = ["loop", *kind.mount_options(read_only=read_only)]
+        namespace.mount(str(image), namespace.root / REGION, kind.type, options)
+
+    @contextlib.contextmanager
+    def _told(self, step: str) -> Iterator[Callable[[Copied], None]]:
+        """Tell of a step; gives who is told how far it is."""
         volume_id = self._manifest.volume_id
         self._progress.planned("", {volume_id: str(self._manifest.volume["name"] or "")})
         try:
-            self._progress.step(volume_id, "copy", "RUNNING")
+            self._progress.step(volume_id, step, "RUNNING")
+            yield lambda copied: self._progress.copied(volume_id, copied)
+        finally:
+            self._progress.over("", None)
+
+    def _compare(self, namespace: MountNamespace) -> None:
+        with self._told("verify") as progress:
+            self._mover.compare(
+                namespace,
+                self._backup.id,
+                REGION,
+                progress=progress,
+                stopping=self._stop.event,
+            )
+
+    def _fill(self, namespace: MountNamespace, paths: Sequence[Path]) -> None:
+        with self._told("copy") as progress:
             self._mover.restore(
                 namespace,
                 self._backup.id,
                 paths=paths,
-                verify=verify,
-                progress=lambda copied: self._progress.copied(volume_id, copied),
+                progress=progress,
                 stopping=self._stop.event,
             )
-        finally:
-            self._progress.over("", None)
         namespace.run(
             *(sys.executable, "-I", "-S", holes.__file__, "shape", namespace.root / REGION),
             stdin=json.dumps(self._region.sparse),

@@ -16,6 +16,8 @@ from restore.branch import branch
 from restore.refusing import Refusing
 from restore.stage import PROPERTIES, Stage, everything_set
 from volflow.errors import CloudError
+from volflow.tasks.mount import REGION
+from volflow.tasks.restore import RestoreData
 
 # After the copy, when the target is full of what was restored.
 LATE = Place("flush device", "after")
@@ -101,6 +103,29 @@ def _(stage: Stage) -> None:
     assert (row["outcome"], row["target_id"]) == ("complete", was.volume)
     stage.same_data(was.tree, was.volume)
     stage.same_properties(was.shown, was.volume, own=True)
+
+
+@branch("--verify: what was altered after it was written is found", quick=True)
+def _(stage: Stage) -> None:
+    was = stage.original("verified again", **PROPERTIES)
+    changed = stage.change(was.volume)
+    execute = RestoreData.execute
+
+    def altered(self: RestoreData) -> None:
+        execute(self)
+        assert self.work.namespace is not None
+        place = self.work.namespace.root / REGION
+        self.work.namespace.run("sh", "-c", f"printf X | dd of={place}/random conv=notrunc bs=1")
+
+    RestoreData.execute = altered  # type: ignore[method-assign]
+    try:
+        result = stage.site.restore(was.volume, verify=True)
+        assert str(result.outcome) == "failed", result
+        assert "differs from what is stored: /random (content)." in result.volumes[0].error
+        stage.same_data(changed, was.volume)
+        assert str(stage.site.restore(was.volume).outcome) == "complete"
+    finally:
+        RestoreData.execute = execute  # type: ignore[method-assign]
 
 
 @branch("attached: refused, and nothing is touched", quick=True)
@@ -198,10 +223,7 @@ def _(stage: Stage) -> None:
     assert stage.site.cloud.show(volume)["status"] == "available"
     (row,) = stage.rows("restore", "create", "torn", "--yes", status=3)
     assert (row["outcome"], row["target_id"], row["unread"]) == ("partial", volume, ["/bad"])
-    assert set(stage.site.cloud.on(volume, os.listdir, read_only=True)) == {
-        "good",
-        "lost+found",
-    }
+    assert set(stage.site.cloud.on(volume, os.listdir, read_only=True)) == {"good", "lost+found"}
     # Now there is nothing that cannot be read.
     (row,) = stage.rows("backup", "create", volume)
     assert row["unread"] == []

@@ -24,6 +24,7 @@ from volflow.tasks.restore import RestoreData
 from volflow.tasks.safety import Keep, SafetySnapshot
 from volflow.tasks.snapshot import Snapshot
 from volflow.tasks.target import Claim, CopiedVolume, KeepVolume, MemberVolume, NewVolume
+from volflow.tasks.verify import Verify
 from volflow.tasks.work import Work
 
 
@@ -157,10 +158,10 @@ def _copy(
             work,
             target.backup.id,
             target.manifest,
-            verify=options.verified,
             over=over,
         ),
         Unmount(mount, strict=True),
+        *([Verify(work, target.backup.id)] if options.verified else []),
         Flush(device),
         Dispose(attachment),
     ]

@@ -125,14 +125,30 @@ class Mover(Protocol):
         backup_id: str,
         *,
         paths: Sequence[Path] = (REGIONS,),
-        verify: bool = False,
         progress: Callable[[Copied], None],
         stopping: threading.Event,
     ) -> None:
         """Write what is below these paths of the backup below the namespace's root.
 
-        :param verify: compare what was written with what is stored
         :raises StoppedError: ``stopping`` was set; what was written by then stays
+        """
+        ...
+
+    def compare(
+        self,
+        namespace: MountNamespace,
+        backup_id: str,
+        tree: Path,
+        *,
+        progress: Callable[[Copied], None],
+        stopping: threading.Event,
+    ) -> None:
+        """Compare a tree below the namespace's root with that of the backup.
+
+        Of each file the content, the kind, the owner and the permissions.
+
+        :raises HostError: they are not the same
+        :raises StoppedError: ``stopping`` was set
         """
         ...
 

@@ -7,12 +7,12 @@ import re
 import shlex
 import subprocess
 import threading
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from signal import SIGINT, SIGKILL
-from typing import Any
+from tempfile import TemporaryFile
+from typing import IO, Any
 
 from oslo_config import cfg
 
@@ -29,8 +29,12 @@ from volflow.host.privilege import Privilege, find_program
 from volflow.movers.stall import Watch
 
 OLDEST = (0, 14, 0)
+# Bytes of what restic has said last that are read.
+_LAST_WORDS = 64 * 1024
 # Seconds that restic may take to end when it is asked to.
 _PATIENCE = 5.0
+# After SIGINT restic gives back its lock, and what it has mounted.
+_BOUND = ("setpriv", "--pdeathsig", "INT")
 # Variables by which restic and rclone take credentials of storage services.
 _CREDENTIALS = re.compile(
     r"^(AWS|AZURE|B2|GOOGLE|OS|ST|RCLONE|RESTIC)_|^https?_proxy$|^no_proxy$", re.IGNORECASE
@@ -238,20 +242,22 @@ class ResticProgram:
             "RESTIC_REPOSITORY": self._location,
         }
 
-    def start(self, *command: str) -> subprocess.Popen[bytes]:
+    def start(self, *command: str, bound: IO[bytes] | None = None) -> subprocess.Popen[bytes]:
         """Start restic, with pipes for its output and its errors.
 
+        :param bound: it ends with the thread that has started it, as far as that can be arranged:
+            sudo does not tell of it. Its errors go to this file, because a pipe would be broken
+            then, and restic would end before it has cleaned up.
         :raises RepositoryError: it is missing or too old
         """
         self.check()
         environment = self._environment()
+        program = (*(_BOUND if bound else ()), self._group.restic, *self._options())
         return subprocess.Popen(
-            self._privilege.argv(
-                self._group.restic, *self._options(), *command, keep=sorted(environment)
-            ),
+            self._privilege.argv(*program, *command, keep=sorted(environment)),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=bound or subprocess.PIPE,
             env=self._privilege.environment(environment),
             start_new_session=True,
         )
@@ -296,13 +302,18 @@ class ResticProgram:
 
         :raises RepositoryError: it is missing or too old
         """
-        with self.start(*command) as process:
-            errors = _drained(process)
+        with TemporaryFile() as said, self.start(*command, bound=said) as process:
+
+            def errors() -> list[str]:
+                process.wait()
+                size = os.fstat(said.fileno()).st_size
+                last = os.pread(said.fileno(), _LAST_WORDS, max(0, size - _LAST_WORDS))
+                return _text(last).splitlines()
+
             try:
                 yield process, errors
             finally:
                 self.end(process)
-                errors()
 
     def follow(
         self,
@@ -310,10 +321,16 @@ class ResticProgram:
         command: Sequence[str],
         read: Callable[[str], None],
         watch: Watch,
+        through: Sequence[str | Path] = (),
     ) -> tuple[int, list[str]]:
-        """Run restic in the namespace, hand on each line, and give its status and errors."""
+        """Run restic in the namespace, hand on each line, and give its status and errors.
+
+        :param through: a program that runs restic, whose command follows its own arguments, and
+            reads what that prints
+        """
         self.check()
         process = namespace.popen(
+            *through,
             self._group.restic,
             *self._options(),
             *command,
@@ -359,26 +376,6 @@ class ResticProgram:
         return RepositoryError(
             f"'{shlex.join(['restic', doing])}' failed with exit status {status}: {shown}"
         )
-
-
-def _drained(process: subprocess.Popen[bytes]) -> Callable[[], list[str]]:
-    """Read what a process says on its standard error, so that it never has to wait for that.
-
-    :returns: waits for the process to end, and gives the last lines
-    """
-    assert process.stderr is not None
-    last: deque[str] = deque(maxlen=1000)
-    stderr = process.stderr
-    thread = threading.Thread(
-        target=lambda: last.extend(_text(line).rstrip() for line in stderr), daemon=True
-    )
-    thread.start()
-
-    def said() -> list[str]:
-        thread.join()
-        return list(last)
-
-    return said
 
 
 def masked(location: str) -> str:

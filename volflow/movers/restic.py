@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,7 +17,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
-from volflow.errors import RepositoryError
+from volflow.disk import comparison
+from volflow.errors import HostError, RepositoryError
 from volflow.host.namespace import MountNamespace
 from volflow.movers.base import MANIFEST, REGIONS, Copied, Saved, Stored
 from volflow.movers.program import ResticProgram
@@ -31,8 +33,8 @@ _SOME_UNREAD = 3
 _UNLOCK_LIMIT = 20.0
 # What stands in JSON for bytes that are no text.
 _UNKNOWN = "\N{REPLACEMENT CHARACTER}"
-# restic's line before it compares what it has written.
-_VERIFYING = "verifying files"
+# So many files that differ are named.
+_NAMED = 20
 # Marks our snapshots among others in the repository.
 _TAG = "volflow"
 
@@ -200,7 +202,6 @@ class Restic(ResticProgram):
         backup_id: str,
         *,
         paths: Sequence[Path] = (REGIONS,),
-        verify: bool = False,
         progress: Callable[[Copied], None],
         stopping: threading.Event,
     ) -> None:
@@ -208,8 +209,6 @@ class Restic(ResticProgram):
         command = ["restore", backup_id, "--target", str(namespace.root)]
         for path in paths:
             command += ["--include", pattern(path)]
-        if verify:
-            command.append("--verify")
         if self.restores_holes:
             command.append("--sparse")
         watch = Watch(stopping, self._group.stall_limit)
@@ -219,16 +218,46 @@ class Restic(ResticProgram):
             watch.at(copied)
             progress(copied)
 
-        def read(line: str) -> None:
-            if line.startswith(_VERIFYING):
-                # It writes nothing then, and does not say how far it is.
-                watch.be_patient()
-
         with _polled(look):
-            status, errors = self.follow(namespace, command, read, watch)
+            status, errors = self.follow(namespace, command, lambda _: None, watch)
         # Up to 0.17 a file that could not be restored is told, and the exit status is 1.
         if status:
             raise self.error("restore", status, errors)
+
+    def compare(
+        self,
+        namespace: MountNamespace,
+        backup_id: str,
+        tree: Path,
+        *,
+        progress: Callable[[Copied], None],
+        stopping: threading.Event,
+    ) -> None:
+        """Compare a tree below the namespace's root with that of the backup."""
+        watch = Watch(stopping, self._group.stall_limit)
+        differing: list[str] = []
+
+        def read(line: str) -> None:
+            told = json.loads(line)
+            if "path" in told:
+                path = told["path"].removeprefix(str(tree))
+                differing.append(f"{path} ({told['differs']})")
+            else:
+                copied = Copied(bytes=told["bytes"])
+                watch.at(copied)
+                progress(copied)
+
+        command = ["dump", backup_id, f"/{tree}"]
+        program = (sys.executable, "-I", "-S", comparison.__file__, namespace.root)
+        status, errors = self.follow(namespace, command, read, watch, through=program)
+        if status:
+            raise self.error("dump", status, errors)
+        if differing:
+            more = f" and {len(differing) - _NAMED} more" if len(differing) > _NAMED else ""
+            raise HostError(
+                f"What was restored differs from what is stored: {', '.join(differing[:_NAMED])}"
+                f"{more}."
+            )
 
 
 def pattern(path: Path) -> str:

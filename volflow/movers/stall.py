@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -36,10 +35,6 @@ class Watch:
         """The copy is at this position; progress is when that differs from the last one."""
         if position != self._at:
             self._at, self._since = position, time.monotonic()
-
-    def be_patient(self) -> None:
-        """From now on the copy cannot be seen to make progress; it does not stall then."""
-        self._limit = math.inf
 
     @contextmanager
     def watching(self, end: Callable[[], None]) -> Iterator[None]:

@@ -35,16 +35,14 @@ class RestoreData(Step):
         backup_id: str,
         manifest: Manifest,
         *,
-        verify: bool = False,
         over: bool = False,
     ) -> None:
         """
-        :param verify: compare what was written with what is stored
         :param over: what is there already stays, unless the backup has something of that path
         """
         super().__init__(work)
         self._over = over
-        self._backup_id, self._manifest, self._verify = backup_id, manifest, verify
+        self._backup_id, self._manifest = backup_id, manifest
 
     def execute(self) -> None:
         services, namespace = self.services, self.work.namespace
@@ -60,7 +58,6 @@ class RestoreData(Step):
             self.work.mover.restore(
                 namespace,
                 self._backup_id,
-                verify=self._verify,
                 progress=lambda copied: services.progress.copied(self.work.volume_id, copied),
                 stopping=services.stopping,
             )

@@ -1,0 +1,115 @@
+"""The files of a tree compared with those that are stored: is what was written there to be read?
+
+This file runs as a program of its own in the mount namespace, as root, with nothing but the
+standard library:  ``comparison.py ROOT COMMAND...`` runs the command, which writes what is stored
+as a tar archive, and compares that with what is below ROOT under the same paths. Every now and
+then it prints ``{"files": so many, "bytes": so many}``, and of each file that is not as it is
+stored ``{"path": ..., "differs": how}``. Its exit status is that of the command.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import tarfile
+import time
+from collections.abc import Iterator
+from typing import IO
+
+_CHUNK = 1024 * 1024
+# Seconds between two reports.
+_PAUSE = 0.5
+# restic 0.14 tells no more of a mode, and takes whatever has no content for an empty file.
+_MODE = 0o777
+# The command ends with this program, however that ends.
+_BOUND = ("setpriv", "--pdeathsig", "KILL")
+
+
+def compare(root: str, archive: IO[bytes]) -> Iterator[tuple[str, str | None, int]]:
+    """Compare each file, directory and link of an archive with that below a directory.
+
+    :returns: its path, in what it differs, and the bytes of content that were compared
+    """
+    with tarfile.open(
+        fileobj=archive, mode="r|", encoding="utf-8", errors="surrogateescape"
+    ) as stored:
+        while (member := stored.next()) is not None:
+            # It would remember all of them.
+            stored.members.clear()  # type: ignore[attr-defined]
+            path = os.path.join(root, member.name)
+            yield member.name, _difference(stored, member, path), member.size
+
+
+def _difference(stored: tarfile.TarFile, member: tarfile.TarInfo, path: str) -> str | None:
+    try:
+        status = os.lstat(path)
+        if member.isdir() != stat.S_ISDIR(status.st_mode):
+            return "kind"
+        if member.issym() != stat.S_ISLNK(status.st_mode):
+            return "kind"
+        if (member.uid, member.gid) != (status.st_uid, status.st_gid):
+            return "owner"
+        if member.issym():
+            return None if os.readlink(path) == member.linkname else "target"
+        if member.mode & _MODE != status.st_mode & _MODE:
+            return "mode"
+        if stat.S_ISREG(status.st_mode):
+            content = stored.extractfile(member)
+            assert content is not None
+            same = status.st_size == member.size and _is_same(content, path)
+            return None if same else "content"
+        return None if member.size == 0 else "kind"
+    except OSError as error:
+        return error.strerror or repr(error)
+
+
+def _is_same(content: IO[bytes], path: str) -> bool:
+    with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb", buffering=0) as file:
+        # Not what the page cache holds of it.
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        while chunk := content.read(_CHUNK):
+            view = memoryview(chunk)
+            while view:
+                found = file.read(len(view))
+                if not found or found != view[: len(found)]:
+                    return False
+                view = view[len(found) :]
+        return True
+
+
+def main(root: str, *command: str) -> int:
+    """Compare, and tell."""
+    files, size, told = 0, 0, 0.0
+    with subprocess.Popen([*_BOUND, *command], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        try:
+            for path, difference, compared in compare(root, process.stdout):
+                files, size = files + 1, size + compared
+                if difference:
+                    print(json.dumps({"path": path, "differs": difference}), flush=True)
+                if time.monotonic() > told + _PAUSE:
+                    told = time.monotonic()
+                    print(json.dumps({"files": files, "bytes": size}), flush=True)
+        except tarfile.TarError as error:
+            # The command has failed, and says why; unless it has not.
+            process.stdout.close()
+            return process.wait() or _failed(error)
+        except KeyboardInterrupt:
+            process.send_signal(signal.SIGINT)
+        # What follows the last file is nothing; it must be taken all the same.
+        while process.stdout.read(_CHUNK):
+            pass
+        return process.wait()
+
+
+def _failed(error: Exception) -> int:
+    print(f"no archive: {error}", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

@@ -1,0 +1,45 @@
+"""Proof that what was restored is on the volume."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from volflow.tasks.base import Step
+from volflow.tasks.lock import RepositoryLock
+from volflow.tasks.mount import REGION, Mount
+from volflow.tasks.work import Work
+
+
+class Verify(Step):
+    """Compares what the volume holds with what is stored. Makes nothing.
+
+    It comes when the file system has been unmounted, and mounts it anew: what is compared is read
+    from the device, and not from what is still in memory of the writing.
+    """
+
+    step = "verify"
+
+    def __init__(self, work: Work, backup_id: str) -> None:
+        super().__init__(work)
+        self._backup_id = backup_id
+        self._mount = Mount(work, read_only=True)
+
+    def execute(self, device: str, file_system: dict[str, Any]) -> None:
+        services = self.services
+        services.privilege.run("blockdev", "--flushbufs", device)
+        self._mount.execute(device, file_system)
+        try:
+            assert self.work.namespace is not None
+            with RepositoryLock.watched(self.work):
+                self.work.mover.compare(
+                    self.work.namespace,
+                    self._backup_id,
+                    REGION,
+                    progress=lambda copied: services.progress.copied(self.work.volume_id, copied),
+                    stopping=services.stopping,
+                )
+        finally:
+            self._mount.unmount()
+
+    def revert(self, *args: Any, **kwargs: Any) -> None:
+        RepositoryLock.release(self.work)
