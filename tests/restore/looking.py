@@ -7,9 +7,12 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import tree
+from cloud import run
 
 from restore.branch import branch
 from restore.stage import Stage
@@ -136,6 +139,55 @@ def _(stage: Stage) -> None:
         read_only=True,
     )
     stage.seen.data.append(f"{len(found)} files equal")
+
+
+@branch("backup mount: the terminal is closed, with somebody in it: nothing stays")
+def _(stage: Stage) -> None:
+    was = stage.original("looked into")
+    place = stage.site.home / "looked-into"
+    place.mkdir()
+    config = stage.site.config()
+    command = [sys.executable, "-m", "volflow.cli.main", "--config-file", str(config)]
+
+    def mounted() -> tuple[subprocess.Popen[str], subprocess.Popen[bytes]]:
+        process = subprocess.Popen(
+            [*command, "backup", "mount", was.volume, str(place)],
+            env=stage.site.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdout is not None
+        assert "The backup is in" in process.stdout.readline()
+        return process, subprocess.Popen(["sleep", "60"], cwd=place)
+
+    for number, status in ((signal.SIGHUP, 0), (signal.SIGKILL, -signal.SIGKILL)):
+        process, stander = mounted()
+        try:
+            process.send_signal(number)
+            _, said = process.communicate(timeout=30)
+        finally:
+            stander.kill()
+            stander.wait()
+        assert process.returncode == status
+        if number == signal.SIGHUP:
+            assert f"{place} is still in use" in said
+            assert "Traceback" not in said
+        else:
+            said = stage.run("backup", "mount", was.volume, str(place), status=2)
+            assert f"'umount {place}' removes it" in said
+            run("umount", str(place))
+        _until(lambda: not stage.site.restic("list", "locks", "--no-lock").strip())
+        assert f" {stage.site.state}/" not in Path("/proc/mounts").read_text()
+        assert not os.path.ismount(place)
+    stage.seen.data.append("SIGHUP, SIGKILL: nothing stays")
+
+
+def _until(what: Callable[[], bool], seconds: float = 10.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 def _equal(one: bytes, other: bytes) -> None:

@@ -116,6 +116,10 @@ class VolflowApp(App):
 
     def run_subcommand(self, argv: list[str]) -> int:
         stop = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        hang_up = signal.getsignal(signal.SIGHUP)
+        if hang_up is not signal.SIG_IGN:
+            # Unless nohup is there for it.
+            stop[signal.SIGHUP] = hang_up
         for number in stop:
             signal.signal(number, self._stop)
         try:
@@ -134,6 +138,9 @@ class VolflowApp(App):
         if stop is None:
             raise SystemExit(1)
         if stop.event.is_set():
+            if number == signal.SIGHUP:
+                # Of a terminal that is closed it comes from the kernel and from the shell.
+                return
             LOG.warning("%s again: undoing what is under way.", name)
             stop.abort()
             return

@@ -12,7 +12,7 @@ from volflow.cli.command import Command, Lister
 from volflow.cli.result import Table, not_in, say
 from volflow.errors import HostError, RepositoryError, UsageError
 from volflow.movers.base import Stored
-from volflow.movers.browse import Browser
+from volflow.movers.browse import Browser, unmount
 from volflow.result import Outcome
 from volflow.tasks.mount import REGION
 
@@ -107,7 +107,14 @@ class BackupMount(_OneBackup, Command):
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         directory = parsed_args.dir.absolute()
-        if not directory.is_dir() or any(directory.iterdir()):
+        try:
+            usable = directory.is_dir() and not any(directory.iterdir())
+        except OSError as error:
+            raise UsageError(
+                f"{directory} cannot be looked at ({error.strerror}). If a process that was killed "
+                f"has left a mount there, 'umount {directory}' removes it."
+            ) from error
+        if not usable:
             raise UsageError(f"{directory} is no empty directory.")
         backup = self.find(parsed_args.backup)
         parts = self.volflow.parts
@@ -126,10 +133,13 @@ class BackupMount(_OneBackup, Command):
                         if process.poll() is not None:
                             raise HostError("restic, which served the backup, has ended.")
                 finally:
-                    # Whoever still stands in it keeps it for himself.
-                    parts.privilege.attempt("umount", "--lazy", str(directory))
+                    if not unmount(parts.privilege, directory):
+                        say(f"{directory} is still in use: what is seen there ends now.")
         finally:
-            served.rmdir()
+            try:
+                served.rmdir()
+            except OSError as error:
+                say(f"{served} is still there ({error.strerror}): remove it later.")
 
 
 class BackupDiff(Lister):

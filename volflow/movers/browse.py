@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -57,6 +57,15 @@ _METADATA = ("uid", "gid", "mode", "mtime", "ctime")
 _KINDS = {"+": "added", "-": "removed", "M": "changed", "T": "changed", "U": "metadata"}
 
 
+def unmount(privilege: Privilege, point: Path) -> bool:
+    """Unmount what is mounted at a directory, at once; whether nobody was in it any more."""
+    if privilege.attempt("umount", str(point)).returncode == 0:
+        return True
+    # Whoever still stands in it keeps it for himself.
+    privilege.attempt("umount", "--lazy", str(point))
+    return False
+
+
 class Browser:
     """Looks into the backups of a repository.
 
@@ -74,7 +83,7 @@ class Browser:
         :raises RepositoryError: the backup has no such path
         """
         nodes = self._nodes(backup_id, path, recursive=recursive)
-        return nodes[1:] if nodes[0].type == "dir" else nodes
+        return [*(nodes[1:] if nodes[0].type == "dir" else nodes)]
 
     def directory(self, backup_id: str, path: str = "/") -> Node:
         """A directory of the volume itself.
@@ -83,7 +92,7 @@ class Browser:
         """
         return self._nodes(backup_id, path)[0]
 
-    def _nodes(self, backup_id: str, path: str, *, recursive: bool = False) -> list[Node]:
+    def _nodes(self, backup_id: str, path: str, *, recursive: bool = False) -> Sequence[Node]:
         """What has a path; of a directory it comes first, and then what is in it."""
         inside = path.strip("/")
         wanted = f"{self._tree}/{inside}".rstrip("/")
@@ -177,7 +186,7 @@ class Browser:
                     time.sleep(0.1)
                 yield tree, process
             finally:
-                privilege.attempt("umount", str(mount_point))
+                unmount(privilege, mount_point)
 
     def _node(self, node: dict[str, object]) -> Node:
         return Node(
