@@ -449,6 +449,14 @@ class Cinder:
             f"This cloud has no volume type '{name_or_id}'; it has: {names}."
         )
 
+    def qos_specs(self, qos_id: str) -> Resource:
+        """A QoS specification.
+
+        :raises CloudError: this user may not see it
+        """
+        with translated(f"QoS specification {qos_id}"):
+            return self._plain(self._client.qos_specs.get(qos_id))
+
     def volume_type_names(self, ids: Collection[str]) -> list[str]:
         """The names of the volume types of these ids, as far as the user may see them."""
         with translated("Listing volume types"):

@@ -46,6 +46,7 @@ class Manifest:
 
     :ivar volume: the volume, every field
     :ivar volume_type: its type with the extra specs that policy showed; empty if it has none
+    :ivar qos: the QoS specification of that type; empty if there is none, or policy hid it
     :ivar encryption: its encryption metadata; empty if it is not encrypted
     :ivar group: its volume group; empty if it is in none
     :ivar group_type: the type of that group, as policy showed it
@@ -61,6 +62,7 @@ class Manifest:
     group: Json
     snapshot: Json
     regions: tuple[Region, ...]
+    qos: Json = field(default_factory=dict)
     group_type: Json = field(default_factory=dict)
     group_volume_types: tuple[str, ...] = ()
     format: int = FORMAT

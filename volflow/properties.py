@@ -116,19 +116,24 @@ class Properties:
         with giving("metadata"):
             if superfluous := now.metadata.keys() - self.metadata.keys():
                 cinder.delete_metadata(volume_id, superfluous)
-            _each(partial(cinder.set_metadata, volume_id), self.metadata)
+            _each(partial(cinder.set_metadata, volume_id), _new(now.metadata, self.metadata))
         if now.bootable != self.bootable:
             with giving("bootable"):
                 cinder.set_bootable(volume_id, self.bootable)
         with giving("image_metadata"):
             if surplus := now.image_metadata.keys() - self.image_metadata.keys():
                 cinder.delete_image_metadata(volume_id, surplus)
-            _each(partial(cinder.set_image_metadata, volume_id), self.image_metadata)
+            images = _new(now.image_metadata, self.image_metadata)
+            _each(partial(cinder.set_image_metadata, volume_id), images)
         # Last, for a volume that is read-only takes no more changes by its guests.
         if self.readonly and not now.readonly:
             with giving("readonly"):
                 cinder.set_readonly(volume_id, True)
         return refused
+
+
+def _new(now: Mapping[str, str], wanted: Mapping[str, str]) -> dict[str, str]:
+    return {key: value for key, value in wanted.items() if now.get(key) != value}
 
 
 def _each(give: Callable[[Mapping[str, str]], None], pairs: Mapping[str, str]) -> None:

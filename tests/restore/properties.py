@@ -9,6 +9,7 @@ from typing import Any
 from faults import injected, raised
 
 from restore.branch import branch
+from restore.refusing import Refusing
 from restore.stage import IMAGE, PROPERTIES, Original, Stage, everything_set
 from restore.targets import LATE
 
@@ -141,6 +142,43 @@ def _(stage: Stage) -> None:
         row["target_id"],
         but={"status", "volume_type", "volume_type_id", "availability_zone"} & was.shown.keys(),
     )
+
+
+@branch("the QoS of the type was changed: told in the result")
+def _(stage: Stage) -> None:
+    with _quality(stage, "slower") as qos:
+        volume = stage.site.cloud.create(name="slower", volume_type="slower")
+        stage.site.cloud.fill(volume, "ext4", lambda root: (root / "file").write_text("x\n"))
+        was = stage.backed_up(volume)
+        stage.site.cloud.client.qos_specs.set_keys(qos, {"read_iops_sec": "3"})
+        (row,) = stage.rows("restore", "create", "slower", "--yes")
+        (told,) = row["differences"]
+        assert (told["name"], told["was"], told["now"]) == (
+            *("qos_specs.specs", {"read_iops_sec": "9"}),
+            {"read_iops_sec": "3"},
+        )
+        stage.same_data(was.tree, volume)
+        stage.site.cloud.delete(volume)
+
+
+@branch("a property is refused: told, and what was restored stays")
+def _(stage: Stage) -> None:
+    volume, volumes = stage.volume("refused"), stage.site.cloud.client.volumes
+    volumes.set_image_metadata(volume, IMAGE)
+    was = stage.backed_up(volume, stage.tree)
+    stage.change(volume)
+    volumes.set_image_metadata(volume, {"os_distro": "other"})
+    with Refusing(stage.site, f"{volume}/action", 403) as environment:
+        (row,) = stage.rows(
+            *("restore", "create", was.volume, "--yes", "--meta-override", '{"name": "taken"}'),
+            environment=environment,
+        )
+    assert row["outcome"] == "complete"
+    told = {each["name"]: each["why"] for each in row["differences"]}
+    assert told.keys() == {"name", "image_metadata"}
+    assert "'os_distro': " in told["image_metadata"]
+    assert "not permitted" in told["image_metadata"]
+    stage.same_data(was.tree, was.volume)
 
 
 def _pair(stage: Stage, name: str) -> list[Original]:

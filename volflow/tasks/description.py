@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
+from volflow.errors import CloudError
 from volflow.groups import Groups
 from volflow.tasks.base import Step
+
+LOG = logging.getLogger(__name__)
 
 
 class Describe(Step):
@@ -18,12 +22,24 @@ class Describe(Step):
         cinder = self.work.cinder
         volume = cinder.volume(self.work.volume_id)
         type_id = volume.get("volume_type_id") or volume.get("volume_type")
+        volume_type = cinder.find_volume_type(type_id) if type_id else {}
         return {
             "volume": volume,
-            "volume_type": cinder.find_volume_type(type_id) if type_id else {},
+            "volume_type": volume_type,
+            "qos": self._qos(volume_type.get("qos_specs_id")),
             "encryption": cinder.encryption(volume["id"]) if volume["encrypted"] else {},
             **self._group(volume.get("group_id")),
         }
+
+    def _qos(self, qos_id: str | None) -> dict[str, Any]:
+        if not qos_id:
+            return {}
+        try:
+            return self.work.cinder.qos_specs(qos_id)
+        except CloudError as error:
+            # It is there for information alone.
+            LOG.warning("The manifest is without QoS specification %s: %s", qos_id, error)
+            return {}
 
     def _group(self, group_id: str | None) -> dict[str, Any]:
         if not group_id:

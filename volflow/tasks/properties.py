@@ -119,6 +119,7 @@ class Compare(Step):
         try:
             now = self.work.cinder.volume(volume_id)
             qos = _qos(self._manifest.volume_type), self._qos_now(now["volume_type"])
+            changed = self._changed(self._manifest.qos) if qos[0] == qos[1] else []
         except ResourceNotFoundError:
             raise
         except CloudError as error:
@@ -127,9 +128,22 @@ class Compare(Step):
         entry = self.services.ledger.find(self.work.tag(ApplyProperties.kind))
         refused = entry.details.get("refused") if entry else None
         found = differences(was, now, qos=qos, applied=self._applied, refused=refused)
+        found += changed
         return [
             asdict(replace(one, why=no_group) if one.name == "group_id" and no_group else one)
             for one in found
+        ]
+
+    def _changed(self, was: Mapping[str, Any]) -> list[Difference]:
+        """What has become another in the QoS specification that the volume still has."""
+        if not was:
+            return []
+        now = self.work.cinder.qos_specs(was["id"])
+        why = "the QoS specification was changed since the backup"
+        return [
+            Difference(f"qos_specs.{name}", was.get(name), now.get(name), why)
+            for name in ("consumer", "specs")
+            if was.get(name) != now.get(name)
         ]
 
     def _qos_now(self, volume_type: str | None) -> str | None:
