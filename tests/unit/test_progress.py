@@ -72,6 +72,20 @@ def test_a_screen(screen: Screen) -> None:
     assert "3 of 10 files, 1.0 MB of 4.0 MB" in text
 
 
+def test_what_begins_again_has_a_pace_of_its_own(screen: Screen) -> None:
+    screen.planned("the-run", {"v": "one"})
+    try:
+        screen.step("v", "copy", "RUNNING")
+        screen.copied("v", Copied(3, 3, 4_000_000, 4_000_000))
+        screen.step("v", "verify", "RUNNING")
+        screen.copied("v", Copied(1, 3, 1_000_000, 4_000_000))
+        screen._volumes["v"].copied_at += 1
+        text = drawn(screen)
+    finally:
+        screen.over("the-run", None)
+    assert re.search(r"verify\W+1 of 3 files, 1.0 MB of 4.0 MB, 0 bytes/s", text)
+
+
 def test_a_name_is_no_markup(screen: Screen) -> None:
     screen.planned("the-run", {"v": HOSTILE})
     try:

@@ -52,8 +52,9 @@ class _Volume:
         self.step = f"undoing {step}" if state == "REVERTING" else step
 
     def copy_is(self, copied: Copied) -> None:
+        again = copied.bytes < self.copied.bytes
         self.copied, self.copied_at = copied, time.monotonic()
-        if self.first is None:
+        if self.first is None or again:
             # Not where the copy began: one can begin to watch in the middle of it.
             self.first, self.first_at = copied, self.copied_at
 
@@ -96,7 +97,7 @@ class Lines:
         volume.copy_is(copied)
         if time.monotonic() - max(volume.told, volume.first_at) > _EVERY:
             volume.told = time.monotonic()
-            self._say(f"{volume.name}: copy, {volume.copy()}")
+            self._say(f"{volume.name}: {volume.step}, {volume.copy()}")
 
     def ended(self, result: VolumeResult) -> None:
         self._say(f"{result.name or result.volume_id}: {result.outcome}")

@@ -61,7 +61,7 @@ class MountNamespace:
     def __init__(self, privilege: Privilege, root: Path) -> None:
         self.root = root
         self._privilege = privilege
-        self._mounted: dict[Path, int] = {}
+        self._mounted: dict[Path, tuple[int, int]] = {}
         self._holder = subprocess.Popen(
             privilege.argv("unshare", "--mount", "--propagation", "slave", "sh", "-c", _HOLDER),
             stdin=subprocess.PIPE,
@@ -131,12 +131,17 @@ class MountNamespace:
         self.run("mount", "--bind", directory, path)
         self._mounted[path] = self._used(path)
 
-    def written(self) -> int:
-        """Bytes by which the file systems have grown since they were mounted."""
-        return max(0, sum(self._used(path) - before for path, before in self._mounted.items()))
+    def written(self) -> tuple[int, int]:
+        """Inodes and bytes by which the file systems have grown since they were mounted."""
+        now = [(self._used(path), before) for path, before in self._mounted.items()]
+        inodes, size = (sum(used[n] - before[n] for used, before in now) for n in (0, 1))
+        return max(0, inodes), max(0, size)
 
-    def _used(self, path: Path) -> int:
-        return int(self.run("df", "--block-size=1", "--output=used", path).split()[-1])
+    def _used(self, path: Path) -> tuple[int, int]:
+        told = self.run("df", "--block-size=1", "--output=iused,used", path).split()[-2:]
+        # Some file systems have no fixed number of inodes, and tell none.
+        inodes, size = (int(each) if each.isdecimal() else 0 for each in told)
+        return inodes, size
 
     def unmount(self) -> None:
         """Unmount what was mounted, so that all is written to the device.

@@ -214,7 +214,8 @@ class Restic(ResticProgram):
         watch = Watch(stopping, self._group.stall_limit)
 
         def look() -> None:
-            copied = Copied(bytes=namespace.written())
+            files, size = namespace.written()
+            copied = Copied(files=files, bytes=size)
             watch.at(copied)
             progress(copied)
 
@@ -243,7 +244,7 @@ class Restic(ResticProgram):
                 path = told["path"].removeprefix(str(tree))
                 differing.append(f"{path} ({told['differs']})")
             else:
-                copied = Copied(bytes=told["bytes"])
+                copied = Copied(files=told["files"], bytes=told["bytes"])
                 watch.at(copied)
                 progress(copied)
 

@@ -15,6 +15,7 @@ from volflow.tasks.base import Step
 from volflow.tasks.lock import RepositoryLock
 from volflow.tasks.mount import REGION
 from volflow.tasks.work import Work
+from volflow.totals import Totals
 
 # How programs of ours are run that must not depend on what is installed or set here.
 _PROGRAM = (sys.executable, "-I", "-S")
@@ -54,11 +55,14 @@ class RestoreData(Step):
         else:
             # What a process has written that was killed: restic trips over links that are there.
             namespace.run("find", place, "-xdev", "-mindepth", "1", "-delete")
+        totals = Totals(services.catalogue, self._backup_id, self.work.mover.location)
         with RepositoryLock.watched(self.work):
             self.work.mover.restore(
                 namespace,
                 self._backup_id,
-                progress=lambda copied: services.progress.copied(self.work.volume_id, copied),
+                progress=lambda copied: services.progress.copied(
+                    self.work.volume_id, totals.of(copied)
+                ),
                 stopping=services.stopping,
             )
         namespace.run(

@@ -8,6 +8,7 @@ from volflow.tasks.base import Step
 from volflow.tasks.lock import RepositoryLock
 from volflow.tasks.mount import REGION, Mount
 from volflow.tasks.work import Work
+from volflow.totals import Totals
 
 
 class Verify(Step):
@@ -26,6 +27,7 @@ class Verify(Step):
 
     def execute(self, device: str, file_system: dict[str, Any]) -> None:
         services = self.services
+        totals = Totals(services.catalogue, self._backup_id, self.work.mover.location)
         services.privilege.run("blockdev", "--flushbufs", device)
         self._mount.execute(device, file_system)
         try:
@@ -35,7 +37,9 @@ class Verify(Step):
                     self.work.namespace,
                     self._backup_id,
                     REGION,
-                    progress=lambda copied: services.progress.copied(self.work.volume_id, copied),
+                    progress=lambda copied: services.progress.copied(
+                        self.work.volume_id, totals.of(copied)
+                    ),
                     stopping=services.stopping,
                 )
         finally:
