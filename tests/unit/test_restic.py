@@ -118,6 +118,8 @@ def test_what_could_not_be_read() -> None:
         json.dumps({"message_type": "error", "item": "", "error": "something else"}),
     ]
     assert restic._unread(lines, Path("/m")) == ("regions/0/a b", "something else")
+    # Something there is: its exit status says so.
+    assert restic._unread(["what nobody expects"], Path("/m")) == (restic._UNNAMED,)
 
 
 @pytest.mark.parametrize(

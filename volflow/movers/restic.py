@@ -33,6 +33,8 @@ _SOME_UNREAD = 3
 _UNLOCK_LIMIT = 20.0
 # What stands in JSON for bytes that are no text.
 _UNKNOWN = "\N{REPLACEMENT CHARACTER}"
+# What stands for a file that restic could not read and does not name.
+_UNNAMED = "a file that restic does not name"
 # So many files that differ are named.
 _NAMED = 20
 # Marks our snapshots among others in the repository.
@@ -295,7 +297,7 @@ def time_of(text: str) -> datetime:
 
 
 def _unread(errors: Sequence[str], root: Path) -> tuple[str, ...]:
-    """The paths below the root that restic could not read."""
+    """The paths below the root that restic could not read; there is one at least."""
     paths = []
     for line in errors:
         if line.startswith("{"):
@@ -303,7 +305,7 @@ def _unread(errors: Sequence[str], root: Path) -> tuple[str, ...]:
             if message.get("message_type") == "error":
                 path = str(message.get("item") or message.get("error"))
                 paths.append(path.removeprefix(f"{root}/"))
-    return tuple(dict.fromkeys(paths))
+    return tuple(dict.fromkeys(paths)) or (_UNNAMED,)
 
 
 @contextmanager
