@@ -28,7 +28,7 @@ WHEN = ("before", "after")
 # How each kind of restore is asked for: so that it has all the steps that it can have.
 OPTIONS: dict[str, dict[str, Any]] = {
     "restore to new": {"new": True},
-    "restore in place": {"meta_override": {}},
+    "restore in place": {"meta_override": {}, "verify": True},
     "restore to a copy": {"recreate_vol_on_error": True, "meta_override": {}},
 }
 
