@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -279,7 +279,10 @@ class Runner:
         # A stored backup counts, whatever happened after it.
         counts = done or bool(saved) or self._kept(volume_id)
         restored = run.kind == "restore" and counts
-        unread = _missing(steps) if restored else tuple(saved.get("unread", ()))
+        if restored:
+            unread = _missing(steps, run.request["targets"][volume_id].get("tags", {}))
+        else:
+            unread = tuple(saved.get("unread", ()))
         outcome = Outcome.FAILED if not counts else Outcome.PARTIAL if unread else Outcome.COMPLETE
         return VolumeResult(
             volume_id=volume_id,
@@ -362,9 +365,14 @@ def _found(storage: Storage, symbol: str) -> list[dict[str, Any]]:
         return []
 
 
-def _missing(steps: Sequence[Step]) -> tuple[str, ...]:
-    """What a restore cannot bring back, because it is not in the backup."""
-    return next((step.unread for step in steps if isinstance(step, RestoreData)), ())
+def _missing(steps: Sequence[Step], tags: Mapping[str, str]) -> tuple[str, ...]:
+    """What a restore cannot bring back, because it is not in the backup.
+
+    :param tags: those of the backup, whose manifest may not be there to name the files
+    """
+    names = next((step.unread for step in steps if isinstance(step, RestoreData)), ())
+    count = tags.get("unread")
+    return names or ((f"{count} files, which the backup names",) if count else ())
 
 
 def _message(storage: Storage, steps: Sequence[Step]) -> str | None:
