@@ -6,14 +6,14 @@ shows that one volume's failure is no other's.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
+import secrets
 import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -25,6 +25,7 @@ import pytest
 import tree
 from conftest import Site, new_site
 from faults import Place
+from matrix.image import ADDED, TEXT, change, digest
 
 pytestmark = pytest.mark.lab
 
@@ -37,36 +38,43 @@ CASES = [(flow, place) for flow in FLOWS for place in faults.places(flow)]
 
 @dataclass
 class Fleet:
-    """Volumes with equal content, and a backup of each.
+    """Volumes, and a backup of each, which are all equal.
 
     :ivar backups: the id of the backup, by volume
-    :ivar tree: what is on each
+    :ivar tree: what is in each
+    :ivar properties: what Cinder told of each volume then, by volume
     """
 
     site: Site
     volumes: list[str]
     tree: tree.Tree
     backups: dict[str, str] = field(default_factory=dict)
+    properties: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def image(self, volume: str) -> str:
-        """A digest of every byte of a volume; holes count as zeros."""
+        """A digest of every byte of a volume."""
+        return digest(self._file(volume))
+
+    def change(self, volumes: Iterable[str]) -> None:
+        """Have volumes differ from their backups: what they hold, and their properties.
+
+        So it can be told from each whether it was restored, rolled back, or left alone.
+        """
+        client = self.site.cloud.client.volumes
+
+        def one(volume: str) -> None:
+            mark = secrets.token_hex(8)
+            change(self._file(volume), mark)
+            client.update(volume, description=f"changed: {mark}")
+            client.set_metadata(volume, {"owner": mark, "since": mark})
+
+        with ThreadPoolExecutor(4) as threads:
+            list(threads.map(one, volumes))
+
+    def _file(self, volume: str) -> Path:
         pool = self.site.auditor.pool
         assert pool is not None
-        digest = hashlib.sha256()
-        with open(pool / f"volume-{volume}", "rb", buffering=0) as file:
-            size, position = os.fstat(file.fileno()).st_size, 0
-            while position < size:
-                try:
-                    position = os.lseek(file.fileno(), position, os.SEEK_DATA)
-                except OSError:
-                    break
-                end = os.lseek(file.fileno(), position, os.SEEK_HOLE)
-                while position < end:
-                    block = os.pread(file.fileno(), 4096, position)
-                    if block.strip(b"\0"):
-                        digest.update(position.to_bytes(8, "little") + block)
-                    position += 4096
-        return digest.hexdigest()
+        return pool / f"volume-{volume}"
 
     def show(self, volume: str) -> dict[str, Any]:
         return {k: v for k, v in self.site.cloud.show(volume).items() if k != "updated_at"}
@@ -104,6 +112,7 @@ def fleet(scratch: Path, the_lab: Any, api: Any) -> Iterator[Fleet]:
         def fill(root: Path) -> None:
             for number in range(20):
                 (root / f"{number:02}").write_text(f"{number}\n" * 100)
+            (root / TEXT).write_text("as it was\n")
             (root / "sparse").write_bytes(b"x")
             os.truncate(root / "sparse", tree.MIB)
 
@@ -112,10 +121,14 @@ def fleet(scratch: Path, the_lab: Any, api: Any) -> Iterator[Fleet]:
         most = max(len(faults.places(flow)) for flow in FLOWS)
         names = [f"fleet {number:02}" for number in range(most)]
         volumes = site.cloud.clones(template, names)
+        for volume in volumes:
+            site.cloud.client.volumes.update(volume, description="as it was")
         result = site.backup(*volumes, parallel=6)
         assert str(result.outcome) == "complete", result
         backups = {volume.volume_id: volume.backup_id for volume in result.volumes}
-        yield Fleet(site, volumes, described, backups)
+        found = Fleet(site, volumes, described, backups)
+        found.properties = {volume: found.show(volume) for volume in volumes}
+        yield found
 
 
 @pytest.fixture(scope="module")
@@ -127,6 +140,7 @@ def _failed(fleet: Fleet, flow: str) -> Outcome:
     """Run a flow for as many volumes as it has places, and fail each at another one."""
     places = faults.places(flow)
     volumes = dict(zip(places, fleet.volumes, strict=False))
+    fleet.change(volumes.values())
     images = {volume: fleet.image(volume) for volume in volumes.values()}
     shown = {volume: fleet.show(volume) for volume in volumes.values()}
     by_volume = {volume: place for place, volume in volumes.items()}
@@ -175,7 +189,8 @@ def test_a_failing_step_is_undone(fleet: Fleet, outcome: Outcome, flow: str, pla
     assert result.error == f"injected {place}"
     assert result.leftovers == ()
     assert [str(found) for found in outcome.findings if volume in str(found)] == []
-    assert fleet.show(volume) == outcome.shown[volume]
+    back = flow == "restore in place" and committed
+    assert fleet.show(volume) == (fleet.properties if back else outcome.shown)[volume]
 
     if flow == "restore to new":
         assert (result.target_id is not None) == committed
@@ -186,7 +201,7 @@ def test_a_failing_step_is_undone(fleet: Fleet, outcome: Outcome, flow: str, pla
     assert any(one.startswith(fleet.backups[volume]) for one in stored)
     if flow == "backup":
         assert len(stored) == 1 + committed
-    if flow == "restore in place" and committed:
+    if back:
         assert fleet.image(volume) != outcome.images[volume]
         now = fleet.site.cloud.on(volume, tree.describe, read_only=True)
         tree.assert_same(fleet.tree, now)
@@ -240,6 +255,7 @@ def _killed_and_resumed(fleet: Fleet, flow: str) -> Resumed:
     """Kill a run with each of its volumes at another place, and resume it by the command line."""
     site, places = fleet.site, faults.places(flow)
     volumes = dict(zip(places, fleet.volumes, strict=False))
+    fleet.change(volumes.values())
     shown = {volume: fleet.show(volume) for volume in volumes.values()}
     order = {
         "flow": flow,
@@ -294,12 +310,14 @@ def test_a_killed_run_is_resumed(fleet: Fleet, resumed: Resumed, flow: str, plac
     assert result["outcome"] == "complete", result["error"]
     assert result["leftovers"] == []
     assert [found for found in resumed.findings if volume in found] == []
-    assert fleet.show(volume) == resumed.shown[volume]
+    back = flow == "restore in place"
+    assert fleet.show(volume) == (fleet.properties if back else resumed.shown)[volume]
     if flow == "backup":
         assert any(one.startswith(result["backup_id"]) for one in resumed.stored[volume])
         listed = fleet.site.restic("diff", fleet.backups[volume], result["backup_id"])
         changed = [line for line in listed.splitlines() if line[:1] in "+-MTU" and "/" in line]
-        assert [line.split()[-1] for line in changed] == ["/manifest.json"]
+        files = [f"/regions/0/{name}" for name in (ADDED, TEXT)]
+        assert [line.split()[-1] for line in changed] == ["/manifest.json", *files]
     else:
         assert (result["target_id"] == volume) == (flow == "restore in place")
         tree.assert_same(fleet.tree, resumed.trees[volume])

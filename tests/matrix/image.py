@@ -1,13 +1,18 @@
-"""Every byte of a volume, in one digest."""
+"""Every byte of a volume, in one digest; and a change of them by another hand than volflow's."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import tempfile
 from pathlib import Path
+
+from cloud import run
 
 _BLOCK = 4096
 _NOTHING = bytes(_BLOCK)
+# What is changed: a file that is there, and one that is not, both in the root directory.
+TEXT, ADDED = "text", "added"
 
 
 def digest(file: Path) -> str:
@@ -28,3 +33,20 @@ def digest(file: Path) -> str:
                     found.update(position.to_bytes(8, "little") + block)
                 position += _BLOCK
     return found.hexdigest()
+
+
+def change(file: Path, mark: str) -> None:
+    """Change what the ext4 file system of a volume that nobody uses holds.
+
+    :param mark: goes into the files, so that each change is another one
+    """
+    before = digest(file)
+    with tempfile.TemporaryDirectory() as name:
+        fresh, orders = Path(name) / "fresh", Path(name) / "orders"
+        fresh.write_text(f"{mark}\n" * 500)
+        # What is written must not be there.
+        lines = (f"rm {path}\nwrite {fresh} {path}\n" for path in (TEXT, ADDED))
+        orders.write_text("".join(lines))
+        run("debugfs", "-w", "-f", str(orders), str(file))
+    # It never fails by itself.
+    assert digest(file) != before, f"{file} could not be changed"
