@@ -113,7 +113,7 @@ class Api:
         return found
 
     def all(self, what: str) -> list[dict[str, Any]]:
-        """Every ``volumes``, ``snapshots`` or ``attachments`` of all projects, page by page."""
+        """Every one of ``volumes``, for example, of all projects, page by page."""
         found: list[dict[str, Any]] = []
         query = {"all_tenants": "1", "limit": "500"}
         while True:
@@ -205,6 +205,9 @@ class Auditor:
                         yield Finding("Cinder", f"{name} carries the mark {key}={value}")
                 if each["id"] in wanted and each["status"] not in AT_REST:
                     yield Finding("Cinder", f"{name} is not at rest")
+        for each in self.api.all("group_snapshots"):
+            name = f"group snapshot {each['id']} ({each['name']}, {each['status']})"
+            yield Finding("Cinder", f"{name} of group {each['group_id']}")
         for each in self.api.all("attachments"):
             if each["id"] not in known.attachments:
                 yield Finding("Cinder", f"attachment {each['id']} of volume {each['volume_id']}")

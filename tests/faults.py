@@ -30,6 +30,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "restore to new": {"new": True},
     "restore in place": {"meta_override": {}, "verify": True},
     "restore to a copy": {"recreate_vol_on_error": True, "meta_override": {}},
+    "restore over": {"keep_newer": True, "meta_override": {}},
+    "restore instead": {"new": True, "remove_old_vol": True},
 }
 
 
@@ -59,6 +61,7 @@ _DESTINATIONS = {
     "restore to new": Destination.NEW,
     "restore in place": Destination.IN_PLACE,
     "restore to a copy": Destination.COPY,
+    "restore over": Destination.IN_PLACE,
 }
 
 

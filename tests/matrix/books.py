@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -64,6 +65,15 @@ class Books:
             f"WHERE run.state IN ('RUNNING', 'SUSPENDED') AND run_item.key = '{volume}'"
         )
         return [str(row[0]) for row in found]
+
+    def newest(self, volume: str) -> tuple[str, dict[str, Any]]:
+        """The newest run of a volume, and what came of the volume in it."""
+        rows = self.read(
+            "SELECT run.id, run_item.result FROM run JOIN run_item ON run_item.run_id = run.id "
+            f"WHERE run_item.key = '{volume}' ORDER BY run.created_at DESC LIMIT 1"
+        )
+        ((run, result),) = rows
+        return str(run), json.loads(result) if isinstance(result, str) else result
 
     def ledger(self) -> list[tuple[Any, ...]]:
         """What is not gone: tag, state, reason."""

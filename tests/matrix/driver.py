@@ -40,7 +40,7 @@ class Order:
 
     :ivar verb: ``backup``, ``restore``, ``resume``, ``abort`` or ``clean``
     :ivar what: volumes, backups or runs
-    :ivar options: those of a restore
+    :ivar options: those of a restore, or the selection of a backup instead of volumes
     """
 
     directory: Path
@@ -55,6 +55,11 @@ class Order:
     def mark(self) -> Path:
         """Made when a hook has happened."""
         return self.directory / "happened"
+
+    @property
+    def place(self) -> Path:
+        """Holds the name of the step that is under way, of a flow that is alone."""
+        return self.directory / "step"
 
     @property
     def answer(self) -> Path:
@@ -141,14 +146,15 @@ def _command(order: Order) -> dict[str, Any]:
     from volflow import config
     from volflow.application import Volflow
     from volflow.restore_plan import RestoreOptions
+    from volflow.selection import Selection
 
-    install(order.hooks, order.mark)
+    install(order.hooks, order.mark, order.place)
     with Volflow(config.load([str(order.config)])) as volflow:
         if order.verb == "clean":
             cleaned = volflow.clean_leftovers(lost=False, older_than=timedelta(0))
             return {"result": [(leftover.tag, why) for leftover, why in cleaned]}
         if order.verb == "backup":
-            result = volflow.backup(order.what)
+            result = volflow.backup(Selection(**order.options) if order.options else order.what)
         elif order.verb == "restore":
             options = RestoreOptions(**order.options)
             result = volflow.restore(volflow.plan_restore(order.what, options), options)

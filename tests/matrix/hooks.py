@@ -37,10 +37,11 @@ class Hook:
     act: str
 
 
-def install(hooks: Sequence[Hook], mark: Path) -> None:
+def install(hooks: Sequence[Hook], mark: Path, place: Path | None = None) -> None:
     """Have these things happen from now on in this process.
 
     :param mark: a file that is made when one has happened
+    :param place: a file that holds the name of the step that is under way
     """
     inside = threading.local()
 
@@ -55,6 +56,10 @@ def install(hooks: Sequence[Hook], mark: Path) -> None:
                 while not _released(mark).exists():
                     time.sleep(0.02)
 
+    def tell(step: str) -> None:
+        if place is not None:
+            place.write_text(step)
+
     def wrapped(function: Callable[..., Any], method: str) -> Callable[..., Any]:
         @functools.wraps(function)
         def instead(self: Step, *args: Any, **kwargs: Any) -> Any:
@@ -62,6 +67,7 @@ def install(hooks: Sequence[Hook], mark: Path) -> None:
                 return function(self, *args, **kwargs)
             step = self.name.partition(":")[2]
             inside.step = True
+            tell(step)
             try:
                 happen(step, method, "before")
                 result = function(self, *args, **kwargs)
@@ -69,6 +75,7 @@ def install(hooks: Sequence[Hook], mark: Path) -> None:
                 return result
             finally:
                 inside.step = False
+                tell("")
 
         return instead
 

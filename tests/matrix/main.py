@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from matrix.cell import FLOWS, few, of_restic, of_tasks
+from matrix.cell import CALLING, FLOWS, few, of_groups, of_removal, of_restic, of_tasks
 from matrix.server import databases
 from matrix.trial import Verdict, begin
 from matrix.workers import Workers
@@ -69,8 +69,9 @@ def run(
         # What a repository that is gone takes is the longest: that is begun first.
         cells = few() if short else [cell for flow in FLOWS for cell in of_restic(flow)]
         if not short:
+            cells += of_removal() + of_groups()
             # Those flows first in which most can go wrong.
-            cells += sorted(staff.calls(FLOWS), key=lambda cell: -FLOWS.index(cell.flow))
+            cells += sorted(staff.calls(CALLING), key=lambda cell: -FLOWS.index(cell.flow))
             cells += [cell for flow in reversed(FLOWS) for cell in of_tasks(flow)]
         chosen = [cell for cell in cells if re.search(only, str(cell))]
         todo = [cell for cell in chosen if begin(cell, good=True) not in earlier]

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from matrix.cell import Fault
+from matrix.cell import Fault, Site
 
 _UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
 _PROJECT = re.compile(r"^/v3/[0-9a-f]{32}(?=/)")
@@ -46,6 +46,8 @@ class Trouble:
     """One call that goes wrong.
 
     :ivar call: which, by its pattern
+    :ivar kill: kills the one who calls
+    :ivar site: from where it is made; from anywhere unless given
     :ivar armed: a file without which nothing goes wrong yet
     :ivar count: how often it went wrong
     :ivar failures: why it could not be made to go wrong
@@ -54,15 +56,21 @@ class Trouble:
 
     call: str
     fault: Fault
+    kill: Callable[[], None]
+    site: Site | None = None
     armed: Path | None = None
     count: int = 0
     failures: list[str] = field(default_factory=list)
     mending: list[Callable[[], None]] = field(default_factory=list)
 
-    def meets(self, call: str) -> bool:
+    def meets(self, site: Site) -> bool:
         if self.armed is not None and not self.armed.exists():
             return False
-        return call == self.call and (self.fault is Fault.ERRORS_500 or not self.count)
+        if site.call != self.call:
+            return False
+        if self.count:
+            return self.fault is Fault.ERRORS_500
+        return self.site in (None, site)
 
 
 class Proxy:
@@ -76,7 +84,10 @@ class Proxy:
         self._cinder, self._admin = cinder, admin
         self._lock = threading.Lock()
         self._trouble: Trouble | None = None
-        self._seen: list[str] | None = None
+        self._seen: list[Site] | None = None
+        self._place: Path | None = None
+        # The step that made the last call, and whether it has asked for a change.
+        self._last = ("", False)
         self._recorded_from: Path | None = None
         self._released = threading.Event()
         outer = self
@@ -97,8 +108,12 @@ class Proxy:
         self._server.shutdown()
         self._server.server_close()
 
-    def record(self, since: Path | None = None) -> list[str]:
-        """Note which calls are made from now on.
+    def follow(self, place: Path) -> None:
+        """Look into a file for the step that makes a call."""
+        self._place, self._last = place, ("", False)
+
+    def record(self, since: Path | None = None) -> list[Site]:
+        """Note from where which calls are made from now on.
 
         :param since: a file; what is called before it is there is left out
         """
@@ -120,18 +135,28 @@ class Proxy:
     def meet(self, call: str) -> Trouble | None:
         """Note a call, and tell whether it is to go wrong."""
         with self._lock:
-            since = self._recorded_from
+            since, site = self._recorded_from, self._site(call)
             if (
                 self._seen is not None
-                and call not in self._seen
+                and site not in self._seen
                 and (since is None or since.exists())
             ):
-                self._seen.append(call)
+                self._seen.append(site)
             trouble = self._trouble
-            if trouble is None or not trouble.meets(call):
+            if trouble is None or not trouble.meets(site):
                 return None
             trouble.count += 1
             return trouble
+
+    def _site(self, call: str) -> Site:
+        try:
+            step = self._place.read_text() if self._place else ""
+        except FileNotFoundError:
+            step = ""
+        later = self._last == (step, True)
+        self._last = (step, later or not call.startswith("GET"))
+        # Between the steps there is no order that could be relied on.
+        return Site(call, step, later and bool(step))
 
 
 class Administrator:
@@ -207,6 +232,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._forwarded(body)
             if fault is Fault.SILENT:
                 self.proxy._released.wait(_SECONDS)
+            self.close_connection = True
+        elif fault in (Fault.DIED, Fault.DIED_ABORTED):
+            self._forwarded(body)
+            trouble.kill()
             self.close_connection = True
         elif fault in (Fault.BROKEN, Fault.STUCK):
             try:

@@ -9,22 +9,26 @@ import json
 import os
 import secrets
 import shutil
+import signal
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import tree
 from auditor import TOKEN_VARIABLE, Api
+from cinderclient import exceptions
 from cloud import Cloud, run
 
 from matrix.books import Books, audited
-from matrix.driver import Order, carry_out
-from matrix.image import digest
+from matrix.driver import Answer, Order, carry_out, finish, start
+from matrix.image import TEXT, change, digest
+from matrix.key import cheapen
 from matrix.proxy import Administrator, Proxy
 
 _PASSWORD = "correct horse battery staple\n"
@@ -37,8 +41,14 @@ class Stand:
 
     :ivar home: the directory of all that is volflow's
     :ivar source: the volume that is backed up, and restored into
-    :ivar content: the tree on it
     :ivar baseline: the backup that is restored
+    :ivar content: the tree in it
+    :ivar properties: what Cinder told of the volume when it was made
+    :ivar present: the tree on the volume, which is another one
+    :ivar changed: the state that it was brought to
+    :ivar reference: the manifest of a backup of that without a fault
+    :ivar group: the group that the source is in
+    :ivar process: the command of volflow that is under way
     :ivar repository_path: the repository's directory, where it is not the usual one
     :ivar location: what restic calls it, where that is not its directory
     """
@@ -51,8 +61,14 @@ class Stand:
     auditor: Any
     environment: dict[str, str]
     source: str = ""
-    content: tree.Tree = field(default_factory=dict)
     baseline: str = ""
+    content: tree.Tree = field(default_factory=dict)
+    properties: dict[str, Any] = field(default_factory=dict)
+    present: tree.Tree = field(default_factory=dict)
+    changed: Any = None
+    reference: dict[str, Any] | None = None
+    group: str | None = None
+    process: ForkServerProcess | None = None
     repository_path: Path | None = None
     location: str | None = None
 
@@ -106,19 +122,73 @@ class Stand:
             **more,
         )
 
+    def carry_out(self, order: Order) -> Answer:
+        """Have a command carried out that :meth:`kill` can end."""
+        self.process = start(order)
+        try:
+            return finish(order, self.process)
+        finally:
+            self.process = None
+
+    def kill(self) -> None:
+        """Kill the command that is under way."""
+        process = self.process
+        assert process, "no command is under way"
+        assert process.pid
+        os.kill(process.pid, signal.SIGKILL)
+
     # What there is, by other eyes than volflow's
+
+    def file(self, volume: str | None = None) -> Path:
+        """The file that a volume is in the lab."""
+        found: Path = self.lab.directory.pool_mount / f"volume-{volume or self.source}"
+        return found
 
     def image(self, volume: str | None = None) -> str:
         """A digest of every byte of a volume."""
-        return digest(self.lab.directory.pool_mount / f"volume-{volume or self.source}")
+        return digest(self.file(volume))
 
     def shown(self) -> dict[str, Any]:
         """What Cinder tells of the source, but for when it was changed."""
         return {k: v for k, v in self.cloud.show(self.source).items() if k != "updated_at"}
 
+    def is_gone(self) -> bool:
+        """Whether Cinder has no source any more."""
+        try:
+            self.shown()
+        except exceptions.NotFound:
+            return True
+        return False
+
+    def state(self) -> tuple[str, dict[str, Any]]:
+        """All of the source."""
+        return self.image(), self.shown()
+
     def stored(self) -> list[str]:
         """The ids of all backups in the repository."""
         return sorted(entry.name for entry in (self.repository / "snapshots").iterdir())
+
+    def whole(self) -> set[str]:
+        """The ids of the backups that restic lists, and in which it finds a manifest."""
+        listed = {each["id"] for each in json.loads(self.restic("snapshots", "--json"))}
+        found = json.loads(self.restic("find", "--json", "manifest.json"))
+        return listed & {
+            each["snapshot"]
+            for each in found
+            if any(match["path"] == "/manifest.json" and match["size"] for match in each["matches"])
+        }
+
+    def manifest(self, backup: str) -> dict[str, Any]:
+        """What the manifest in a backup tells, but for what is of its run."""
+        told: dict[str, Any] = json.loads(self.restic("dump", backup, "/manifest.json"))
+        del told["run_id"], told["snapshot"], told["volume"]["updated_at"]
+        return told
+
+    def manifest_without_a_fault(self) -> dict[str, Any]:
+        """The manifest of a backup of the source as it is."""
+        if self.reference is None:
+            self.reference = self.manifest(self.back_up())
+        return self.reference
 
     def locks(self) -> list[str]:
         """The locks in the repository."""
@@ -154,14 +224,37 @@ class Stand:
             *("restic", "--repo", str(self.repository), "init"),
             env={**os.environ, "RESTIC_PASSWORD": _PASSWORD.strip()},
         )
+        cheapen(self.repository, _PASSWORD.strip())
 
     def furnish(self) -> None:
         """A repository, a volume with something on it, and a backup."""
         self.init()
-        self.source = self.cloud.create(name="source", metadata={"owner": "the tenant"})
+        self.source = self.cloud.create(
+            name="source", description="as it was", metadata={"owner": "the tenant"}
+        )
         self.cloud.fill(self.source, "ext4", _fill)
-        self.content = self.tree_of_volume(self.source)
+        self.look()
         self.baseline = self.back_up()
+
+    def look(self) -> None:
+        """Remember the source as it is: so a restore of its baseline has to bring it back."""
+        self.content = self.present = self.tree_of_volume(self.source)
+        self.properties = self.shown()
+
+    def change(self) -> None:
+        """Have the source differ from its baseline, in what it holds and in its properties.
+
+        So it tells whether it was restored, rolled back, or left alone.
+        """
+        if self.state() == self.changed:
+            return
+        mark = secrets.token_hex(8)
+        change(self.file(), mark)
+        volumes = self.cloud.client.volumes
+        volumes.update(self.source, name=f"source {mark}", description=f"changed: {mark}")
+        volumes.set_metadata(self.source, {"owner": mark, "since": mark})
+        self.present, self.reference = self.tree_of_volume(self.source), None
+        self.changed = self.state()
 
     def back_up(self) -> str:
         """A backup without a fault; its id."""
@@ -180,6 +273,7 @@ def _fill(root: Path) -> None:
         (root / f"random{number}").write_bytes(secrets.token_bytes(700_000))
     (root / "link").symlink_to("directory/00")
     os.link(root / "directory/01", root / "hard link")
+    (root / TEXT).write_text("as it was\n")
     (root / _SPARSE).write_bytes(b"x")
     os.truncate(root / _SPARSE, 4 * tree.MIB)
     os.utime(root / _SPARSE, ns=(tree.MOMENT, tree.MOMENT))

@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 import secrets
 import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import tree
 from cloud import run
 
 from matrix.cell import Cell, Fault
+from matrix.image import TEXT
 from matrix.rest import RestServer
 from matrix.stand import Stand
 
@@ -31,43 +34,83 @@ def faulty(stand: Stand, cell: Cell) -> Iterator[tuple[Stand, Callable[[], None]
         with _volume(stand, "unreadable", _plain) as here:
             yield _damaged(here), lambda: None
     elif cell.fault is Fault.DISK_FULL:
-        with _small_disk(stand) as disk:
-            # What was there before the disk is full must stay restorable.
-            first = replace(stand, repository_path=disk)
-            first.init()
-            first.back_up()
-            with _volume(first, "large", _large) as here:
-                yield here, lambda: None
+        with (
+            _small_disk(stand) as disk,
+            _volume(_begun(stand, disk), "large", _large) as here,
+        ):
+            yield here, lambda: None
     else:
-        with _volume(stand, "large", _large) as here:
-            yield from _served(here, cell)
+        directory = stand.home.parent / f"served-{secrets.token_hex(4)}"
+        with (
+            RestServer(directory) as server,
+            _volume(_begun(stand, directory, server.location), "large", _large) as here,
+        ):
+            if cell.flow != "backup":
+                here.baseline = here.back_up()
+            yield here, _trouble(here, server, cell)
 
 
-def _served(stand: Stand, cell: Cell) -> Iterator[tuple[Stand, Callable[[], None]]]:
-    """The repository behind a server, which sees how far restic is."""
-    directory = stand.home.parent / f"served-{secrets.token_hex(4)}"
-    with RestServer(directory) as server:
-        here = replace(stand, repository_path=directory, location=server.location)
-        here.init()
-        if cell.flow != "backup":
-            here.baseline = here.back_up()
+@contextmanager
+def doomed(stand: Stand) -> Iterator[Stand]:
+    """A stand whose source nobody needs any more."""
+    with _volume(stand, "old", _plain) as here:
+        here.baseline = here.back_up()
+        yield here
 
-        def kill() -> None:
-            for pid in _restics(stand.home):
-                os.kill(pid, signal.SIGKILL)
 
-        def go() -> None:
-            server.down = True
+@contextmanager
+def grouped(stand: Stand) -> Iterator[Stand]:
+    """A stand whose source is in a group."""
+    client = stand.cloud.client
+    types = [kind.id for kind in client.volume_types.list()]
+    with _volume(stand, "member", _plain) as here:
+        kind = client.group_types.create(f"cells-{secrets.token_hex(4)}", "Of the matrix")
+        group = client.groups.create(kind.id, ",".join(types), "group", "").id
+        try:
+            _settled(client, group)
+            client.groups.update(group, add_volumes=here.source)
+            _settled(client, group)
+            here.look()
+            yield replace(here, group=group)
+        finally:
+            _settled(client, group)
+            client.groups.update(group, remove_volumes=here.source)
+            _settled(client, group)
+            client.groups.delete(group)
 
-        act = kill if cell.fault is Fault.RESTIC_KILLED else go
-        server.after("POST" if cell.flow == "backup" else "GET", 2, act)
 
-        def mend() -> None:
-            server.down = False
-            if not server.happened:
-                raise RuntimeError("restic ended before the fault")
+def _settled(client: Any, group: str) -> None:
+    while client.groups.get(group).status not in ("available", "error"):
+        time.sleep(0.05)
 
-        yield here, mend
+
+def _begun(stand: Stand, directory: Path, location: str | None = None) -> Stand:
+    """A stand with a repository of its own, in which there is a backup: it must not be lost."""
+    here = replace(stand, repository_path=directory, location=location)
+    here.init()
+    here.back_up()
+    return here
+
+
+def _trouble(here: Stand, server: RestServer, cell: Cell) -> Callable[[], None]:
+    """Have the fault happen when restic is half-way; what makes all well again."""
+
+    def kill() -> None:
+        for pid in _restics(here.home):
+            os.kill(pid, signal.SIGKILL)
+
+    def go() -> None:
+        server.down = True
+
+    acts = {Fault.RESTIC_KILLED: kill, Fault.UNREACHABLE: go}
+    server.after("POST" if cell.flow == "backup" else "GET", 2, acts.get(cell.fault, here.kill))
+
+    def mend() -> None:
+        server.down = False
+        if not server.happened:
+            raise RuntimeError("restic ended before the fault")
+
+    return mend
 
 
 def _restics(home: Path) -> Iterator[int]:
@@ -86,10 +129,11 @@ def _restics(home: Path) -> Iterator[int]:
 @contextmanager
 def _volume(stand: Stand, name: str, fill: Callable[[Path], None]) -> Iterator[Stand]:
     """A stand with another volume as its source."""
-    volume = stand.cloud.create(name=name)
+    volume = stand.cloud.create(name=name, description="as it was")
     try:
         stand.cloud.fill(volume, "ext4", fill)
-        here = replace(stand, source=volume, content=stand.tree_of_volume(volume))
+        here = replace(stand, source=volume, reference=None)
+        here.look()
         yield here
     finally:
         stand.cloud.delete(volume)
@@ -99,6 +143,7 @@ def _plain(root: Path) -> None:
     (root / "directory").mkdir()
     for number in range(20):
         (root / "directory" / f"{number:02}").write_text(f"{number}\n" * 50)
+    (root / TEXT).write_text("as it was\n")
     (root / "sparse").touch()
     os.utime(root / "sparse", ns=(tree.MOMENT, tree.MOMENT))
 
@@ -111,11 +156,13 @@ def _large(root: Path) -> None:
 
 def _damaged(stand: Stand) -> Stand:
     """The same, with one file whose inode is damaged."""
+    # It is not looked at again.
+    stand.change()
     with stand.cloud.attached(stand.source) as device:
         run("debugfs", "-w", "-R", f"set_inode_field /{_VICTIM} block[0] 0", device)
         run("sync")
-    left = {path: entry for path, entry in stand.content.items() if path != os.fsencode(_VICTIM)}
-    return replace(stand, content=left)
+    left = {path: entry for path, entry in stand.present.items() if path != os.fsencode(_VICTIM)}
+    return replace(stand, present=left, changed=stand.state())
 
 
 @contextmanager

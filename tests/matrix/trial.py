@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
@@ -13,15 +14,36 @@ import faults
 import tree
 
 from matrix import storage
-from matrix.cell import CALL_FAULTS, COPY, FLOWS, UNDO_FAULTS, Cell, Fault
+from matrix.cell import (
+    ABORTED,
+    CALL_FAULTS,
+    COPY,
+    FLOWS,
+    GROUP,
+    IN_PLACE,
+    INSTEAD,
+    OVER,
+    UNDO_FAULTS,
+    Cell,
+    Fault,
+    Site,
+)
 from matrix.driver import Answer, carry_out
 from matrix.hooks import Hook
+from matrix.image import ADDED
 from matrix.proxy import Trouble
 from matrix.stand import Stand
 
 # Where a flow fails whose undoing is looked at: when there is most to undo.
 LATE = {flow: "copy" if flow == "backup" else "unmount" for flow in FLOWS}
-_FAULTS_OF_CALLS = (*CALL_FAULTS, Fault.SILENT, Fault.BROKEN, Fault.STUCK)
+_FAULTS_OF_CALLS = (
+    *CALL_FAULTS,
+    Fault.SILENT,
+    Fault.DIED,
+    Fault.DIED_ABORTED,
+    Fault.BROKEN,
+    Fault.STUCK,
+)
 # Seconds, so that nobody waits for what does not come.
 _IMPATIENT: dict[Fault, dict[str, Any]] = {
     Fault.STUCK: {"wait__limit": 4},
@@ -29,7 +51,13 @@ _IMPATIENT: dict[Fault, dict[str, Any]] = {
     Fault.UNREACHABLE: {"repository__stall_limit": 20},
 }
 # Faults after which the run, once resumed, must have done all that was asked for.
-_RESUMED = (Fault.KILLED_BEFORE, Fault.KILLED_AFTER)
+_RESUMED = (Fault.KILLED_BEFORE, Fault.KILLED_AFTER, Fault.DIED, Fault.RUN_KILLED)
+_KILLS = (Fault.DIED, Fault.DIED_ABORTED, Fault.RUN_KILLED, Fault.RUN_ABORTED)
+# Flows that write into the volume itself.
+_INTO = (IN_PLACE, OVER)
+_BACKUPS = ("backup", GROUP)
+# Flows that need a volume of their own.
+_OWN = {INSTEAD: storage.doomed, GROUP: storage.grouped}
 
 
 @dataclass
@@ -78,7 +106,7 @@ class Verdict:
 
 def begin(cell: Cell, *, good: bool) -> str:
     """How the line of a cell begins."""
-    return f"{'ok' if good else 'BAD':<3}  {cell!s:<99}  "
+    return f"{'ok' if good else 'BAD':<3}  {cell!s:<124}  "
 
 
 @dataclass(frozen=True)
@@ -90,8 +118,8 @@ class Before:
     stored: list[str]
 
 
-def calls(stand: Stand, flow: str, *, undoing: bool) -> list[str]:
-    """The calls that a flow makes of Cinder.
+def calls(stand: Stand, flow: str, *, undoing: bool) -> list[Site]:
+    """The calls that a flow makes of Cinder, and from where.
 
     :param undoing: those that it makes while it is undone
     """
@@ -99,6 +127,7 @@ def calls(stand: Stand, flow: str, *, undoing: bool) -> list[str]:
     order = _order(stand, flow, hooks=hooks)
     with _in_use(stand, flow):
         seen = stand.proxy.record(order.mark if undoing else None)
+        stand.proxy.follow(order.place)
         answer = carry_out(order)
         stand.proxy.mend()
         _remove_target(stand, answer)
@@ -113,6 +142,9 @@ def tried(stand: Stand, cell: Cell) -> Verdict:
     if cell.where == "restic":
         with storage.faulty(stand, cell) as (here, mend), _in_use(here, cell.flow) as devices:
             _try(here, verdict, mend, devices)
+    elif cell.flow in _OWN:
+        with _OWN[cell.flow](stand) as here, _in_use(here, cell.flow) as devices:
+            _try(here, verdict, here.proxy.mend, devices)
     else:
         with _in_use(stand, cell.flow) as devices:
             _try(stand, verdict, stand.proxy.mend, devices)
@@ -146,6 +178,7 @@ def _try(
 @contextmanager
 def _in_use(stand: Stand, flow: str) -> Iterator[list[str]]:
     """The source as a flow wants it, and its devices: a copy is made of what is attached."""
+    stand.change()
     if flow != COPY:
         yield []
         return
@@ -156,6 +189,8 @@ def _in_use(stand: Stand, flow: str) -> Iterator[list[str]]:
 def _order(stand: Stand, flow: str, **more: Any) -> Any:
     if flow == "backup":
         return stand.order("backup", stand.source, **more)
+    if flow == GROUP:
+        return stand.order("backup", options={"groups": (stand.group,)}, **more)
     return stand.order("restore", stand.baseline, options=faults.OPTIONS[flow], **more)
 
 
@@ -185,14 +220,18 @@ def _attempt(stand: Stand, verdict: Verdict) -> Answer:
     config = _IMPATIENT.get(cell.fault, {})
     hooks = _hooks(cell)
     order = _order(stand, cell.flow, hooks=hooks, config=config)
-    trouble = Trouble(cell.where, cell.fault, order.mark if cell.undoing else None)
+    armed = order.mark if cell.undoing else None
+    trouble = Trouble(cell.where, cell.fault, stand.kill, cell.site, armed)
+    stand.proxy.follow(order.place)
     if cell.fault in _FAULTS_OF_CALLS:
         stand.proxy.break_down(trouble)
-    answer = carry_out(order)
+    answer = stand.carry_out(order)
     # A fault that did not happen proves nothing.
     if cell.fault in _FAULTS_OF_CALLS and not trouble.count:
         verdict.wrong.append("the call was not made")
     verdict.wrong += trouble.failures
+    if cell.fault in _KILLS and answer.exit != -signal.SIGKILL:
+        verdict.wrong.append(f"it was not killed: {answer}")
     if hooks and (not order.mark.exists() or order.mark.read_text() != str(hooks[-1])):
         verdict.wrong.append("the step was not come to")
     return answer
@@ -206,7 +245,7 @@ def _recover(stand: Stand, verdict: Verdict, answer: Answer) -> Answer:
         open_runs = stand.books.runs()
         if not open_runs:
             break
-        verb = "abort" if verdict.cell.fault is Fault.ABORTED_AFTER else "resume"
+        verb = "abort" if verdict.cell.fault in ABORTED else "resume"
         verdict.needed.append(verb)
         answer = carry_out(stand.order(verb, open_runs[0]))
         if answer.exit != 0 or answer.error:
@@ -230,58 +269,92 @@ def _recover(stand: Stand, verdict: Verdict, answer: Answer) -> Answer:
 def _look(stand: Stand, verdict: Verdict, before: Before, answer: Answer) -> None:
     """Compare everything with how it was."""
     flow, outcome = verdict.cell.flow, verdict.outcome
-    if verdict.cell.fault in _RESUMED and outcome != "complete":
+    resumed = verdict.cell.fault in _RESUMED and not verdict.cell.undoing
+    if resumed and outcome != "complete":
         verdict.wrong.append(f"a resumed run is {outcome}: {answer.error or answer.volumes}")
     if verdict.cell.fault is Fault.UNREADABLE and outcome != "partial":
         verdict.wrong.append(f"a file that could not be read is not told: {answer.volumes}")
     if outcome == "failed" and not all(volume["error"] for volume in answer.volumes):
         verdict.wrong.append(f"failed without a reason: {answer.volumes}")
-    if (shown := stand.shown()) != before.shown:
-        verdict.losses += [
-            f"the volume's {key} was {before.shown.get(key)!r} and is {shown.get(key)!r}"
-            for key in sorted(before.shown.keys() | shown.keys())
-            if before.shown.get(key) != shown.get(key)
-        ]
-    if flow == "restore in place" and outcome == "complete":
-        found = tree.differences(stand.content, stand.tree_of_volume(stand.source))
+    if flow in ("restore to new", COPY, INSTEAD) and outcome == "complete":
+        verdict.losses += _compare_target(stand, verdict, answer)
+    _look_at_source(stand, verdict, before, answer)
+    _look_at_backups(stand, verdict, before, answer)
+
+
+def _look_at_source(stand: Stand, verdict: Verdict, before: Before, answer: Answer) -> None:
+    flow, outcome = verdict.cell.flow, verdict.outcome
+    gone, removed = stand.is_gone(), any(volume["removed"] for volume in answer.volumes)
+    if gone != removed:
+        verdict.losses.append(
+            f"the volume is {'gone' if gone else 'there'}, and told is {answer.volumes}"
+        )
+    if flow == INSTEAD and not removed and not all(v["not_removed"] for v in answer.volumes):
+        verdict.wrong.append(f"the old volume is there without a reason: {answer.volumes}")
+    if gone:
+        return
+    restored = flow in _INTO and outcome == "complete"
+    wanted = stand.properties if restored else before.shown
+    told = _told(verdict, answer) if restored else ()
+    verdict.losses += [f"the volume's {line}" for line in _unlike(wanted, stand.shown(), told)]
+    if restored:
+        content = dict(stand.content)
+        if flow == OVER:
+            # It is not in the backup, and stays.
+            content[ADDED.encode()] = stand.present[ADDED.encode()]
+        found = tree.differences(content, stand.tree_of_volume(stand.source))
         verdict.losses += [f"restored volume: {line}" for line in found]
     elif stand.image() != before.image:
         verdict.losses.append("the volume's bytes are not those of before")
-    if flow in ("restore to new", COPY) and outcome == "complete":
-        verdict.losses += _compare_target(stand, answer)
-    _look_at_backups(stand, verdict, before, answer)
+
+
+def _told(verdict: Verdict, answer: Answer) -> set[str]:
+    """The properties that Cinder has refused to bring back, as the run tells."""
+    if verdict.cell.fault not in _FAULTS_OF_CALLS or verdict.cell.fault in _KILLS:
+        return set()
+    return {each["name"] for volume in answer.volumes for each in volume["differences"]}
+
+
+def _unlike(was: dict[str, Any], now: dict[str, Any], told: Collection[str] = ()) -> list[str]:
+    return [
+        f"{key} was {was.get(key)!r} and is {now.get(key)!r}"
+        for key in sorted((was.keys() | now.keys()) - set(told))
+        if was.get(key) != now.get(key)
+    ]
 
 
 def _look_at_backups(stand: Stand, verdict: Verdict, before: Before, answer: Answer) -> None:
     stored = stand.stored()
     verdict.losses += [f"backup {one[:8]} is gone" for one in before.stored if one not in stored]
     fresh = [one for one in stored if one not in before.stored]
-    if verdict.cell.flow == "backup" and verdict.outcome in ("complete", "partial"):
+    if verdict.cell.flow in _BACKUPS and verdict.outcome in ("complete", "partial"):
         told = str(answer.volumes[0]["backup_id"])
         if not any(one.startswith(told) for one in fresh):
             verdict.losses.append(f"backup {told[:8]} is said to be there and is not")
-    if verdict.cell.flow != "backup" and fresh:
+    if verdict.cell.flow not in _BACKUPS and fresh:
         verdict.wrong.append("a restore made a backup")
     for one in fresh:
-        found = tree.differences(stand.content, stand.tree_of_backup(one))
+        found = tree.differences(stand.present, stand.tree_of_backup(one))
+        if verdict.outcome == "complete":
+            found += _unlike(stand.manifest_without_a_fault(), stand.manifest(one))
         verdict.losses += [f"new backup {one[:8]}: {line}" for line in found]
     try:
-        stand.restic("check")
+        whole = stand.whole()
+        verdict.losses += [f"backup {one[:8]} is not whole" for one in stored if one not in whole]
+        stand.restic("check", "--read-data")
     except AssertionError as error:
         verdict.losses.append(str(error))
 
 
-def _compare_target(stand: Stand, answer: Answer) -> list[str]:
+def _compare_target(stand: Stand, verdict: Verdict, answer: Answer) -> list[str]:
     """Look at a volume that was made, and remove it."""
     target = str(answer.volumes[0]["target_id"])
     stand.cloud.adopt(target)
-    was, now = stand.shown(), stand.cloud.show(target)
-    was["status"] = "available"  # whatever the volume is attached to
-    # What Cinder did not take is told.
-    told = {each["name"] for each in answer.volumes[0]["differences"]}
     keys = ("name", "description", "size", "volume_type", "availability_zone", "metadata", "status")
-    keys = tuple(key for key in keys if key not in told)
-    found = [f"new volume: {k} is {now[k]!r}, not {was[k]!r}" for k in keys if now[k] != was[k]]
+    was, now = (
+        {key: shown[key] for key in keys} for shown in (stand.properties, stand.cloud.show(target))
+    )
+    found = [f"new volume: {line}" for line in _unlike(was, now, _told(verdict, answer))]
     found += tree.differences(stand.content, stand.tree_of_volume(target))
     stand.cloud.delete(target)
     return found
