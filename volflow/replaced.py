@@ -31,13 +31,11 @@ def remove_replaced(
     :param cinder_of: block storage in the project to which a volume was restored
     :param aborting: nobody wants it any more
     """
-    if aborting:
-        volumes = [_spared(run, volume, "the run was aborted") for volume in result.volumes]
-    elif result.outcome is not Outcome.COMPLETE:
-        why = "not all volumes of the run are complete"
+    if result.outcome is not Outcome.COMPLETE:
+        why = "the run was aborted" if aborting else "not all volumes of the run are complete"
         volumes = [_spared(run, volume, why) for volume in result.volumes]
     else:
-        volumes = [_remove(cinder_of, run, volume) for volume in result.volumes]
+        volumes = [_remove(cinder_of, run, volume, aborting) for volume in result.volumes]
     for volume in volumes:
         runs.update_item(run.id, volume.volume_id, result=volume.to_dict())
     return replace(result, volumes=tuple(volumes))
@@ -55,7 +53,9 @@ def _spared(run: Run, volume: VolumeResult, why: str) -> VolumeResult:
     return replace(volume, not_removed=f"volume {old['id']}: {why}") if old else volume
 
 
-def _remove(cinder_of: Callable[[str], Cinder], run: Run, volume: VolumeResult) -> VolumeResult:
+def _remove(
+    cinder_of: Callable[[str], Cinder], run: Run, volume: VolumeResult, aborting: bool
+) -> VolumeResult:
     old = _old(run, volume)
     if old is None:
         return volume
@@ -65,27 +65,27 @@ def _remove(cinder_of: Callable[[str], Cinder], run: Run, volume: VolumeResult) 
         return _spared(run, volume, f"it stays, as planned: {planned}")
     try:
         cinder = cinder_of(volume.volume_id)
-        trouble = _gone_since(cinder, volume) or _make_gone(cinder, old)
-        if trouble is None:
-            return replace(volume, removed=True)
-    except ResourceNotFoundError:
-        return replace(volume, removed=True)
+        trouble = _make_gone(cinder, old, volume, aborting)
     except CloudError as error:
+        # A single 404 is one too: the volume may be there.
         trouble = str(error)
-    return _spared(run, volume, trouble)
+    return _spared(run, volume, trouble) if trouble else replace(volume, removed=True)
 
 
-def _make_gone(cinder: Cinder, old: Mapping[str, Any]) -> str | None:
-    """Make sure that an old volume is gone, and give what is in the way, if anything.
-
-    :raises ResourceNotFoundError: it was gone already
-    """
-    volume_id, now = old["id"], cinder.volume(old["id"])
+def _make_gone(
+    cinder: Cinder, old: Mapping[str, Any], new: VolumeResult, aborting: bool
+) -> str | None:
+    """Make sure that an old volume is gone, and give what is in the way, if anything."""
+    volume_id, now = old["id"], cinder.existing_volume(old["id"])
+    if now is None:
+        return None
     if now["status"] == "deleting":
         # This run has begun to, in a process that was killed.
         cinder.wait_gone(lambda: cinder.volume(volume_id), what=f"Volume {volume_id}")
         return None
-    trouble = in_the_way(cinder, now) or _changed(old, now)
+    if aborting:
+        return "the run was aborted"
+    trouble = _gone_since(cinder, new) or in_the_way(cinder, now) or _changed(old, now)
     if trouble is None:
         cinder.delete_volume(volume_id)
     return trouble
