@@ -10,6 +10,7 @@ import http.client
 import json
 import re
 import sqlite3
+import sys
 import threading
 import time
 import traceback
@@ -95,8 +96,7 @@ class Proxy:
         class Handler(_Handler):
             proxy = outer
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), Handler)
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
     @property
@@ -204,6 +204,15 @@ class Administrator:
         kind, resource = path.split("/")
         with closing(sqlite3.connect(self._database, timeout=60)) as database, database:
             database.execute(f"UPDATE {kind} SET status = ? WHERE id = ?", (state, resource))
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        # One who calls and is killed is nothing to speak of.
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):

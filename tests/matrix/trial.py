@@ -34,8 +34,9 @@ from matrix.image import ADDED
 from matrix.proxy import Trouble
 from matrix.stand import Stand
 
-# Where a flow fails whose undoing is looked at: when there is most to undo.
-LATE = {flow: "copy" if flow == "backup" else "unmount" for flow in FLOWS}
+# Where a flow fails whose undoing is looked at: when there is most to undo. In place that is what
+# no other flow has: the properties and the data of before are brought back.
+LATE = dict.fromkeys(FLOWS, "unmount") | {"backup": "copy", IN_PLACE: "keep"}
 _FAULTS_OF_CALLS = (
     *CALL_FAULTS,
     Fault.SILENT,
