@@ -19,8 +19,15 @@ from volflow.result import Figures
 from volflow.tasks.save import Save
 from volflow.tasks.work import Work
 
+VOLUME = {"id": str(UUID(int=1)), "name": "v", "volume_type": "t", "availability_zone": "nova"}
 MANIFEST = Manifest(
-    "r", {"id": str(UUID(int=1))}, {}, {}, {}, {}, (Region("regions/0", 1, FileSystem("ext4", "")),)
+    "r",
+    VOLUME | {"metadata": {}},
+    {},
+    {},
+    {},
+    {"created_at": "2026-11-01T00:00:00", "size": 1},
+    (Region("regions/0", 1, FileSystem("ext4", "")),),
 )
 
 
