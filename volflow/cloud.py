@@ -8,7 +8,6 @@ import logging
 import threading
 from typing import Any
 
-import openstack.config
 import openstack.exceptions
 from keystoneauth1 import exceptions as auth_exceptions
 from keystoneauth1 import loading
@@ -16,6 +15,7 @@ from keystoneauth1.session import Session
 from openstack.config.cloud_region import CloudRegion
 
 from volflow.cinder import Cinder
+from volflow.clouds import CloudsConfig, named_by_environment
 from volflow.errors import CloudError
 from volflow.login import Login
 from volflow.wait import Wait
@@ -32,8 +32,9 @@ LOG = logging.getLogger(__name__)
 class Cloud:
     """One cloud, and the login to it.
 
-    :param name: the cloud in clouds.yaml
-    :param arguments: parsed ``--os-*`` options; they come before ``name``
+    :param name: the cloud in clouds.yaml that is meant where neither ``arguments`` nor the
+        environment name one
+    :param arguments: parsed ``--os-*`` options
     :param wait: how to wait for Cinder
     :param timeout: seconds to wait for a connection, and for each part of an answer
     :param stopping: set when what waits for something to become ready is to stop
@@ -142,9 +143,9 @@ class Cloud:
         return found
 
     def _region(self) -> CloudRegion:
-        return openstack.config.OpenStackConfig().get_one(
-            cloud=self._name, argparse=self._arguments
-        )
+        # The SDK looks at its own choice only where it is given no name.
+        told = getattr(self._arguments, "os_cloud", None) or named_by_environment()
+        return CloudsConfig().get_one(cloud=None if told else self._name, argparse=self._arguments)
 
 
 def _scoped(region: CloudRegion, session: Session, project_id: str) -> Session:

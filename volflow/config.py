@@ -45,7 +45,8 @@ STATE_OPTS: list[cfg.Opt] = [
 CLOUD_OPTS: list[cfg.Opt] = [
     cfg.StrOpt(
         "name",
-        help="Cloud in clouds.yaml to use. --os-cloud and OS_CLOUD come first.",
+        help="Cloud in clouds.yaml to use where nothing else names one: --os-cloud, OS_CLOUD and "
+        "OS_AUTH_URL come first.",
     ),
     cfg.StrOpt(
         "act_in",

@@ -147,6 +147,29 @@ def test_a_cloud_that_is_not_in_the_file(ground: Ground) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "environment", "options"),
+    [
+        ("elsewhere", {"OS_CLOUD": "nowhere"}, ["--os-cloud", "lab"]),
+        ("elsewhere", {"OS_CLOUD": "lab"}, []),
+        ("lab", {"OS_CLOUD": None}, []),
+        # The only one of the file, which an option of volflow does not hide.
+        (None, {"OS_CLOUD": None, "OS_HOST__MY_IP": "127.0.0.1"}, []),
+    ],
+    ids=["option", "environment", "configuration", "only one"],
+)
+def test_which_cloud_comes_first(
+    ground: Ground, name: str | None, environment: dict[str, str | None], options: list[str]
+) -> None:
+    done = ground.site.cli(
+        *(*options, "backup", "create", "good", "--dry-run", "-f", "json"),
+        config=ground.site.config(cloud__name=name),
+        environment=environment,
+    )
+    assert done.returncode == 0, done
+    assert [row["Volume"] for row in json.loads(done.stdout)] == [ground.volume]
+
+
 @contextmanager
 def _closed_port() -> Iterator[int]:
     """A port on which nobody answers, and that nobody else gets."""

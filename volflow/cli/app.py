@@ -12,7 +12,6 @@ import time
 from importlib.metadata import version
 from typing import Any
 
-import openstack.config
 import openstack.exceptions
 from cliff.app import App
 from cliff.commandmanager import CommandManager
@@ -20,6 +19,7 @@ from cliff.commandmanager import CommandManager
 from volflow import config, logs
 from volflow.application import Volflow
 from volflow.cli.progress import reporter
+from volflow.clouds import CloudsConfig
 from volflow.stop import Stop
 
 LOG = logging.getLogger(__name__)
@@ -161,10 +161,12 @@ def _cloud_options() -> argparse.ArgumentParser:
     """The options ``--os-*``, in a parser of their own: a failure leaves it half-filled."""
     options = argparse.ArgumentParser(add_help=False)
     try:
-        openstack.config.OpenStackConfig().register_argparse_arguments(options, sys.argv[1:])
+        CloudsConfig().register_argparse_arguments(options, sys.argv[1:])
     except openstack.exceptions.ConfigException:
         # What is wrong is told when a command needs the cloud; help and listings do not.
         options = argparse.ArgumentParser(add_help=False)
-        bare = openstack.config.OpenStackConfig(load_yaml_config=False, load_envvars=False)
+        bare = CloudsConfig(load_yaml_config=False, load_envvars=False)
         bare.register_argparse_arguments(options, [])
+    # Its default is that of the SDK's own choice, which need not be the cloud that is configured.
+    options.set_defaults(os_auth_type=os.environ.get("OS_AUTH_TYPE"))
     return options
