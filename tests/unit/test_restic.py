@@ -135,7 +135,32 @@ def test_what_could_not_be_read() -> None:
             "Fatal: create repository at /r failed: config file already exists",
             "There is a repository at .* already",
         ),
+        *(
+            (
+                f"{said}\nIs there a repository at the following location?\nr",
+                "refuses access: check",
+            )
+            for said in (
+                "Fatal: unable to open config file: Stat: Access Denied.",
+                "Fatal: unable to open config file: Stat: The Access Key Id you provided does not "
+                "exist in our records.",
+                "Fatal: unable to open config file: Stat: The request signature we calculated does "
+                "not match the signature you provided. Check your key and signing method.",
+                "Fatal: unable to open config file: Stat: 403 Forbidden",
+                "Fatal: unable to open config file: unexpected HTTP response (401): Unauthorized",
+                "Fatal: unable to open config file: server response unexpected: status code 403",
+                "Fatal: unable to open config file: conn.Authenticate: Authorization Failed",
+                "Fatal: unable to open config file: Stat: Operation forbidden",
+                "subprocess ssh: u@h: Permission denied (publickey).\n"
+                "Fatal: unable to open config file: EOF",
+                "Fatal: unable to open config file: stat /r/config: permission denied",
+            )
+        ),
         ("unable to create lock in backend: ... read-only file system", "cannot be written to"),
+        (
+            "unable to create lock in backend: open /r/locks/4: permission denied",
+            "cannot be written to",
+        ),
         ("Save(<data/1>) returned error: write: no space left on device", "is full"),
         (
             "Fatal: unable to open config file: Get https://h/: dial tcp: connection refused",

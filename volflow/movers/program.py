@@ -58,6 +58,16 @@ _MEANINGS = [
         RepositoryError,
     ),
     (
+        # In whichever words: S3, B2, GCS and Azure, Swift, rest-server, SFTP, FTP, a directory.
+        r"access ?denied|forbidden|unauthorized|not authorized|authorization ?fail"
+        r"|authentication ?fail|(invalid access key|access key id .*not exist)"
+        r"|signature .*does not match|\b(error|status|code|response)\W+40[13]\b"
+        r"|permission denied \(|\b530 |unable to open config file:.*permission denied",
+        "The storage of the repository {location} refuses access: check its credentials, and what "
+        "they allow",
+        RepositoryError,
+    ),
+    (
         r"Is there a repository at the following location|unable to open config file",
         "There is no repository at {location}; 'volflow repository init' makes one",
         NoRepositoryError,
