@@ -161,8 +161,11 @@ class Cinder:
         """The volume of that id or, if there is none, of that name.
 
         :raises ResourceNotFoundError: there is none
-        :raises UsageError: several have that name
+        :raises UsageError: several have that name, or it is empty
         """
+        if not name_or_id:
+            # A name that is asked for by nothing is that of every volume, to the API.
+            raise UsageError("An empty name is that of no volume; was a variable not set?")
         try:
             return self.volume(name_or_id)
         except ResourceNotFoundError:

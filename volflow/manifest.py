@@ -87,6 +87,18 @@ class Manifest:
         """Size of the data's volume in GiB: the snapshot's, the source may have grown since."""
         return int(self.snapshot.get("size") or self.volume["size"])
 
+    @property
+    def type_names(self) -> set[str]:
+        """The volume types that :meth:`mapped` can give another name."""
+        return {
+            str(name) for name in (self.volume["volume_type"], *self.group_volume_types) if name
+        }
+
+    @property
+    def zone_names(self) -> set[str]:
+        """The availability zones that :meth:`mapped` can give another name."""
+        return {str(one["availability_zone"]) for one in (self.volume, self.group) if one}
+
     def mapped(self, types: Mapping[str, str], zones: Mapping[str, str]) -> Manifest:
         """The same with other names of volume types and zones, for a cloud that has others."""
         volume, group = dict(self.volume), dict(self.group)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from volflow.errors import (
     QuotaError,
     RepositoryError,
     ResourceNotFoundError,
+    UsageError,
     VolumeStateError,
 )
 from volflow.host.connector import Connector
@@ -120,6 +121,22 @@ def new_volume(cinder: Cinder, manifest: Manifest) -> None:
             f"This cloud has no availability zone '{was['availability_zone']}'; it has: "
             f"{', '.join(zones)}. --az-map {was['availability_zone']}=ZONE takes another one."
         )
+
+
+def map_matches(option: str, olds: Iterable[str], names: set[str]) -> None:
+    """Refuse to map what no backup has: a name that is misspelt would map nothing in silence.
+
+    :param option: how the mapping is asked for
+    :param olds: what is to become something else
+    :param names: what there is
+    :raises UsageError: naming what there is
+    """
+    for old in olds:
+        if old not in names:
+            there = ", ".join(sorted(names)) or "none"
+            raise UsageError(
+                f"{option} {old}=...: none of the backups has '{old}'; what they have: {there}."
+            )
 
 
 def new_volumes_fit(cinder: Cinder, sizes: Sizes) -> None:

@@ -78,8 +78,12 @@ class RestoreOptions:
         :param backups: how many backups they are for
         :raises UsageError: they do not
         """
-        if self.into and (self.new or backups > 1):
+        if self.into is not None and (self.new or backups > 1):
             raise UsageError("--into takes one backup, and goes without --new.")
+        if self.into is not None and self.remove_old_vol:
+            raise UsageError(
+                "--remove-old-vol removes what new volumes replace, and --into makes no new one."
+            )
         if self.keep_newer and (self.new or self.grow):
             raise UsageError(
                 "--keep-newer is for volumes that are there; it goes without --new and --grow."
@@ -238,6 +242,10 @@ def plan_restore(
     if not whole:
         _no_doubles(backups)
     manifests, troubles = known.manifests(backups)
+    types = {name for manifest in manifests.values() for name in manifest.type_names}
+    zones = {name for manifest in manifests.values() for name in manifest.zone_names}
+    preflight.map_matches("--type-map", options.type_map, types)
+    preflight.map_matches("--az-map", options.az_map, zones)
     targets: list[RestoreTarget] = []
     for backup in backups:
         if backup.id in manifests:
@@ -249,6 +257,11 @@ def plan_restore(
     targets = _within_quotas(parts, targets, options, troubles)
     if troubles and not (whole and targets):
         raise _together(list(troubles.values()), len(backups))
+    if options.remove_old_vol and all(t.destination is Destination.IN_PLACE for t in targets):
+        raise UsageError(
+            "--remove-old-vol removes what new volumes replace, and all of these are restored in "
+            "place; --new makes new ones."
+        )
     return RestorePlan(
         targets,
         [
@@ -391,7 +404,7 @@ def _target(
     project_id = backup.tags.get("project")
     mover, cinder = parts.mover(project_id), parts.cinder_in(options.owner(project_id))
     preflight.sparse_files_fit(manifest, restores_holes=mover.restores_holes)
-    if options.into:
+    if options.into is not None:
         existing: dict[str, Any] | None = cinder.find_volume(options.into)
         if _is_of_others(existing, cinder):
             raise UsageError(

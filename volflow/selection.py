@@ -62,8 +62,12 @@ class Selection:
     def check(self) -> None:
         """Make sure that the request makes sense.
 
-        :raises UsageError: none or several of the places to look, or a filter without one
+        :raises UsageError: none or several of the places to look, a filter without one, or
+            something empty, which would select more than was meant
         """
+        values = (*self.volumes, *self.groups, *self.exclude, *self.metadata)
+        if not all((*values, self.name != "", self.volume_type != "")):
+            raise UsageError("An empty name or id selects nothing; was a variable not set?")
         places = [bool(self.volumes), self.everything, self.all_tenants, bool(self.groups)]
         if sum(places) != 1:
             raise UsageError("Name volumes, or say --all, --all-tenants or --group: one of them.")

@@ -418,6 +418,33 @@ def test_a_target_that_is_too_small(ground: Ground) -> None:
     ground.refused("restore", "create", "--yes", "--into", "small", backup, says=says)
 
 
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--new", "--type-map", "lba=lab"], "--type-map lba=.*none .* has 'lba'; .*: lab"),
+        (["--new", "--az-map", "nvoa=nova"], "--az-map nvoa=.*none .* has 'nvoa'; .*: nova"),
+        (["--into", "good", "--remove-old-vol"], "--into makes no new one"),
+        (["--remove-old-vol"], "all of these are restored in place; --new makes new ones"),
+    ],
+    ids=["type-map", "az-map", "into", "in place"],
+)
+def test_an_option_without_effect(ground: Ground, options: list[str], says: str) -> None:
+    ground.refused(*("restore", "create", "--yes", *options, ground.backup), says=says, status=2)
+
+
+def test_an_empty_name_by_the_library(ground: Ground) -> None:
+    """It is as good as none on the command line of a shell, and must not be here."""
+    from volflow.errors import UsageError
+    from volflow.restore_plan import RestoreOptions
+
+    with ground.site.volflow() as volflow:
+        with pytest.raises(UsageError, match="empty name"):
+            volflow.plan_restore([ground.backup], RestoreOptions(into=""))
+        for plan in (volflow.plan_restore, lambda what: volflow.backup(what)):
+            with pytest.raises(UsageError, match="empty name"):
+                plan([""])
+
+
 def test_a_busy_target(ground: Ground) -> None:
     ground.site.cloud.client.volumes.reset_state(ground.volume, "maintenance")
     try:
@@ -460,6 +487,19 @@ def test_nobody_agrees_to_an_overwrite(ground: Ground) -> None:
         ["backup", "create"],
         ["backup", "create", "--parallel", "0", "good"],
         ["restore", "create", "--new", "--into", "good", "good"],
+        # As where a variable of a script is not set: nothing else may take its place.
+        ["restore", "create", "--yes", "--into", "", "good"],
+        ["restore", "create", "--yes", ""],
+        ["restore", "create", "--new", "--type-map", "lab=", "good"],
+        ["restore", "create", "--yes", "--group", "", "good"],
+        ["backup", "create", ""],
+        ["backup", "create", "good", ""],
+        ["backup", "create", "--all", "--name", ""],
+        ["backup", "create", "--all", "--exclude", ""],
+        ["backup", "list", "--volume", ""],
+        ["--repository", "", "backup", "list"],
+        ["--state-dir", "", "run", "list"],
+        ["backup", "verify", "--percent", "5", "good"],
         ["run", "resume"],
         ["backup", "make"],
     ],

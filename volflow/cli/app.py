@@ -19,6 +19,7 @@ from cliff.commandmanager import CommandManager
 from volflow import config, logs
 from volflow.application import Volflow
 from volflow.cli.progress import reporter
+from volflow.cli.selection import filled
 from volflow.clouds import CloudsConfig
 from volflow.stop import Stop
 
@@ -90,14 +91,21 @@ class VolflowApp(App):
         group.add_argument(
             "--repository",
             dest="location",
+            type=filled,
             metavar="LOCATION",
             help="The repository, as restic names it: a path, sftp:, s3:, swift:, rest:, rclone:",
         )
         group.add_argument(
-            "--password-file", metavar="FILE", help="File with the repository's password"
+            "--password-file",
+            type=filled,
+            metavar="FILE",
+            help="File with the repository's password",
         )
         group.add_argument(
-            "--state-dir", metavar="DIR", help="Directory of the state database and of locks"
+            "--state-dir",
+            type=filled,
+            metavar="DIR",
+            help="Directory of the state database and of locks",
         )
         return parser
 

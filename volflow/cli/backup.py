@@ -12,7 +12,7 @@ from volflow.cli import columns
 from volflow.cli.agreement import agree
 from volflow.cli.command import Lister, ShowOne
 from volflow.cli.result import Table, say, show, tell_left_out
-from volflow.cli.selection import add_selection, positive, selection
+from volflow.cli.selection import add_selection, filled, positive, selection
 from volflow.report.words import snapshotted
 from volflow.selection import project_of
 
@@ -90,7 +90,10 @@ class BackupList(Lister):
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
         parser.add_argument(
-            "--volume", metavar="VOLUME", help="only those of the volume of this id or name"
+            "--volume",
+            type=filled,
+            metavar="VOLUME",
+            help="only those of the volume of this id or name",
         )
         parser.add_argument("--long", action="store_true", help="the project and the group, too")
         return parser

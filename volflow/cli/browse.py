@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import time
-from pathlib import Path
 
 from volflow.archive import find
 from volflow.cli import columns
 from volflow.cli.command import Command, Lister
 from volflow.cli.result import Table, not_in, say
+from volflow.cli.selection import path
 from volflow.errors import HostError, RepositoryError, UsageError
 from volflow.movers.base import Stored
 from volflow.movers.browse import Browser, unmount
@@ -18,6 +18,8 @@ from volflow.tasks.mount import REGION
 
 # What a guest has put on its volume is nothing to act upon here.
 _LOOK_ONLY = "ro,nosuid,nodev,noexec"
+# What is read of the repository where no backup is named, in percent.
+_SAMPLE = 10.0
 # Seconds between two looks whether the repository is still there.
 _LOOK = 1.0
 
@@ -78,7 +80,7 @@ class BackupExtract(_OneBackup, Command):
         parser.add_argument("paths", metavar="PATH", nargs="+", help="in the volume")
         parser.add_argument(
             "--to",
-            type=Path,
+            type=path,
             required=True,
             metavar="DIR",
             help="a new or empty directory, in which they get their whole path",
@@ -102,7 +104,7 @@ class BackupMount(_OneBackup, Command):
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
-        parser.add_argument("dir", type=Path, metavar="DIR", help="an empty directory")
+        parser.add_argument("dir", type=path, metavar="DIR", help="an empty directory")
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
@@ -182,20 +184,22 @@ class BackupVerify(Lister):
         parser.add_argument(
             "--percent",
             type=float,
-            default=10.0,
             metavar="N",
             help="size of the sample (10); 100 reads everything",
         )
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
-        if not 0 < parsed_args.percent <= 100:
+        percent = parsed_args.percent
+        if percent is not None and parsed_args.backups:
+            raise UsageError("--percent is for a sample; backups that are named are read whole.")
+        percent = _SAMPLE if percent is None else percent
+        if not 0 < percent <= 100:
             raise UsageError("--percent takes more than 0 and at most 100.")
         parts = self.volflow.parts
         if not parsed_args.backups:
-            browser = Browser(parts.mover(), REGION)
-            report = browser.check(parsed_args.percent).strip().splitlines()
-            return ("Checked", "Result"), [(f"{parsed_args.percent:g} %", report[-1])]
+            report = Browser(parts.mover(), REGION).check(percent).strip().splitlines()
+            return ("Checked", "Result"), [(f"{percent:g} %", report[-1])]
         stored, rows = self.volflow.archive.backups(), []
         for what in parsed_args.backups:
             backup = find(stored, what)

@@ -6,7 +6,6 @@ import argparse
 import json
 import sys
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from volflow.archive import find, until
@@ -14,7 +13,14 @@ from volflow.cli import columns
 from volflow.cli.agreement import agree
 from volflow.cli.command import Lister
 from volflow.cli.result import Table, left_out_line, not_in, say, show
-from volflow.cli.selection import add_selection, pair, positive, selection
+from volflow.cli.selection import (
+    add_selection,
+    filled,
+    mapping,
+    path,
+    positive,
+    selection,
+)
 from volflow.errors import UsageError
 from volflow.restore_plan import (
     Destination,
@@ -59,17 +65,20 @@ class RestoreCreate(Lister):
             "--new", action="store_true", help="make new volumes, even where the old ones are there"
         )
         where.add_argument(
-            "--into", metavar="VOLUME", help="overwrite this volume, which must not be attached"
+            "--into",
+            type=filled,
+            metavar="VOLUME",
+            help="overwrite this volume, which must not be attached",
         )
         where.add_argument(
             "--to-path",
-            type=Path,
+            type=path,
             metavar="DIR",
             help="write the files of one backup into this empty directory; needs no Cinder",
         )
         where.add_argument(
             "--to-image",
-            type=Path,
+            type=path,
             metavar="FILE",
             help="write one backup into this new disk image, raw or .qcow2; needs no Cinder",
         )
@@ -100,7 +109,7 @@ class RestoreCreate(Lister):
         )
         parser.add_argument(
             "--type-map",
-            type=pair,
+            type=mapping,
             action="append",
             default=[],
             metavar="A=B",
@@ -108,7 +117,7 @@ class RestoreCreate(Lister):
         )
         parser.add_argument(
             "--az-map",
-            type=pair,
+            type=mapping,
             action="append",
             default=[],
             metavar="A=B",
@@ -116,7 +125,7 @@ class RestoreCreate(Lister):
         )
         parser.add_argument(
             "--project-map",
-            type=pair,
+            type=mapping,
             action="append",
             default=[],
             metavar="A=B",

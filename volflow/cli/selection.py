@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 
 from volflow.selection import Selection
 
@@ -23,7 +24,9 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
         help="all volumes of these volume groups, which share one group snapshot",
     )
     only = parser.add_argument_group("with --all and --all-tenants")
-    only.add_argument("--name", metavar="PATTERN", help="only volumes named so; takes * and ?")
+    only.add_argument(
+        "--name", type=filled, metavar="PATTERN", help="only volumes named so; takes * and ?"
+    )
     only.add_argument(
         "--metadata",
         type=pair,
@@ -32,9 +35,10 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="only volumes with this metadata (may be repeated)",
     )
-    only.add_argument("--type", metavar="TYPE", help="only volumes of this type")
+    only.add_argument("--type", type=filled, metavar="TYPE", help="only volumes of this type")
     only.add_argument(
         "--exclude",
+        type=filled,
         action="append",
         default=[],
         metavar="VOLUME",
@@ -57,15 +61,35 @@ def selection(parsed_args: argparse.Namespace, volumes: Sequence[str]) -> Select
 
 
 def _list(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(",") if part.strip())
+    return tuple(part.strip() for part in filled(text).split(",") if part.strip())
+
+
+def filled(text: str) -> str:
+    """Some text, for argparse. What is empty comes from a variable that was not set."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("it is empty; was a variable not set?")
+    return text
+
+
+def path(text: str) -> Path:
+    """A file or directory, for argparse. Nothing would be the current directory."""
+    return Path(filled(text))
 
 
 def pair(text: str) -> tuple[str, str]:
     """A KEY=VALUE, for argparse."""
     key, mark, value = text.partition("=")
-    if not mark:
+    if not (key and mark):
         raise argparse.ArgumentTypeError(f"'{text}' is not KEY=VALUE")
     return key, value
+
+
+def mapping(text: str) -> tuple[str, str]:
+    """An A=B with something on both sides, for argparse."""
+    old, new = pair(text)
+    if not new:
+        raise argparse.ArgumentTypeError(f"'{text}' does not say to what; was a variable not set?")
+    return old, new
 
 
 def positive(text: str) -> int:
