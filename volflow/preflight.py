@@ -73,10 +73,15 @@ def repositories_apart(
     """
     below = {device: path for path in paths for device in _devices_below(path)}
     for volume in wanted if below else ():
-        if not any(a.get("host_name") == host_name() for a in volume["attachments"]):
+        # To which host a volume is attached, Cinder tells administrators alone.
+        if not any(a.get("host_name") in (None, host_name()) for a in volume["attachments"]):
             continue
         for attachment in volume["attachments"]:
-            connection = cinder.attachment(attachment["attachment_id"])["connection_info"]
+            try:
+                connection = cinder.attachment(attachment["attachment_id"])["connection_info"]
+            except ResourceNotFoundError:
+                # Detached since the volume was looked at.
+                continue
             on = below.keys() & set(connector.paths(connection)) if connection else ()
             for path in sorted(below[device] for device in on):
                 raise RepositoryError(

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 import yaml
 from auditor import Api
-from conftest import Site, missing, new_site
+from cloud import in_a_namespace, run, this_host
+from conftest import PASSWORD, Site, missing, new_site
 
 pytestmark = pytest.mark.lab
 
@@ -146,6 +147,37 @@ def test_a_volume_of_another_project(member: Site, volume: str) -> None:
             says=(f"No volume has the id or name '{what}'",),
             OS_CLOUD="lab-beta",
         )
+
+
+def test_the_repository_is_on_the_volume_itself(member: Site) -> None:
+    """Cinder does not tell a member to which host a volume is attached."""
+    volume = member.cloud.create(name="self")
+    member.cloud.format(volume, "ext4")
+    with member.cloud.attached(volume, host=this_host()) as device:
+        (attachment,) = member.cloud.show(volume)["attachments"]
+        assert attachment["host_name"] is None
+        point = member.home / "mounts" / "itself"
+        point.mkdir()
+
+        def inside() -> CompletedProcess[str]:
+            run("mount", "-t", "ext4", device, str(point))
+            try:
+                place = point / "repository"
+                environment = {**os.environ, "RESTIC_PASSWORD": PASSWORD.strip()}
+                run("restic", "--repo", str(place), "init", env=environment)
+                config = member.config(repository__location=place)
+                return member.cli("backup", "create", "self", config=config)
+            finally:
+                run("umount", str(point))
+
+        done = in_a_namespace(inside)
+        point.rmdir()
+        assert done.returncode == 1, done
+        assert f"lies on volume self ({volume}) itself" in done.stderr
+    # In use by this host, and the repository elsewhere: nothing is in the way.
+    with member.cloud.attached(volume, host=this_host()):
+        done = member.cli("backup", "create", "self", "--dry-run")
+        assert done.returncode == 0, done
 
 
 @contextmanager
