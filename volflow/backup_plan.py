@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from volflow import preflight
@@ -12,7 +12,7 @@ from volflow.archive import Archive
 from volflow.errors import CloudError, VolflowError
 from volflow.groups import Groups
 from volflow.movers.base import Stored
-from volflow.needs import Need
+from volflow.needs import Need, Sized
 from volflow.parts import Parts
 from volflow.result import LeftOut
 from volflow.selection import Selected, Selection, Volume, project_of
@@ -55,7 +55,7 @@ def plan_backup(
     if stored is None:
         stored, more = known.look(p for p in projects if p not in troubles)
         troubles |= more
-    selected = _without(selected, troubles)
+    selected = _without(selected, lambda volume: troubles.get(project_of(volume)))
     paths = {
         parts.mover(project_id).local_path
         for project_id in {project_of(volume) for volume in selected.volumes}
@@ -63,7 +63,9 @@ def plan_backup(
     preflight.repositories_apart(
         parts.cinder, parts.connector, sorted(filter(None, paths)), selected.volumes
     )
-    selected, parallel = _by_quota(parts, selected, parallel)
+    # What is named is all meant; of what is only covered, some can be done without the rest.
+    covered = selection.everything or selection.all_tenants
+    selected, parallel = _by_quota(parts, selected, parallel, leave_out=covered)
     groups = Groups(parts.cinder)
     consistent: dict[str, bool | None] = dict.fromkeys(selected.apart, False)
     for group_id in selected.groups:
@@ -96,43 +98,66 @@ def _not_acted_in(parts: Parts, projects: Iterable[str]) -> dict[str, VolflowErr
     return troubles
 
 
-def _without(selected: Selected, troubles: Mapping[str, VolflowError]) -> Selected:
-    """Leave out the volumes of projects that are in trouble; nobody else pays.
+def _without(selected: Selected, why: Callable[[Volume], VolflowError | None]) -> Selected:
+    """Leave out the volumes that are in trouble; nobody else pays.
 
+    :param why: the trouble that a volume is in, if any
     :raises VolflowError: nothing is left
     """
-    volumes = [v for v in selected.volumes if project_of(v) not in troubles]
+    troubles = [(volume, why(volume)) for volume in selected.volumes]
+    volumes = [volume for volume, trouble in troubles if trouble is None]
     if not volumes:
-        # Of one kind, so that the exit status is that of what happened.
-        raise type(next(iter(troubles.values())))("\n".join(map(str, troubles.values())))
+        # Each once, and of one kind, so that the exit status is that of what happened.
+        told = {str(trouble): trouble for _, trouble in troubles if trouble}
+        raise type(next(iter(told.values())))("\n".join(told))
     left_out = [
-        LeftOut(volume["id"], volume["name"] or "", str(troubles[project_of(volume)]), True)
-        for volume in selected.volumes
-        if project_of(volume) in troubles
+        LeftOut(volume["id"], volume["name"] or "", str(trouble), True)
+        for volume, trouble in troubles
+        if trouble
     ]
     staying = {volume["id"] for volume in volumes}
     groups = {g: members for g, members in selected.groups.items() if staying.issuperset(members)}
+    apart = [
+        group
+        for group, members in selected.groups.items()
+        if group not in groups and staying.intersection(members)
+    ]
     return replace(
-        selected, volumes=volumes, left_out=[*selected.left_out, *left_out], groups=groups
+        selected,
+        volumes=volumes,
+        left_out=[*selected.left_out, *left_out],
+        groups=groups,
+        apart=[*selected.apart, *apart],
     )
 
 
-def _by_quota(parts: Parts, selected: Selected, parallel: int) -> tuple[Selected, int]:
+def _by_quota(
+    parts: Parts, selected: Selected, parallel: int, *, leave_out: bool
+) -> tuple[Selected, int]:
     """As many at a time as the quota of each project allows in which temporary things are made.
 
     A project whose quota holds not even one is left out.
+
+    :param leave_out: leave out volumes of which the quota of their type holds not even one, too
     """
     tenant = parts.conf.cloud.act_in == "tenant"
     troubles: dict[str, VolflowError] = {}
     for acting, mine in _by_acting(parts, selected):
         try:
-            allowed = preflight.parallel_by_quota(
-                parts.cinder_in(acting), _together(mine, selected.groups), parallel
-            )
+            cinder = parts.cinder_in(acting)
+            together = _together(mine, selected.groups)
+            if leave_out:
+                no_room = preflight.no_room_for(cinder, together)
+                troubles |= no_room
+                mine = [volume for volume in mine if volume["id"] not in no_room]
+                together = _together(mine, selected.groups)
+            if not mine:
+                continue
+            allowed = preflight.parallel_by_quota(cinder, _sized(together), parallel)
         except CloudError as error:
             if not tenant:
                 raise
-            troubles[acting] = error
+            troubles |= {volume["id"]: error for volume in mine}
             continue
         # A project with few volumes does not hold back those of others.
         if allowed < min(parallel, len(mine)):
@@ -141,16 +166,15 @@ def _by_quota(parts: Parts, selected: Selected, parallel: int) -> tuple[Selected
                 *(allowed, parallel, acting or parts.cinder.project_id),
             )
             parallel = allowed
-    return _without(selected, troubles) if troubles else selected, parallel
+    return _without(selected, lambda volume: troubles.get(volume["id"])), parallel
 
 
 def _needs(parts: Parts, selected: Selected, parallel: int) -> tuple[Need, ...]:
     found = []
     for acting, mine in _by_acting(parts, selected):
-        cinder, volumes = parts.cinder_in(acting), min(parallel, len(mine))
-        snapshots, gigabytes = preflight.needed(_together(mine, selected.groups), volumes)
-        left = cinder.quota_left()
-        found.append(Need(str(cinder.project_id), volumes, snapshots, gigabytes, left))
+        cinder, together = parts.cinder_in(acting), _sized(_together(mine, selected.groups))
+        taken = preflight.needed(together, parallel)
+        found.append(Need(str(cinder.project_id), *taken, cinder.quota_left()))
     return tuple(found)
 
 
@@ -165,13 +189,14 @@ def _by_acting(parts: Parts, selected: Selected) -> list[tuple[str, list[Volume]
     return sorted(found.items())
 
 
-def _together(
-    volumes: Sequence[Volume], groups: Mapping[str, Sequence[str]]
-) -> list[preflight.Sizes]:
-    """The sizes of the volumes that are snapshotted together."""
+def _together(volumes: Sequence[Volume], groups: Mapping[str, Sequence[str]]) -> list[list[Volume]]:
+    """The volumes that are snapshotted together."""
     group_of = {key: group for group, members in groups.items() for key in members}
-    found: dict[str, list[int]] = {}
+    found: dict[str, list[Volume]] = {}
     for volume in volumes:
-        key = group_of.get(volume["id"]) or str(volume["id"])
-        found.setdefault(key, []).append(int(volume["size"]))
+        found.setdefault(group_of.get(volume["id"]) or str(volume["id"]), []).append(volume)
     return list(found.values())
+
+
+def _sized(together: Sequence[Sequence[Volume]]) -> list[list[Sized]]:
+    return [[Sized.of(volume) for volume in group] for group in together]

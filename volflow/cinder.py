@@ -10,7 +10,7 @@ import logging
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from cinderclient import api_versions, client, exceptions
@@ -50,11 +50,28 @@ def kind_of(resource: Resource) -> str:
 
 @dataclass(frozen=True)
 class Quota:
-    """What is left of a project's quota; None where there is no limit. Sizes are GiB."""
+    """What is left of a project's quota; None where there is no limit. Sizes are GiB.
+
+    :ivar types: what is left for the volume types that have limits of their own, by their names
+    """
 
     volumes: int | None
     snapshots: int | None
     gigabytes: int | None
+    types: Mapping[str, Quota] = field(default_factory=dict)
+
+    def holds(self, volumes: int, snapshots: int, gigabytes: int) -> bool:
+        """Whether there is room for these."""
+        pairs = (
+            (volumes, self.volumes),
+            (snapshots, self.snapshots),
+            (gigabytes, self.gigabytes),
+        )
+        return all(left is None or need <= left for need, left in pairs)
+
+    def __str__(self) -> str:
+        of_each = {"volumes": self.volumes, "snapshots": self.snapshots, "GiB": self.gigabytes}
+        return ", ".join(f"{n} {name}" for name, n in of_each.items() if n is not None)
 
 
 @contextmanager
@@ -546,7 +563,7 @@ class Cinder:
     # Quotas and messages
 
     def quota_left(self) -> Quota:
-        """What is left of the project's quota (``GET /limits``)."""
+        """What is left of the project's quota (``GET /limits``), and for each volume type."""
         with translated("Reading the quota"):
             limits = {limit.name: limit.value for limit in self._client.limits.get().absolute}
 
@@ -559,7 +576,28 @@ class Cinder:
             volumes=left("maxTotalVolumes", "totalVolumesUsed"),
             snapshots=left("maxTotalSnapshots", "totalSnapshotsUsed"),
             gigabytes=left("maxTotalVolumeGigabytes", "totalGigabytesUsed"),
+            types=self._types_left(),
         )
+
+    def _types_left(self) -> dict[str, Quota]:
+        """What is left for the volume types that have limits of their own, where one may see it."""
+        try:
+            with translated("Reading the quotas of volume types"):
+                found = self._plain(self._client.quotas.get(self.project_id, usage=True))
+        except CloudError as error:
+            LOG.info("The quotas of volume types are not looked at: %s", error)
+            return {}
+        left: dict[str, dict[str, int]] = {}
+        for key, value in found.items():
+            # volumes_NAME, snapshots_NAME and gigabytes_NAME, beside those of all types.
+            resource, _, name = key.partition("_")
+            if name and resource in ("volumes", "snapshots", "gigabytes") and value["limit"] >= 0:
+                room = int(value["limit"]) - int(value["in_use"]) - int(value["reserved"])
+                left.setdefault(name, {})[resource] = max(0, room)
+        return {
+            name: Quota(of.get("volumes"), of.get("snapshots"), of.get("gigabytes"))
+            for name, of in left.items()
+        }
 
     def last_message(self, resource: Resource) -> str:
         """Cinder's own words on why this resource failed; empty where it says nothing."""

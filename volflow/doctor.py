@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from persistence import StateError
 from volflow.application import Volflow
 from volflow.disk import filesystem
-from volflow.errors import HostError, VolflowError
+from volflow.errors import HostError, QuotaError, VolflowError
 from volflow.host.privilege import find_program
+from volflow.needs import each, of_type
 
 # The Debian package of each program that runs are made of.
 _PACKAGES = {
@@ -101,7 +102,16 @@ def _cloud(volflow: Volflow) -> str:
 
 
 def _quota(volflow: Volflow) -> str:
-    left = volflow.parts.cinder.quota_left()
+    cinder = volflow.parts.cinder
+    left = cinder.quota_left()
+    # The smallest volume takes a snapshot and a volume of 1 GiB for a while.
+    for name, quota in each(left):
+        if not quota.holds(1, 1, 2):
+            raise QuotaError(
+                f"The quota of project {cinder.project_id}{of_type(name)} holds not even the "
+                f"smallest volume's temporary snapshot and volume; there is left: {quota}. Ask for "
+                "more, or make room."
+            )
 
     def shown(value: int | None) -> str:
         return "unlimited" if value is None else str(value)

@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple, Self
 
 from volflow.cinder import Cinder, Quota
 from volflow.errors import QuotaError
+
+
+class Sized(NamedTuple):
+    """A volume that is there or will be, as quotas count it."""
+
+    gib: int
+    volume_type: str | None
+
+    @classmethod
+    def of(cls, volume: Mapping[str, Any]) -> Self:
+        """The same of a volume as Cinder shows it."""
+        return cls(int(volume["size"]), volume.get("volume_type"))
 
 
 @dataclass(frozen=True)
@@ -27,12 +40,7 @@ class Need:
     @property
     def held(self) -> bool:
         """Whether the quota holds it."""
-        pairs = (
-            (self.volumes, self.left.volumes),
-            (self.snapshots, self.left.snapshots),
-            (self.gigabytes, self.left.gigabytes),
-        )
-        return all(left is None or need <= left for need, left in pairs)
+        return self.left.holds(self.volumes, self.snapshots, self.gigabytes)
 
     def __str__(self) -> str:
         def of(need: int, left: int | None, what: str) -> str:
@@ -46,26 +54,48 @@ class Need:
 
 
 def for_restore(
-    cinder: Cinder, stay: Sequence[int], snapshots: Sequence[int], parallel: int
+    cinder: Cinder, stay: Sequence[Sized], snapshots: Sequence[Sized], parallel: int
 ) -> tuple[int, Need]:
     """How many volumes of a project can be restored side by side, and what that takes.
 
-    :param stay: sizes in GiB of the volumes that are made
-    :param snapshots: sizes of those of which a snapshot is taken for a while
+    :param stay: the volumes that are made
+    :param snapshots: those of which a snapshot is taken for a while
     :param parallel: as many at most
     :raises QuotaError: not even one can be
     """
-    left, sizes = cinder.quota_left(), sorted(snapshots, reverse=True)
+    left, project_id = cinder.quota_left(), str(cinder.project_id)
     for count in range(parallel, 0, -1):
-        taken = sizes[:count]
-        total = sum(stay) + sum(taken)
-        need = Need(str(cinder.project_id), len(stay), len(taken), total, left)
-        if need.held:
-            return count, need
+        needs = list(_of_restore(project_id, left, stay, snapshots, count))
+        if all(need.held for _, need in needs):
+            return count, needs[0][1]
+    whose, short = next((whose, need) for whose, need in needs if not need.held)
     raise QuotaError(
-        f"The quota of project {cinder.project_id} cannot hold what the restore takes: {need}. "
+        f"The quota of project {project_id}{whose} cannot hold what the restore takes: {short}. "
         "Ask for more, or make room."
     )
+
+
+def _of_restore(
+    project_id: str, left: Quota, stay: Sequence[Sized], snapshots: Sequence[Sized], count: int
+) -> Iterator[tuple[str, Need]]:
+    """What is taken of the quota of all volumes, and then of each type's own."""
+    for name, quota in each(left):
+        made = [one.gib for one in stay if name in (None, one.volume_type)]
+        sizes = [one.gib for one in snapshots if name in (None, one.volume_type)]
+        taken = sorted(sizes, reverse=True)[:count]
+        total = sum(made) + sum(taken)
+        yield of_type(name), Need(project_id, len(made), len(taken), total, quota)
+
+
+def each(left: Quota) -> Iterator[tuple[str | None, Quota]]:
+    """The quota of all volumes, without a name, and that of each type that has one."""
+    yield None, left
+    yield from left.types.items()
+
+
+def of_type(name: str | None) -> str:
+    """How a message goes on that tells of a quota."""
+    return f" for volume type '{name}'" if name else ""
 
 
 def free_bytes(path: Path | None) -> int | None:

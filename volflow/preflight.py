@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from volflow.cinder import Cinder, require_usable
+from volflow.cinder import Cinder, Quota, require_usable
 from volflow.errors import (
     DiskError,
     QuotaError,
@@ -19,48 +20,75 @@ from volflow.errors import (
 from volflow.host.connector import Connector
 from volflow.host.identity import host_name
 from volflow.manifest import Manifest
+from volflow.needs import Sized, each, of_type
 
 Volume = dict[str, Any]
-Sizes = list[int]
 
 
-def parallel_by_quota(cinder: Cinder, together: Sequence[Sizes], parallel: int) -> int:
+def parallel_by_quota(cinder: Cinder, together: Sequence[Sequence[Sized]], parallel: int) -> int:
     """How many volumes can be worked on side by side in a project.
 
     Each needs a snapshot and a volume of its own size for a while; both count. Volumes that are
     snapshotted together need all their snapshots at once.
 
-    :param together: sizes in GiB of the volumes that share a snapshot; a list of one else
+    :param together: the volumes that share a snapshot; a list of one else
     :param parallel: as many at most
     :raises QuotaError: the quota does not hold what one of them needs
     """
     left = cinder.quota_left()
     for count in range(min(parallel, sum(map(len, together))), 0, -1):
-        snapshots, gigabytes = needed(together, count)
-        if (
-            (left.volumes is None or left.volumes >= count)
-            and (left.snapshots is None or left.snapshots >= snapshots)
-            and (left.gigabytes is None or left.gigabytes >= gigabytes)
-        ):
+        takes = ((quota, needed(together, count, name)) for name, quota in each(left))
+        if all(quota.holds(*taken) for quota, taken in takes):
             return count
-    snapshots, gigabytes = needed(together, 1)
+    for name, quota in each(left):
+        taken = needed(together, 1, name)
+        if not quota.holds(*taken):
+            raise _no_room(cinder, name, quota, *taken[1:])
+    raise AssertionError("what holds each of the quotas holds all of them")
+
+
+def needed(
+    together: Sequence[Sequence[Sized]], count: int, name: str | None = None
+) -> tuple[int, int, int]:
+    """The volumes, snapshots and GiB that it takes, at most, to work on so many at a time.
+
+    :param name: of the volume type whose own quota is meant
+    """
+    groups = [[one.gib for one in group if name in (None, one.volume_type)] for group in together]
+    sizes = [size for group in groups for size in group]
+    volumes = min(count, len(sizes))
+    snapshots = sum(sorted(map(len, groups), reverse=True)[:count])
+    of_snapshots = sum(sorted(map(sum, groups), reverse=True)[:count])
+    return volumes, snapshots, of_snapshots + sum(sorted(sizes, reverse=True)[:count])
+
+
+def no_room_for(cinder: Cinder, together: Sequence[Sequence[Volume]]) -> dict[str, QuotaError]:
+    """The volumes, by id, whose type has a quota of its own that holds not even one of them.
+
+    :param together: the volumes that share a snapshot
+    """
+    left, found = cinder.quota_left(), {}
+    for group in together:
+        for volume in group:
+            name = volume["volume_type"]
+            alike = [int(one["size"]) for one in group if one["volume_type"] == name]
+            taken = len(alike), sum(alike) + int(volume["size"])
+            if name in left.types and not left.types[name].holds(1, *taken):
+                found[str(volume["id"])] = _no_room(cinder, name, left.types[name], *taken)
+    return found
+
+
+def _no_room(
+    cinder: Cinder, name: str | None, left: Quota, snapshots: int, gigabytes: int
+) -> QuotaError:
     one = snapshots == 1
     what = "of even one volume" if one else "of a group and a volume of it"
     takes = f"{snapshots} snapshot{'' if one else 's'}, 1 volume and {gigabytes} GiB"
-    of_each = {"snapshots": left.snapshots, "volumes": left.volumes, "GiB": left.gigabytes}
-    rest = ", ".join(f"{n} {name}" for name, n in of_each.items() if n is not None)
-    raise QuotaError(
-        f"The quota of project {cinder.project_id} cannot hold the temporary snapshot and volume "
-        f"{what}: it takes {takes}, and there is left: {rest}. Ask for more, or make room."
+    return QuotaError(
+        f"The quota of project {cinder.project_id}{of_type(name)} cannot hold the temporary "
+        f"snapshot and volume {what}: it takes {takes}, and there is left: {left}. Ask for more, "
+        "or make room."
     )
-
-
-def needed(together: Sequence[Sizes], count: int) -> tuple[int, int]:
-    """The snapshots and GiB that it takes, at most, to work on so many volumes at a time."""
-    snapshots = sum(sorted(map(len, together), reverse=True)[:count])
-    of_snapshots = sum(sorted(map(sum, together), reverse=True)[:count])
-    of_volumes = sum(sorted((size for sizes in together for size in sizes), reverse=True)[:count])
-    return snapshots, of_snapshots + of_volumes
 
 
 def repositories_apart(
@@ -144,24 +172,19 @@ def map_matches(option: str, olds: Iterable[str], names: set[str]) -> None:
             )
 
 
-def new_volumes_fit(cinder: Cinder, sizes: Sizes) -> None:
-    """Make sure that a project's quota holds so many new volumes.
+def new_volumes_fit(cinder: Cinder, volumes: Sequence[Sized]) -> None:
+    """Make sure that a project's quota holds these new volumes.
 
-    :param sizes: of each, in GiB
     :raises QuotaError: it does not
     """
-    left = cinder.quota_left()
-    if (left.volumes is None or left.volumes >= len(sizes)) and (
-        left.gigabytes is None or left.gigabytes >= sum(sizes)
-    ):
-        return
-    of_each = {"volumes": left.volumes, "GiB": left.gigabytes}
-    rest = ", ".join(f"{n} {name}" for name, n in of_each.items() if n is not None)
-    raise QuotaError(
-        f"The quota of project {cinder.project_id} cannot hold {len(sizes)} new "
-        f"volume{'s' if len(sizes) > 1 else ''} of {sum(sizes)} GiB in all; there is left: {rest}. "
-        "Ask for more, or make room."
-    )
+    for name, left in each(cinder.quota_left()):
+        sizes = [one.gib for one in volumes if name in (None, one.volume_type)]
+        if not left.holds(len(sizes), 0, sum(sizes)):
+            raise QuotaError(
+                f"The quota of project {cinder.project_id}{of_type(name)} cannot hold "
+                f"{len(sizes)} new volume{'s' if len(sizes) > 1 else ''} of {sum(sizes)} GiB in "
+                f"all; there is left: {replace(left, snapshots=None)}. Ask for more, or make room."
+            )
 
 
 def copy_of(cinder: Cinder, existing: Volume, manifest: Manifest) -> None:
@@ -172,7 +195,7 @@ def copy_of(cinder: Cinder, existing: Volume, manifest: Manifest) -> None:
     """
     require_usable(existing, ("available", "in-use"))
     _fits(existing, manifest)
-    parallel_by_quota(cinder, [[int(existing["size"])]], 1)
+    parallel_by_quota(cinder, [[Sized.of(existing)]], 1)
 
 
 def existing_target(target: Volume, manifest: Manifest) -> None:

@@ -15,7 +15,7 @@ from volflow.cinder import Cinder
 from volflow.errors import QuotaError, UsageError, VolflowError
 from volflow.manifest import Manifest
 from volflow.movers.base import Stored
-from volflow.needs import Need, for_restore
+from volflow.needs import Need, Sized, for_restore
 from volflow.parts import Parts
 from volflow.properties import check_overrides
 from volflow.result import LeftOut
@@ -183,12 +183,11 @@ class RestoreTarget:
         """
         return f"{self.manifest.group['id']}@{self.project_id}" if self.joins else None
 
-    @property
-    def made_gib(self) -> int:
-        """The size of the volume that is made for it; a copy has that of the volume now."""
+    def made(self, options: RestoreOptions) -> Sized:
+        """The volume that is made for it; a copy is like the volume now."""
         if self.destination is Destination.COPY and self.existing:
-            return int(self.existing["size"])
-        return self.manifest.size_gib
+            return Sized.of(self.existing)
+        return Sized(self.manifest.size_gib, options.mapped(self.manifest).volume["volume_type"])
 
     @property
     def overwritten(self) -> str | None:
@@ -349,11 +348,11 @@ def _within_quotas(
     """
     found: list[RestoreTarget] = []
     for owner, mine in _by_owner(targets, options).items():
-        sizes = [t.manifest.size_gib for t in mine if t.destination is Destination.NEW]
+        made = [t.made(options) for t in mine if t.destination is Destination.NEW]
         try:
-            if sizes:
-                preflight.new_volumes_fit(parts.cinder_in(owner), sizes)
-            _need(parts, owner, mine, 1)
+            if made:
+                preflight.new_volumes_fit(parts.cinder_in(owner), made)
+            _need(parts, owner, mine, options, 1)
         except QuotaError as error:
             troubles |= {target.backup.id: error for target in mine}
         else:
@@ -371,7 +370,7 @@ def restore_needs(
     """
     needs = []
     for owner, mine in _by_owner(targets, options).items():
-        parallel, need = _need(parts, owner, mine, parallel)
+        parallel, need = _need(parts, owner, mine, options, parallel)
         needs.append(need)
     return parallel, needs
 
@@ -386,14 +385,18 @@ def _by_owner(
 
 
 def _need(
-    parts: Parts, owner: str | None, targets: Sequence[RestoreTarget], parallel: int
+    parts: Parts,
+    owner: str | None,
+    targets: Sequence[RestoreTarget],
+    options: RestoreOptions,
+    parallel: int,
 ) -> tuple[int, Need]:
     made = [t for t in targets if t.destination is not Destination.IN_PLACE]
     kept = [t for t in targets if t.destination is not Destination.NEW]
     return for_restore(
         parts.cinder_in(owner),
-        [t.made_gib for t in made],
-        [int(t.existing["size"]) for t in kept if t.existing],
+        [t.made(options) for t in made],
+        [Sized.of(t.existing) for t in kept if t.existing],
         parallel,
     )
 

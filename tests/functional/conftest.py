@@ -156,6 +156,20 @@ class Site:
             **more,
         )
 
+    @contextmanager
+    def quota(self, **limits: int) -> Iterator[None]:
+        """The quota of the lab's project, as long as the block runs."""
+        from lab import settings
+
+        quotas = self.cloud.client.quotas
+        before = quotas.get(settings.PROJECT)
+        quotas.update(settings.PROJECT, **limits)
+        try:
+            yield
+        finally:
+            old = {name: getattr(before, name) for name in limits}
+            quotas.update(settings.PROJECT, **old)
+
     def findings(self, **arguments: Any) -> list[Any]:
         """What is left behind now."""
         return self.auditor.settled(self.cloud.known, processes=self.before, **arguments)

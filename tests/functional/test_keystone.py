@@ -180,6 +180,24 @@ def test_the_repository_is_on_the_volume_itself(member: Site) -> None:
         assert done.returncode == 0, done
 
 
+def test_a_quota_of_a_type(member: Site, the_cloud: Any, volume: str) -> None:
+    """A member may see the project's own quota, and that of each type."""
+    administrator = the_cloud.cinder("lab-admin")
+    project = member.cloud.show(volume)["os-vol-tenant-attr:tenant_id"]
+    administrator.quotas.update(project, snapshots_lab=0)
+    try:
+        _refused(
+            member,
+            *("backup", "create", volume),
+            says=("for volume type 'lab' cannot hold", "there is left: 0 snapshots"),
+        )
+        with _forbidden(the_cloud, "volume_extension:quotas:show"):
+            done = member.cli("backup", "create", volume, "--dry-run")
+        assert done.returncode == 0, done
+    finally:
+        administrator.quotas.update(project, snapshots_lab=-1)
+
+
 @contextmanager
 def _forbidden(the_cloud: Any, *rules: str) -> Iterator[None]:
     """A policy by which nobody may do this; Cinder reads it anew with every request."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -28,20 +27,6 @@ def shop(scratch: Any, the_lab: Any, api: Any) -> Iterator[tuple[Site, dict[str,
         for volume in volumes.values():
             site.cloud.format(volume, "ext4")
         yield site, volumes
-
-
-@contextmanager
-def quota(site: Site, **limits: int) -> Iterator[None]:
-    """The quota of the project, as long as the block runs."""
-    from lab import settings
-
-    before = site.cloud.client.quotas.get(settings.PROJECT)
-    site.cloud.client.quotas.update(settings.PROJECT, **limits)
-    try:
-        yield
-    finally:
-        old = {name: getattr(before, name) for name in limits}
-        site.cloud.client.quotas.update(settings.PROJECT, **old)
 
 
 def _dry(site: Site, verb: str, *arguments: str) -> tuple[set[str], str]:
@@ -159,9 +144,31 @@ def test_what_makes_no_sense(shop: tuple[Site, dict[str, str]], arguments: tuple
     assert "Traceback" not in done.stderr
 
 
+def test_a_quota_of_a_type_lets_fewer_go_side_by_side(shop: tuple[Site, dict[str, str]]) -> None:
+    site, volumes = shop
+    with site.quota(volumes_lab=3 + 2):
+        found, said = _dry(site, "backup", "--all")
+    assert found == volumes.keys()
+    assert "4 volumes, 2 at a time" in said
+    assert "2 at a time instead of 10: the quota" in said
+
+
+def test_a_quota_of_a_type_that_is_used_up(shop: tuple[Site, dict[str, str]]) -> None:
+    """What is not of that type is backed up."""
+    site, volumes = shop
+    with site.quota(**{"volumes_lab-multiattach": 1}):
+        found, said = _dry(site, "backup", "--all")
+        done = site.cli("backup", "create", "scratch", "web-1")
+    assert found == volumes.keys() - {"scratch"}
+    assert "scratch: left out, The quota of project" in said
+    assert "for volume type 'lab-multiattach' cannot hold" in said
+    assert done.returncode == 1
+    assert "for volume type 'lab-multiattach' cannot hold" in done.stderr
+
+
 def test_a_dry_run_tells_what_it_takes(shop: tuple[Site, dict[str, str]]) -> None:
     site, volumes = shop
-    with quota(site, volumes=len(volumes) + 2, snapshots=50):
+    with site.quota(volumes=len(volumes) + 2, snapshots=50):
         found, said = _dry(site, "backup", "--all", "--parallel", "3")
     assert found == set(NAMES)
     assert "4 volumes, 2 at a time." in said
@@ -186,16 +193,16 @@ def test_a_dry_run_tells_what_it_takes(shop: tuple[Site, dict[str, str]]) -> Non
 def test_a_quota_for_less_than_one_volume(shop: tuple[Site, dict[str, str]]) -> None:
     site, volumes = shop
     for limits in ({"volumes": len(volumes)}, {"snapshots": 0}, {"gigabytes": len(volumes) + 1}):
-        with quota(site, **limits):
+        with site.quota(**limits):
             done = site.cli("backup", "create", "--all")
             assert done.returncode == 1, done
             assert "cannot hold the temporary snapshot and volume of even one" in done.stderr
             assert "Ask for more, or make room" in done.stderr
-    with quota(site, volumes=len(volumes) + 3):
+    with site.quota(volumes=len(volumes) + 3):
         done = site.cli("restore", "create", "--all", "--new", "--yes")
         assert done.returncode == 1, done
         assert "cannot hold 4 new volumes" in done.stderr
-    with quota(site, snapshots=0):
+    with site.quota(snapshots=0):
         done = site.cli("restore", "create", "db", "--yes")
         assert done.returncode == 1, done
         assert "cannot hold what the restore takes" in done.stderr
@@ -203,7 +210,7 @@ def test_a_quota_for_less_than_one_volume(shop: tuple[Site, dict[str, str]]) -> 
 
 def test_a_restore_too_is_slowed_down_by_the_quota(shop: tuple[Site, dict[str, str]]) -> None:
     site, _ = shop
-    with quota(site, snapshots=2):
+    with site.quota(snapshots=2):
         _, said = _dry(site, "restore", "--all")
         assert "4 volumes, 2 at a time." in said
         done = site.cli("restore", "create", "--all", "--yes", "-f", "json")
