@@ -10,14 +10,17 @@ import signal
 import subprocess
 import tempfile
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import IO, Any
 
 from oslo_config import cfg, types
 
-from persistence import ItemState, Runs
+from persistence import ItemState, Runs, StateError
 from volflow import logs
+from volflow.errors import VolflowError
 from volflow.host.identity import host_name
 from volflow.printable import printable
 from volflow.progress import Silent
@@ -45,15 +48,11 @@ class Event(StrEnum):
 class Hooks(Silent):
     """Runs the hook, and waits for it: a volume's first step begins when its hook has ended.
 
-    A hook that fails or takes too long is told in the log, and nothing else comes of it.
-
     :param conf: the options of ``[hooks]``
     """
 
     def __init__(self, conf: Any, runs: Runs) -> None:
-        self._command = shlex.split(conf.command)
-        self._events = {Event(name) for name in conf.events}
-        self._limit = float(conf.time_limit)
+        self._hook = Hook(conf)
         self._runs = runs
         self._run_id, self._kind = "", ""
         self._names: dict[str, str] = {}
@@ -89,27 +88,62 @@ class Hooks(Silent):
     def _tell(
         self, event: Event, volume_id: str | None = None, outcome: str | None = None, **more: Any
     ) -> None:
+        volume = None if volume_id is None else (volume_id, self._names.get(volume_id, ""))
+        self._hook.tell(event, self._kind, self._run_id, volume=volume, outcome=outcome, **more)
+
+
+class Hook:
+    """The operator's command.
+
+    If it fails or takes too long, that is told in the log, and nothing else comes of it.
+
+    :param conf: the options of ``[hooks]``
+    """
+
+    def __init__(self, conf: Any) -> None:
+        self._command = shlex.split(conf.command)
+        self._events = {Event(name) for name in conf.events}
+        self._limit = float(conf.time_limit)
+
+    def tell(
+        self,
+        event: Event,
+        kind: str,
+        run_id: str,
+        *,
+        volume: tuple[str, str] | None = None,
+        outcome: str | None = None,
+        **more: Any,
+    ) -> None:
+        """Run the command for an event, if it is one that is asked for.
+
+        :param kind: ``backup`` or ``restore``
+        :param run_id: empty where there is no run
+        :param volume: id and name, where the event is one volume's
+        :param more: what the JSON has beside that
+        """
         if event not in self._events:
             return
         told: dict[str, Any] = {
             "event": str(event),
             "time": datetime.now(UTC).isoformat(timespec="seconds"),
             "host": host_name(),
-            "run_id": self._run_id,
-            "kind": self._kind,
+            "run_id": run_id,
+            "kind": kind,
             "outcome": outcome,
         }
-        if volume_id is not None:
-            told |= {"volume_id": volume_id, "volume_name": self._names.get(volume_id, "")}
+        volume_id, name = volume or ("", "")
+        if volume:
+            told |= {"volume_id": volume_id, "volume_name": name}
         variables = {
             "VOLFLOW_EVENT": told["event"],
-            "VOLFLOW_RUN": self._run_id,
-            "VOLFLOW_KIND": self._kind,
+            "VOLFLOW_RUN": run_id,
+            "VOLFLOW_KIND": kind,
             "VOLFLOW_OUTCOME": outcome or "",
-            "VOLFLOW_VOLUME": volume_id or "",
-            "VOLFLOW_VOLUME_NAME": told.get("volume_name", ""),
+            "VOLFLOW_VOLUME": volume_id,
+            "VOLFLOW_VOLUME_NAME": name,
         }
-        with logs.about(self._run_id, volume_id):
+        with logs.about(run_id, volume_id or None):
             trouble = self._run(variables, told | more)
             if trouble:
                 LOG.warning("The hook for %s %s", event, trouble)
@@ -147,6 +181,21 @@ class Hooks(Silent):
             return f"failed with status {status}: {_tail(said)}"
         LOG.debug("The hook has run: %s", _tail(said))
         return None
+
+
+@contextmanager
+def refusals(conf: Any, kind: str) -> Iterator[None]:
+    """Have the hook told of a run that is refused before it begins, and so has no id.
+
+    :param conf: the options of ``[hooks]``
+    :param kind: ``backup`` or ``restore``
+    """
+    try:
+        yield
+    except (VolflowError, StateError) as error:
+        if conf.command:
+            Hook(conf).tell(Event.RUN_FAILURE, kind, "", outcome="failed", error=str(error))
+        raise
 
 
 def _tail(said: IO[bytes]) -> str:

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from oslo_config import cfg
 from prometheus_client import CollectorRegistry, Gauge, write_to_textfile
 
-from persistence import Backup, Item, ItemState, State, StateError
+from persistence import Backup, Item, ItemState, Run, Runs, State, StateError
+from volflow import record
 from volflow.printable import printable
 from volflow.progress import Silent
-from volflow.record import volume_result
-from volflow.result import RunResult
+from volflow.result import RunResult, VolumeResult
 
 LOG = logging.getLogger(__name__)
 
-_OUTCOMES = [state.lower() for state in ItemState if state.final]
+_LEFT_OUT = "left_out"
+_OUTCOMES = [*(state.lower() for state in ItemState if state.final), _LEFT_OUT]
+# As many runs are read at a time: the request of one tells of each of its volumes.
+_PAGE = 20
 _LABELS = ("volume_id", "volume_name", "project_id")
 
 OPTS: list[cfg.Opt] = [
@@ -89,17 +93,45 @@ def registry(conf: Any, state: State, now: datetime | None = None) -> CollectorR
     backups = {backup.volume_id: backup for backup in state.catalogue.last_of_each()}
     items = {item.key: item for item in state.runs.last_items("backup")}
     since = now - timedelta(hours=conf.forget_after)
-    for volume_id in sorted({*backups, *items}):
+    left_out = _left_out(state.runs, since)
+    for volume_id in sorted({*backups, *items, *left_out}):
         backup, item = backups.get(volume_id), items.get(volume_id)
-        times = [backup and backup.created_at, item and item.finished_at]
+        left, left_name = left_out.get(volume_id, (None, ""))
+        times = [backup and backup.created_at, item and item.finished_at, left]
         if max(time for time in times if time) < since:
             continue
         out_of_date = backup is None or now - backup.created_at > limit
         project_id = backup.project_id if backup else projects.of(item) if item else ""
-        name = item.name if item else backup.volume_name if backup else ""
+        name = item.name if item else backup.volume_name if backup else left_name
         labels = (volume_id, printable(name), project_id)
-        volumes.tell(labels, backup, item, out_of_date, leftovers[volume_id])
+        volumes.tell(labels, backup, out_of_date, leftovers[volume_id])
+        if left and not (item and item.finished_at and item.finished_at > left):
+            volumes.tell_end(labels, left, _LEFT_OUT)
+        elif item and item.finished_at:
+            volumes.tell_end(labels, item.finished_at, item.state.lower())
+            volumes.tell_attempt(labels, record.volume_result(item))
     return found
+
+
+def _left_out(runs: Runs, since: datetime) -> dict[str, tuple[datetime, str]]:
+    """When a backup last had to leave out a volume that it should have covered, and its name."""
+    found: dict[str, tuple[datetime, str]] = {}
+    for run in _recent(runs, since):
+        for one in record.left_out(run):
+            if one.wanted:
+                found.setdefault(one.volume_id, (run.created_at, one.name))
+    return found
+
+
+def _recent(runs: Runs, since: datetime) -> Iterator[Run]:
+    """The backup runs that began after a moment, the newest first."""
+    marker = None
+    while page := runs.list(kind="backup", limit=_PAGE, marker=marker):
+        for run in page:
+            if run.created_at < since:
+                return
+            yield run
+        marker = page[-1].id
 
 
 class _Projects:
@@ -155,7 +187,6 @@ class _Volumes:
         self,
         labels: tuple[str, str, str],
         backup: Backup | None,
-        item: Item | None,
         out_of_date: bool,
         leftovers: int,
     ) -> None:
@@ -170,10 +201,14 @@ class _Volumes:
             self._stored.labels(*labels).set(figures["bytes_stored"])
             self._files.labels(*labels).set(read + figures["files_unmodified"])
             self._read.labels(*labels).set(read)
-        if item and item.finished_at:
-            result = volume_result(item)
-            self._ended.labels(*labels).set(item.finished_at.timestamp())
-            self._duration.labels(*labels).set(result.seconds)
-            self._unread.labels(*labels).set(len(result.unread))
-            for outcome in _OUTCOMES:
-                self._outcome.labels(*labels, outcome).set(outcome == item.state.lower())
+
+    def tell_end(self, labels: tuple[str, str, str], moment: datetime, outcome: str) -> None:
+        """When and how the last attempt ended."""
+        self._ended.labels(*labels).set(moment.timestamp())
+        for one in _OUTCOMES:
+            self._outcome.labels(*labels, one).set(one == outcome)
+
+    def tell_attempt(self, labels: tuple[str, str, str], result: VolumeResult) -> None:
+        """What the last attempt came to, where there was one."""
+        self._duration.labels(*labels).set(result.seconds)
+        self._unread.labels(*labels).set(len(result.unread))

@@ -237,6 +237,22 @@ def test_a_quota_that_does_not_hold_the_temporary_things(
         client.quotas.delete(settings.PROJECT)
 
 
+def test_the_hook_is_told_of_a_run_that_is_refused(ground: Ground, tmp_path: Path) -> None:
+    hook = tmp_path / "hook"
+    hook.write_text(f"#!/bin/sh\nenv > {tmp_path}/environment\ncat > {tmp_path}/input\n")
+    hook.chmod(0o755)
+    config = ground.site.config(hooks__command=hook, repository__restic=tmp_path / "restic")
+    for verb in ("backup", "restore"):
+        done = ground.refused(verb, "create", "good", says="restic is not", config=config)
+        told = json.loads((tmp_path / "input").read_text())
+        assert (told["event"], told["kind"]) == ("run.failure", verb)
+        assert told["error"] in done.stderr
+        assert f"VOLFLOW_KIND={verb}" in (tmp_path / "environment").read_text()
+    (tmp_path / "input").unlink()
+    ground.refused("backup", "create", "good", "--dry-run", says="restic is not", config=config)
+    assert not (tmp_path / "input").exists()
+
+
 # The repository
 
 

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from persistence import ItemState, Run, RunState, State
+from persistence import ItemState, Run, RunState, SchemaOutOfDate, State, StateError
 from volflow import config
-from volflow.errors import ConfigError
-from volflow.hooks import Hooks
+from volflow.errors import CloudError, ConfigError, VolflowError
+from volflow.hooks import Hooks, refusals
 from volflow.result import Outcome, RunResult, VolumeResult
 
 HOSTILE = "$(touch /pwned) `id` ; \x1b[31m\n\x00VOLFLOW_OUTCOME=complete é"
@@ -157,6 +157,31 @@ def test_a_run_that_goes_on_and_one_that_is_suspended(
     hooks.over(run.id, None)
     events = [variables["VOLFLOW_EVENT"] for variables, _ in notes.told()]
     assert events == ["run.resume", "run.suspend"]
+
+
+@pytest.mark.parametrize("kind", ["backup", "restore"])
+@pytest.mark.parametrize(
+    "error", [CloudError("Keystone is away."), SchemaOutOfDate("/s", None, "1")], ids=type
+)
+def test_a_run_that_is_refused(
+    notes: Notes, tmp_path: Path, kind: str, error: VolflowError | StateError
+) -> None:
+    asked = options(tmp_path, command=notes.program)
+    with pytest.raises(type(error)), refusals(asked, kind):
+        raise error
+    ((variables, given),) = notes.told()
+    assert variables["VOLFLOW_EVENT"] == "run.failure"
+    assert variables["VOLFLOW_KIND"] == given["kind"] == kind
+    assert variables["VOLFLOW_OUTCOME"] == given["outcome"] == "failed"
+    assert variables["VOLFLOW_RUN"] == given["run_id"] == ""
+    assert given["error"] == str(error)
+
+
+def test_nobody_asks_of_a_refusal(notes: Notes, tmp_path: Path) -> None:
+    for asked in (options(tmp_path), options(tmp_path, command=notes.program, events="run.end")):
+        with pytest.raises(CloudError), refusals(asked, "backup"):
+            raise CloudError("Keystone is away.")
+    assert notes.told() == []
 
 
 @pytest.mark.parametrize(

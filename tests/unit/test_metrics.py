@@ -160,6 +160,38 @@ def test_a_failure_does_not_hide_the_last_success(state: State, tmp_path: Path) 
     assert value(found, "backup_out_of_date") == 0
 
 
+def left_out(state: State, volume_id: str, *, wanted: bool, name: str = "") -> None:
+    """A run that has just left out a volume."""
+    one = {"volume_id": volume_id, "name": name, "reason": "is busy", "wanted": wanted}
+    state.runs.create("backup", {"left_out": [one]}, [], host="h", boot_id="b", pid=1)
+
+
+def test_a_volume_that_had_to_be_left_out(state: State, tmp_path: Path) -> None:
+    last = stored(state, "v", 20)
+    attempted(state, "v", 20, "complete")
+    left_out(state, "v", wanted=True)
+    left_out(state, "never", wanted=True, name="never covered")
+    left_out(state, "unwanted", wanted=False)
+    found = told(options(tmp_path), state, datetime.now(UTC))
+    assert value(found, "backup_last_outcome", outcome="left_out", volume_id="v") == 1
+    assert value(found, "backup_last_outcome", outcome="complete", volume_id="v") == 0
+    when = value(found, "backup_last_success_timestamp_seconds", volume_id="v")
+    assert when == last.created_at.timestamp()
+    labels = {"volume_id": "never", "volume_name": "never covered"}
+    assert value(found, "backup_last_outcome", outcome="left_out", **labels) == 1
+    assert value(found, "backup_out_of_date", **labels) == 1
+    told_of = {labels["volume_id"] for labels, _ in found["volflow_backup_out_of_date"]}
+    assert told_of == {"v", "never"}
+
+
+def test_a_volume_that_is_covered_again(state: State, tmp_path: Path) -> None:
+    left_out(state, "v", wanted=True)
+    attempted(state, "v", -0.1, "complete")
+    found = told(options(tmp_path), state, NOW + timedelta(hours=1))
+    assert value(found, "backup_last_outcome", outcome="left_out") == 0
+    assert value(found, "backup_last_outcome", outcome="complete") == 1
+
+
 def test_a_volume_that_was_never_backed_up(state: State, tmp_path: Path) -> None:
     attempted(state, "v", 1, "failed", name="new")
     found = told(options(tmp_path), state)

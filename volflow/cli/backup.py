@@ -13,6 +13,7 @@ from volflow.cli.agreement import agree
 from volflow.cli.command import Lister, ShowOne
 from volflow.cli.result import Table, say, show, tell_left_out
 from volflow.cli.selection import add_selection, filled, positive, selection
+from volflow.hooks import refusals
 from volflow.report.words import snapshotted
 from volflow.selection import project_of
 
@@ -38,11 +39,12 @@ class BackupCreate(Lister):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
-        plan = self.volflow.plan_backup(
-            selection(parsed_args, parsed_args.volumes), parallel=parsed_args.parallel
-        )
+        chosen = selection(parsed_args, parsed_args.volumes)
         if parsed_args.dry_run:
+            plan = self.volflow.plan_backup(chosen, parallel=parsed_args.parallel)
             return _planned(self.volflow, plan)
+        with refusals(self.volflow.conf.hooks, "backup"):
+            plan = self.volflow.plan_backup(chosen, parallel=parsed_args.parallel)
         result = self.volflow.run_backup(plan, full=parsed_args.full)
         return show(self, parsed_args, [result])
 

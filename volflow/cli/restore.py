@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from volflow.archive import find, until
@@ -22,6 +23,7 @@ from volflow.cli.selection import (
     selection,
 )
 from volflow.errors import UsageError
+from volflow.hooks import refusals
 from volflow.restore_plan import (
     Destination,
     Joining,
@@ -162,8 +164,9 @@ class RestoreCreate(Lister):
             project_map=dict(parsed_args.project_map),
             remove_old_vol=parsed_args.remove_old_vol,
         )
-        targets = self.volflow.plan_restore(chosen, options, at=parsed_args.at)
+        plan = partial(self.volflow.plan_restore, chosen, options, at=parsed_args.at)
         if parsed_args.dry_run:
+            targets = plan()
             for line in _told(targets):
                 say(line)
             parallel, needs = self.volflow.restore_needs(
@@ -177,9 +180,14 @@ class RestoreCreate(Lister):
             for need in needs:
                 say(f"This takes up to: {need}; the quota is that of {need.project_id}.")
             return _planned(targets, options)
+        with refusals(self.volflow.conf.hooks, "restore"):
+            targets = plan()
+            parallel, _ = self.volflow.restore_needs(
+                targets, options, parallel=parsed_args.parallel
+            )
         if not parsed_args.yes:
             _ask(targets, options)
-        result = self.volflow.restore(targets, options, parallel=parsed_args.parallel)
+        result = self.volflow.restore(targets, options, parallel=parallel)
         return show(self, parsed_args, [result])
 
     def _without_cinder(self, parsed_args: argparse.Namespace) -> Table:
