@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+from datetime import UTC, datetime
 
 from volflow.cli import columns
 from volflow.cli.command import Command, Lister
-from volflow.cli.result import Table
+from volflow.cli.result import Table, say
+from volflow.cli.selection import filled
 
 
-class RepositoryInit(Command):
+class RepositoryInit(Lister):
     """Make the repository that is configured, or that of a project"""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
@@ -17,20 +19,24 @@ class RepositoryInit(Command):
         parser.add_argument(
             "--project",
             action="append",
+            type=filled,
             metavar="ID",
             help="the project whose repository to make, where each has its own (may be repeated; "
             "that of the login unless given)",
         )
         return parser
 
-    def take_action(self, parsed_args: argparse.Namespace) -> None:
+    def take_action(self, parsed_args: argparse.Namespace) -> Table:
+        rows = []
         for project_id in parsed_args.project or [None]:
             mover = self.volflow.parts.mover(project_id)
             mover.init()
-            print(
+            rows.append((mover.location, columns.Time(datetime.now(UTC))))
+            say(
                 f"The repository {mover.location} is made. Keep its password where a disaster "
                 "does not reach it: without it the backups are lost."
             )
+        return ("Location", "Created"), rows
 
 
 class RepositoryList(Lister):
@@ -72,6 +78,7 @@ class RepositoryRebuildCatalogue(Command):
         parser.add_argument(
             "--project",
             action="append",
+            type=filled,
             metavar="ID",
             help="the project whose repository to read, where each has its own (may be repeated)",
         )

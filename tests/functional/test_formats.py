@@ -1,0 +1,69 @@
+"""Each command that tells something tells it to programs, too."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+import pytest
+from conftest import Site
+
+pytestmark = pytest.mark.lab
+
+
+@dataclass
+class Told:
+    """A site with a volume that is backed up."""
+
+    site: Site
+    volume: str
+    backup: str
+    run: str
+
+
+@pytest.fixture(scope="module")
+def told(shared_site: Site) -> Told:
+    volume = shared_site.cloud.create(name="told")
+    shared_site.cloud.fill(volume, "ext4", lambda root: (root / "file").write_text("content\n"))
+    result = shared_site.backup(volume)
+    return Told(shared_site, volume, result.volumes[0].backup_id, result.run_id)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "backup create VOLUME --dry-run",
+        "backup list --long",
+        "backup show BACKUP",
+        "backup ls BACKUP",
+        "backup diff BACKUP BACKUP",
+        "backup verify BACKUP",
+        "restore create BACKUP --dry-run",
+        "run list",
+        "run show RUN",
+        "run watch RUN",
+        "leftover list --lost",
+        "repository list",
+        "doctor",
+    ],
+)
+def test_a_program_can_read_it(told: Told, command: str) -> None:
+    names = {"VOLUME": told.volume, "BACKUP": told.backup, "RUN": told.run}
+    done = told.site.cli(*(names.get(word, word) for word in command.split()), "-f", "json")
+    assert done.returncode == 0, done
+    rows = json.loads(done.stdout)
+    assert isinstance(rows, list | dict)
+    # Nothing has changed from a backup to itself, and nothing is left over.
+    assert rows or command.split()[1] in ("diff", "list"), rows
+
+
+def test_a_repository_that_is_made(told: Told) -> None:
+    place = told.site.home / "another"
+    config = told.site.config(repository__location=place)
+    done = told.site.cli("repository", "init", "-f", "json", config=config)
+    assert done.returncode == 0, done
+    ((row),) = json.loads(done.stdout)
+    assert row["Location"] == str(place)
+    assert row["Created"].endswith("+00:00")
+    assert f"The repository {place} is made. Keep its password" in done.stderr
+    assert (place / "config").exists()
