@@ -86,8 +86,9 @@ class Selection:
     def find(self, cinder: Cinder) -> Selected:
         """Look the volumes up.
 
-        :raises UsageError: it makes no sense, a volume comes twice, or there is none
-        :raises ResourceNotFoundError: a volume or group that is named is not there
+        :raises UsageError: it makes no sense, or a volume comes twice
+        :raises ResourceNotFoundError: a volume or group that is named is not there, or there is
+            no volume at all that can be backed up
         :raises VolumeStateError: one that is named cannot be snapshotted now
         """
         self.check()
@@ -119,7 +120,7 @@ class Selection:
         if not selected.volumes:
             why = "".join(f"\n{o.name or o.volume_id}: {o.reason}" for o in selected.left_out)
             where = "all projects" if self.all_tenants else "this project"
-            raise UsageError(f"There is no volume to back up in {where}.{why}")
+            raise ResourceNotFoundError(f"There is no volume to back up in {where}.{why}")
         _keep_together(selected, members)
         return selected
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, cast
 import pytest
 
 from volflow.cinder import Cinder
-from volflow.errors import UsageError, VolumeStateError
+from volflow.errors import ResourceNotFoundError, UsageError, VolumeStateError
 from volflow.selection import Selection
 
 
@@ -86,3 +86,31 @@ def test_a_half_restored_volume_is_missed_and_a_temporary_one_is_not() -> None:
 def test_a_half_restored_volume_that_is_named_is_refused(name: str) -> None:
     with pytest.raises(VolumeStateError, match=f"Volume {name} .* is being restored by run 1234"):
         Selection(volumes=(name,)).find(cast(Cinder, Marked()))
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"volumes": ("a", "")},
+        {"groups": ("",)},
+        {"everything": True, "name": ""},
+        {"everything": True, "volume_type": ""},
+        {"everything": True, "exclude": ("",)},
+        {"everything": True, "metadata": {"": "v"}},
+    ],
+    ids=str,
+)
+def test_what_is_empty_selects_nothing(asked: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match="An empty name or id selects nothing"):
+        Selection(**asked).check()
+
+
+def test_nothing_that_can_be_backed_up() -> None:
+    """No usage is wrong: it is the night's backup that has nothing to show."""
+    busy = {"id": "v", "name": "busy", "status": "error", "encrypted": False, "metadata": {}}
+    empty = SimpleNamespace(volumes=lambda all_tenants: [])
+    left_out = SimpleNamespace(volumes=lambda all_tenants: [busy])
+    with pytest.raises(ResourceNotFoundError, match="no volume to back up in this project"):
+        Selection(everything=True).find(cast(Cinder, empty))
+    with pytest.raises(ResourceNotFoundError, match="busy: is in state 'error'"):
+        Selection(everything=True).find(cast(Cinder, left_out))
