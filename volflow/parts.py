@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import threading
 from functools import cached_property
@@ -24,6 +25,8 @@ from volflow.wait import Wait
 if TYPE_CHECKING:
     from volflow.cinder import Cinder
     from volflow.cloud import Cloud
+
+LOG = logging.getLogger(__name__)
 
 # Stands for the project in the name of a repository and of its password file.
 _PROJECT = "{project_id}"
@@ -47,6 +50,13 @@ class Parts:
         self._lock = threading.Lock()
         self._cinders: dict[str, Cinder] = {}
         self._movers: dict[str | None, Restic] = {}
+        if self.repository_per_project and not self._key_per_project:
+            LOG.warning(
+                "The repositories of all projects have one password: whoever has it, and can get "
+                "at another's repository, can read that. Write %s into password_file or "
+                "password_command of [repository], too.",
+                _PROJECT,
+            )
 
     @cached_property
     def privilege(self) -> Privilege:
@@ -109,6 +119,11 @@ class Parts:
     def repository_per_project(self) -> bool:
         """Whether each project has a repository of its own."""
         return _PROJECT in str(self.conf.repository.location or "")
+
+    @property
+    def _key_per_project(self) -> bool:
+        group = self.conf.repository
+        return _PROJECT in f"{group.password_file or ''}{group.password_command or ''}"
 
     @property
     def repository(self) -> str:
