@@ -322,7 +322,8 @@ class TestCloud:
         assert {each.zoneName for each in cinder.availability_zones.list()} == {"nova", "second"}
         assert cinder.quotas.get(settings.PROJECT).volumes >= 1000
 
-    def test_ten_parallel_pipelines(self, running: Lab) -> None:
+    @pytest.mark.parametrize("many", [10, 20])
+    def test_parallel_pipelines(self, running: Lab, many: int) -> None:
         def pipeline(number: int) -> None:
             mine = Cloud(clouds.cinder(running.clouds_file))
             try:
@@ -342,8 +343,8 @@ class TestCloud:
             finally:
                 mine.clean()
 
-        with ThreadPoolExecutor(10) as threads:
-            for done in [threads.submit(pipeline, number) for number in range(10)]:
+        with ThreadPoolExecutor(many) as threads:
+            for done in [threads.submit(pipeline, number) for number in range(many)]:
                 done.result()
         log = (running.directory.logs / "cinder.log").read_text()
         assert "returned with HTTP 5" not in log
@@ -475,8 +476,24 @@ class TestKilled:
         assert {each["state"] for each in running.status().services} == {"up"}
 
     @pytest.mark.parametrize("seconds", [0.5, 1.8])
+    def test_down_after_up_was_killed(self, own: Lab, seconds: float) -> None:
+        self._killed(own, seconds)
+        own.down()
+        assert not remains(own.directory.path)
+
+    @pytest.mark.parametrize("seconds", [0.5, 1.8])
     def test_up_after_up_was_killed(self, own: Lab, seconds: float) -> None:
-        words = [sys.executable, "-m", "lab", "up", "--dir", str(own.directory.path), "--size", "5"]
+        self._killed(own, seconds)
+        own.up(size_gib=5)
+        mine = Cloud(own.cinder())
+        mine.volume()
+        mine.clean()
+        assert len(own.status().services) == 3
+        assert len([each for each in remains(own.directory.path) if "lab.server" in each]) == 1
+
+    def _killed(self, lab: Lab, seconds: float) -> None:
+        """An ``up`` that is killed after so many seconds."""
+        words = [sys.executable, "-m", "lab", "up", "--dir", str(lab.directory.path), "--size", "5"]
         first = subprocess.Popen(
             words, cwd=CHECKOUT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
@@ -484,14 +501,7 @@ class TestKilled:
         first.kill()
         first.communicate()
         with pytest.raises(LabError):
-            own.status()
-
-        own.up(size_gib=5)
-        mine = Cloud(own.cinder())
-        mine.volume()
-        mine.clean()
-        assert len(own.status().services) == 3
-        assert len([each for each in remains(own.directory.path) if "lab.server" in each]) == 1
+            lab.status()
 
 
 class TestLoop:
