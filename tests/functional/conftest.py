@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import repository
 from auditor import Api, Auditor, Known, assert_nothing
 from cloud import Cloud, run
 
@@ -101,7 +102,7 @@ class Site:
 
     def init(self) -> None:
         """Make the repository."""
-        self.restic("init")
+        repository.make(self.repository, PASSWORD.strip())
 
     def backup(self, *volumes: str, **arguments: Any) -> Any:
         """Back up by the library; the result of the run."""

@@ -23,6 +23,7 @@ from urllib.parse import parse_qs, urlsplit
 from uuid import UUID
 
 import pytest
+import repository
 
 PROJECT = "1ab00000000000000000000000000001"
 PAGE = 100
@@ -167,8 +168,7 @@ def _plan(home: Path, server: StandIn) -> dict[str, Any]:
         f"[DEFAULT]\nstate_dir = {home}/state\n[cloud]\nname = stand-in\n[repository]\n"
         f"location = {home}/repository\npassword_file = {home}/password\n"
     )
-    restic = ("restic", "--repo", f"{home}/repository", "--password-file", f"{home}/password")
-    subprocess.run([*restic, "init"], check=True, capture_output=True)
+    repository.make(home / "repository", "a password")
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("OS_")},
         "OS_CLIENT_CONFIG_FILE": str(home / "clouds.yaml"),

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import repository
 import tree
 from auditor import TOKEN_VARIABLE, Api
 from cinderclient import exceptions
@@ -28,7 +29,6 @@ from cloud import Cloud, run
 from matrix.books import Books, audited
 from matrix.driver import Answer, Order, carry_out, finish, start
 from matrix.image import TEXT, change, digest
-from matrix.key import cheapen
 from matrix.proxy import Administrator, Proxy
 
 _PASSWORD = "correct horse battery staple\n"
@@ -220,11 +220,7 @@ class Stand:
 
     def init(self) -> None:
         """Make the repository."""
-        run(
-            *("restic", "--repo", str(self.repository), "init"),
-            env={**os.environ, "RESTIC_PASSWORD": _PASSWORD.strip()},
-        )
-        cheapen(self.repository, _PASSWORD.strip())
+        repository.make(self.repository, _PASSWORD.strip())
 
     def furnish(self) -> None:
         """A repository, a volume with something on it, and a backup."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -13,9 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import repository
 from auditor import Api
 from cinderclient import exceptions
-from cloud import Cloud, run
+from cloud import Cloud
 
 # States in which a group rests, or from which it does not come back.
 _ENDED = ("available", "error")
@@ -226,8 +226,7 @@ class Town:
         """Make the repository of a project."""
         path = self.home / "repositories" / project_id
         if not path.exists():
-            environment = {**os.environ, "RESTIC_PASSWORD": self.password(project_id)}
-            run("restic", "init", "--repo", str(path), env=environment)
+            repository.make(path, self.password(project_id))
         return path
 
     # What an administrator sees

@@ -1,7 +1,7 @@
-"""A repository's key that costs nothing to try.
+"""Repositories of restic that cost the tests next to nothing.
 
 restic makes trying a password expensive, which is what a password wants. Here restic is started
-many thousand times with a password that everybody knows.
+many thousand times with passwords that everybody knows.
 """
 
 from __future__ import annotations
@@ -10,6 +10,10 @@ import base64
 import hashlib
 import json
 import os
+import shutil
+import subprocess
+import tempfile
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +27,23 @@ _SIZE = 16
 _MEMORY = 256 * 1024**2
 
 
-def cheapen(repository: Path, password: str) -> None:
+def make(path: Path, password: str) -> None:
+    """Make a repository: a copy of one that this process has made for the same password."""
+    shutil.copytree(Path(_made(password).name) / "repository", path)
+
+
+@cache
+def _made(password: str) -> tempfile.TemporaryDirectory[str]:
+    directory = tempfile.TemporaryDirectory(prefix="volflow-repository-")
+    repository = Path(directory.name) / "repository"
+    environment = {**os.environ, "RESTIC_PASSWORD": password}
+    command = ["restic", "--no-cache", "--repo", str(repository), "init"]
+    subprocess.run(command, env=environment, check=True, capture_output=True)
+    _cheapen(repository, password)
+    return directory
+
+
+def _cheapen(repository: Path, password: str) -> None:
     """Have the password of a new repository derived cheaply from now on.
 
     As in restic's design document, "Keys, Encryption and MAC".
