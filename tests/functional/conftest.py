@@ -70,7 +70,7 @@ class Site:
             "DEFAULT__state_dir": self.state,
             "repository__location": self.repository,
             "repository__password_file": self.password_file,
-            "wait__interval": 0.05,
+            "wait__interval": 0.1,
             "wait__interval_max": 0.5,
             **self.overrides,
             **overrides,

@@ -83,7 +83,14 @@ def test_runs_side_by_side_share_one_database(site: Site, volume: str) -> None:
     assert states == [("COMPLETE",)] * 4
 
 
-@pytest.mark.parametrize("step", ["temporary volume", "copy", "unmount"])
+@pytest.mark.parametrize(
+    "step",
+    [
+        pytest.param("temporary volume", marks=pytest.mark.slow),
+        "copy",
+        pytest.param("unmount", marks=pytest.mark.slow),
+    ],
+)
 def test_the_disk_is_full(site: Site, small_disk: Path, volume: str, step: str) -> None:
     with held(site, "backup", volume, step=step) as process:
         ballast = fill(small_disk.parent)
@@ -156,6 +163,7 @@ def test_another_process_locks_it_for_a_moment(site: Site, volume: str) -> None:
         assert process.end().result == "complete"
 
 
+@pytest.mark.slow
 def test_another_process_locks_it_for_long(site: Site, volume: str) -> None:
     url = f"sqlite:///{site.state / 'state.sqlite'}?timeout=2"
     with (
