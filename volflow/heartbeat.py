@@ -9,11 +9,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 from persistence import Held, Lease, Leases, StateError
 from volflow.errors import DrivenError
-from volflow.host.identity import boot_id, host_name
+from volflow.host.identity import boot_id, host_name, started
 
 LOG = logging.getLogger(__name__)
 
@@ -39,7 +38,7 @@ def owner() -> str:
 
     Two threads of a program must not drive one run either.
     """
-    process = f"{host_name()} {boot_id()} {os.getpid()} {_started(os.getpid())}"
+    process = f"{host_name()} {boot_id()} {os.getpid()} {started(os.getpid())}"
     return f"{process} {secrets.token_hex(4)}"
 
 
@@ -216,19 +215,7 @@ def _acquire(leases: Leases, run_id: str) -> Lease:
 
 def _is_dead(who: str) -> bool:
     """Whether the owner was a process of this host that is no more."""
-    host, boot, pid, started, *_ = who.split(" ")
+    host, boot, pid, moment, *_ = who.split(" ")
     if host != host_name():
         return False
-    return boot != boot_id() or _started(int(pid)) != started
-
-
-def _started(pid: int) -> str:
-    """When the process started, in clock ticks since boot (proc_pid_stat(5), field 22)."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except (FileNotFoundError, ProcessLookupError):
-        return ""
-    # The second field is the program's name, which can hold anything, in parentheses.
-    fields = text.rpartition(")")[2].split()
-    # A zombie has ended, though its parent has not been told yet.
-    return "" if fields[0] == "Z" else fields[19]
+    return boot != boot_id() or started(int(pid)) != moment

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,6 +13,7 @@ import pytest
 
 from volflow import config
 from volflow.errors import BackupNotFoundError, ConfigError, RepositoryError
+from volflow.host.identity import host_name
 from volflow.host.privilege import Privilege
 from volflow.movers import restic
 from volflow.movers.restic import Restic
@@ -92,6 +96,43 @@ def test_with_a_backup_goes_what_it_replaced(recorded: Recorded) -> None:
 def test_what_was_replaced_is_pruned(recorded: Recorded) -> None:
     recorded.prune()
     assert recorded.done[1:] == [("forget", "a1", "b1"), ("prune",)]
+
+
+# Locks
+
+
+class Locked(Restic):
+    """A repository with one lock, which restic does not remove."""
+
+    holder: int
+    host: str
+
+    def run(self, *command: str, limit: float | None = None) -> str:
+        if command[0] == "cat":
+            return json.dumps({"hostname": self.host, "pid": self.holder})
+        return "f00d" * 16 + "\n" if command[0] == "list" else ""
+
+
+@pytest.fixture
+def zombie() -> Iterator[int]:
+    """A process that has ended, of which its parent has not taken note."""
+    process = subprocess.Popen(["true"])
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    yield process.pid
+    process.wait()
+
+
+def test_a_lock_whose_process_has_ended_must_go(tmp_path: Path, zombie: int) -> None:
+    """restic takes a zombie for a living process, and says nothing."""
+    found = _restic(tmp_path, kind=Locked)
+    assert isinstance(found, Locked)
+    found.holder, found.host = zombie, host_name()
+    with pytest.raises(RepositoryError, match=f"Lock f00df00d .* process {zombie} .* has ended"):
+        found.unlock()
+    found.holder = os.getpid()
+    found.unlock()
+    found.holder, found.host = zombie, "another"
+    found.unlock()
 
 
 # Output

@@ -1,4 +1,4 @@
-"""Which host this is, and which boot of it."""
+"""Which host this is, which boot of it, and which process on it."""
 
 from __future__ import annotations
 
@@ -13,3 +13,18 @@ def host_name() -> str:
 def boot_id() -> str:
     """The kernel's id of this boot (proc(5), random/boot_id)."""
     return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+
+
+def started(pid: int) -> str:
+    """When the process started, in clock ticks since boot (proc_pid_stat(5), field 22).
+
+    :returns: empty when there is no such process, or it has ended
+    """
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+    # The second field is the program's name, which can hold anything, in parentheses.
+    fields = text.rpartition(")")[2].split()
+    # A zombie has ended, though its parent has not been told yet.
+    return "" if fields[0] == "Z" else fields[19]

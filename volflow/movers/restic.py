@@ -19,6 +19,7 @@ from urllib.parse import quote, unquote
 
 from volflow.disk import comparison
 from volflow.errors import HostError, RepositoryError
+from volflow.host.identity import host_name, started
 from volflow.host.namespace import MountNamespace
 from volflow.movers.base import MANIFEST, REGIONS, Copied, Saved, Stored
 from volflow.movers.program import ResticProgram
@@ -173,8 +174,28 @@ class Restic(ResticProgram):
         return self.run("prune")
 
     def unlock(self) -> None:
-        """Remove the locks of processes that are no more; those of living ones stay."""
+        """Remove the locks of processes that are no more; those of living ones stay.
+
+        :raises RepositoryError: one stays whose process has ended: restic takes it for alive as
+            long as its parent has not taken note of that
+        """
         self.run("unlock", limit=_UNLOCK_LIMIT)
+        for lock_id in self._locks():
+            try:
+                lock = json.loads(self.run("cat", "lock", lock_id, "--no-lock"))
+            except RepositoryError:
+                if lock_id in self._locks():
+                    raise
+                continue  # that of a living process, which has ended meanwhile
+            if lock["hostname"] == host_name() and not started(int(lock["pid"])):
+                raise RepositoryError(
+                    f"Lock {lock_id[:8]} of the repository {self.location} stays, though process "
+                    f"{lock['pid']} that held it has ended. 'restic unlock' removes it as soon as "
+                    "the kernel has forgotten that process."
+                )
+
+    def _locks(self) -> list[str]:
+        return self.run("list", "locks", "--no-lock", limit=_UNLOCK_LIMIT).split()
 
     def manifest(self, backup_id: str) -> str:
         """The text of a backup's manifest."""
