@@ -116,6 +116,8 @@ class Compare(Step):
         """
         :param no_group: why the volume is not in the group, where that is known
         """
+        entry = self.services.ledger.find(self.work.tag(ApplyProperties.kind))
+        refused: Mapping[str, str] = entry.details.get("refused") or {} if entry else {}
         try:
             now = self.work.cinder.volume(volume_id)
             qos = _qos(self._manifest.volume_type), self._qos_now(now["volume_type"])
@@ -124,9 +126,10 @@ class Compare(Step):
             raise
         except CloudError as error:
             # What was restored is not given up because nobody can look at it.
-            return [asdict(Difference("all", None, None, f"they could not be compared: {error}"))]
-        entry = self.services.ledger.find(self.work.tag(ApplyProperties.kind))
-        refused = entry.details.get("refused") if entry else None
+            blind = Difference("all", None, None, f"they could not be compared: {error}")
+            before = asdict(Properties.of(was))
+            known = [Difference(name, before[name], None, why) for name, why in refused.items()]
+            return [asdict(one) for one in (blind, *known)]
         found = differences(was, now, qos=qos, applied=self._applied, refused=refused)
         found += changed
         return [
