@@ -21,6 +21,7 @@ from keystoneauth1.session import Session
 from volflow.application import Volflow
 from volflow.cinder import NEWEST, TAG_KEY, Cinder
 from volflow.disk.filesystem import FileSystem
+from volflow.login import Login
 from volflow.movers.base import Copied, Saved, Stored
 from volflow.result import Figures
 from volflow.wait import Wait
@@ -200,6 +201,7 @@ class Client:
         self.volume_types = mock.Mock(list=lambda: [_Resource(_TYPE)])
         # No limits: nothing to be reckoned with.
         self.limits = mock.Mock(get=lambda: mock.Mock(absolute=[]))
+        self.quotas = mock.Mock(get=lambda *args, **options: _Resource({}))
         for number in range(count):
             self.volumes.create(1, name=f"volume {number}")
 
@@ -306,5 +308,5 @@ def installed(volflow: Volflow, client: Client, mover: Mover) -> Iterator[None]:
         }.items():
             patches.enter_context(mock.patch(name, value))
         cinder = Cinder(_Session(), wait=Wait())
-        vars(volflow.parts).update(cinder=cinder, connector=Connector())
+        vars(volflow.parts).update(cinder=cinder, connector=Connector(), login=Login())
         yield
