@@ -27,8 +27,8 @@ def test_a_signal_needs_no_program_kill(
     helped = Privilege("env")
     with subprocess.Popen(helped.argv("sleep", "60"), env=helped.environment()) as process:
         try:
-            helped.signal(process, signal.SIGINT)
-            assert process.wait(10) == -signal.SIGINT
+            helped.signal(process, signal.SIGTERM)
+            assert process.wait(10) == -signal.SIGTERM
             # It has ended: there is nobody to tell.
             helped.signal(process, signal.SIGKILL)
         finally:
