@@ -244,7 +244,7 @@ def test_sessions_that_the_server_ended_are_replaced(state: State) -> None:
     with other.write() as connection:
         ended = connection.execute(
             sa.text(
-                "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+                "SELECT count(pg_terminate_backend(pid, 30000)) FROM pg_stat_activity "
                 "WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
         ).scalar_one()
