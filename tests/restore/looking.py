@@ -147,7 +147,9 @@ def _(stage: Stage) -> None:
     place = stage.site.home / "looked-into"
     place.mkdir()
     config = stage.site.config()
-    command = [sys.executable, "-m", "volflow.cli.main", "--config-file", str(config)]
+    # A terminal that is closed ends nothing of what was begun by nohup, as these tests may be.
+    command = ["env", "--default-signal=HUP"]
+    command += [sys.executable, "-m", "volflow.cli.main", "--config-file", str(config)]
 
     def mounted() -> tuple[subprocess.Popen[str], subprocess.Popen[bytes]]:
         process = subprocess.Popen(
@@ -169,6 +171,7 @@ def _(stage: Stage) -> None:
         finally:
             stander.kill()
             stander.wait()
+            process.kill()
         assert process.returncode == status
         if number == signal.SIGHUP:
             assert f"{place} is still in use" in said
