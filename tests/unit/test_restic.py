@@ -294,3 +294,13 @@ def test_too_old(tmp_path: Path) -> None:
 def test_missing(tmp_path: Path) -> None:
     with pytest.raises(RepositoryError, match="install the package 'restic'"):
         _restic(tmp_path, restic=str(tmp_path / "nothing")).check()
+
+
+def test_what_fails_line_by_line_says_why(tmp_path: Path) -> None:
+    program = tmp_path / "restic"
+    program.write_text(
+        "#!/bin/sh\n[ $1 = version ] && echo restic 0.14.0 && exit\necho gone >&2; exit 1\n"
+    )
+    program.chmod(0o700)
+    with pytest.raises(RepositoryError, match="gone"):
+        list(_restic(tmp_path, restic=str(program)).lines("ls"))

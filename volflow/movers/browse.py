@@ -147,8 +147,8 @@ class Browser:
             while chunk := process.stdout.read(_CHUNK):
                 size += len(chunk)
             status = process.wait()
-        if status:
-            raise self._restic.error("dump", status, errors())
+            if status:
+                raise self._restic.error("dump", status, errors())
         return size
 
     def check(self, percent: float) -> str:

@@ -301,8 +301,8 @@ class ResticProgram:
             for line in process.stdout:
                 yield _text(line)
             status = process.wait()
-        if status:
-            raise self.error(command[0], status, errors())
+            if status:
+                raise self.error(command[0], status, errors())
 
     @contextmanager
     def started(
