@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from volflow import preflight
 from volflow.archive import Archive
+from volflow.cinder import Quota
 from volflow.errors import CloudError, VolflowError
 from volflow.groups import Groups
 from volflow.movers.base import Stored
@@ -65,12 +66,12 @@ def plan_backup(
     )
     # What is named is all meant; of what is only covered, some can be done without the rest.
     covered = selection.everything or selection.all_tenants
-    selected, parallel = _by_quota(parts, selected, parallel, leave_out=covered)
+    selected, parallel, left = _by_quota(parts, selected, parallel, leave_out=covered)
     groups = Groups(parts.cinder)
     consistent: dict[str, bool | None] = dict.fromkeys(selected.apart, False)
     for group_id in selected.groups:
         consistent[group_id] = groups.consistent(groups.get(group_id))
-    needs = _needs(parts, selected, parallel)
+    needs = _needs(parts, selected, parallel, left)
     whole = _counted(selected, stored) if selection.whole else {}
     return BackupPlan(selected, parallel, consistent, stored, needs, whole)
 
@@ -133,27 +134,30 @@ def _without(selected: Selected, why: Callable[[Volume], VolflowError | None]) -
 
 def _by_quota(
     parts: Parts, selected: Selected, parallel: int, *, leave_out: bool
-) -> tuple[Selected, int]:
+) -> tuple[Selected, int, dict[str, Quota]]:
     """As many at a time as the quota of each project allows in which temporary things are made.
 
     A project whose quota holds not even one is left out.
 
     :param leave_out: leave out volumes of which the quota of their type holds not even one, too
+    :returns: what is covered, how many at a time, and what is left of each project's quota
     """
     tenant = parts.conf.cloud.act_in == "tenant"
     troubles: dict[str, VolflowError] = {}
+    quotas: dict[str, Quota] = {}
     for acting, mine in _by_acting(parts, selected):
         try:
             cinder = parts.cinder_in(acting)
+            left = quotas[acting] = cinder.quota_left()
             together = _together(mine, selected.groups)
             if leave_out:
-                no_room = preflight.no_room_for(cinder, together)
+                no_room = preflight.no_room_for(cinder, left, together)
                 troubles |= no_room
                 mine = [volume for volume in mine if volume["id"] not in no_room]
                 together = _together(mine, selected.groups)
             if not mine:
                 continue
-            allowed = preflight.parallel_by_quota(cinder, _sized(together), parallel)
+            allowed = preflight.parallel_by_quota(cinder, left, _sized(together), parallel)
         except CloudError as error:
             if not tenant:
                 raise
@@ -166,15 +170,17 @@ def _by_quota(
                 *(allowed, parallel, acting or parts.cinder.project_id),
             )
             parallel = allowed
-    return _without(selected, lambda volume: troubles.get(volume["id"])), parallel
+    return _without(selected, lambda volume: troubles.get(volume["id"])), parallel, quotas
 
 
-def _needs(parts: Parts, selected: Selected, parallel: int) -> tuple[Need, ...]:
+def _needs(
+    parts: Parts, selected: Selected, parallel: int, left: Mapping[str, Quota]
+) -> tuple[Need, ...]:
     found = []
     for acting, mine in _by_acting(parts, selected):
         cinder, together = parts.cinder_in(acting), _sized(_together(mine, selected.groups))
         taken = preflight.needed(together, parallel)
-        found.append(Need(str(cinder.project_id), *taken, cinder.quota_left()))
+        found.append(Need(str(cinder.project_id), *taken, left[acting]))
     return tuple(found)
 
 

@@ -25,17 +25,19 @@ from volflow.needs import Sized, each, of_type
 Volume = dict[str, Any]
 
 
-def parallel_by_quota(cinder: Cinder, together: Sequence[Sequence[Sized]], parallel: int) -> int:
+def parallel_by_quota(
+    cinder: Cinder, left: Quota, together: Sequence[Sequence[Sized]], parallel: int
+) -> int:
     """How many volumes can be worked on side by side in a project.
 
     Each needs a snapshot and a volume of its own size for a while; both count. Volumes that are
     snapshotted together need all their snapshots at once.
 
+    :param left: what is left of the project's quota
     :param together: the volumes that share a snapshot; a list of one else
     :param parallel: as many at most
     :raises QuotaError: the quota does not hold what one of them needs
     """
-    left = cinder.quota_left()
     for count in range(min(parallel, sum(map(len, together))), 0, -1):
         takes = ((quota, needed(together, count, name)) for name, quota in each(left))
         if all(quota.holds(*taken) for quota, taken in takes):
@@ -62,12 +64,15 @@ def needed(
     return volumes, snapshots, of_snapshots + sum(sorted(sizes, reverse=True)[:count])
 
 
-def no_room_for(cinder: Cinder, together: Sequence[Sequence[Volume]]) -> dict[str, QuotaError]:
+def no_room_for(
+    cinder: Cinder, left: Quota, together: Sequence[Sequence[Volume]]
+) -> dict[str, QuotaError]:
     """The volumes, by id, whose type has a quota of its own that holds not even one of them.
 
+    :param left: what is left of the project's quota
     :param together: the volumes that share a snapshot
     """
-    left, found = cinder.quota_left(), {}
+    found = {}
     for group in together:
         for volume in group:
             name = volume["volume_type"]
@@ -195,7 +200,7 @@ def copy_of(cinder: Cinder, existing: Volume, manifest: Manifest) -> None:
     """
     require_usable(existing, ("available", "in-use"))
     _fits(existing, manifest)
-    parallel_by_quota(cinder, [[Sized.of(existing)]], 1)
+    parallel_by_quota(cinder, cinder.quota_left(), [[Sized.of(existing)]], 1)
 
 
 def existing_target(target: Volume, manifest: Manifest) -> None:

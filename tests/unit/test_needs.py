@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import cast
 
@@ -12,6 +12,7 @@ from volflow import preflight
 from volflow.cinder import Cinder, Quota
 from volflow.errors import QuotaError
 from volflow.needs import Sized, for_restore
+from volflow.preflight import Volume
 
 
 def _quota(types: Mapping[str, Quota] | None = None, **left: int | None) -> Quota:
@@ -23,6 +24,14 @@ def _quota(types: Mapping[str, Quota] | None = None, **left: int | None) -> Quot
 def _cinder(types: Mapping[str, Quota] | None = None, **left: int | None) -> Cinder:
     quota = _quota(types, **left)
     return cast(Cinder, SimpleNamespace(quota_left=lambda: quota, project_id="a project"))
+
+
+def _parallel(cinder: Cinder, together: Sequence[Sequence[Sized]], most: int) -> int:
+    return preflight.parallel_by_quota(cinder, cinder.quota_left(), together, most)
+
+
+def _no_room_for(cinder: Cinder, together: Sequence[Sequence[Volume]]) -> dict[str, QuotaError]:
+    return preflight.no_room_for(cinder, cinder.quota_left(), together)
 
 
 def _sized(*sizes: int, volume_type: str = "slow") -> list[Sized]:
@@ -61,9 +70,9 @@ def test_a_group_takes_all_its_snapshots_at_once() -> None:
     together = [_sized(1, 1, 1), _sized(2), _sized(2)]
     assert preflight.needed(together, 1) == (1, 3, 3 + 2)
     assert preflight.needed(together, 2) == (2, 4, 3 + 2 + 2 + 2)
-    assert preflight.parallel_by_quota(_cinder(snapshots=4), together, 10) == 2
+    assert _parallel(_cinder(snapshots=4), together, 10) == 2
     with pytest.raises(QuotaError, match="of a group and a volume of it"):
-        preflight.parallel_by_quota(_cinder(snapshots=2), together, 10)
+        _parallel(_cinder(snapshots=2), together, 10)
 
 
 # The quotas of volume types
@@ -77,15 +86,15 @@ def test_a_group_takes_all_its_snapshots_at_once() -> None:
 def test_a_type_allows_fewer_at_a_time(left: dict[str, int], parallel: int) -> None:
     together = [*([one] for one in _sized(1, 2, 2, volume_type="fast")), _sized(9)]
     cinder = _cinder({"fast": _quota(**left)}, volumes=100)
-    assert preflight.parallel_by_quota(cinder, together, 10) == parallel
+    assert _parallel(cinder, together, 10) == parallel
 
 
 def test_a_type_that_has_no_room_is_named() -> None:
     cinder = _cinder({"fast": _quota(snapshots=0), "slow": _quota(snapshots=1)})
     fast = _sized(1, volume_type="fast")
     with pytest.raises(QuotaError, match=r"a project for volume type 'fast' .* left: 0 snapshots"):
-        preflight.parallel_by_quota(cinder, [fast, _sized(1)], 10)
-    assert preflight.parallel_by_quota(cinder, [_sized(1)], 10) == 1
+        _parallel(cinder, [fast, _sized(1)], 10)
+    assert _parallel(cinder, [_sized(1)], 10) == 1
 
 
 def test_volumes_that_their_type_has_no_room_for() -> None:
@@ -95,11 +104,11 @@ def test_volumes_that_their_type_has_no_room_for() -> None:
         for kind in ("fast", "slow")
         for size in (2, 3)
     ]
-    assert list(preflight.no_room_for(cinder, [[one] for one in volumes])) == ["fast 3"]
+    assert list(_no_room_for(cinder, [[one] for one in volumes])) == ["fast 3"]
     # Together they take two snapshots at once.
     together = [[one for one in volumes if one["size"] == 2], volumes[1:2]]
-    assert list(preflight.no_room_for(cinder, together)) == ["fast 3"]
-    assert list(preflight.no_room_for(cinder, [volumes])) == ["fast 2", "fast 3"]
+    assert list(_no_room_for(cinder, together)) == ["fast 3"]
+    assert list(_no_room_for(cinder, [volumes])) == ["fast 2", "fast 3"]
 
 
 def test_a_restore_beyond_the_quota_of_a_type() -> None:
