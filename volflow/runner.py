@@ -114,22 +114,34 @@ class Runner:
         components = plan.components()
         if not run.logbook_id:
             self._write_logbook(run, components)
-        # With the flows that they have now.
-        items = {item.key: item for item in self._state.runs.items(run.id)}
         tasks = self._parallel * max((len(c.volumes) for c in components), default=1)
         with (
             ThreadPoolExecutor(self._parallel, "volume") as drivers,
             # TaskFlow mistakes a queued task for a running one: none is ever queued.
             ThreadPoolExecutor(tasks, "task") as workers,
         ):
-            jobs = [
-                drivers.submit(self._work_on, run, component, items, workers, hold)
-                for component in components
-            ]
-            for job in jobs:
-                job.result()
-        hold.ensure()
-        return self._finish(run)
+
+            def work() -> None:
+                items = {item.key: item for item in self._state.runs.items(run.id)}
+                jobs = [
+                    drivers.submit(self._work_on, run, component, items, workers, hold)
+                    for component in components
+                    if not all(items[key].state.final for key in component.volumes)
+                ]
+                for job in jobs:
+                    job.result()
+                hold.ensure()
+
+            work()
+            try:
+                return self._finish(run)
+            except SuspendedError:
+                if not self._stop.aborting:
+                    raise
+            # It was asked to when the flows had been suspended already.
+            self._state.runs.update(run.id, state=RunState.RUNNING)
+            work()
+            return self._finish(run)
 
     def _obey(self, run_id: str) -> None:
         """Do what another process asks this one to do."""
@@ -336,16 +348,21 @@ class Runner:
         self._services.progress.ended(result)
 
     def _finish(self, run: Run) -> RunResult:
+        """Say how the run has ended.
+
+        :raises SuspendedError: it has not, and can be resumed
+        """
         runs = self._state.runs
-        for item in runs.items(run.id):
-            if item.state.final:
-                continue
-            if not self._stop.aborting:
-                runs.update(run.id, state=RunState.SUSPENDED)
-                raise SuspendedError(
-                    f"Run {run.id} is suspended; 'volflow run resume {run.id[:8]}' goes on with "
-                    f"it, and 'volflow run abort {run.id[:8]}' undoes it."
-                )
+        left = [item for item in runs.items(run.id) if not item.state.final]
+        # Whatever it is asked to do: what has begun has not ended before it is undone.
+        begun = any(item.state is ItemState.RUNNING for item in left)
+        if left and (begun or not self._stop.aborting):
+            runs.update(run.id, state=RunState.SUSPENDED)
+            raise SuspendedError(
+                f"Run {run.id} is suspended; 'volflow run resume {run.id[:8]}' goes on with "
+                f"it, and 'volflow run abort {run.id[:8]}' undoes it."
+            )
+        for item in left:
             error = "The run was aborted before this volume."
             self._end(run, VolumeResult(item.key, item.name, Outcome.FAILED, error=error))
         items = runs.items(run.id)
