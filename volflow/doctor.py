@@ -17,6 +17,7 @@ _PACKAGES = {
     "blkid": "util-linux",
     "df": "coreutils",
     "dumpe2fs": "e2fsprogs",
+    "find": "findutils",
     "mkfs.ext4": "e2fsprogs",
     "mkfs.xfs": "xfsprogs",
     "mount": "mount",

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from volflow import preflight
-from volflow.disk import holes
+from volflow.disk import sparse
 from volflow.errors import HostError, UsageError
 from volflow.host.namespace import MountNamespace
 from volflow.host.privilege import Privilege, find_program
@@ -197,10 +195,7 @@ class Takeout:
                 progress=progress,
                 stopping=self._stop.event,
             )
-        namespace.run(
-            *(sys.executable, "-I", "-S", holes.__file__, "shape", namespace.root / REGION),
-            stdin=json.dumps(self._region.sparse),
-        )
+        sparse.shape(namespace, namespace.root / REGION, self._region.sparse)
 
 
 def _made(file: Path) -> Path:

@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from volflow.disk import holes
+from volflow.disk import sparse
+from volflow.host.privilege import Privilege
 
 BLOCK = 64 * 1024
+# The files are whoever's the tests are.
+ME = Privilege(helper="")
 
 
 def write(path: Path, *offsets: int, size: int) -> bytes:
@@ -34,30 +37,30 @@ def test_only_sparse_files_are_found(tree: Path) -> None:
     (tree / "zeros").write_bytes(bytes(4 * BLOCK))
     (tree / "empty").touch()
 
-    assert holes.find(str(tree)) == {
+    assert sparse.find(ME, tree) == {
         "islands": {"size": 16 * BLOCK, "data": [[0, BLOCK], [4 * BLOCK, BLOCK]]}
     }
 
 
 def test_a_file_that_was_filled_gets_its_holes_again(tree: Path) -> None:
-    wanted = holes.find(str(tree))
+    wanted = sparse.find(ME, tree)
     content = (tree / "islands").read_bytes()
     (tree / "islands").write_bytes(content)
 
-    holes.shape(str(tree), wanted)
+    sparse.shape(ME, tree, wanted)
 
-    assert holes.find(str(tree)) == wanted
+    assert sparse.find(ME, tree) == wanted
     assert (tree / "islands").read_bytes() == content
 
 
 def test_zeros_that_were_written_are_no_hole_again(tree: Path) -> None:
-    wanted = holes.find(str(tree))
+    wanted = sparse.find(ME, tree)
     wanted["islands"]["data"] = [[0, 2 * BLOCK], [4 * BLOCK, BLOCK]]
     content = write(tree / "swap", BLOCK, size=8 * BLOCK)
 
-    holes.shape(str(tree), wanted)
+    sparse.shape(ME, tree, wanted)
 
-    assert holes.find(str(tree)) == wanted
+    assert sparse.find(ME, tree) == wanted
     assert (tree / "swap").read_bytes() == content
 
 
@@ -70,40 +73,40 @@ def test_times_and_capabilities_stay(tree: Path) -> None:
         os.utime(program, ns=(1, 1_234_567_890_123_456_789))
     before = os.listxattr(program), program.stat().st_mtime_ns
 
-    holes.shape(str(tree), {})
+    sparse.shape(ME, tree, {})
 
-    assert holes.find(str(tree)) == {}
+    assert sparse.find(ME, tree) == {}
     assert (os.listxattr(program), program.stat().st_mtime_ns) == before
 
 
 def test_a_file_that_was_not_restored_is_no_trouble(tree: Path) -> None:
-    holes.shape(str(tree), {"gone": {"size": BLOCK, "data": []}, **holes.find(str(tree))})
+    sparse.shape(ME, tree, {"gone": {"size": BLOCK, "data": []}, **sparse.find(ME, tree)})
 
 
 def test_a_hole_that_ends_inside_a_block(tmp_path: Path) -> None:
     """The last one of a file whose size is no multiple of anything."""
     content = write(tmp_path / "odd", 0, size=8 * BLOCK + 333)
-    wanted = holes.find(str(tmp_path))
+    wanted = sparse.find(ME, tmp_path)
     (tmp_path / "odd").write_bytes(content)
 
-    holes.shape(str(tmp_path), wanted)
+    sparse.shape(ME, tmp_path, wanted)
 
-    assert holes.find(str(tmp_path)) == wanted
+    assert sparse.find(ME, tmp_path) == wanted
     assert (tmp_path / "odd").read_bytes() == content
 
 
 def test_nothing_but_a_hole(tmp_path: Path) -> None:
     content = write(tmp_path / "hole", size=3 * BLOCK + 1)
-    wanted = holes.find(str(tmp_path))
+    wanted = sparse.find(ME, tmp_path)
     assert wanted["hole"]["data"] == []
     (tmp_path / "hole").write_bytes(content)
 
-    holes.shape(str(tmp_path), wanted)
+    sparse.shape(ME, tmp_path, wanted)
 
-    assert holes.find(str(tmp_path)) == wanted
+    assert sparse.find(ME, tmp_path) == wanted
 
 
 def test_names_that_are_no_text(tmp_path: Path) -> None:
     name = os.fsdecode(b"\xff\nodd")
     write(tmp_path / name, 0, size=4 * BLOCK)
-    assert list(holes.find(str(tmp_path))) == [name]
+    assert list(sparse.find(ME, tmp_path)) == [name]

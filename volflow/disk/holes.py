@@ -5,8 +5,10 @@ runs of zeros into holes, also those that were written, as in a swap file). Whic
 is kept beside the data, so that a file comes back with the holes that it had, no more and no less.
 
 This file runs as a program of its own in the mount namespace, as root, with nothing but the
-standard library:  ``holes.py find TREE`` prints ``{path: {"size": bytes, "data": [[offset, length],
-...]}}`` of each sparse file;  ``holes.py shape TREE`` reads that from its standard input.
+standard library, for :mod:`volflow.disk.sparse`:  ``holes.py look TREE`` reads the paths of files
+as a JSON list and prints ``{path: {"size": bytes, "data": [[offset, length], ...]}}`` of each
+sparse one;  ``holes.py shape TREE`` reads two such objects in a list: what there is, and what there
+is to be.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import errno
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TypedDict
 
@@ -30,8 +32,6 @@ class Sparse(TypedDict):
     data: Ranges
 
 
-# st_blocks counts these units, whatever the file system's block size (stat(2)).
-_STAT_BLOCK = 512
 # fallocate(2): make a hole, and leave the file's size as it is.
 _PUNCH_HOLE_KEEP_SIZE = 0x02 | 0x01
 _LIBC = ctypes.CDLL(None, use_errno=True)
@@ -41,40 +41,37 @@ _CAPABILITY = "security.capability"
 _PAST_THE_END = 64 * 1024
 
 
-def find(tree: str) -> dict[str, Sparse]:
-    """Every sparse file, by path in the tree.
+def look(tree: str, paths: Iterable[str]) -> dict[str, Sparse]:
+    """Those of the files that are sparse, by path in the tree. None is read.
 
-    Files are told by their metadata; only sparse ones are opened, and none is read. What cannot
-    be looked at is left out: the copy that follows cannot read it either, and tells.
+    What cannot be looked at is left out: the copy that follows cannot read it either, and tells.
     """
     found: dict[str, Sparse] = {}
-    device = os.lstat(tree).st_dev
-    for entry in _files(tree, device):
+    for path in paths:
         try:
-            status = entry.stat(follow_symlinks=False)
-            if status.st_blocks * _STAT_BLOCK >= status.st_size:
-                continue
-            ranges = _data(entry.path, status.st_size)
+            size, ranges = _data(os.path.join(tree, path))
         except OSError as error:
-            print(f"{entry.path}: {error}", file=sys.stderr)
+            print(f"{path}: {error}", file=sys.stderr)
         else:
             # Small files can live in the inode: no blocks, but no hole either.
-            if sum(length for _, length in ranges) < status.st_size:
-                path = os.path.relpath(entry.path, tree)
-                found[path] = {"size": status.st_size, "data": ranges}
+            if sum(length for _, length in ranges) < size:
+                found[path] = {"size": size, "data": ranges}
     return found
 
 
-def shape(tree: str, files: dict[str, Sparse]) -> None:
+def shape(tree: str, now: dict[str, Sparse], files: dict[str, Sparse]) -> None:
     """Give every file the holes that are listed, and no others.
 
     The contents and times of the files stay as they are, and so do their capabilities, which the
     kernel takes from a file that is written to.
+
+    :param now: the sparse files that there are
+    :param files: those that there are to be
     """
-    for path, now in find(tree).items():
-        data = files[path]["data"] if path in files else [[0, now["size"]]]
+    for path, sparse in now.items():
+        data = files[path]["data"] if path in files else [[0, sparse["size"]]]
         with _opened(tree, path) as fd:
-            for start, end in _without(data, now["data"]):
+            for start, end in _without(data, sparse["data"]):
                 _write_zeros(fd, start, end)
     for path, sparse in files.items():
         # What could not be read at the backup is not there now.
@@ -142,29 +139,12 @@ def _punch(fd: int, start: int, length: int) -> None:
         raise OSError(error, f"a hole cannot be made: {os.strerror(error)}")
 
 
-def _files(tree: str, device: int) -> Iterator[os.DirEntry[str]]:
-    # A stack, not recursion: trees can be deeper than Python's stack.
-    pending = [tree]
-    while pending:
-        try:
-            with os.scandir(pending.pop()) as entries:
-                for entry in entries:
-                    if entry.is_file(follow_symlinks=False):
-                        yield entry
-                    elif (
-                        entry.is_dir(follow_symlinks=False)
-                        and entry.stat(follow_symlinks=False).st_dev == device
-                    ):
-                        pending.append(entry.path)
-        except OSError as error:
-            print(error, file=sys.stderr)
-
-
-def _data(path: str, size: int) -> Ranges:
+def _data(path: str) -> tuple[int, Ranges]:
+    """A file's size, and where in it there is data."""
     ranges: Ranges = []
     fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     try:
-        position = 0
+        size, position = os.fstat(fd).st_size, 0
         while position < size:
             try:
                 start = os.lseek(fd, position, os.SEEK_DATA)
@@ -174,15 +154,16 @@ def _data(path: str, size: int) -> Ranges:
             ranges.append([start, position - start])
     finally:
         os.close(fd)
-    return ranges
+    return size, ranges
 
 
 def main() -> None:
     verb, tree = sys.argv[1:]
-    if verb == "find":
-        json.dump(find(tree), sys.stdout)
+    given = json.load(sys.stdin)
+    if verb == "look":
+        json.dump(look(tree, given), sys.stdout)
     else:
-        shape(tree, json.load(sys.stdin))
+        shape(tree, *given)
 
 
 if __name__ == "__main__":

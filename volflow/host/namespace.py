@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from volflow.errors import HostError
@@ -88,6 +88,14 @@ class MountNamespace:
         :raises HostError: the program is missing or failed; with its own last words
         """
         return self._privilege.run(*self._inside(*command), stdin=stdin)
+
+    def records(self, *command: str | Path) -> Iterator[bytes]:
+        """Run the command in the namespace to its end, and give what it prints, record by record.
+
+        :returns: each record without the zero byte that ends it
+        :raises HostError: the program failed; with its own last words
+        """
+        return self._privilege.records(*self._inside(*command))
 
     def popen(
         self,

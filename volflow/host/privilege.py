@@ -11,7 +11,8 @@ import shlex
 import shutil
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from tempfile import TemporaryFile
 from typing import Any
 
 from volflow.errors import HostError
@@ -20,6 +21,8 @@ from volflow.errors import HostError
 _PATH = os.pathsep.join(
     [os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin"]
 )
+# Bytes that are read together.
+_CHUNK = 64 * 1024
 
 
 def find_program(name: str) -> str | None:
@@ -52,10 +55,7 @@ class Privilege:
         """
         done = self.attempt(*command, stdin=stdin)
         if done.returncode:
-            raise HostError(
-                f"'{shlex.join(command)}' failed with exit status {done.returncode}: "
-                f"{done.stderr.strip() or 'it said nothing'}"
-            )
+            raise self._failed(command, done.returncode, done.stderr)
         return done.stdout
 
     def attempt(self, *command: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
@@ -78,6 +78,39 @@ class Privilege:
             raise HostError(
                 f"'{error.filename}' is not installed; 'volflow doctor' says what is missing."
             ) from error
+
+    def records(self, *command: str) -> Iterator[bytes]:
+        """Run the command as root to its end, and give what it prints, record by record.
+
+        :returns: each record without the zero byte that ends it
+        :raises HostError: the program failed; with its own last words
+        """
+        with (
+            TemporaryFile() as said,
+            subprocess.Popen(
+                self.argv(*command),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=said,
+                env=self.environment(),
+                start_new_session=True,
+            ) as process,
+        ):
+            assert process.stdout is not None
+            rest = b""
+            while chunk := process.stdout.read(_CHUNK):
+                *records, rest = (rest + chunk).split(b"\0")
+                yield from records
+            if process.wait():
+                said.seek(0)
+                raise self._failed(command, process.returncode, os.fsdecode(said.read()))
+
+    @staticmethod
+    def _failed(command: Sequence[str], status: int, said: str) -> HostError:
+        return HostError(
+            f"'{shlex.join(command)}' failed with exit status {status}: "
+            f"{said.strip() or 'it said nothing'}"
+        )
 
     @staticmethod
     def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import Any
 
-from volflow.disk import clearing, holes
+from volflow.disk import clearing, sparse
 from volflow.disk.holes import Sparse
 from volflow.errors import HostError
 from volflow.host.namespace import MountNamespace
@@ -17,8 +16,8 @@ from volflow.tasks.mount import REGION
 from volflow.tasks.work import Work
 from volflow.totals import Totals
 
-# How programs of ours are run that must not depend on what is installed or set here.
-_PROGRAM = (sys.executable, "-I", "-S")
+# What is run must not depend on what is installed or set here.
+_CLEARING = (sys.executable, "-I", "-S", clearing.__file__)
 
 
 class RestoreData(Step):
@@ -65,10 +64,7 @@ class RestoreData(Step):
                 ),
                 stopping=services.stopping,
             )
-        namespace.run(
-            *(*_PROGRAM, holes.__file__, "shape", place),
-            stdin=json.dumps(files),
-        )
+        sparse.shape(namespace, place, files)
         # Once this task has succeeded, a resumed run relies on it, even after a loss of power.
         namespace.run("sync", "--file-system", place)
 
@@ -79,18 +75,15 @@ class RestoreData(Step):
 
     def _make_room(self, namespace: MountNamespace) -> dict[str, Sparse]:
         """Remove what stands where the backup has something, and give all holes there are to be."""
-        place, sparse = namespace.root / REGION, self._manifest.regions[0].sparse
+        place, wanted = namespace.root / REGION, self._manifest.regions[0].sparse
         listed, files = [], {}
         for path, directory in self.work.mover.paths(self._backup_id, REGION):
             listed.append(f"{'d' if directory else 'f'}{path}\0")
             # One that could not be read is not in the backup: what stands there keeps its own.
-            if path in sparse:
-                files[path] = sparse[path]
-        namespace.run(*_PROGRAM, clearing.__file__, place, stdin="".join(listed))
-        kept: dict[str, Sparse] = json.loads(
-            namespace.run(*_PROGRAM, holes.__file__, "find", place)
-        )
-        return kept | files
+            if path in wanted:
+                files[path] = wanted[path]
+        namespace.run(*_CLEARING, place, stdin="".join(listed))
+        return sparse.find(namespace, place) | files
 
     def revert(self, *args: Any, **kwargs: Any) -> None:
         RepositoryLock.release(self.work)

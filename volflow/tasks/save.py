@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from persistence import Backup, Entry
-from volflow.disk import holes
+from volflow.disk import sparse
 from volflow.disk.filesystem import FileSystem
-from volflow.disk.holes import Sparse
 from volflow.disk.traffic import bytes_read
 from volflow.errors import HostError
 from volflow.host.connector import device_size
@@ -70,7 +67,7 @@ class Save(Temporary):
             path=str(REGION),
             size=device_size(device),
             file_system=FileSystem(**file_system),
-            sparse=_sparse_files(namespace),
+            sparse=sparse.find(namespace, namespace.root / REGION),
         )
         manifest = Manifest(
             run_id=services.run_id, **description, snapshot=snapshot, regions=(region,)
@@ -162,9 +159,3 @@ def _stored(work: Work) -> Stored | None:
         if (backup.tags.get("run"), backup.tags.get("volume")) == mine:
             return backup
     return None
-
-
-def _sparse_files(namespace: MountNamespace) -> dict[str, Sparse]:
-    out = namespace.run(sys.executable, "-I", "-S", holes.__file__, "find", namespace.root / REGION)
-    found: dict[str, Sparse] = json.loads(out)
-    return found
