@@ -9,36 +9,27 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
-from functools import partial
+from functools import cached_property
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from oslo_config import cfg
 
 from persistence import Run, RunState
-from volflow import heartbeat, leftovers
-from volflow.archive import Archive, latest
+from volflow import heartbeat
+from volflow.archive import Archive
 from volflow.backup_plan import BackupPlan, plan_backup
 from volflow.chosen import choose
-from volflow.cinder import Cinder
-from volflow.errors import CloudError, UsageError, VolflowError
-from volflow.flows.backup import backup_flow, member_backup_flow
-from volflow.flows.plan import Plan
-from volflow.flows.restore import restore_flow
+from volflow.errors import UsageError, VolflowError
+from volflow.host import eventlet
 from volflow.host.identity import boot_id, host_name
-from volflow.lanes import Lanes
-from volflow.leftovers import Leftover
-from volflow.listeners import listeners
-from volflow.login import Login
-from volflow.movers.base import Stored
+from volflow.movers.base import REGION, Stored
 from volflow.movers.browse import Browser
 from volflow.needs import Need, free_bytes
 from volflow.parts import Parts
 from volflow.progress import Progress, Silent
 from volflow.regroup import notes, regroup
-from volflow.replaced import remove_replaced
 from volflow.restore_plan import (
-    Joining,
     RestoreOptions,
     RestorePlan,
     RestoreTarget,
@@ -46,14 +37,13 @@ from volflow.restore_plan import (
     restore_needs,
 )
 from volflow.result import LeftOut, RunResult
-from volflow.runner import Runner
 from volflow.selection import Selection, project_of
 from volflow.stop import Stop, Way
 from volflow.takeout import Takeout
-from volflow.tasks.base import Step
-from volflow.tasks.group import GroupSnapshot, GroupWanted, RestoredGroup
-from volflow.tasks.mount import REGION
-from volflow.tasks.work import Services, Work
+
+if TYPE_CHECKING:
+    from volflow.conductor import Conductor
+    from volflow.leftovers import Leftover
 
 LOG = logging.getLogger(__name__)
 
@@ -139,18 +129,14 @@ class Volflow:
             },
             [(volume["id"], volume["name"] or "") for volume in selected.volumes],
         )
-        return self._drive(run, plan.stored)
+        return self._conductor.drive(run, plan.stored)
 
     def backup_steps(self, *, in_group: bool) -> list[str]:
         """The names of the steps of one volume, in their order.
 
         :param in_group: it shares a snapshot with others
         """
-        work = Work(self._services(None), "", self.parts.cinder, self.parts.mover())
-        group = GroupSnapshot(work)
-        flow = member_backup_flow(work, group) if in_group else backup_flow(work)
-        shared = [group] if in_group else []
-        return _step_names([*shared, *flow])
+        return self._conductor.backup_steps(in_group=in_group)
 
     def rooms(self, projects: Iterable[str]) -> dict[str, int]:
         """The free bytes where the repositories of projects are, by their name; of this host's."""
@@ -234,7 +220,7 @@ class Volflow:
             },
             [(t.key, str(t.manifest.volume["name"] or "")) for t in targets],
         )
-        return self._drive(run, [])
+        return self._conductor.drive(run, [])
 
     def restore_needs(
         self,
@@ -254,19 +240,7 @@ class Volflow:
         self, targets: Sequence[RestoreTarget], options: RestoreOptions | None = None
     ) -> dict[str, list[str]]:
         """The names of the steps of one volume, in their order, by where its data goes."""
-        work = Work(self._services(None), "", self.parts.cinder, self.parts.mover())
-        found: dict[str, list[str]] = {}
-        for target in targets:
-            group, where = None, str(target.destination)
-            if target.joins:
-                wanted = GroupWanted.of([target.manifest])
-                group = RestoredGroup(work, wanted, anew=target.joins is Joining.ANEW)
-                where += ", in a group"
-            if where not in found:
-                flow = restore_flow(work, target, options or RestoreOptions(), group)
-                shared = [group] if group else []
-                found[where] = _step_names([*shared, *flow])
-        return found
+        return self._conductor.restore_steps(targets, options or RestoreOptions())
 
     def takeout(self, backup: Stored) -> Takeout:
         """Take a backup out of the repository without a cloud."""
@@ -308,7 +282,7 @@ class Volflow:
         run, state = self._unfinished(run_id), self.parts.state
         if not heartbeat.is_driven(state.leases, run.id):
             # Else whoever resumes it would undo it, though nobody here can.
-            self._check_reach(run)
+            self._conductor.check_reach(run)
         run = state.runs.update(run.id, stop=Way.ABORT)
         if heartbeat.is_driven(state.leases, run.id):
             return None
@@ -330,8 +304,7 @@ class Volflow:
 
         :param lost: those of runs that this state database does not know, too
         """
-        found = leftovers.known(self.parts.state)
-        return found + leftovers.lost(self.parts.state, self.parts.cinder) if lost else found
+        return self._conductor.leftovers(lost=lost)
 
     def clean_leftovers(
         self, *, lost: bool, older_than: timedelta
@@ -341,20 +314,7 @@ class Volflow:
         :param lost: those of runs that this state database does not know, too
         :param older_than: how long such a run must have given no sign of life
         """
-        for leftover in leftovers.known(self.parts.state):
-            run = self.parts.state.runs.get(leftover.run_id)
-            try:
-                work = self._work(self._services(run), run, leftover.volume_id)
-            except CloudError as error:
-                # Its project cannot be acted in; the others' can.
-                yield leftover, str(error)
-            else:
-                yield leftover, leftovers.clean(work, leftover)
-        if lost:
-            services = self._services(None)
-            for leftover in leftovers.lost(self.parts.state, self.parts.cinder):
-                work = Work(services, leftover.volume_id, self.parts.cinder, self.parts.mover())
-                yield leftover, leftovers.clean_lost(work, leftover, older_than=older_than)
+        return self._conductor.clean_leftovers(lost=lost, older_than=older_than)
 
     def close(self) -> None:
         """Close what has been opened."""
@@ -372,6 +332,14 @@ class Volflow:
         self.close()
 
     # How
+
+    @cached_property
+    def _conductor(self) -> Conductor:
+        # TaskFlow and os-brick take a while to import, and listings do not need them.
+        eventlet.load()
+        from volflow.conductor import Conductor
+
+        return Conductor(self.parts, self.archive, self._progress)
 
     def _prepare(self) -> list[Stored] | None:
         """Look at all that a run needs, side by side, and give the backups that there are.
@@ -394,7 +362,12 @@ class Volflow:
     def _checks(self) -> list[Callable[[], Any]]:
         """Look at what a run needs beside the repository."""
         parts = self.parts
-        return [lambda: parts.state, parts.privilege.check, lambda: parts.cinder]
+        return [
+            lambda: parts.state,
+            parts.privilege.check,
+            lambda: parts.cinder,
+            lambda: (self._conductor, parts.connector),
+        ]
 
     def _unfinished(self, run_id: str) -> Run:
         run = self.parts.state.runs.get(run_id)
@@ -412,12 +385,12 @@ class Volflow:
             # What is undone is in the ledger: the repository may be gone with what it held.
             for check in self._checks():
                 check()
-            return self._drive(run, [])
+            return self._conductor.drive(run, [])
         stored = self._prepare()
         if stored is None:
             # A repository that cannot be used fails its own volumes, when it is their turn.
             stored, _ = self.archive.look(filter(None, run.request["projects"].values()))
-        return self._drive(run, stored)
+        return self._conductor.drive(run, stored)
 
     def _create_run(self, kind: str, request: dict[str, Any], items: list[tuple[str, str]]) -> Run:
         before = datetime.now(UTC) - timedelta(days=self.conf.keep_runs)
@@ -436,136 +409,3 @@ class Volflow:
             boot_id=boot_id(),
             pid=os.getpid(),
         )
-
-    def _drive(self, run: Run, stored: Sequence[Stored]) -> RunResult:
-        projects = run.request["projects"]
-        # What is in another project's repository is no parent.
-        parents = {
-            backup.tags["volume"]: backup.id
-            for backup in latest(stored)
-            if backup.tags.get("project", "") == projects.get(backup.tags["volume"])
-        }
-        services = self._services(run, {} if run.request.get("full") else parents)
-        shared: list[tuple[GroupSnapshot | RestoredGroup, list[str]]] = [
-            (self._group(run, self._work(services, run, key), members), members)
-            for key, members in run.request.get("groups", {}).items()
-        ]
-        group_of = {member: group for group, members in shared for member in members}
-        ways = {
-            item.key: partial(
-                self._flow, run, self._work(services, run, item.key), group_of.get(item.key)
-            )
-            for item in self.parts.state.runs.items(run.id)
-            # The volumes of a group run as one flow, so they stay together.
-            if not item.state.final or item.key in group_of
-        }
-
-        def cinder_of(key: str) -> Cinder:
-            return self._work(services, run, key).cinder
-
-        def finish(result: RunResult) -> RunResult:
-            if not run.request.get("options", {}).get("remove_old_vol"):
-                return result
-            return remove_replaced(
-                self.parts.state.runs, cinder_of, run, result, aborting=self.stop.aborting
-            )
-
-        runner = Runner(
-            self.parts.state,
-            services,
-            run.request["parallel"],
-            self.stop,
-            cinder_of=cinder_of,
-            finish=finish,
-        )
-        if self.parts.state.runs.get(run.id).stop == Way.ABORT:
-            self.stop.abort_run()
-        undo = "The run was aborted." if run.stop == Way.ABORT else None
-        try:
-            return runner.drive(run, Plan(ways, shared, undo=undo))
-        finally:
-            self.stop.next_run()
-
-    def _services(self, run: Run | None, parents: dict[str, str] | None = None) -> Services:
-        parts = self.parts
-        return Services(
-            run_id=run.id if run else "",
-            connector=parts.connector,
-            privilege=parts.privilege,
-            ledger=parts.state.ledger,
-            catalogue=parts.state.catalogue,
-            progress=listeners(self.conf, parts.state, self._progress),
-            mount_root=parts.directory("mount"),
-            lanes=Lanes(run.request["parallel"] if run else 1, self.stop.event),
-            parents=parents or {},
-            whole=run.request.get("whole", {}) if run else {},
-            stopping=self.stop.event,
-        )
-
-    def _work(self, services: Services, run: Run, key: str) -> Work:
-        """A volume's or a group's part in a run: in whose project, and in which repository."""
-        projects = run.request["projects"]
-        members = run.request.get("groups", {}).get(key)
-        project_id = projects.get(members[0] if members else key)
-        acting = None
-        if run.request["act_in"] == "tenant":
-            others = run.request.get("options", {}).get("project_map", {})
-            acting = others.get(project_id, project_id)
-        home = Login.from_dict(run.request.get("login", {}))
-        if home.is_elsewhere(self.parts.login):
-            raise CloudError(
-                f"Run {run.id} works in the cloud {home.cloud}, and this login is to "
-                f"{self.parts.login.cloud}: what the run has made is not there. Log in to the "
-                "run's own cloud."
-            )
-        cinder = self.parts.cinder_in(acting or home.project_id)
-        return Work(services, key, cinder, self.parts.mover(project_id or home.project_id))
-
-    def _check_reach(self, run: Run) -> None:
-        """Make sure that this login reaches all that a run has made.
-
-        :raises CloudError: it is to another cloud, or has no role in one of the projects
-        """
-        services = self._services(run)
-        for item in self.parts.state.runs.items(run.id):
-            self._work(services, run, item.key)
-
-    def _group(self, run: Run, work: Work, members: list[str]) -> GroupSnapshot | RestoredGroup:
-        """What the volumes of a group share."""
-        if run.kind == "backup":
-            return GroupSnapshot(work)
-        options = RestoreOptions(**run.request["options"])
-        manifests = []
-        for member in members if run.stop != Way.ABORT else ():
-            try:
-                manifests.append(options.mapped(self._target(run, member).manifest))
-            except VolflowError as error:
-                # It fails that volume, and is its error, when it is its turn.
-                LOG.info("Group %s is planned without %s: %s", work.volume_id, member, error)
-        # Without any of them the group is only to be undone.
-        wanted = GroupWanted.of(manifests) if manifests else GroupWanted({}, "", (), None)
-        joins = run.request["targets"][members[0]]["joins"]
-        return RestoredGroup(work, wanted, anew=joins == Joining.ANEW)
-
-    def _flow(
-        self,
-        run: Run,
-        work: Work,
-        group: GroupSnapshot | RestoredGroup | None,
-        *,
-        undo: bool = False,
-    ) -> Any:
-        if isinstance(group, GroupSnapshot):
-            return member_backup_flow(work, group)
-        if run.kind == "backup":
-            return backup_flow(work)
-        options = RestoreOptions(**run.request["options"])
-        return restore_flow(work, self._target(run, work.volume_id, undo=undo), options, group)
-
-    def _target(self, run: Run, volume_id: str, *, undo: bool = False) -> RestoreTarget:
-        archive = None if undo else self.archive
-        return RestoreTarget.from_dict(run.request["targets"][volume_id], archive)
-
-
-def _step_names(flow: Iterable[Any]) -> list[str]:
-    return [step.name.partition(":")[2] for step in flow if isinstance(step, Step)]

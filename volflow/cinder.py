@@ -40,6 +40,9 @@ _RETRIES = 3
 
 # Metadata key that marks everything that a run makes in Cinder; its value is the ledger's tag.
 TAG_KEY = "volflow"
+# The kinds of volumes that carry one: what is made of a snapshot and deleted again; what a restore
+# makes; and what was there before, while a restore overwrites it.
+TEMPORARY, RESTORED, CLAIMED = "volume", "target", "claim"
 
 
 def kind_of(resource: Resource) -> str:

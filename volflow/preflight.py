@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from volflow.cinder import Cinder, Quota, require_usable
 from volflow.errors import (
@@ -17,10 +17,12 @@ from volflow.errors import (
     UsageError,
     VolumeStateError,
 )
-from volflow.host.connector import Connector
 from volflow.host.identity import host_name
 from volflow.manifest import Manifest
 from volflow.needs import Sized, each, of_type
+
+if TYPE_CHECKING:
+    from volflow.host.connector import Connector
 
 Volume = dict[str, Any]
 

@@ -8,13 +8,19 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
-from volflow.cinder import TAG_KEY, Cinder, kind_of, require_usable
+from volflow.cinder import (
+    CLAIMED,
+    RESTORED,
+    TAG_KEY,
+    TEMPORARY,
+    Cinder,
+    kind_of,
+    require_usable,
+)
 from volflow.errors import ResourceNotFoundError, UsageError, VolumeStateError
 from volflow.groups import Groups
 from volflow.movers.base import Stored
 from volflow.result import LeftOut
-from volflow.tasks.clone import Clone
-from volflow.tasks.target import Claim, NewVolume
 
 Volume = dict[str, Any]
 
@@ -127,7 +133,7 @@ class Selection:
     def unwanted(self, volume: Volume) -> str | None:
         """Why nobody wants this volume, if so."""
         name, metadata = volume["name"] or "", volume["metadata"]
-        if kind_of(volume) == Clone.kind:
+        if kind_of(volume) == TEMPORARY:
             return "is temporary, of a run of volflow"
         reason = self._unnamed(volume["id"], name)
         if reason:
@@ -170,7 +176,7 @@ def _unusable(volume: Volume) -> str | None:
     """Why this volume cannot be backed up now, if so."""
     if volume["status"] not in USABLE:
         return f"is in state '{volume['status']}'"
-    if kind_of(volume) in (Claim.kind, NewVolume.kind):
+    if kind_of(volume) in (CLAIMED, RESTORED):
         return (
             f"is being restored by run {volume['metadata'][TAG_KEY].partition('/')[0]} of volflow, "
             "and not whole before that has ended. If it was interrupted, resume or abort it; if it "

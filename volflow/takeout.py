@@ -15,12 +15,11 @@ from volflow.errors import HostError, UsageError
 from volflow.host.namespace import MountNamespace
 from volflow.host.privilege import Privilege, find_program
 from volflow.manifest import Manifest, Region
-from volflow.movers.base import Copied, Stored
+from volflow.movers.base import REGION, Copied, Stored
 from volflow.movers.browse import Browser, Node
 from volflow.movers.restic import Restic
 from volflow.progress import Progress
 from volflow.stop import Stop
-from volflow.tasks.mount import REGION
 
 
 class Takeout:

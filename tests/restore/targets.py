@@ -16,7 +16,7 @@ from restore.branch import branch
 from restore.refusing import Refusing
 from restore.stage import PROPERTIES, Stage, everything_set
 from volflow.errors import CloudError
-from volflow.tasks.mount import REGION
+from volflow.movers.base import REGION
 from volflow.tasks.restore import RestoreData
 
 # After the copy, when the target is full of what was restored.

@@ -11,10 +11,9 @@ from volflow.cli.command import Command, Lister
 from volflow.cli.result import Table, not_in, say
 from volflow.cli.selection import path
 from volflow.errors import HostError, RepositoryError, UsageError
-from volflow.movers.base import Stored
+from volflow.movers.base import REGION, Stored
 from volflow.movers.browse import Browser, unmount
 from volflow.result import Outcome
-from volflow.tasks.mount import REGION
 
 # What a guest has put on its volume is nothing to act upon here.
 _LOOK_ONLY = "ro,nosuid,nodev,noexec"

@@ -14,6 +14,8 @@ from volflow.result import Figures, Outcome
 
 # Where things stand below a namespace's root, and so in every backup.
 REGIONS = Path("regions")
+# Where the one region stands that a volume has so far.
+REGION = REGIONS / "0"
 MANIFEST = Path("manifest.json")
 
 

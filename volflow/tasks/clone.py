@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from persistence import Entry
-from volflow.cinder import TAG_KEY
+from volflow.cinder import TAG_KEY, TEMPORARY
 from volflow.tasks.base import Temporary
 from volflow.tasks.work import Work
 
@@ -13,7 +13,7 @@ from volflow.tasks.work import Work
 class Clone(Temporary):
     """Makes sure that there is a volume of the snapshot; its revert deletes it and waits."""
 
-    kind = "volume"
+    kind = TEMPORARY
     step = "temporary volume"
     default_provides = "clone_id"
 

@@ -8,14 +8,11 @@ from typing import Any
 from volflow.disk.filesystem import FileSystem
 from volflow.errors import HostError
 from volflow.host.namespace import MountNamespace
-from volflow.movers.base import REGIONS
+from volflow.movers.base import REGION
 from volflow.tasks.base import Step
 from volflow.tasks.work import Work
 
 LOG = logging.getLogger(__name__)
-
-# Where the one region stands that a volume has so far.
-REGION = REGIONS / "0"
 
 
 class Mount(Step):

@@ -10,9 +10,9 @@ from volflow.disk.holes import Sparse
 from volflow.errors import HostError
 from volflow.host.namespace import MountNamespace
 from volflow.manifest import Manifest
+from volflow.movers.base import REGION
 from volflow.tasks.base import Step
 from volflow.tasks.lock import RepositoryLock
-from volflow.tasks.mount import REGION
 from volflow.tasks.work import Work
 from volflow.totals import Totals
 

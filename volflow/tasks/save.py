@@ -15,11 +15,10 @@ from volflow.errors import HostError
 from volflow.host.connector import device_size
 from volflow.host.namespace import MountNamespace
 from volflow.manifest import Manifest, Region
-from volflow.movers.base import MANIFEST, Saved, Stored
+from volflow.movers.base import MANIFEST, REGION, Saved, Stored
 from volflow.result import Figures, Outcome
 from volflow.tasks.base import Temporary
 from volflow.tasks.lock import RepositoryLock
-from volflow.tasks.mount import REGION
 from volflow.tasks.work import Work
 
 

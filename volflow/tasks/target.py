@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from persistence import Entry
-from volflow.cinder import TAG_KEY, kind_of, require_usable
+from volflow.cinder import CLAIMED, RESTORED, TAG_KEY, kind_of, require_usable
 from volflow.errors import VolflowError, VolumeStateError
 from volflow.groups import Groups, takes
 from volflow.heartbeat import ALIVE_KEY
@@ -28,7 +28,7 @@ class NewVolume(Temporary):
     It is temporary until the restore is complete.
     """
 
-    kind = "target"
+    kind = RESTORED
     step = "new volume"
     default_provides = "clone_id"
 
@@ -150,7 +150,7 @@ class Claim(Temporary):
     it were whole, and tells that going back to the safety snapshot loses nothing.
     """
 
-    kind = "claim"
+    kind = CLAIMED
     step = "claim"
     default_provides = "clone_id"
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from volflow.movers.base import REGION
 from volflow.tasks.base import Step
 from volflow.tasks.lock import RepositoryLock
-from volflow.tasks.mount import REGION, Mount
+from volflow.tasks.mount import Mount
 from volflow.tasks.work import Work
 from volflow.totals import Totals
 
