@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import mysql
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-# MariaDB's TEXT ends at 64 KiB, which the request of a run over a thousand volumes exceeds.
-_LONG_TEXT = sa.Text().with_variant(mysql.LONGTEXT(), "mysql", "mariadb")
+# MariaDB's TEXT ends at 64 KiB, which the request of a run over a thousand volumes exceeds. For one
+# of so many bytes it takes its LONGTEXT.
+_LONG_TEXT = sa.Text().with_variant(sa.Text(2**32 - 1), "mysql", "mariadb")
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -26,6 +26,9 @@ class UtcDateTime(TypeDecorator[datetime]):
     def load_dialect_impl(self, dialect: sa.Dialect) -> TypeEngine[Any]:
         """Use the type of ``dialect`` that keeps microseconds, and the zone where it can."""
         if dialect.name in ("mysql", "mariadb"):
+            # A dialect is imported where it is used: others need not wait for it.
+            from sqlalchemy.dialects import mysql
+
             return dialect.type_descriptor(mysql.DATETIME(fsp=6))
         return dialect.type_descriptor(sa.DateTime(timezone=dialect.name == "postgresql"))
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cache
+from importlib import import_module
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import mysql, postgresql, sqlite
+
+_MYSQL = ("mysql", "mariadb")
 
 
 def upsert(connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -18,13 +20,13 @@ def upsert(connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[st
     """
     if not rows:
         return
+    dialect = connection.dialect.name
     others = [column.name for column in table.columns if not column.primary_key]
-    if connection.dialect.name in ("mysql", "mariadb"):
-        on_mysql = mysql.insert(table)
-        changes = {name: on_mysql.inserted[name] for name in others}
-        connection.execute(on_mysql.on_duplicate_key_update(changes), rows)
+    insert = _insert(dialect, table)
+    if dialect in _MYSQL:
+        changes = {name: insert.inserted[name] for name in others}
+        connection.execute(insert.on_duplicate_key_update(changes), rows)
         return
-    insert = (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)
     changes = {name: insert.excluded[name] for name in others}
     connection.execute(insert.on_conflict_do_update(table.primary_key, set_=changes), rows)
 
@@ -36,12 +38,17 @@ def insert_new(connection: sa.Connection, table: sa.Table, row: Mapping[str, Any
 
 @cache
 def _insert_new(dialect: str, table: sa.Table) -> sa.Insert:
+    insert = _insert(dialect, table)
     statement: sa.Insert
-    if dialect in ("mysql", "mariadb"):
-        statement = mysql.insert(table).prefix_with("IGNORE")
-    elif dialect == "postgresql":
-        statement = postgresql.insert(table).on_conflict_do_nothing()
+    if dialect in _MYSQL:
+        statement = insert.prefix_with("IGNORE")
     else:
-        statement = sqlite.insert(table).on_conflict_do_nothing()
+        statement = insert.on_conflict_do_nothing()
     # SQLAlchemy keeps the count of an INSERT only when it is asked to.
     return statement.execution_options(preserve_rowcount=True)
+
+
+def _insert(dialect: str, table: sa.Table) -> Any:
+    """The dialect's own INSERT. Only the dialect in use is imported: each takes a while."""
+    name = "mysql" if dialect in _MYSQL else dialect
+    return import_module(f"sqlalchemy.dialects.{name}").insert(table)

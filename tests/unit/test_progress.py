@@ -8,7 +8,8 @@ import re
 import pytest
 from rich.console import Console
 
-from volflow.cli.progress import Lines, Screen
+from volflow.cli.progress import Lines
+from volflow.cli.screen import Screen
 from volflow.movers.base import Copied
 from volflow.progress import Several, Silent
 from volflow.result import Outcome, VolumeResult

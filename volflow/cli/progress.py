@@ -1,18 +1,13 @@
-"""Live progress: a table on a terminal, plain lines elsewhere. Both on the standard error."""
+"""Live progress on the standard error: plain lines, or a table where that is a terminal."""
 
 from __future__ import annotations
 
 import sys
 import threading
 import time
-from collections import Counter
 from dataclasses import dataclass, field
 
 from rich import filesize
-from rich.console import Console, Group
-from rich.live import Live
-from rich.table import Table
-from rich.text import Text
 
 from volflow.movers.base import Copied
 from volflow.printable import printable
@@ -20,7 +15,7 @@ from volflow.progress import Progress, Silent
 from volflow.report.words import plural
 from volflow.result import RunResult, VolumeResult
 
-_WAITING = "waiting"
+WAITING = "waiting"
 # Seconds between two lines about one copy.
 _EVERY = 10.0
 
@@ -29,15 +24,20 @@ def reporter(verbosity: int) -> Progress:
     """The progress that fits the standard error; none with ``--quiet``."""
     if verbosity == 0:
         return Silent()
-    return Screen() if sys.stderr.isatty() else Lines()
+    if not sys.stderr.isatty():
+        return Lines()
+    # What draws it takes a while to import.
+    from volflow.cli.screen import Screen
+
+    return Screen()
 
 
 @dataclass
-class _Volume:
+class VolumeProgress:
     """How far one volume is."""
 
     name: str
-    step: str = _WAITING
+    step: str = WAITING
     copied: Copied = field(default_factory=Copied)
     first: Copied | None = None
     first_at: float = 0.0
@@ -46,7 +46,7 @@ class _Volume:
 
     @property
     def begun(self) -> bool:
-        return self.step != _WAITING
+        return self.step != WAITING
 
     def began(self, step: str, state: str) -> None:
         self.step = f"undoing {step}" if state == "REVERTING" else step
@@ -78,11 +78,11 @@ class Lines:
     """A line for each step, and now and then one for a long copy."""
 
     def __init__(self) -> None:
-        self._volumes: dict[str, _Volume] = {}
+        self._volumes: dict[str, VolumeProgress] = {}
         self._lock = threading.Lock()
 
     def planned(self, run_id: str, volumes: dict[str, str]) -> None:
-        self._volumes = {key: _Volume(name or key) for key, name in volumes.items()}
+        self._volumes = {key: VolumeProgress(name or key) for key, name in volumes.items()}
         if run_id:
             self._say(f"run {run_id}: {plural(len(volumes), 'volume')}")
 
@@ -107,58 +107,3 @@ class Lines:
     def _say(self, text: str) -> None:
         with self._lock:
             print(f"{time.strftime('%H:%M:%S')} {printable(text)}", file=sys.stderr, flush=True)
-
-
-class Screen:
-    """A table with a row for each volume that is worked on, drawn anew as things happen."""
-
-    def __init__(self, console: Console | None = None) -> None:
-        self._title = ""
-        self._volumes: dict[str, _Volume] = {}
-        self._outcomes: Counter[str] = Counter()
-        self._lock = threading.Lock()
-        self._live = Live(
-            console=console or Console(stderr=True),
-            get_renderable=self._shown,
-            refresh_per_second=4,
-        )
-
-    def planned(self, run_id: str, volumes: dict[str, str]) -> None:
-        with self._lock:
-            self._volumes = {key: _Volume(name or key) for key, name in volumes.items()}
-        if run_id:
-            self._title = f"run {run_id}: {plural(len(volumes), 'volume')}"
-        self._live.start()
-
-    def step(self, volume_id: str, step: str, state: str) -> None:
-        if state in ("RUNNING", "REVERTING"):
-            self._volumes[volume_id].began(step, state)
-
-    def copied(self, volume_id: str, copied: Copied) -> None:
-        self._volumes[volume_id].copy_is(copied)
-
-    def ended(self, result: VolumeResult) -> None:
-        with self._lock:
-            # A row for each of a thousand would push those that go on off the screen.
-            del self._volumes[result.volume_id]
-            self._outcomes[str(result.outcome)] += 1
-
-    def over(self, run_id: str, result: RunResult | None) -> None:
-        self._live.stop()
-
-    def _shown(self) -> Group:
-        with self._lock:
-            volumes, outcomes = list(self._volumes.values()), dict(self._outcomes)
-        begun = [volume for volume in volumes if volume.begun]
-        if len(begun) < len(volumes):
-            outcomes[_WAITING] = len(volumes) - len(begun)
-        parts: list[Text | Table] = [Text(self._title)] if self._title else []
-        if begun:
-            table = Table("Volume", "Step", "Copied")
-            for volume in begun:
-                # As text: what is in brackets would be taken for a style.
-                table.add_row(Text(printable(volume.name)), volume.step, volume.copy())
-            parts.append(table)
-        if outcomes:
-            parts.append(Text(", ".join(f"{count} {name}" for name, count in outcomes.items())))
-        return Group(*parts)

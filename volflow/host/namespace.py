@@ -19,6 +19,8 @@ from pathlib import Path
 from volflow.errors import HostError
 from volflow.host.privilege import Privilege
 
+# Has mount(8) make the directory, and those above it.
+_MAKE = "X-mount.mkdir=0700"
 # Seconds that a file system may stay busy after the last program in it has ended.
 _BUSY = 10.0
 
@@ -126,21 +128,20 @@ class MountNamespace:
         :param fs_type: the probed type; the kernel is never left to guess
         :raises HostError: with mount's own words
         """
-        self.run("mkdir", "--parents", "--mode=0700", path)
-        self.run("mount", "-t", fs_type, "-o", ",".join(options), device, path)
-        self._mounted[path] = self._used(path)
+        self.run("mount", "-t", fs_type, "-o", ",".join([*options, _MAKE]), device, path)
+        # What is read only does not grow.
+        self._mounted[path] = (0, 0) if "ro" in options else self._used(path)
 
     def bind(self, directory: Path, path: Path) -> None:
         """Show a directory of the host in the namespace.
 
         :raises HostError: with mount's own words
         """
-        self.run("mkdir", "--parents", "--mode=0700", path)
-        self.run("mount", "--bind", directory, path)
+        self.run("mount", "--bind", "-o", _MAKE, directory, path)
         self._mounted[path] = self._used(path)
 
     def written(self) -> tuple[int, int]:
-        """Inodes and bytes by which the file systems have grown since they were mounted."""
+        """Inodes and bytes by which what was mounted to be written to has grown since."""
         now = [(self._used(path), before) for path, before in self._mounted.items()]
         inodes, size = (sum(used[n] - before[n] for used, before in now) for n in (0, 1))
         return max(0, inodes), max(0, size)
