@@ -6,7 +6,7 @@ import select
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -67,6 +67,9 @@ class Database:
         self.path: Path | None = None
         self._closed = False
         self._thread = threading.local()
+        self._reader: sa.Engine
+        self._single: sa.Engine
+        self._durable_single: sa.Engine
         try:
             if parsed.get_backend_name() == "sqlite":
                 self.path = sqlite.file_of(parsed)
@@ -78,22 +81,24 @@ class Database:
                 self._engine = _server_engine(parsed)
             # How each kind of transaction begins, see sqlite._begin. Told once: to tell it to each
             # connection costs as much as a statement.
-            self._reader, self._writer, self._durable_writer = (
-                self._engine.execution_options(state_write=write, state_durable=durable)
-                for write, durable in ((False, False), (True, False), (True, True))
-            )
-            self._single, self._durable_single = (
-                self._engine.execution_options(
-                    state_write=True, state_single=True, state_durable=durable
+            if parsed.get_backend_name() == "sqlite":
+                self._reader, self._writer, self._durable_writer = (
+                    self._engine.execution_options(state_write=write, state_durable=durable)
+                    for write, durable in ((False, False), (True, False), (True, True))
                 )
-                for durable in (False, True)
-            )
-            if parsed.get_backend_name() != "sqlite":
+                self._single, self._durable_single = (
+                    self._engine.execution_options(
+                        state_write=True, state_single=True, state_durable=durable
+                    )
+                    for durable in (False, True)
+                )
+            else:
                 # A server's commit is durable anyhow. At READ COMMITTED each statement sees what
                 # is committed when it begins: a transaction around those that only read would
                 # change nothing, and cost two messages more.
-                self._reader = self._single = self._durable_single = self._engine.execution_options(
-                    isolation_level="AUTOCOMMIT"
+                self._reader = self._single = self._durable_single = self._engine
+                self._writer = self._durable_writer = self._engine.execution_options(
+                    isolation_level="READ COMMITTED"
                 )
         except ModuleNotFoundError as error:
             raise StateUnavailable(
@@ -165,7 +170,9 @@ class Database:
             raise RuntimeError("a transaction inside another of the same thread")
         self._thread.busy = True
         try:
-            with engine.connect() as connection, connection.begin():
+            # Nothing is to be begun or committed where each statement is a transaction by itself.
+            single = engine is self._engine
+            with engine.connect() as connection, nullcontext() if single else connection.begin():
                 yield connection
         except sa_exc.SQLAlchemyError as error:
             meaning = explain(error, self.url, self.path)
@@ -213,7 +220,9 @@ def _server_engine(url: sa.URL) -> sa.Engine:
         pool_pre_ping=not psycopg,
         # A transaction of ours is always ended: there is nothing to roll back after it.
         pool_reset_on_return=None,
-        isolation_level="READ COMMITTED",
+        # What most statements want: to change a session to and fro costs as much as one of them.
+        isolation_level="AUTOCOMMIT",
+        skip_autocommit_rollback=True,
         json_serializer=jsonutils.dumps,
         connect_args=arguments,
     )
