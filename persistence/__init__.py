@@ -21,7 +21,16 @@ from persistence.errors import (
 )
 from persistence.leases import Lease, Leases
 from persistence.ledger import Entry, EntryState, Ledger
-from persistence.runs import Item, ItemFields, ItemState, Run, Runs, RunState
+from persistence.runs import (
+    Item,
+    ItemFields,
+    ItemState,
+    ItemSteps,
+    Run,
+    Runs,
+    RunState,
+    StepFields,
+)
 from persistence.state import State
 
 __all__ = [
@@ -34,6 +43,7 @@ __all__ = [
     "Item",
     "ItemFields",
     "ItemState",
+    "ItemSteps",
     "Lease",
     "Leases",
     "Ledger",
@@ -45,6 +55,7 @@ __all__ = [
     "State",
     "StateError",
     "StateUnavailable",
+    "StepFields",
 ]
 
 # TaskFlow imports eventlet where that is installed, and it warns of itself: nothing that whoever

@@ -12,8 +12,10 @@ import sqlalchemy as sa
 from taskflow import exceptions, states
 from taskflow.persistence import models
 
+from persistence.atoms import AtomStatements
 from persistence.database import Database
 from persistence.errors import StateUnavailable
+from persistence.runs import ItemSteps, save_step
 
 # States in which TaskFlow leaves a flow alone.
 _ENDED = (states.SUCCESS, states.REVERTED, states.FAILURE, states.SUSPENDED)
@@ -127,6 +129,7 @@ class _Connection(impl_sqlalchemy.Connection):
         self._save_atom = sa.update(atoms).where(atoms.c.uuid == sa.bindparam("saved"))
         self._atoms_of = sa.select(atoms.c.uuid).where(atoms.c.parent_uuid == sa.bindparam("flow"))
         self._add_flows, self._add_atoms = sa.insert(flows), sa.insert(atoms)
+        self._server = AtomStatements(atoms) if AtomStatements.serve(database.dialect) else None
         # How many atoms of a flow are known to be stored, by the flow's id, as long as it runs.
         self._stored: dict[str, int] = {}
 
@@ -135,12 +138,27 @@ class _Connection(impl_sqlalchemy.Connection):
         self.update_atoms([atom_detail])
         return atom_detail
 
-    def update_atoms(self, atoms: Sequence[models.AtomDetail]) -> None:
-        """Save atoms that are stored, one after the other, by one message to a server."""
+    def update_atoms(
+        self, atoms: Sequence[models.AtomDetail], steps: ItemSteps | None = None
+    ) -> None:
+        """Save one atom that is stored, or two: with the last of them what follows from it.
+
+        :param steps: what items of a run come to with it.
+        :raises NotFound: when something of it is not there; the last atom is not saved then.
+        """
         values = [_values(atom) for atom in atoms]
-        with self._engine.single() as connection:
-            saved = connection.execute(self._save_atom, values if len(values) > 1 else values[0])
-            if saved.rowcount != len(atoms):
+        rows = steps.rows() if steps is not None else []
+        server = self._server if len(rows) <= 1 else None
+        with self._engine.begin() if rows and not server else self._engine.single() as connection:
+            if server is not None:
+                item = rows[0] if rows else None
+                stored = server.save(connection, *reversed(values), item=item)
+            else:
+                many = values if len(values) > 1 else values[0]
+                stored = connection.execute(self._save_atom, many).rowcount == len(values)
+                for row in rows:
+                    stored &= save_step(connection, row)
+            if not stored:
                 raise exceptions.NotFound(f"there is no atom {atoms[-1].uuid} to save")
 
     def update_flow_details(self, flow_detail: models.FlowDetail) -> models.FlowDetail:
@@ -157,6 +175,21 @@ class _Connection(impl_sqlalchemy.Connection):
         if flow_detail.state in _ENDED:
             del self._stored[flow_id]
         return flow_detail
+
+    def get_flow_details(self, fd_uuid: str | None, lazy: bool = False) -> models.FlowDetail:
+        """Read a flow with its atoms; without a transaction, in which nothing would be written.
+
+        :raises NotFound: when it is not stored.
+        """
+        flows = self._tables.flowdetails
+        with self._engine.connect() as connection:
+            row = connection.execute(sa.select(flows).where(flows.c.uuid == fd_uuid)).first()
+            if row is None:
+                raise exceptions.NotFound(f"there is no flow {fd_uuid}")
+            flow = self._converter.convert_flow_detail(row._mapping)
+            if not lazy:
+                self._converter.populate_flow_detail(connection, flow)
+        return flow
 
     def save_logbook(self, book: models.LogBook) -> models.LogBook:
         """Save a book, which may be new, with all that is in it."""
@@ -181,7 +214,9 @@ class _Connection(impl_sqlalchemy.Connection):
             for atom in flow
             if atom.uuid not in stored
         ]
-        if atoms:
+        if atoms and self._server is not None:
+            self._server.add(connection, atoms)
+        elif atoms:
             connection.execute(self._add_atoms, atoms)
 
     def validate(self, max_retries: int = 0) -> None:

@@ -121,6 +121,25 @@ class ItemFields(TypedDict, total=False):
     finished_at: datetime | None
 
 
+class StepFields(TypedDict):
+    """What an item comes to when a step of it begins."""
+
+    step: str
+    result: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class ItemSteps:
+    """The steps that items of a run come to together, by their keys."""
+
+    run_id: str
+    items: Mapping[str, StepFields]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """What to save of each, with what it is known by."""
+        return [{"run_id": self.run_id, "key": key, **self.items[key]} for key in self.items]
+
+
 # Made once: to put a statement together costs more than to run it.
 _THIS_ITEM = (
     schema.run_item.c.run_id == sa.bindparam("this_run"),
@@ -305,7 +324,7 @@ class Runs:
         """
         self.update_items(run_id, {key: fields})
 
-    def update_items(self, run_id: str, changes: Mapping[str, ItemFields]) -> None:
+    def update_items(self, run_id: str, changes: Mapping[str, ItemFields | StepFields]) -> None:
         """Change several items by their keys, all of them or none.
 
         :raises NotFound: when one of them is not there.
@@ -317,7 +336,16 @@ class Runs:
                 _change_item(connection, run_id, key, fields)
 
 
-def _change_item(connection: sa.Connection, run_id: str, key: str, fields: ItemFields) -> None:
+def save_step(connection: sa.Connection, row: Mapping[str, Any]) -> bool:
+    """Save what :meth:`ItemSteps.rows` tells of an item; whether it is there."""
+    values = {"step": row["step"], "result": row["result"]}
+    this = {"this_run": row["run_id"], "this_item": row["key"]}
+    return connection.execute(_UPDATE_ITEM, values | this).rowcount == 1
+
+
+def _change_item(
+    connection: sa.Connection, run_id: str, key: str, fields: ItemFields | StepFields
+) -> None:
     values = _checked(dict(fields), ItemFields)
     this = {"this_run": run_id, "this_item": key}
     statement, now = _UPDATE_ITEM, datetime.now(UTC)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -15,8 +15,11 @@ from taskflow.persistence import models
 from taskflow.storage import Storage
 from taskflow.utils import misc
 
-from persistence import State
+from persistence import ItemSteps, State
 from volflow.heartbeat import Hold
+
+#: What items come to when an atom comes to a state; None where that tells nothing of them.
+Begins = Callable[[str, str], ItemSteps | None]
 
 # On the way to being run, and nothing else has been saved since the state before.
 _PASSING = {(states.PENDING, states.RESUMING), (states.RESUMING, states.SUSPENDED)}
@@ -29,11 +32,14 @@ class _Storage(Storage):
     a step is, volflow keeps itself: TaskFlow would save beside each change of a step's state that
     it is done to 0 or to 100 %.
 
+    What the volumes come to with a step that begins is saved together with that it does.
+
     Before each save it makes sure that the run is still this process's. Nothing is begun and
     nothing is undone without a save, so a process that has lost its run does neither.
     """
 
     hold: Hold
+    begins: Begins
 
     def _with_connection(self, functor: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         self.hold.ensure()
@@ -44,6 +50,24 @@ class _Storage(Storage):
         if state == states.REVERTING:
             self.hold.ensure(ask=True)
         super().set_atom_state(atom_name, state)
+
+    def _save_atom_detail(
+        self, connection: Any, original: models.AtomDetail, changed: models.AtomDetail
+    ) -> models.AtomDetail:
+        return self._save(connection, original, changed, late=None)
+
+    def _save(
+        self,
+        connection: Any,
+        original: models.AtomDetail,
+        changed: models.AtomDetail,
+        late: models.AtomDetail | None,
+    ) -> models.AtomDetail:
+        """Save an atom; with it one that is late, and what the volumes come to."""
+        new = changed.state != original.state
+        steps = self.begins(changed.name, changed.state) if new else None
+        together = _Together(connection, late, steps) if late or steps else connection
+        return super()._save_atom_detail(together, original, changed)
 
     def set_task_progress(
         self, task_name: str, progress: float, details: dict[str, Any] | None = None
@@ -91,42 +115,46 @@ class _OwnStorage(_Storage):
         if late is None and changed.state == states.SUCCESS:
             self._late = changed
             return original.update(changed)
-        together = _Together(connection, late) if late else connection
+        # A step that is undone at once has its success saved with that.
+        if late is not None and late.uuid == changed.uuid:
+            late = None
         # It tries again while the database is away.
-        saved = super()._save_atom_detail(together, original, changed)
+        saved = self._save(connection, original, changed, late)
         self._late = None
         return saved
 
     def set_flow_state(self, state: str) -> None:
         """Set the state, when all steps that have succeeded are saved."""
         if self._late is not None:
-            save = super()._save_atom_detail
-            self._with_connection(save, self._late, self._late)
+            self._with_connection(self._save, self._late, self._late, None)
             self._late = None
         super().set_flow_state(state)
 
 
 @dataclass(frozen=True)
 class _Together:
-    """In the place of a connection: saves an atom that is late together with the next one."""
+    """In the place of a connection: saves with an atom one that is late, and items."""
 
     connection: Any
-    late: models.AtomDetail
+    late: models.AtomDetail | None
+    steps: ItemSteps | None
 
     def update_atom_details(self, atom: models.AtomDetail) -> models.AtomDetail:
-        self.connection.update_atoms([self.late, atom])
+        atoms: Sequence[models.AtomDetail] = [self.late, atom] if self.late else [atom]
+        self.connection.update_atoms(atoms, self.steps)
         return atom
 
 
 class _Saving(engine.ActionEngine):
     kept_in: type[_Storage] = _Storage
     hold: Hold
+    begins: Begins
 
     @misc.cachedproperty
     def storage(self) -> _Storage:
         """What the engine knows of its flow."""
         found = self.kept_in(self._flow_detail, backend=self._backend, scope_fetcher=self._scopes)
-        found.hold = self.hold
+        found.hold, found.begins = self.hold, self.begins
         return found
 
     def _scopes(self, atom_name: str) -> Any:
@@ -148,6 +176,7 @@ def load(
     state: State,
     workers: Executor | None,
     hold: Hold,
+    begins: Begins,
 ) -> engine.ActionEngine:
     """An engine for a flow.
 
@@ -158,6 +187,8 @@ def load(
     :param workers: what runs several steps at a time; the caller's own thread runs one after the
         other where there is none
     :param hold: the right to drive the run
+    :param begins: tells what is to be saved of the run's items with an atom that comes to a state;
+        asked again when a save has failed and is tried again
     """
     options: dict[str, Any] = {"gather_statistics": False}
     found: _Saving
@@ -165,5 +196,5 @@ def load(
         found = _Serial(flow, detail, state.taskflow, options)
     else:
         found = _Parallel(flow, detail, state.taskflow, options | {"executor": workers})
-    found.hold = hold
+    found.hold, found.begins = hold, begins
     return found

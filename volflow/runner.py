@@ -200,8 +200,10 @@ class Runner:
         detail = backend.get_flow_details(items[component.volumes[0]].flow_id)
         # The steps of one volume come one after the other: they need no threads of their own.
         single = component.volumes[0] if len(component.volumes) == 1 else None
-        engine = load(component.flow, detail, self._state, None if single else workers, hold)
         story = Story(self._state.runs, self._services.progress, run.id, component, items)
+        engine = load(
+            component.flow, detail, self._state, None if single else workers, hold, story.begins
+        )
         # A flow that was reverted would begin anew: a process was killed before it could tell.
         if detail.state not in _ENDED:
             try:

@@ -217,7 +217,8 @@ def test_a_flow_whose_run_was_taken_undoes_nothing(state: State, seconds: float,
     steps = (undone, Failing(state, seconds))
     inner = linear_flow.Flow("volume", retry=AlwaysRevert("retry")).add(*steps)
     hold = Hold(state.leases, "r")
-    engine = load(graph_flow.Flow("flow").add(inner), detail, state, None, hold)
+    flow = graph_flow.Flow("flow").add(inner)
+    engine = load(flow, detail, state, None, hold, lambda *_: None)
     with pytest.raises(DrivenError):
         engine.run()
     assert not undone.reverted

@@ -20,7 +20,7 @@ from taskflow import engines, exceptions, states, task
 from taskflow.patterns import linear_flow
 from taskflow.persistence import models
 
-from persistence import State, StateUnavailable
+from persistence import ItemSteps, Run, State, StateUnavailable
 
 
 def new_book(name: str, atoms: int = 1) -> tuple[models.LogBook, models.FlowDetail]:
@@ -59,6 +59,76 @@ def test_what_is_saved_is_read_back(state: State) -> None:
     assert str(atom.results["when"]).startswith("2026-01-01"), "on every database alike"
     with pytest.raises(exceptions.NotFound):
         connection.get_logbook("nothing")
+
+
+def begun(state: State, new_run: Callable[..., Run], *keys: str) -> tuple[Any, ...]:
+    """Two atoms that are stored, the first of which has succeeded and the second has begun."""
+    connection = state.taskflow.get_connection()
+    book, flow = new_book("a", atoms=2)
+    connection.save_logbook(book)
+    first, second = flow.find("atom-a-0"), flow.find("atom-a-1")
+    first.state, second.state = states.SUCCESS, states.RUNNING
+    first.results = {"name": "ü"}
+    return connection, first, second, new_run(*keys)
+
+
+def stored(state: State, run: Run) -> tuple[list[str], list[str | None]]:
+    atoms = state.taskflow.get_connection().get_atoms_for_flow("flow-a")
+    found = {atom.uuid: atom.state for atom in atoms}
+    return [found[uuid] for uuid in sorted(found)], [i.step for i in state.runs.items(run.id)]
+
+
+@pytest.mark.parametrize("keys", [(), ("x",), ("x", "z")])
+def test_atoms_are_saved_together_with_items(
+    state: State, new_run: Callable[..., Run], keys: tuple[str, ...]
+) -> None:
+    connection, first, second, run = begun(state, new_run, "x", "y", "z")
+    written = {"steps": [{"name": "ü\udcff"}]}
+    steps = ItemSteps(run.id, {key: {"step": "copy", "result": written} for key in keys})
+    connection.update_atoms([first, second], steps)
+    items = ["copy" if key in keys else None for key in "xyz"]
+    assert stored(state, run) == ([states.SUCCESS, states.RUNNING], items)
+    for key in keys:
+        assert state.runs.item(run.id, key).result == written
+    assert connection.get_atom_details("atom-a-0").results == {"name": "ü"}
+
+
+@pytest.mark.parametrize("missing", ["first", "second", "item", "one of the items"])
+def test_what_is_not_stored_cannot_be_saved(
+    state: State, new_run: Callable[..., Run], missing: str
+) -> None:
+    connection, first, second, run = begun(state, new_run, "x", "y")
+    keys = {"item": ["z"], "one of the items": ["x", "z"]}.get(missing, ["x"])
+    steps = ItemSteps(run.id, {key: {"step": "copy", "result": {}} for key in keys})
+    nothing = models.TaskDetail("nothing", "nothing")
+    atoms = {"first": [nothing, second], "second": [first, nothing]}.get(missing, [first, second])
+    with pytest.raises(exceptions.NotFound):
+        connection.update_atoms(atoms, steps)
+    # Nothing counts as begun that cannot be told of.
+    assert states.RUNNING not in stored(state, run)[0]
+
+
+def test_atoms_of_a_flow_that_has_begun(state: State) -> None:
+    """Those that it has been found to have are stored, and those that are stored stay."""
+    connection = state.taskflow.get_connection()
+    book, flow = new_book("a")
+    connection.save_logbook(book)
+    for number in range(1, 4):
+        flow.add(models.TaskDetail(f"täsk {number}", f"atom-a-{number}"))
+    flow.add(models.RetryDetail("retry", "retry-a"))
+    flow.find("atom-a-1").intention = states.REVERT
+    flow.find("atom-a-2").put(states.SUCCESS, {"when": datetime(2026, 1, 1, tzinfo=UTC)})
+    connection.update_flow_details(flow)
+    found = connection.get_flow_details(flow.uuid)
+    assert {atom.uuid: type(atom) for atom in found} == {a.uuid: type(a) for a in flow}
+    assert found.find("atom-a-1").name == "täsk 1"
+    assert found.find("atom-a-1").intention == states.REVERT
+    assert found.find("atom-a-1").results is None
+    assert str(found.find("atom-a-2").results["when"]).startswith("2026-01-01")
+    assert found.find("retry-a").results == []
+    assert len(connection.get_flow_details(flow.uuid, lazy=True)) == 0
+    with pytest.raises(exceptions.NotFound):
+        connection.get_flow_details("nothing")
 
 
 def test_destroying_a_book_takes_its_flows_along(state: State) -> None:
