@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import JSON
+from sqlalchemy.dialects import postgresql
 
 from persistence import schema
 
@@ -22,10 +22,11 @@ class AtomStatements:
     between any two: where ten threads work, that is a change of threads, which costs more than the
     statement.
 
-    :param atoms: TaskFlow's table of atoms
+    :param flows: TaskFlow's table of flows
+    :param atoms: and that of atoms
     """
 
-    def __init__(self, atoms: sa.Table) -> None:
+    def __init__(self, flows: sa.Table, atoms: sa.Table) -> None:
         self._atoms = atoms
         # Made once: to put a statement together costs more than to run it.
         self._statements = {
@@ -33,7 +34,7 @@ class AtomStatements:
             for late in (False, True)
             for item in (False, True)
         }
-        self._add = _add_atoms(atoms)
+        self._add = _add(flows, atoms)
 
     @staticmethod
     def serve(dialect: str) -> bool:
@@ -66,44 +67,61 @@ class AtomStatements:
         statement = self._statements[late is not None, item is not None]
         return connection.execute(statement, values).rowcount == 1
 
-    def add(self, connection: sa.Connection, atoms: Sequence[Mapping[str, Any]]) -> None:
-        """Save new atoms.
+    def add(
+        self,
+        connection: sa.Connection,
+        flow: Mapping[str, Any],
+        atoms: Sequence[Mapping[str, Any]],
+    ) -> bool:
+        """Save a flow, and atoms of it that are new.
 
-        :param atoms: the values of each by column
+        :param flow: its values by column, and its id as ``saved``
+        :param atoms: those of each atom by column. Nothing in them may be text that the server
+            cannot hold, such as names of files in results: new atoms have none
+        :returns: whether the flow is stored, and with it the atoms
         """
-        now = {"created_at": datetime.now(UTC).replace(tzinfo=None)}
-        connection.execute(self._add, {"rows": [{**now, **atom} for atom in atoms]})
+        now = datetime.now(UTC).replace(tzinfo=None)
+        values = {f"flow_{name}": value for name, value in flow.items()}
+        values["flow_updated_at"] = now
+        values["rows"] = [{"created_at": now, **atom} for atom in atoms]
+        return connection.execute(self._add, values).rowcount == len(atoms)
 
     def _statement(self, *, late: bool, item: bool) -> sa.Update:
-        statement, others = self._save_atom("atom"), []
+        atoms, items = self._atoms, schema.run_item
+        statement, others = _save(atoms, "atom"), []
         if late:
-            others.append(self._save_atom("late").returning(self._atoms.c.uuid).cte("late"))
+            others.append(_save(atoms, "late").returning(atoms.c.uuid).cte("late"))
         if item:
-            others.append(_save_item("item").returning(schema.run_item.c.key).cte("item"))
+            others.append(_save_item("item").returning(items.c.key).cte("item"))
         return statement.where(*(sa.exists(sa.select(other)) for other in others))
 
-    def _save_atom(self, prefix: str) -> sa.Update:
-        table = self._atoms
-        return (
-            sa.update(table)
-            .where(table.c.uuid == sa.bindparam(f"{prefix}_saved"))
-            .values(
-                {
-                    column: sa.bindparam(f"{prefix}_{column.name}", type_=column.type)
-                    for column in table.c
-                    if column.name not in _CONSTANT
-                }
-            )
+
+def _save(table: sa.Table, prefix: str) -> sa.Update:
+    """The update of a flow or an atom, whose parameters begin with a prefix."""
+    return (
+        sa.update(table)
+        .where(table.c.uuid == sa.bindparam(f"{prefix}_saved"))
+        .values(
+            {
+                column: sa.bindparam(f"{prefix}_{column.name}", type_=column.type)
+                for column in table.c
+                if column.name not in _CONSTANT
+            }
         )
+    )
 
 
-def _add_atoms(table: sa.Table) -> sa.Insert:
+def _add(flows: sa.Table, atoms: sa.Table) -> sa.Insert:
+    flow = _save(flows, "flow").returning(flows.c.uuid).cte("flow")
     # All rows as one document, which the server reads by the types that it has itself.
-    document = sa.bindparam("rows", type_=JSON())
+    document = sa.bindparam("rows", type_=postgresql.JSON())
+    names = [column.name for column in atoms.c]
     rows = sa.func.json_populate_recordset(
-        sa.literal_column(f"NULL::{table.name}"), document
-    ).table_valued(*(column.name for column in table.c))
-    return sa.insert(table).from_select(list(rows.c.keys()), sa.select(rows))
+        sa.literal_column(f"NULL::{atoms.name}"), document
+    ).table_valued(*names)
+    new = sa.select(*(rows.c[name] for name in names)).where(rows.c.parent_uuid == flow.c.uuid)
+    # SQLAlchemy keeps the count of an INSERT only when it is asked to.
+    return sa.insert(atoms).from_select(names, new).execution_options(preserve_rowcount=True)
 
 
 def _save_item(prefix: str) -> sa.Update:

@@ -129,7 +129,9 @@ class _Connection(impl_sqlalchemy.Connection):
         self._save_atom = sa.update(atoms).where(atoms.c.uuid == sa.bindparam("saved"))
         self._atoms_of = sa.select(atoms.c.uuid).where(atoms.c.parent_uuid == sa.bindparam("flow"))
         self._add_flows, self._add_atoms = sa.insert(flows), sa.insert(atoms)
-        self._server = AtomStatements(atoms) if AtomStatements.serve(database.dialect) else None
+        self._server = (
+            AtomStatements(flows, atoms) if AtomStatements.serve(database.dialect) else None
+        )
         # How many atoms of a flow are known to be stored, by the flow's id, as long as it runs.
         self._stored: dict[str, int] = {}
 
@@ -165,12 +167,22 @@ class _Connection(impl_sqlalchemy.Connection):
         """Save a flow that is stored, and those of its atoms that are not stored yet."""
         flow_id, count = flow_detail.uuid, len(flow_detail)
         new = count != self._stored.get(flow_id, 0)
-        with self._engine.begin() if new else self._engine.single() as connection:
-            if connection.execute(self._save_flow, _values(flow_detail)).rowcount == 0:
-                raise exceptions.NotFound(f"there is no flow {flow_id} to save")
+        values = _values(flow_detail)
+        # A server that takes the flow and its atoms as one statement needs no transaction for them.
+        together = new and self._server is None
+        with self._engine.begin() if together else self._engine.single() as connection:
+            rows = []
             if new:
                 stored = set(connection.execute(self._atoms_of, {"flow": flow_id}).scalars())
-                self._insert_atoms(connection, flow_detail, stored)
+                rows = _rows(flow_detail, stored)
+            if rows and self._server is not None:
+                found = self._server.add(connection, values, rows)
+            else:
+                found = connection.execute(self._save_flow, values).rowcount == 1
+                if found and rows:
+                    connection.execute(self._add_atoms, rows)
+            if not found:
+                raise exceptions.NotFound(f"there is no flow {flow_id} to save")
         self._stored[flow_id] = count
         if flow_detail.state in _ENDED:
             del self._stored[flow_id]
@@ -202,22 +214,10 @@ class _Connection(impl_sqlalchemy.Connection):
                 flows = [flow.to_dict() | {"parent_uuid": book.uuid} for flow in book]
                 if flows:
                     connection.execute(self._add_flows, flows)
-                for flow in book:
-                    self._insert_atoms(connection, flow, frozenset())
+                rows = [row for flow in book for row in _rows(flow, frozenset())]
+                if rows:
+                    connection.execute(self._add_atoms, rows)
         return book if new else super().save_logbook(book)
-
-    def _insert_atoms(
-        self, connection: sa.Connection, flow: models.FlowDetail, stored: Collection[str]
-    ) -> None:
-        atoms = [
-            atom.to_dict() | {"parent_uuid": flow.uuid, "atom_type": models.atom_detail_type(atom)}
-            for atom in flow
-            if atom.uuid not in stored
-        ]
-        if atoms and self._server is not None:
-            self._server.add(connection, atoms)
-        elif atoms:
-            connection.execute(self._add_atoms, atoms)
 
     def validate(self, max_retries: int = 0) -> None:
         """Do nothing: State.open has connected already."""
@@ -232,6 +232,15 @@ def _values(detail: models.AtomDetail | models.FlowDetail) -> dict[str, Any]:
     values["saved"] = values.pop("uuid")
     del values["name"]
     return values
+
+
+def _rows(flow: models.FlowDetail, stored: Collection[str]) -> list[dict[str, Any]]:
+    """What to store of those atoms of a flow that are not stored yet."""
+    return [
+        atom.to_dict() | {"parent_uuid": flow.uuid, "atom_type": models.atom_detail_type(atom)}
+        for atom in flow
+        if atom.uuid not in stored
+    ]
 
 
 def upgrade(connection: sa.Connection) -> None:

@@ -131,6 +131,34 @@ def test_atoms_of_a_flow_that_has_begun(state: State) -> None:
         connection.get_flow_details("nothing")
 
 
+def test_what_a_resumed_flow_holds_stays(state: State) -> None:
+    """Results can name files that are no text; a flow that is read and goes on keeps them."""
+    connection = state.taskflow.get_connection()
+    book, flow = new_book("a", atoms=2)
+    connection.save_logbook(book)
+    atom = flow.find("atom-a-0")
+    results = {"unread": ["/\udcff", "/\0"]}
+    atom.put(states.SUCCESS, results)
+    connection.update_atom_details(atom)
+    with State.open(state._database.engine.url.render_as_string(hide_password=False)) as other:
+        connection = other.taskflow.get_connection()
+        flow = connection.get_flow_details("flow-a")
+        flow.state = states.RUNNING
+        connection.update_flow_details(flow)
+        flow.add(models.TaskDetail("new", "atom-a-2"))
+        connection.update_flow_details(flow)
+        found = connection.get_flow_details("flow-a")
+    assert (found.state, len(found)) == (states.RUNNING, 3)
+    assert found.find("atom-a-0").results == results
+
+
+def test_a_flow_that_is_not_stored_is_not_found(state: State) -> None:
+    connection = state.taskflow.get_connection()
+    _, flow = new_book("a", atoms=2)
+    with pytest.raises(exceptions.NotFound):
+        connection.update_flow_details(flow)
+
+
 def test_destroying_a_book_takes_its_flows_along(state: State) -> None:
     connection = state.taskflow.get_connection()
     for name in ("a", "b"):
