@@ -21,7 +21,8 @@ from persistence.errors import StateError, StateUnavailable
 # Enough for the threads of ten volumes in flight; more of them wait for a free one.
 _POOL_SIZE = 10
 _CONNECT_TIMEOUT = 15
-# Seconds after which a session is not trusted any more.
+# Seconds after which a session is looked at before it is used again, and after which it is asked.
+_IDLE = 0.01
 _LONG_IDLE = 30.0
 
 
@@ -215,6 +216,8 @@ def _server_engine(url: sa.URL) -> sa.Engine:
         url,
         pool_size=_POOL_SIZE,
         max_overflow=_POOL_SIZE,
+        # The one that was used last: it needs the least looking at.
+        pool_use_lifo=True,
         pool_recycle=3600,
         # A server may restart while a volume is copied for hours.
         pool_pre_ping=not psycopg,
@@ -241,8 +244,10 @@ def _look_before_use(engine: sa.Engine) -> None:
     """Have sessions replaced that the server has ended.
 
     A server that ends a session says so, and nothing else comes unasked: there is something to be
-    read then. To look costs nothing, and to ask the server as much as most statements; so it is
-    asked only after a while, in which somebody on the way may have forgotten the session.
+    read then. To look costs little, and to ask the server as much as most statements; so it is
+    asked only after a while, in which somebody on the way may have forgotten the session. One that
+    comes back this very moment is not even looked at, for where many threads work to look changes
+    threads: what ends it now can as well end it in the middle of a statement.
     """
 
     def returned(connection: Any, record: Any) -> None:
@@ -250,7 +255,7 @@ def _look_before_use(engine: sa.Engine) -> None:
 
     def taken(connection: Any, record: Any, proxy: Any) -> None:
         idle = time.monotonic() - record.info.get("returned", time.monotonic())
-        ended = connection.closed or _has_something_to_read(connection.fileno())
+        ended = connection.closed or (idle > _IDLE and _has_something_to_read(connection.fileno()))
         if not ended and idle > _LONG_IDLE:
             try:
                 engine.dialect.do_ping(connection)

@@ -73,6 +73,8 @@ class Runner:
         self._stop = stop
         self._cinder_of = cinder_of
         self._finish_with = finish
+        # Flows that are new, by id, until they begin: they need not be read.
+        self._new: dict[str, models.FlowDetail] = {}
 
     def drive(self, run: Run, plan: Plan) -> RunResult:
         """Start a run, or go on with one: volumes that have ended already are left alone.
@@ -172,6 +174,7 @@ class Runner:
             detail.meta = component.outline()
             component.forget_flow()
             book.add(detail)
+            self._new[detail.uuid] = detail
             flows |= {volume_id: {"flow_id": detail.uuid} for volume_id in component.volumes}
         self._state.runs.update_items(run.id, flows)
         # All at once: adding flows one by one reads the book anew each time.
@@ -196,8 +199,7 @@ class Runner:
         if self._stop.event.is_set() and not begun:
             return
         hold.ensure()
-        backend = self._state.taskflow.get_connection()
-        detail = backend.get_flow_details(items[component.volumes[0]].flow_id)
+        detail = self._detail(items[component.volumes[0]].flow_id)
         # The steps of one volume come one after the other: they need no threads of their own.
         single = component.volumes[0] if len(component.volumes) == 1 else None
         story = Story(self._state.runs, self._services.progress, run.id, component, items)
@@ -229,6 +231,11 @@ class Runner:
                     replace(result, name=name, seconds=seconds, steps=story.steps(volume_id)),
                 )
         component.forget_flow()
+
+    def _detail(self, flow_id: str | None) -> models.FlowDetail:
+        """What is stored of a flow."""
+        new = self._new.pop(flow_id or "", None)
+        return new or self._state.taskflow.get_connection().get_flow_details(flow_id)
 
     def _run_to_end(
         self, run: Run, component: Component, engine: Engine, story: Story, begun: bool
