@@ -235,7 +235,9 @@ class Runner:
     def _detail(self, flow_id: str | None) -> models.FlowDetail:
         """What is stored of a flow."""
         new = self._new.pop(flow_id or "", None)
-        return new or self._state.taskflow.get_connection().get_flow_details(flow_id)
+        if new is not None:
+            return new
+        return self._state.taskflow.get_connection().get_flow_details(flow_id)
 
     def _run_to_end(
         self, run: Run, component: Component, engine: Engine, story: Story, begun: bool

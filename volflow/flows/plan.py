@@ -52,7 +52,14 @@ class Component:
         """The flow, made when it is first asked for."""
         self.hopeless.clear()
         flow = graph_flow.Flow(self.volumes[0])
-        flow.add(*self.shared, *map(self._steps_of, self.volumes, self.ways))
+        # One volume has nobody to give it anything: there is nothing to be looked for.
+        linked = len(self.volumes) + len(self.shared) > 1
+        flow.add(
+            *self.shared,
+            *map(self._steps_of, self.volumes, self.ways),
+            resolve_requires=linked,
+            resolve_existing=linked,
+        )
         return flow
 
     def _steps_of(self, volume_id: str, way: Way) -> linear_flow.Flow:
