@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql
 
 from persistence import schema
 
@@ -114,7 +113,7 @@ def _save(table: sa.Table, prefix: str) -> sa.Update:
 def _add(flows: sa.Table, atoms: sa.Table) -> sa.Insert:
     flow = _save(flows, "flow").returning(flows.c.uuid).cte("flow")
     # All rows as one document, which the server reads by the types that it has itself.
-    document = sa.bindparam("rows", type_=postgresql.JSON())
+    document = sa.bindparam("rows", type_=sa.JSON())
     names = [column.name for column in atoms.c]
     rows = sa.func.json_populate_recordset(
         sa.literal_column(f"NULL::{atoms.name}"), document
