@@ -6,6 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent import futures
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -42,6 +43,8 @@ from volflow.tasks.work import Services, tag
 
 LOG = logging.getLogger(__name__)
 
+# Seconds until a signal is noticed at the latest.
+_LISTEN = 1.0
 _ENDED = (states.SUCCESS, states.REVERTED, states.FAILURE)
 
 
@@ -131,6 +134,10 @@ class Runner:
                     if not all(items[key].state.final for key in component.volumes)
                 ]
                 for job in jobs:
+                    # Python acts on a signal in the main thread alone, and the kernel may have
+                    # given it to another one, which does not wake that.
+                    while futures.wait([job], _LISTEN).not_done:
+                        pass
                     job.result()
                 hold.ensure()
 

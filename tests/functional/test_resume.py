@@ -322,6 +322,8 @@ def test_a_second_signal_undoes_the_run(site: Site, slow: RestServer, large: str
         # Both are there when it goes on; two of a kind would be taken for one.
         for number in (signal.SIGSTOP, signal.SIGINT, signal.SIGTERM, signal.SIGCONT):
             process.send_signal(number)
+        # Before that the copy could come to its end.
+        until(lambda: "again: undoing" in said(site).read_text())
         slow.go_on()
         process.wait(60)
     assert process.returncode == 1
