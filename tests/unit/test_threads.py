@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 PROGRAM = """
+import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 def work():
-    import volflow
-    volflow.Volflow
+    from volflow import Volflow, config
+
+    with Volflow(config.load([sys.argv[1]])) as volflow, ThreadPoolExecutor(2) as pool:
+        # As a run looks at what it needs.
+        pool.submit(lambda: volflow._conductor).result()
+        pool.submit(lambda: volflow.parts.connector).result()
 
 thread = threading.Thread(target=work)
 thread.start()
@@ -21,10 +28,12 @@ os._exit(0)
 """
 
 
-def test_a_thread_that_imports_volflow_can_be_joined() -> None:
-    """eventlet, which os-brick imports, breaks that in the thread that imports it."""
+def test_a_thread_that_imports_volflow_can_be_joined(tmp_path: Path) -> None:
+    """eventlet, which os-brick and TaskFlow import, breaks that in the thread that imports it."""
+    configuration = tmp_path / "volflow.conf"
+    configuration.write_text(f"[DEFAULT]\nstate_dir = {tmp_path / 'state'}\n")
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", PROGRAM],
+        [sys.executable, "-W", "ignore", "-c", PROGRAM, str(configuration)],
         capture_output=True,
         encoding="utf-8",
         check=False,
