@@ -26,7 +26,15 @@ from volflow.stop import Stop
 LOG = logging.getLogger(__name__)
 
 # Libraries that warn of what volflow tells in its own words, or of what it does not use.
-_CHATTY = ("os_brick", "taskflow", "oslo", "oslo_privsep", "keystoneauth", "alembic")
+_CHATTY = (
+    "os_brick",
+    "taskflow",
+    "oslo",
+    "oslo_privsep",
+    "oslo_service",
+    "keystoneauth",
+    "alembic",
+)
 # Seconds after the first signal within which this process ends.
 _PATIENCE = 9.0
 
