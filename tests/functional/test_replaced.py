@@ -9,7 +9,7 @@ import pytest
 import runs
 from conftest import Site
 
-from volflow import application
+from volflow import conductor
 from volflow.restore_plan import RestoreOptions
 
 pytestmark = pytest.mark.lab
@@ -38,7 +38,7 @@ def volumes(site: Site) -> set[str]:
 def test_killed_before_the_end_of_the_run(
     site: Site, volume: str, monkeypatch: pytest.MonkeyPatch, done: bool
 ) -> None:
-    remove = application.remove_replaced
+    remove = conductor.remove_replaced
 
     def killed(*arguments: Any, **more: Any) -> Any:
         if done:
@@ -46,7 +46,7 @@ def test_killed_before_the_end_of_the_run(
         raise Killed
 
     with site.volflow() as volflow, monkeypatch.context() as patch:
-        patch.setattr(application, "remove_replaced", killed)
+        patch.setattr(conductor, "remove_replaced", killed)
         with pytest.raises(Killed):
             volflow.restore(volflow.plan_restore([volume], OPTIONS), OPTIONS)
     assert (volume in volumes(site)) is not done
@@ -69,7 +69,7 @@ def test_aborted_before_the_end_of_the_run(
         raise Killed
 
     with site.volflow() as volflow, monkeypatch.context() as patch:
-        patch.setattr(application, "remove_replaced", killed)
+        patch.setattr(conductor, "remove_replaced", killed)
         with pytest.raises(Killed):
             volflow.restore(volflow.plan_restore([volume], OPTIONS), OPTIONS)
     (left,) = runs.open_runs(site)

@@ -155,7 +155,12 @@ def resume_flow(url: str, log: str) -> None:
 def open_as_nobody(url: str) -> None:
     """Open a state without root's rights, and say what comes of it."""
     # Whatever is imported later may not be readable to that user.
-    for name in ("alembic.command", "alembic.ddl.sqlite", "persistence.backend"):
+    for name in (
+        "alembic.command",
+        "alembic.ddl.sqlite",
+        "persistence.backend",
+        "sqlalchemy.dialects.sqlite",
+    ):
         importlib.import_module(name)
 
     if os.geteuid() == 0:
