@@ -86,25 +86,38 @@ class AtomStatements:
         return connection.execute(self._add, values).rowcount == len(atoms)
 
     def _statement(self, *, late: bool, item: bool) -> sa.Update:
-        atoms, items = self._atoms, schema.run_item
+        atoms, items = self._atoms, schema.run_item.c
         statement, others = _save(atoms, "atom"), []
         if late:
             others.append(_save(atoms, "late").returning(atoms.c.uuid).cte("late"))
         if item:
-            others.append(_save_item("item").returning(items.c.key).cte("item"))
+            save = _update(
+                "item", {"run_id": items.run_id, "key": items.key}, [items.step, items.result]
+            )
+            others.append(save.returning(items.key).cte("item"))
         return statement.where(*(sa.exists(sa.select(other)) for other in others))
 
 
 def _save(table: sa.Table, prefix: str) -> sa.Update:
     """The update of a flow or an atom, whose parameters begin with a prefix."""
+    changing = [column for column in table.c if column.name not in _CONSTANT]
+    return _update(prefix, {"saved": table.c.uuid}, changing)
+
+
+def _update(
+    prefix: str, known_by: Mapping[str, sa.Column[Any]], changing: Sequence[sa.Column[Any]]
+) -> sa.Update:
+    """The update of columns of a row, whose parameters begin with a prefix.
+
+    :param known_by: what the row is known by, and the parameters for that
+    """
     return (
-        sa.update(table)
-        .where(table.c.uuid == sa.bindparam(f"{prefix}_saved"))
+        sa.update(changing[0].table)
+        .where(*(column == sa.bindparam(f"{prefix}_{name}") for name, column in known_by.items()))
         .values(
             {
                 column: sa.bindparam(f"{prefix}_{column.name}", type_=column.type)
-                for column in table.c
-                if column.name not in _CONSTANT
+                for column in changing
             }
         )
     )
@@ -121,20 +134,3 @@ def _add(flows: sa.Table, atoms: sa.Table) -> sa.Insert:
     new = sa.select(*(rows.c[name] for name in names)).where(rows.c.parent_uuid == flow.c.uuid)
     # SQLAlchemy keeps the count of an INSERT only when it is asked to.
     return sa.insert(atoms).from_select(names, new).execution_options(preserve_rowcount=True)
-
-
-def _save_item(prefix: str) -> sa.Update:
-    table = schema.run_item
-    return (
-        sa.update(table)
-        .where(
-            table.c.run_id == sa.bindparam(f"{prefix}_run_id"),
-            table.c.key == sa.bindparam(f"{prefix}_key"),
-        )
-        .values(
-            {
-                column: sa.bindparam(f"{prefix}_{column.name}", type_=column.type)
-                for column in (table.c.step, table.c.result)
-            }
-        )
-    )
