@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench import by_hand
+from bench import baseline_script
 from bench.site import on_tree
 from lab import Lab
 
@@ -53,13 +53,13 @@ class Fleet:
         self._mount_point = directory / "mount"
         self._mount_point.mkdir()
         self._gib = gib
-        by_hand.set_up_brick(directory / "locks")
+        baseline_script.set_up_brick(directory / "locks")
         self.ids = [self._create(number, files, size) for number in range(count)]
 
     def _create(self, number: int, files: int, size: int) -> str:
         made = self._cinder.volumes.create(self._gib, name=f"bench {number}")
-        by_hand.wait_until(lambda: self._cinder.volumes.get(made.id), "available")
-        with by_hand.attached(self._cinder, made.id) as device:
+        baseline_script.wait_until(lambda: self._cinder.volumes.get(made.id), "available")
+        with baseline_script.attached(self._cinder, made.id) as device:
             subprocess.run(["mkfs.ext4", "-q", device], check=True)
             self._on(device, "rw,noatime", "make", files, size, number)
         return str(made.id)
@@ -67,18 +67,18 @@ class Fleet:
     def change(self, size: int, seed: int) -> None:
         """Change so many bytes of the files of each volume."""
         for number, volume_id in enumerate(self.ids):
-            with by_hand.attached(self._cinder, volume_id) as device:
+            with baseline_script.attached(self._cinder, volume_id) as device:
                 self._on(device, "rw,noatime", "change", size, seed + number)
 
     def digest(self, volume_id: str) -> str:
         """What is on a volume."""
-        with by_hand.attached(self._cinder, volume_id) as device:
+        with baseline_script.attached(self._cinder, volume_id) as device:
             return self._on(device, "ro", "digest")
 
     def _on(self, device: str, options: str, what: str, *arguments: object) -> str:
         with tempfile.TemporaryFile("w+") as output:
             command = on_tree(what, ".", *arguments)
-            if by_hand.mounted(device, self._mount_point, options, *command, output=output):
+            if baseline_script.mounted(device, self._mount_point, options, *command, output=output):
                 raise RuntimeError(f"{what} failed on {device}")
             output.seek(0)
             return output.read().strip()
@@ -93,7 +93,7 @@ class Fleet:
         for volume_id in self.others():
             self._cinder.volumes.delete(volume_id)
         for volume_id in self.others():
-            by_hand.wait_until_gone(partial(self._cinder.volumes.get, volume_id))
+            baseline_script.wait_until_gone(partial(self._cinder.volumes.get, volume_id))
 
     # The two sides
 

@@ -47,7 +47,7 @@ def run(*, short: bool, rounds: int) -> Report:
     costs: dict[tuple[str, int], list[Cost]] = {}
     with place.directory() as directory, ExitStack() as servers:
         # Many others need neither the server nor its driver.
-        from tests.unit.persistence import postgresql_server
+        from tests.support import postgresql as postgresql_server
 
         server = servers.enter_context(postgresql_server.running())
         for number in range(rounds):
@@ -98,7 +98,13 @@ def _measure(directory: Path, count: int, server: str | None) -> Cost:
             before = reference()
             done = subprocess.run(
                 [
-                    *(sys.executable, "-m", "bench.orchestrate", str(count), str(directory)),
+                    *(
+                        sys.executable,
+                        "-m",
+                        "bench.orchestration_worker",
+                        str(count),
+                        str(directory),
+                    ),
                     *([url] if url else []),
                 ],
                 stdout=subprocess.PIPE,

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bench import by_hand, tree
+from bench import baseline_script, tree
 from lab import Lab
 
 _GIB = 2**30
@@ -55,7 +55,7 @@ class Site:
                 "PYTHONPYCACHEPREFIX": str(directory / "compiled"),
             }
         )
-        for load in (f"import runpy; runpy.run_path({by_hand.__file__!r})", _LOAD_VOLFLOW):
+        for load in (f"import runpy; runpy.run_path({baseline_script.__file__!r})", _LOAD_VOLFLOW):
             self._run([sys.executable, "-c", load], self._base)
         self.volume_id = ""
 
@@ -65,15 +65,15 @@ class Site:
         # Room for the file system itself, and for what files waste of their last blocks.
         gib = -(-(size + files * 4096) * 5 // (4 * _GIB))
         made = cinder.volumes.create(gib, name="bench")
-        by_hand.wait_until(lambda: cinder.volumes.get(made.id), "available")
-        by_hand.set_up_brick(self._directory / "locks")
+        baseline_script.wait_until(lambda: cinder.volumes.get(made.id), "available")
+        baseline_script.set_up_brick(self._directory / "locks")
         mount_point = self._directory / "fill"
         mount_point.mkdir()
-        with by_hand.attached(cinder, made.id) as device:
+        with baseline_script.attached(cinder, made.id) as device:
             # More inodes than by default, for trees of very small files.
             subprocess.run(["mkfs.ext4", "-q", "-i", "8192", device], check=True)
             command = on_tree("make", ".", files, size)
-            if by_hand.mounted(device, mount_point, "rw,noatime", *command):
+            if baseline_script.mounted(device, mount_point, "rw,noatime", *command):
                 raise RuntimeError("The volume could not be filled.")
         self.volume_id = made.id
 
@@ -115,7 +115,7 @@ class Site:
     def by_hand(self, *options: str) -> list[str]:
         """The command line of the script."""
         home = self._directory / "by-hand"
-        return [sys.executable, by_hand.__file__, self.volume_id, str(home), *options]
+        return [sys.executable, baseline_script.__file__, self.volume_id, str(home), *options]
 
     def snapshots(self) -> dict[str, list[dict[str, Any]]]:
         """What is in each side's repository, to see that both did their work."""

@@ -18,13 +18,13 @@ from unittest import mock
 from cinderclient import api_versions, exceptions
 from keystoneauth1.session import Session
 
-from volflow.application import Volflow
-from volflow.cinder import NEWEST, TAG_KEY, Cinder
+from volflow.api.volflow import Volflow
+from volflow.cloud.cinder import NEWEST, TAG_KEY, Cinder
+from volflow.cloud.login import Login
+from volflow.cloud.wait import Wait
 from volflow.disk.filesystem import FileSystem
-from volflow.login import Login
 from volflow.movers.base import Copied, Saved, Stored
-from volflow.result import Figures
-from volflow.wait import Wait
+from volflow.results.outcome import Figures
 
 _PROJECT = "1ab00000000000000000000000000001"
 _MOMENT = "2026-01-01T00:00:00.000000"
@@ -300,9 +300,9 @@ def installed(volflow: Volflow, client: Client, mover: Mover) -> Iterator[None]:
     """Have volflow work with these, and with a host on which nothing is attached or mounted."""
     with ExitStack() as patches:
         for name, value in {
-            "volflow.cinder.client.Client": lambda *args, **kwargs: client,
-            "volflow.cinder.api_versions.discover_version": lambda *args: _VERSION,
-            "volflow.parts.Parts.mover": lambda self, project_id=None: mover,
+            "volflow.cloud.cinder.client.Client": lambda *args, **kwargs: client,
+            "volflow.cloud.cinder.api_versions.discover_version": lambda *args: _VERSION,
+            "volflow.context.Parts.mover": lambda self, project_id=None: mover,
             "volflow.disk.filesystem.probe": _probe,
             "volflow.tasks.mount.MountNamespace": Namespace,
             "volflow.tasks.device.device_size": lambda path: _GIB,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 
-from auditor import TOKEN_VARIABLE
+from tests.support.auditor import TOKEN_VARIABLE
 
 # By it the auditor knows every process that the tests have started: those of this process of
 # pytest, as others may run side by side.

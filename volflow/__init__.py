@@ -9,20 +9,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from volflow.application import Volflow
+    from volflow.api.volflow import Volflow
     from volflow.errors import VolflowError
-    from volflow.manifest import Manifest
-    from volflow.result import Outcome, RunResult, VolumeResult
+    from volflow.repositories.manifest import Manifest
+    from volflow.results.outcome import Outcome, RunResult, VolumeResult
 
 __all__ = ["Manifest", "Outcome", "RunResult", "Volflow", "VolflowError", "VolumeResult"]
 
 _HOMES = {
-    "Manifest": "volflow.manifest",
-    "Outcome": "volflow.result",
-    "RunResult": "volflow.result",
+    "Manifest": "volflow.repositories.manifest",
+    "Outcome": "volflow.results.outcome",
+    "RunResult": "volflow.results.outcome",
     "VolflowError": "volflow.errors",
-    "Volflow": "volflow.application",
-    "VolumeResult": "volflow.result",
+    "Volflow": "volflow.api.volflow",
+    "VolumeResult": "volflow.results.outcome",
 }
 
 # oslo.privsep and TaskFlow import eventlet where that is installed, and it warns of itself: nothing

@@ -13,8 +13,9 @@ from pathlib import Path
 
 from oslo_config import cfg
 
-from volflow import hooks, logs, metrics
+from volflow import logs
 from volflow.errors import ConfigError
+from volflow.observers import hooks, metrics
 
 DEFAULT_OPTS: list[cfg.Opt] = [
     cfg.StrOpt(

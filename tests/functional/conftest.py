@@ -2,178 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
-import shutil
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
-import repository
-from auditor import Api, Auditor, Known, assert_nothing
-from cloud import Cloud, run
 
-PASSWORD = "correct horse battery staple\n"
-
-
-def missing() -> str:
-    """Why there can be no lab here; empty when there can."""
-    if os.geteuid() != 0:
-        return "a lab needs root: it mounts a file system and makes loop devices"
-    if not os.path.exists("/dev/loop-control"):
-        return "a lab needs loop devices, and /dev/loop-control is not there"
-    for module in ("cinder", "waitress"):
-        if importlib.util.find_spec(module) is None:
-            return f"a lab needs {module}: pip install 'volflow[lab,test]'"
-    for program in ("mkfs.xfs", "mkfs.ext4", "restic"):
-        if shutil.which(program) is None:
-            return f"{program} is not installed"
-    return ""
-
-
-@dataclass
-class Site:
-    """One user of volflow: a repository, a state directory, and the cloud.
-
-    :ivar home: where all of it is
-    :ivar before: the processes that were there before
-    """
-
-    home: Path
-    cloud: Cloud
-    auditor: Auditor
-    environment: dict[str, str]
-    before: set[int] = field(default_factory=set)
-    overrides: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def repository(self) -> Path:
-        return self.home / "repository"
-
-    @property
-    def state(self) -> Path:
-        return self.home / "state"
-
-    @property
-    def password_file(self) -> Path:
-        return self.home / "password"
-
-    def config(self, **overrides: Any) -> Path:
-        """A configuration file for the command line; ``group__option="value"`` changes it."""
-        values = {
-            "DEFAULT__state_dir": self.state,
-            "repository__location": self.repository,
-            "repository__password_file": self.password_file,
-            "wait__interval": 0.1,
-            "wait__interval_max": 0.5,
-            **self.overrides,
-            **overrides,
-        }
-        sections: dict[str, list[str]] = {}
-        for key, value in values.items():
-            group, _, option = key.partition("__")
-            if value is not None:
-                sections.setdefault(group, []).append(f"{option} = {value}")
-        file = self.home / "volflow.conf"
-        file.write_text(
-            "".join(f"[{group}]\n" + "\n".join(lines) + "\n" for group, lines in sections.items())
-        )
-        return file
-
-    @contextmanager
-    def volflow(self, **overrides: Any) -> Iterator[Any]:
-        """volflow as a library."""
-        from volflow import config
-        from volflow.application import Volflow
-
-        with Volflow(config.load([str(self.config(**overrides))])) as found:
-            yield found
-
-    def restic(self, *command: str) -> str:
-        """What restic itself says of the repository."""
-        environment = {**self.environment, "RESTIC_PASSWORD": PASSWORD.strip()}
-        return run("restic", "--repo", str(self.repository), *command, env=environment)
-
-    def init(self) -> None:
-        """Make the repository."""
-        repository.make(self.repository, PASSWORD.strip())
-
-    def backup(self, *volumes: str, **arguments: Any) -> Any:
-        """Back up by the library; the result of the run."""
-        with self.volflow() as volflow:
-            return volflow.backup(volumes, **arguments)
-
-    def restore(self, *what: str, parallel: int | None = None, **arguments: Any) -> Any:
-        """Restore by the library; the result of the run. New volumes are known from then on."""
-        from volflow.restore_plan import RestoreOptions
-
-        options = RestoreOptions(**arguments)
-        with self.volflow() as volflow:
-            targets = volflow.plan_restore(what, options)
-            result = volflow.restore(targets, options, parallel=parallel)
-        for volume in result.volumes:
-            if volume.target_id:
-                self.cloud.adopt(volume.target_id)
-        return result
-
-    def cli(
-        self,
-        *arguments: str,
-        config: Path | None = None,
-        environment: dict[str, str | None] | None = None,
-        prefix: tuple[str, ...] = (),
-        **more: Any,
-    ) -> subprocess.CompletedProcess[str]:
-        """The command line, in a process of its own.
-
-        :param environment: changes to the environment; None removes a variable
-        :param prefix: what to put before the command
-        """
-        variables = dict(self.environment)
-        for name, value in (environment or {}).items():
-            variables.pop(name, None)
-            if value is not None:
-                variables[name] = value
-        return subprocess.run(
-            [
-                *prefix,
-                *(sys.executable, "-m", "volflow.cli.main"),
-                *("--config-file", str(config or self.config())),
-                *arguments,
-            ],
-            env=variables,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            encoding="utf-8",
-            check=False,
-            timeout=300,
-            cwd="/",
-            **more,
-        )
-
-    @contextmanager
-    def quota(self, **limits: int) -> Iterator[None]:
-        """The quota of the lab's project, as long as the block runs."""
-        from lab import settings
-
-        quotas = self.cloud.client.quotas
-        before = quotas.get(settings.PROJECT)
-        quotas.update(settings.PROJECT, **limits)
-        try:
-            yield
-        finally:
-            old = {name: getattr(before, name) for name in limits}
-            quotas.update(settings.PROJECT, **old)
-
-    def findings(self, **arguments: Any) -> list[Any]:
-        """What is left behind now."""
-        return self.auditor.settled(self.cloud.known, processes=self.before, **arguments)
+from tests.support.auditor import Api
+from tests.support.site import Site, missing, new_site
 
 
 @pytest.fixture(scope="session")
@@ -213,38 +51,6 @@ def api(the_lab: Any) -> Api:
     from lab import settings
 
     return Api.noauth(the_lab.endpoint, settings.USER, settings.PROJECT)
-
-
-@contextmanager
-def new_site(scratch: Path, the_lab: Any, api: Api, *, administrator: Any = None) -> Iterator[Site]:
-    """A site with an empty repository; at its end nothing temporary may be left.
-
-    :param administrator: a client that may reset states, where the lab's first user may not
-    """
-    home = Path(tempfile.mkdtemp(prefix="site-", dir=scratch))
-    mounts = home / "mounts"
-    mounts.mkdir()
-    cloud = Cloud(the_lab.cinder(), mounts, administrator)
-    pool = the_lab.directory.pool_mount
-    auditor = Auditor(
-        api,
-        pool=pool,
-        places=[home],
-        states=[home / "state"],
-        repositories=[home / "repository"],
-    )
-    site = Site(home, cloud, auditor, dict(os.environ), auditor.processes())
-    site.password_file.write_text(PASSWORD)
-    site.password_file.chmod(0o600)
-    try:
-        site.init()
-        yield site
-        assert_nothing(site.findings())
-    finally:
-        cloud.clean()
-        shutil.rmtree(home, ignore_errors=True)
-    # What was made is gone too: the next test begins with nothing.
-    assert_nothing(auditor.settled(Known(), processes=site.before))
 
 
 @pytest.fixture

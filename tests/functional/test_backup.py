@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tree
-from cloud import run
-from conftest import PASSWORD, Site
+
+from tests.support import tree
+from tests.support.cloud import run
+from tests.support.site import PASSWORD, Site
 
 pytestmark = pytest.mark.lab
 

@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cloud import in_a_namespace, run, this_host
-from conftest import PASSWORD, Site
+
+from tests.support.cloud import in_a_namespace, run, this_host
+from tests.support.site import PASSWORD, Site
 
 pytestmark = pytest.mark.lab
 
@@ -456,7 +457,7 @@ def test_an_option_without_effect(ground: Ground, options: list[str], says: str)
 def test_an_empty_name_by_the_library(ground: Ground) -> None:
     """It is as good as none on the command line of a shell, and must not be here."""
     from volflow.errors import UsageError
-    from volflow.restore_plan import RestoreOptions
+    from volflow.plans.restore import RestoreOptions
 
     with ground.site.volflow() as volflow:
         with pytest.raises(UsageError, match="empty name"):

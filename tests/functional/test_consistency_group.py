@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 from cinderclient import exceptions
-from conftest import Site
+
+from tests.support.site import Site
 
 pytestmark = pytest.mark.lab
 

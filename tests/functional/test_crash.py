@@ -20,12 +20,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import faults
 import pytest
-import tree
-from conftest import Site, new_site
-from faults import Place
-from matrix.image import ADDED, TEXT, change, digest
+
+from tests.fault_matrix.image import ADDED, TEXT, change, digest
+from tests.support import faults, tree
+from tests.support.faults import Place
+from tests.support.site import Site, new_site
 
 pytestmark = pytest.mark.lab
 
@@ -263,7 +263,7 @@ def _killed_and_resumed(fleet: Fleet, flow: str) -> Resumed:
         "backups": [fleet.backups[volume] for volume in volumes.values()],
     }
     killed = subprocess.run(
-        [sys.executable, faults_file("killed.py"), str(site.config()), json.dumps(order)],
+        [sys.executable, "-m", "tests.support.killed", str(site.config()), json.dumps(order)],
         env=site.environment,
         capture_output=True,
         encoding="utf-8",
@@ -296,11 +296,6 @@ def _killed_and_resumed(fleet: Fleet, flow: str) -> Resumed:
         findings=[str(finding) for finding in site.findings()],
         trees=trees,
     )
-
-
-def faults_file(name: str) -> str:
-    """A program beside the modules of the tests."""
-    return str(Path(faults.__file__).with_name(name))
 
 
 @pytest.mark.parametrize(("flow", "place"), CASES, ids=str)

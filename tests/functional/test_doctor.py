@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Site
+
+from tests.support.site import Site
 
 pytestmark = pytest.mark.lab
 

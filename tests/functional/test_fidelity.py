@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tree
-from cloud import run
-from conftest import Site
+
+from tests.support import tree
+from tests.support.cloud import run
+from tests.support.site import Site
 
 pytestmark = pytest.mark.lab
 

@@ -6,7 +6,8 @@ import json
 from dataclasses import dataclass
 
 import pytest
-from conftest import Site
+
+from tests.support.site import Site
 
 pytestmark = pytest.mark.lab
 

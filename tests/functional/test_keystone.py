@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 import yaml
-from auditor import Api
-from cloud import in_a_namespace, run, this_host
-from conftest import PASSWORD, Site, missing, new_site
+
+from tests.support.auditor import Api
+from tests.support.cloud import in_a_namespace, run, this_host
+from tests.support.site import PASSWORD, Site, missing, new_site
 
 pytestmark = pytest.mark.lab
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 import sys
 
 import pytest
-from conftest import missing
-from matrix.main import run
+
+from tests.fault_matrix.main import run
+from tests.support.site import missing
 
 pytestmark = pytest.mark.lab
 

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-import faults
-import prometheus
 import pytest
-from cloud import run
-from conftest import Site
-from runs import until
+
+from tests.support import faults, prometheus
+from tests.support.cloud import run
+from tests.support.runs import until
+from tests.support.site import Site
 
 pytestmark = pytest.mark.lab
 

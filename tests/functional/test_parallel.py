@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import faults
 import pytest
-from conftest import Site
-from faults import InjectedError, Place
 
-from volflow.selection import Selection
+from tests.support import faults
+from tests.support.faults import InjectedError, Place
+from tests.support.site import Site
+from volflow.plans.selection import Selection
 
 pytestmark = pytest.mark.lab
 

@@ -20,20 +20,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import runs
-import tree
-from conftest import Site
-from matrix.driver import ready
-from matrix.rest import RestServer
-from runs import begin, held, killed, query, run, until
 
 from persistence import Run
-from volflow.cinder import Cinder
+from tests.support import runs, tree
+from tests.support.driver import ready
+from tests.support.rest import RestServer
+from tests.support.runs import begin, held, killed, query, run, until
+from tests.support.site import Site
+from volflow.cloud.cinder import Cinder
 from volflow.errors import ResourceNotFoundError
 from volflow.host import privilege
-from volflow.restore_plan import RestoreOptions
-from volflow.result import RunResult
-from volflow.runner import Runner
+from volflow.plans.restore import RestoreOptions
+from volflow.results.outcome import RunResult
+from volflow.runs.runner import Runner
 
 pytestmark = pytest.mark.lab
 
@@ -97,9 +96,8 @@ def test_after_a_reboot_what_belongs_to_the_boot_is_done_again(
 
 def reboot(site: Site) -> None:
     """What a reboot does: the devices are gone, and the boot's id is another one."""
-    from auditor import loops
-
     from lab import loop
+    from tests.support.auditor import loops
 
     pool = str(site.auditor.pool)
     for device, backing in loops():
@@ -569,7 +567,7 @@ def test_making_a_file_system_is_interrupted(
 
 HELD_UP = """
 import sys
-from volflow import heartbeat
+from volflow.runs import lease as heartbeat
 heartbeat._SECONDS, heartbeat.BEAT = 5.0, 0.5
 from volflow.cli.main import main
 sys.exit(main())

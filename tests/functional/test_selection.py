@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from conftest import Site, new_site
+
+from tests.support.site import Site, new_site
 
 pytestmark = pytest.mark.lab
 

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
-import runs
-from cloud import run as run_program
-from conftest import Site
-from matrix.driver import ready
-from runs import begin, held, run
 
-sys.path.append(str(Path(__file__).resolve().parents[1] / "unit/persistence"))
+from tests.support import runs
+from tests.support.cloud import run as run_program
+from tests.support.driver import ready
+from tests.support.runs import begin, held, run
+from tests.support.site import Site
 
 pytestmark = pytest.mark.lab
 
@@ -188,7 +186,7 @@ def locked(state: Path) -> Iterator[None]:
 
 
 def test_a_server_is_prepared_by_the_operator(site: Site, volume: str) -> None:
-    import postgresql_server
+    from tests.support import postgresql as postgresql_server
 
     try:
         server = postgresql_server.running()

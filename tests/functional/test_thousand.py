@@ -23,7 +23,8 @@ from urllib.parse import parse_qs, urlsplit
 from uuid import UUID
 
 import pytest
-import repository
+
+from tests.support import repository
 
 PROJECT = "1ab00000000000000000000000000001"
 PAGE = 100
@@ -137,8 +138,8 @@ def standing_in(count: int) -> Iterator[StandIn]:
 PLAN = """
 import json, re, resource, sys, time
 from volflow import config
-from volflow.application import Volflow
-from volflow.selection import Selection
+from volflow.api.volflow import Volflow
+from volflow.plans.selection import Selection
 
 with Volflow(config.load([sys.argv[1]])) as volflow:
     volflow.parts.cinder

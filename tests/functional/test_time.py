@@ -6,9 +6,9 @@ import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from conftest import Site
 
-from volflow.selection import Selection
+from tests.support.site import Site
+from volflow.plans.selection import Selection
 
 pytestmark = pytest.mark.lab
 

@@ -18,12 +18,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tree
-from auditor import mounts
-from cloud import in_a_namespace, run
-from conftest import PASSWORD, Site
-from matrix.rest import RestServer
-from runs import query, until
+
+from tests.support import tree
+from tests.support.auditor import mounts
+from tests.support.cloud import in_a_namespace, run
+from tests.support.rest import RestServer
+from tests.support.runs import query, until
+from tests.support.site import PASSWORD, Site
 
 pytestmark = pytest.mark.lab
 

@@ -12,12 +12,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import faults
-import prometheus
 import pytest
-from conftest import Site
-from matrix.driver import ready
-from runs import held, killed, open_runs, until
+
+from tests.support import faults, prometheus
+from tests.support.driver import ready
+from tests.support.runs import held, killed, open_runs, until
+from tests.support.site import Site
 
 pytestmark = pytest.mark.lab
 

@@ -177,7 +177,7 @@ def test_control_characters(terminal: Terminal, tmp_path: Path) -> None:
 
 def test_no_message_can_forge_another(terminal: Terminal, tmp_path: Path) -> None:
     file = setup(tmp_path)
-    LOG.info("name: x\n2026-01-02 03:04:05.678 1 INFO volflow.runner [a b] All is well")
+    LOG.info("name: x\n2026-01-02 03:04:05.678 1 INFO volflow.runs.runner [a b] All is well")
     first, second = file.read_text().splitlines()
     assert first.endswith("name: x")
     assert second.startswith("    2026")

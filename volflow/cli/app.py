@@ -17,10 +17,10 @@ from cliff.app import App
 from cliff.commandmanager import CommandManager
 
 from volflow import config, logs
-from volflow.application import Volflow
+from volflow.api.volflow import Volflow
 from volflow.cli.progress import reporter
 from volflow.cli.selection import filled
-from volflow.clouds import CloudsConfig
+from volflow.cloud.clouds_yaml import CloudsConfig
 from volflow.stop import Stop
 
 LOG = logging.getLogger(__name__)

@@ -5,17 +5,17 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from volflow.application import Volflow
-from volflow.archive import find, find_by_id
-from volflow.backup_plan import BackupPlan
+from volflow.api.volflow import Volflow
 from volflow.cli import columns
 from volflow.cli.agreement import agree
 from volflow.cli.command import Lister, ShowOne
 from volflow.cli.result import Table, say, show, tell_left_out
 from volflow.cli.selection import add_selection, filled, positive, selection
-from volflow.hooks import refusals
+from volflow.observers.hooks import refusals
+from volflow.plans.backup import BackupPlan
+from volflow.plans.selection import project_of
 from volflow.report.words import snapshotted
-from volflow.selection import project_of
+from volflow.repositories.backups import find, find_by_id
 
 
 class BackupCreate(Lister):

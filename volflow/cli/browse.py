@@ -5,15 +5,15 @@ from __future__ import annotations
 import argparse
 import time
 
-from volflow.archive import find
 from volflow.cli import columns
 from volflow.cli.command import Command, Lister
 from volflow.cli.result import Table, not_in, say
 from volflow.cli.selection import path
 from volflow.errors import HostError, RepositoryError, UsageError
 from volflow.movers.base import REGION, Stored
-from volflow.movers.browse import Browser, unmount
-from volflow.result import Outcome
+from volflow.movers.restic.browse import Browser, unmount
+from volflow.repositories.backups import find
+from volflow.results.outcome import Outcome
 
 # What a guest has put on its volume is nothing to act upon here.
 _LOOK_ONLY = "ro,nosuid,nodev,noexec"

@@ -14,7 +14,7 @@ from volflow.cli.cells import harmless
 from volflow.errors import UsageError, VolflowError
 
 if TYPE_CHECKING:
-    from volflow.application import Volflow
+    from volflow.api.volflow import Volflow
 
 LOG = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from volflow import doctor
+from volflow.api import doctor
 from volflow.cli.command import Lister
 from volflow.cli.result import Table
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from rich import filesize
 
 from volflow.movers.base import Copied
+from volflow.observers.progress import Progress, Silent
 from volflow.printable import printable
-from volflow.progress import Progress, Silent
 from volflow.report.words import plural
-from volflow.result import RunResult, VolumeResult
+from volflow.results.outcome import RunResult, VolumeResult
 
 WAITING = "waiting"
 # Seconds between two lines about one copy.

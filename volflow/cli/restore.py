@@ -9,7 +9,6 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from volflow.archive import find, until
 from volflow.cli import columns
 from volflow.cli.agreement import agree
 from volflow.cli.command import Lister
@@ -23,15 +22,16 @@ from volflow.cli.selection import (
     selection,
 )
 from volflow.errors import UsageError
-from volflow.hooks import refusals
-from volflow.restore_plan import (
+from volflow.observers.hooks import refusals
+from volflow.plans.restore import (
     Destination,
     Joining,
     RestoreOptions,
     RestorePlan,
     RestoreTarget,
 )
-from volflow.result import Outcome
+from volflow.repositories.backups import find, until
+from volflow.results.outcome import Outcome
 
 # Options that make no sense where no volume is restored.
 _OF_VOLUMES = (

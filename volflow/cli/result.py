@@ -13,7 +13,7 @@ from volflow.movers.base import Stored
 from volflow.printable import printable
 from volflow.report.remarks import remarks
 from volflow.report.words import plural, snapshotted
-from volflow.result import LeftOut, RunResult, VolumeResult, worst
+from volflow.results.outcome import LeftOut, RunResult, VolumeResult, worst
 
 Table = tuple[Sequence[str], Iterable[Any]]
 

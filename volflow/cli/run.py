@@ -13,14 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from persistence import Item, Run, State, StateError
-from volflow import heartbeat, record
 from volflow.cli import columns
 from volflow.cli.command import Command, Lister, ShowOne
 from volflow.cli.progress import reporter
 from volflow.cli.result import Table, show
 from volflow.errors import DrivenError, HostError, SuspendedError, VolflowError
 from volflow.report.words import plural, snapshotted
-from volflow.result import LeftOut
+from volflow.results import stored as record
+from volflow.results.outcome import LeftOut
+from volflow.runs import lease as heartbeat
 
 LOG = logging.getLogger(__name__)
 
@@ -98,7 +99,7 @@ class RunWatch(_OneRun, Lister):
     """Follow a run from another terminal until it ends; its outcome is the exit status"""
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
-        from volflow.watch import Watch
+        from volflow.runs.watch import Watch
 
         state = self.volflow.parts.state
         progress = reporter(self.app.options.verbose_level)

@@ -14,7 +14,7 @@ from volflow.cli.progress import WAITING, VolumeProgress
 from volflow.movers.base import Copied
 from volflow.printable import printable
 from volflow.report.words import plural
-from volflow.result import RunResult, VolumeResult
+from volflow.results.outcome import RunResult, VolumeResult
 
 
 class Screen:

@@ -7,15 +7,15 @@ from taskflow.patterns import linear_flow
 from volflow.flows.volume import volume_flow
 from volflow.tasks.attachment import Attachment
 from volflow.tasks.base import Dispose, Step
-from volflow.tasks.clone import Clone
 from volflow.tasks.description import Describe
 from volflow.tasks.device import Device
 from volflow.tasks.filesystem import Probe
 from volflow.tasks.group import GroupSnapshot, MemberSnapshot
-from volflow.tasks.lane import EnterLane, LeaveLane
 from volflow.tasks.mount import Mount, Unmount
 from volflow.tasks.save import Save
+from volflow.tasks.slot import EnterLane, LeaveLane
 from volflow.tasks.snapshot import Snapshot
+from volflow.tasks.temporary_volume import Clone
 from volflow.tasks.work import Work
 
 

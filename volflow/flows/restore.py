@@ -5,14 +5,14 @@ from __future__ import annotations
 from taskflow.patterns import linear_flow
 
 from volflow.flows.volume import volume_flow
-from volflow.restore_plan import Destination, RestoreOptions, RestoreTarget
+from volflow.plans.restore import Destination, RestoreOptions, RestoreTarget
 from volflow.tasks.attachment import Attachment
 from volflow.tasks.base import Dispose, Step
 from volflow.tasks.device import Device, Flush
 from volflow.tasks.filesystem import MakeFileSystem, ProbeTarget
 from volflow.tasks.group import Join, RestoredGroup
-from volflow.tasks.lane import EnterLane, LeaveLane
 from volflow.tasks.mount import Mount, Unmount
+from volflow.tasks.new_volume import Claim, CopiedVolume, KeepVolume, MemberVolume, NewVolume
 from volflow.tasks.properties import (
     ApplyProperties,
     Compare,
@@ -21,9 +21,9 @@ from volflow.tasks.properties import (
     KeepProperties,
 )
 from volflow.tasks.restore import RestoreData
-from volflow.tasks.safety import Keep, SafetySnapshot
+from volflow.tasks.safety_snapshot import Keep, SafetySnapshot
+from volflow.tasks.slot import EnterLane, LeaveLane
 from volflow.tasks.snapshot import Snapshot
-from volflow.tasks.target import Claim, CopiedVolume, KeepVolume, MemberVolume, NewVolume
 from volflow.tasks.verify import Verify
 from volflow.tasks.work import Work
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from volflow.host.namespace import MountNamespace
-from volflow.result import Figures, Outcome
+from volflow.results.outcome import Figures, Outcome
 
 # Where things stand below a namespace's root, and so in every backup.
 REGIONS = Path("regions")

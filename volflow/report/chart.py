@@ -11,7 +11,7 @@ from volflow.report import words
 from volflow.report.kinds import Kind, kind_of
 from volflow.report.markup import Markup, element
 from volflow.report.timeline import Row, Timeline
-from volflow.result import StepTime
+from volflow.results.outcome import StepTime
 
 # More volumes than this are drawn in lower rows.
 _DENSE = 40

@@ -8,7 +8,7 @@ from enum import StrEnum
 from taskflow import states
 
 from persistence import Item, Run
-from volflow import record
+from volflow.results import stored as record
 
 
 class Kind(StrEnum):

@@ -9,14 +9,14 @@ from importlib import resources
 from importlib.metadata import version
 
 from persistence import Item, Run
-from volflow import record
 from volflow.report import tables, words
 from volflow.report.chart import chart
 from volflow.report.kinds import Look, outcome_look
 from volflow.report.markup import Markup, element, trusted
 from volflow.report.remarks import remarks
 from volflow.report.timeline import Row, Timeline
-from volflow.result import Figures
+from volflow.results import stored as record
+from volflow.results.outcome import Figures
 
 # So many remarks on one volume are on the page; the result as JSON has all.
 _REMARKS = 50

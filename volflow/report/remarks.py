@@ -7,7 +7,7 @@ from typing import Any
 
 from taskflow import states
 
-from volflow.result import Outcome, VolumeResult
+from volflow.results.outcome import Outcome, VolumeResult
 
 
 def remarks(volume: VolumeResult) -> list[str]:

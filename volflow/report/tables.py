@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Sequence
 
 from persistence import Run
-from volflow import record
 from volflow.report import words
 from volflow.report.chart import percent, swatch
 from volflow.report.kinds import Kind, Look, kind_of
 from volflow.report.markup import Child, Markup, element
 from volflow.report.timeline import Row, Spent, Timeline
+from volflow.results import stored as record
 
 
 def spent(timeline: Timeline) -> Markup | None:

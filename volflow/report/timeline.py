@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from taskflow import states
 
 from persistence import Item
-from volflow import record
 from volflow.report.kinds import Kind, Look, kind_of, outcome_look
-from volflow.result import StepTime, VolumeResult
+from volflow.results import stored as record
+from volflow.results.outcome import StepTime, VolumeResult
 
 _UNDER_WAY = (states.RUNNING, states.REVERTING)
 _UNDONE = (states.REVERTING, states.REVERTED, states.REVERT_FAILURE)

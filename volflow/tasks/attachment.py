@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from persistence import Entry, EntryState
-from volflow.cinder import TAG_KEY
+from volflow.cloud.cinder import TAG_KEY
 from volflow.tasks.base import Temporary
-from volflow.tasks.clone import Clone
 from volflow.tasks.device import Device
-from volflow.tasks.target import Claim, NewVolume
+from volflow.tasks.new_volume import Claim, NewVolume
+from volflow.tasks.temporary_volume import Clone
 from volflow.tasks.work import Work
 
 

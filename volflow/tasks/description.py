@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from volflow.cloud.groups import Groups
 from volflow.errors import CloudError
-from volflow.groups import Groups
 from volflow.tasks.base import Step
 
 LOG = logging.getLogger(__name__)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 
 from persistence import Entry, EntryState
+from volflow.cloud.wait import existing
 from volflow.errors import HostError
 from volflow.host.connector import device_size
 from volflow.host.identity import boot_id, host_name
 from volflow.tasks.base import Step, Temporary
 from volflow.tasks.work import Work
-from volflow.wait import existing
 
 LOG = logging.getLogger(__name__)
 

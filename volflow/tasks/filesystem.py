@@ -12,8 +12,8 @@ from volflow.host.connector import device_size
 from volflow.host.namespace import MountNamespace
 from volflow.movers.stall import Watch
 from volflow.tasks.base import Step
-from volflow.tasks.safety import SafetySnapshot
-from volflow.tasks.target import Claim
+from volflow.tasks.new_volume import Claim
+from volflow.tasks.safety_snapshot import SafetySnapshot
 from volflow.tasks.work import Work
 
 

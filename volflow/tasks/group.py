@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from persistence import Entry
+from volflow.cloud.groups import LEGACY, Groups
+from volflow.cloud.wait import existing
 from volflow.errors import CloudError, ResourceNotFoundError
-from volflow.groups import LEGACY, Groups
-from volflow.manifest import Manifest
+from volflow.repositories.manifest import Manifest
 from volflow.tasks.base import Step, Temporary
 from volflow.tasks.work import Work
-from volflow.wait import existing
 
 LOG = logging.getLogger(__name__)
 

@@ -7,13 +7,13 @@ from dataclasses import asdict, fields, replace
 from typing import Any
 
 from persistence import Entry
+from volflow.cloud.properties import NOT_VISIBLE, Difference, Properties, differences
 from volflow.errors import CloudError, ResourceNotFoundError
-from volflow.manifest import Manifest
-from volflow.properties import NOT_VISIBLE, Difference, Properties, differences
+from volflow.repositories.manifest import Manifest
 from volflow.tasks.base import Step, Temporary
 from volflow.tasks.group import RestoredGroup
-from volflow.tasks.safety import OVERWRITE
-from volflow.tasks.target import NewVolume
+from volflow.tasks.new_volume import NewVolume
+from volflow.tasks.safety_snapshot import OVERWRITE
 from volflow.tasks.work import Work
 
 

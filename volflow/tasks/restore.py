@@ -9,12 +9,12 @@ from volflow.disk import clearing, sparse
 from volflow.disk.holes import Sparse
 from volflow.errors import HostError
 from volflow.host.namespace import MountNamespace
-from volflow.manifest import Manifest
 from volflow.movers.base import REGION
+from volflow.observers.totals import Totals
+from volflow.repositories.manifest import Manifest
 from volflow.tasks.base import Step
 from volflow.tasks.lock import RepositoryLock
 from volflow.tasks.work import Work
-from volflow.totals import Totals
 
 # What is run must not depend on what is installed or set here.
 _CLEARING = (sys.executable, "-I", "-S", clearing.__file__)

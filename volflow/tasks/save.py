@@ -14,9 +14,9 @@ from volflow.disk.traffic import bytes_read
 from volflow.errors import HostError
 from volflow.host.connector import device_size
 from volflow.host.namespace import MountNamespace
-from volflow.manifest import Manifest, Region
 from volflow.movers.base import MANIFEST, REGION, Saved, Stored
-from volflow.result import Figures, Outcome
+from volflow.repositories.manifest import Manifest, Region
+from volflow.results.outcome import Figures, Outcome
 from volflow.tasks.base import Temporary
 from volflow.tasks.lock import RepositoryLock
 from volflow.tasks.work import Work

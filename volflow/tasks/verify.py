@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from volflow.movers.base import REGION
+from volflow.observers.totals import Totals
 from volflow.tasks.base import Step
 from volflow.tasks.lock import RepositoryLock
 from volflow.tasks.mount import Mount
 from volflow.tasks.work import Work
-from volflow.totals import Totals
 
 
 class Verify(Step):

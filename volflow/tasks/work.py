@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from persistence import Catalogue, Ledger
-from volflow.cinder import Cinder
+from volflow.cloud.cinder import Cinder
 from volflow.host.connector import Connector
 from volflow.host.namespace import MountNamespace
 from volflow.host.privilege import Privilege
-from volflow.lanes import Lanes
 from volflow.movers.base import Mover
-from volflow.progress import Progress
+from volflow.observers.progress import Progress
+from volflow.tasks.concurrency import Lanes
 
 
 @dataclass(frozen=True)

@@ -14,18 +14,17 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-import postgresql_server
 import pytest
 import sqlalchemy as sa
 
 import persistence
 from persistence import Run, State, schema
 from persistence.database import Database, parse
+from tests.support import postgresql as postgresql_server
 
 # Those that others depend on come last.
 _TABLES = ["atomdetails", "flowdetails", "logbooks"]
 _TABLES += [table.name for table in reversed(schema.metadata.sorted_tables)]
-_PROCESSES = Path(__file__).with_name("state_processes.py")
 Spawn = Callable[..., "subprocess.Popen[str]"]
 
 
@@ -126,7 +125,15 @@ def spawn() -> Iterator[Spawn]:
 
     def start(function: str, *arguments: object) -> subprocess.Popen[str]:
         process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", str(_PROCESSES), function, *map(str, arguments)],
+            [
+                sys.executable,
+                "-W",
+                "ignore",
+                "-m",
+                "tests.support.state_processes",
+                function,
+                *map(str, arguments),
+            ],
             env={**os.environ, "PYTHONPATH": str(root)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

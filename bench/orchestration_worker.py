@@ -1,0 +1,72 @@
+"""``python -m bench.orchestration_worker COUNT DIRECTORY [URL]``: a run over stand-in volumes.
+
+Prints what it has cost, as JSON. A process of its own for each run, so that the memory is the
+run's alone.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import resource
+import sys
+import time
+from pathlib import Path
+
+from volflow.cli.main import without_eventlet
+
+# As volflow's own program begins.
+without_eventlet()
+gc.disable()
+
+from bench import standin  # noqa: E402
+from volflow import config  # noqa: E402
+from volflow.api.volflow import Volflow  # noqa: E402
+from volflow.plans.selection import Selection  # noqa: E402
+from volflow.results.outcome import Outcome  # noqa: E402
+
+gc.freeze()
+gc.enable()
+
+
+def main() -> int:
+    count, directory = int(sys.argv[1]), Path(sys.argv[2])
+    configuration = directory / "volflow.conf"
+    lines = ["[DEFAULT]", f"state_dir = {directory / 'state'}"]
+    if len(sys.argv) > 3:
+        lines += ["[state]", f"connection = {sys.argv[3]}"]
+    configuration.write_text("\n".join(lines) + "\n")
+    client, mover = standin.Client(count), standin.Mover()
+    with (
+        Volflow(config.load([str(configuration)])) as volflow,
+        standin.installed(volflow, client, mover),
+    ):
+        # The state database is made once on a host, not at every run.
+        volflow.parts.state.runs.list()
+        wall, cpu = time.perf_counter(), time.process_time()
+        result = volflow.backup(Selection(everything=True))
+        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    complete = sum(volume.outcome is Outcome.COMPLETE for volume in result.volumes)
+    if (complete, mover.saved, client.temporary()) != (count, count, 0):
+        print(
+            f"{complete} volumes complete, {mover.saved} stored, {client.temporary()} temporary "
+            f"things left; of {count}: {result.volumes[0].error}",
+            file=sys.stderr,
+        )
+        return 1
+    print(
+        json.dumps(
+            {
+                "wall": wall,
+                "cpu": cpu,
+                "whole": time.process_time(),
+                # Kilobytes on Linux.
+                "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            }
+        )
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,111 @@
+"""The command line of the fault matrix."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import re
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from tests.fault_matrix.cell import CALLING, FLOWS, few, of_groups, of_removal, of_restic, of_tasks
+from tests.fault_matrix.trial import Verdict, begin
+from tests.fault_matrix.workers import Workers
+from tests.support.server import databases
+
+Say = Callable[[str], None]
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the matrix; 0 when nothing is left and nothing is lost."""
+    parser = argparse.ArgumentParser(prog="matrix", description="Run the fault matrix.")
+    parser.add_argument("--workers", type=int, default=4, metavar="N", help="so many at a time")
+    parser.add_argument("--short", action="store_true", help="one cell for each step and fault")
+    parser.add_argument("--postgresql", action="store_true", help="with the state in a server")
+    parser.add_argument("--only", default="", metavar="PATTERN", help="cells whose line fits")
+    parser.add_argument("--logs", type=Path, metavar="DIR", help="where to keep logs of bad cells")
+    parser.add_argument(
+        "--after", type=Path, metavar="FILE", help="go on after a run that printed this"
+    )
+    options = parser.parse_args(arguments)
+    # Ended by a signal, it takes its labs down too.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit(1))
+    return run(
+        short=options.short,
+        postgresql=options.postgresql,
+        workers=options.workers,
+        only=options.only,
+        logs=options.logs,
+        earlier=options.after.read_text() if options.after else "",
+    )
+
+
+def run(
+    *,
+    short: bool = False,
+    postgresql: bool = False,
+    workers: int = 4,
+    only: str = "",
+    logs: Path | None = None,
+    earlier: str = "",
+    say: Say = print,
+) -> int:
+    """Run the matrix, and print it.
+
+    :param short: the shortened one
+    :param postgresql: with the state in a PostgreSQL server
+    :param only: a pattern for the lines of the cells to be run
+    :param logs: where to keep logs of bad cells
+    :param earlier: what an earlier run printed; cells that were good then are only counted
+    """
+    began = time.monotonic()
+    with contextlib.ExitStack() as stack:
+        urls = stack.enter_context(databases(workers)) if postgresql else [None] * workers
+        staff = stack.enter_context(Workers(urls))
+        # What a repository that is gone takes is the longest: that is begun first.
+        cells = few() if short else [cell for flow in FLOWS for cell in of_restic(flow)]
+        if not short:
+            cells += of_removal() + of_groups()
+            # Those flows first in which most can go wrong.
+            cells += sorted(staff.calls(CALLING), key=lambda cell: -FLOWS.index(cell.flow))
+            cells += [cell for flow in reversed(FLOWS) for cell in of_tasks(flow)]
+        chosen = [cell for cell in cells if re.search(only, str(cell))]
+        todo = [cell for cell in chosen if begin(cell, good=True) not in earlier]
+        verdicts = [_shown(verdict, say, logs) for verdict in staff.run(todo)]
+    return _summary(verdicts, len(chosen) - len(todo), time.monotonic() - began, say)
+
+
+def _shown(verdict: Verdict, say: Say, logs: Path | None) -> Verdict:
+    """Print a cell's line, and what is wrong with it."""
+    say("\n".join([str(verdict), *verdict.troubles()]))
+    if logs and not verdict.good:
+        logs.mkdir(parents=True, exist_ok=True)
+        name = re.sub(r"[^\w]+", "-", str(verdict.cell))
+        (logs / f"{name}.log").write_text("\n".join([*verdict.troubles(), verdict.log]))
+    return verdict
+
+
+def _summary(verdicts: Sequence[Verdict], before: int, seconds: float, say: Say) -> int:
+    """Print the last lines; the exit status.
+
+    :param before: how many cells were good in an earlier run
+    """
+    leaks = sum(len(verdict.leaks) for verdict in verdicts)
+    losses = sum(len(verdict.losses) for verdict in verdicts)
+    wrong = sum(len(verdict.wrong) for verdict in verdicts)
+    needed: dict[str, int] = {}
+    for verdict in verdicts:
+        needed[verdict.operator] = needed.get(verdict.operator, 0) + 1
+    say("")
+    for key, count in sorted(needed.items(), key=lambda pair: -pair[1]):
+        say(f"{count:4} cells needed {'nothing' if key == '-' else key}")
+    if before:
+        say(f"{before:4} cells were good in the run before")
+    say(f"{seconds / 60:.1f} minutes")
+    more = f", {wrong} other faults" if wrong else ""
+    say(f"{before + len(verdicts)} cells, {leaks} leaks, {losses} losses{more}")
+    return 1 if leaks or losses or wrong or not before + len(verdicts) else 0

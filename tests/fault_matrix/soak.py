@@ -1,0 +1,200 @@
+"""``python -m tests.fault_matrix.soak [MINUTES]``: kill runs at random moments while others go on.
+
+Some actors, each with a volume of its own, change it, back it up, restore any of its backups to a
+new volume and into it, all in one cloud, one repository and one state database. Any of these is
+killed at any moment, resumed or aborted at random, and that is killed too. In the end everything is
+resumed and audited, and every backup that was told of is looked for.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import signal
+import sys
+import tempfile
+import threading
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.fault_matrix.image import change
+from tests.fault_matrix.stand import Stand, stand
+from tests.support import tree
+from tests.support.driver import Answer, carry_out, finish, start
+
+_ACTORS = 4
+_KILLED = 0.7
+_CHANGED = 0.5
+# Seconds after which a process is killed at the latest; most end sooner.
+_LONGEST = 12.0
+
+
+class Actor(threading.Thread):
+    """Does one thing after the other with one volume.
+
+    :ivar present: what is on it now
+    :ivar backups: what is in each backup that was told of
+    :ivar done: how often what came of it
+    :ivar troubles: what must not be
+    """
+
+    def __init__(self, here: Stand, volume: str, until: float, seed: int) -> None:
+        super().__init__(daemon=True)
+        self.here, self.volume, self.until = here, volume, until
+        self.chance = random.Random(seed)
+        self.present = here.tree_of_volume(volume)
+        self.backups: dict[str, tree.Tree] = {}
+        # The run that the actor knows of.
+        self._run = ""
+        self.done: Counter[str] = Counter()
+        self.troubles: list[str] = []
+
+    def begin(self) -> None:
+        """Make the first backup, without a fault.
+
+        :raises RuntimeError: even that fails
+        """
+        answer = carry_out(self.here.order("backup", self.volume))
+        if answer.result != "complete":
+            raise RuntimeError(f"no backup even without a fault: {answer}")
+        self._check("backup", self.volume, self._told(answer))
+
+    def run(self) -> None:
+        try:
+            while time.monotonic() < self.until:
+                self._round()
+        except Exception:  # noqa: BLE001 - it is what came of it
+            self.troubles.append(traceback.format_exc())
+
+    def _round(self) -> None:
+        if self.chance.random() < _CHANGED:
+            change(self.here.file(self.volume), f"{self.chance.random()}")
+            self.present = self.here.tree_of_volume(self.volume)
+        kind = self.chance.choice(["backup", "restore", "restore new"])
+        verb, _, new = kind.partition(" ")
+        what = self.volume if kind == "backup" else self.chance.choice(list(self.backups))
+        answer = self._do(verb, what, **({"options": {"new": True}} if new else {}))
+        while runs := self.here.books.runs_of(self.volume):
+            (run,) = runs
+            over = time.monotonic() > self.until
+            verbs = ["resume"] if over else ["resume", "resume", "abort"]
+            answer = self._do(self.chance.choice(verbs), run, spared=over)
+            if over and self.here.books.runs_of(self.volume):
+                self.troubles.append(f"{kind}: it cannot be resumed: {answer}")
+                return
+        if answer.error:
+            self.troubles.append(f"{kind}: {answer.error}")
+        self._check(kind, what, self._told(answer))
+
+    def _told(self, answer: Answer) -> Answer:
+        """The answer, or what the state database tells where the process was killed after all."""
+        known, (self._run, result) = self._run, self.here.books.newest(self.volume)
+        if not answer.exit or self._run == known:
+            return answer
+        return Answer(exit=0, result=result["outcome"], volumes=[result])
+
+    def _do(self, verb: str, what: str, *, spared: bool = False, **more: Any) -> Answer:
+        order = self.here.order(verb, what, **more)
+        process = start(order)
+        if not spared and self.chance.random() < _KILLED:
+            process.join(self.chance.uniform(0.1, _LONGEST))
+            if process.exitcode is None and process.pid:
+                os.kill(process.pid, signal.SIGKILL)
+        answer = finish(order, process)
+        self.done[f"{verb} {'killed' if answer.exit else answer.result}"] += 1
+        return answer
+
+    def _check(self, kind: str, what: str, answer: Answer) -> None:
+        """The volume must hold what it is said to; a new one is looked at and removed.
+
+        :param what: the backup that was restored
+        """
+        complete = answer.result == "complete"
+        for volume in answer.volumes:
+            target = volume["target_id"]
+            if kind == "backup" and complete:
+                self.backups[str(volume["backup_id"])] = self.present
+            if target and target != self.volume:
+                self.here.cloud.adopt(target)
+                self._compare(self.backups[what], target, "new volume")
+                self.here.cloud.delete(target)
+        if kind == "restore" and complete:
+            self.present = self.backups[what]
+        self._compare(self.present, self.volume, "volume")
+
+    def _compare(self, wanted: tree.Tree, volume: str, what: str) -> None:
+        found = tree.differences(wanted, self.here.tree_of_volume(volume))
+        self.troubles += [f"{what} {volume}: {line}" for line in found]
+
+
+def soak(minutes: float, say: Callable[[str], None] = print, *, seed: int | None = None) -> int:
+    """Soak, and print what came of it; 0 when nothing is left and nothing is lost."""
+    seed = seed if seed is not None else random.randrange(10**6)
+    say(f"{minutes:g} minutes, {_ACTORS} volumes, seed {seed}")
+    with tempfile.TemporaryDirectory(prefix="volflow-soak-") as name, stand(Path(name)) as here:
+        volumes = here.cloud.clones(here.source, [f"volume {n}" for n in range(_ACTORS)])
+        until = time.monotonic() + minutes * 60
+        actors = [Actor(here, volume, until, seed + n) for n, volume in enumerate(volumes)]
+        for actor in actors:
+            actor.begin()
+        processes = here.auditor.processes()
+        for actor in actors:
+            actor.start()
+        for actor in actors:
+            actor.join()
+        done = sum((actor.done for actor in actors), Counter[str]())
+        for what, count in sorted(done.items()):
+            say(f"{count:5}  {what}")
+        troubles = [line for actor in actors for line in actor.troubles]
+        troubles += _settled(here)
+        troubles += _losses(here, actors)
+        leaks = here.auditor.settled(here.cloud.known, processes=processes, seconds=5)
+    for line in [*map(str, leaks), *troubles]:
+        say(f"BAD  {line}")
+    runs, kills = sum(done.values()), sum(n for what, n in done.items() if "killed" in what)
+    say(f"{runs} commands, {kills} killed, {len(leaks)} leaks, {len(troubles)} losses")
+    return 1 if leaks or troubles else 0
+
+
+def _settled(here: Stand) -> list[str]:
+    """Do what an operator does in the end: clean up."""
+    if here.books.ledger() or here.locks():
+        cleaned = carry_out(here.order("clean"))
+        if cleaned.error or any(why for _, why in cleaned.result or []):
+            return [f"leftover clean: {cleaned}"]
+    return []
+
+
+def _losses(here: Stand, actors: Sequence[Actor]) -> list[str]:
+    """Look at every byte of every backup and for each that was told of, and restore some."""
+    troubles = []
+    try:
+        here.restic("check", "--read-data")
+    except AssertionError as error:
+        troubles.append(str(error))
+    whole = here.whole()
+    for actor in actors:
+        told = [*actor.backups]
+        troubles += [f"backup {one[:8]} is lost" for one in told if one not in whole]
+        for backup in random.sample(told, min(len(told), 3)):
+            found = tree.differences(actor.backups[backup], here.tree_of_backup(backup))
+            troubles += [f"backup {backup[:8]}: {line}" for line in found]
+    return troubles
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Parse the command line, and soak."""
+    parser = argparse.ArgumentParser(prog="soak", description="Kill runs at random moments.")
+    parser.add_argument("minutes", type=float, nargs="?", default=15.0)
+    parser.add_argument("--seed", type=int)
+    options = parser.parse_args(arguments)
+    return soak(options.minutes, seed=options.seed)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,334 @@
+"""Where cells are tried out: a lab, a proxy, a repository, a state database and a volume.
+
+Each worker has one of its own, so that whatever is found there is of the cell at hand.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from cinderclient import exceptions
+
+from tests.fault_matrix.books import Books, audited
+from tests.fault_matrix.image import TEXT, change, digest
+from tests.support import repository, tree
+from tests.support.auditor import TOKEN_VARIABLE, Api
+from tests.support.cloud import Cloud, run
+from tests.support.driver import Answer, Order, carry_out, finish, start
+from tests.support.proxy import Administrator, Proxy
+
+_PASSWORD = "correct horse battery staple\n"
+_SPARSE = "sparse"
+
+
+@dataclass
+class Stand:
+    """One worker's own cloud and everything of volflow.
+
+    :ivar home: the directory of all that is volflow's
+    :ivar source: the volume that is backed up, and restored into
+    :ivar baseline: the backup that is restored
+    :ivar content: the tree in it
+    :ivar properties: what Cinder told of the volume when it was made
+    :ivar present: the tree on the volume, which is another one
+    :ivar changed: the state that it was brought to
+    :ivar reference: the manifest of a backup of that without a fault
+    :ivar group: the group that the source is in
+    :ivar process: the command of volflow that is under way
+    :ivar repository_path: the repository's directory, where it is not the usual one
+    :ivar location: what restic calls it, where that is not its directory
+    """
+
+    home: Path
+    lab: Any
+    cloud: Cloud
+    proxy: Proxy
+    books: Books
+    auditor: Any
+    environment: dict[str, str]
+    source: str = ""
+    baseline: str = ""
+    content: tree.Tree = field(default_factory=dict)
+    properties: dict[str, Any] = field(default_factory=dict)
+    present: tree.Tree = field(default_factory=dict)
+    changed: Any = None
+    reference: dict[str, Any] | None = None
+    group: str | None = None
+    process: ForkServerProcess | None = None
+    repository_path: Path | None = None
+    location: str | None = None
+
+    @property
+    def repository(self) -> Path:
+        return self.repository_path or self.home / "repository"
+
+    @property
+    def orders(self) -> Path:
+        """Where the logs of the commands are."""
+        return self.home / "orders"
+
+    def config(self, directory: Path, **changes: Any) -> Path:
+        """A configuration file; ``group__option=value`` changes it."""
+        values = {
+            "DEFAULT__state_dir": self.home / "state",
+            "state__connection": self.books.connection,
+            "cloud__name": "lab",
+            "repository__location": self.location or self.repository,
+            "repository__password_file": self.home / "password",
+            "wait__interval": 0.05,
+            "wait__interval_max": 0.3,
+            "wait__limit": 60,
+            "wait__limit_per_gib": 0,
+            **changes,
+        }
+        sections: dict[str, list[str]] = {}
+        for key, value in values.items():
+            group, _, option = key.partition("__")
+            if value is not None:
+                sections.setdefault(group, []).append(f"{option} = {value}")
+        file = directory / "volflow.conf"
+        file.write_text(
+            "".join(f"[{group}]\n" + "\n".join(lines) + "\n" for group, lines in sections.items())
+        )
+        return file
+
+    def order(
+        self, verb: str, *what: str, config: dict[str, Any] | None = None, **more: Any
+    ) -> Order:
+        """A command of volflow, to be carried out in a process of its own."""
+        self.orders.mkdir(exist_ok=True)
+        directory = self.orders / f"{time.monotonic_ns()}"
+        directory.mkdir()
+        return Order(
+            directory,
+            self.config(directory, **(config or {})),
+            self.environment,
+            verb,
+            what,
+            **more,
+        )
+
+    def carry_out(self, order: Order) -> Answer:
+        """Have a command carried out that :meth:`kill` can end."""
+        self.process = start(order)
+        try:
+            return finish(order, self.process)
+        finally:
+            self.process = None
+
+    def kill(self) -> None:
+        """Kill the command that is under way."""
+        process = self.process
+        assert process, "no command is under way"
+        assert process.pid
+        os.kill(process.pid, signal.SIGKILL)
+
+    # What there is, by other eyes than volflow's
+
+    def file(self, volume: str | None = None) -> Path:
+        """The file that a volume is in the lab."""
+        found: Path = self.lab.directory.pool_mount / f"volume-{volume or self.source}"
+        return found
+
+    def image(self, volume: str | None = None) -> str:
+        """A digest of every byte of a volume."""
+        return digest(self.file(volume))
+
+    def shown(self) -> dict[str, Any]:
+        """What Cinder tells of the source, but for when it was changed."""
+        return {k: v for k, v in self.cloud.show(self.source).items() if k != "updated_at"}
+
+    def is_gone(self) -> bool:
+        """Whether Cinder has no source any more."""
+        try:
+            self.shown()
+        except exceptions.NotFound:
+            return True
+        return False
+
+    def state(self) -> tuple[str, dict[str, Any]]:
+        """All of the source."""
+        return self.image(), self.shown()
+
+    def stored(self) -> list[str]:
+        """The ids of all backups in the repository."""
+        return sorted(entry.name for entry in (self.repository / "snapshots").iterdir())
+
+    def whole(self) -> set[str]:
+        """The ids of the backups that restic lists, and in which it finds a manifest."""
+        listed = {each["id"] for each in json.loads(self.restic("snapshots", "--json"))}
+        found = json.loads(self.restic("find", "--json", "manifest.json"))
+        return listed & {
+            each["snapshot"]
+            for each in found
+            if any(match["path"] == "/manifest.json" and match["size"] for match in each["matches"])
+        }
+
+    def manifest(self, backup: str) -> dict[str, Any]:
+        """What the manifest in a backup tells, but for what is of its run."""
+        told: dict[str, Any] = json.loads(self.restic("dump", backup, "/manifest.json"))
+        del told["run_id"], told["snapshot"], told["volume"]["updated_at"]
+        return told
+
+    def manifest_without_a_fault(self) -> dict[str, Any]:
+        """The manifest of a backup of the source as it is."""
+        if self.reference is None:
+            self.reference = self.manifest(self.back_up())
+        return self.reference
+
+    def locks(self) -> list[str]:
+        """The locks in the repository."""
+        return sorted(entry.name for entry in (self.repository / "locks").iterdir())
+
+    def restic(self, *command: str) -> str:
+        """restic on the repository, without a lock of its own."""
+        return run(
+            *("restic", "--repo", str(self.repository), "--cache-dir", str(self.home / "cache")),
+            *("--no-lock", *command),
+            env={**os.environ, "RESTIC_PASSWORD": _PASSWORD.strip()},
+        )
+
+    def tree_of_backup(self, backup: str) -> tree.Tree:
+        """The tree in a backup, restored by restic alone."""
+        with tempfile.TemporaryDirectory(dir=self.home.parent) as target:
+            self.restic("restore", backup, "--target", target)
+            root = Path(target) / "regions/0"
+            # restic 0.14 fills holes.
+            run("fallocate", "--dig-holes", str(root / _SPARSE))
+            os.utime(root / _SPARSE, ns=(tree.MOMENT, tree.MOMENT))
+            return tree.describe(root)
+
+    def tree_of_volume(self, volume: str) -> tree.Tree:
+        """The tree on a volume."""
+        return self.cloud.on(volume, tree.describe, read_only=True)
+
+    # Making it
+
+    def init(self) -> None:
+        """Make the repository."""
+        repository.make(self.repository, _PASSWORD.strip())
+
+    def furnish(self) -> None:
+        """A repository, a volume with something on it, and a backup."""
+        self.init()
+        self.source = self.cloud.create(
+            name="source", description="as it was", metadata={"owner": "the tenant"}
+        )
+        self.cloud.fill(self.source, "ext4", _fill)
+        self.look()
+        self.baseline = self.back_up()
+
+    def look(self) -> None:
+        """Remember the source as it is: so a restore of its baseline has to bring it back."""
+        self.content = self.present = self.tree_of_volume(self.source)
+        self.properties = self.shown()
+
+    def change(self) -> None:
+        """Have the source differ from its baseline, in what it holds and in its properties.
+
+        So it tells whether it was restored, rolled back, or left alone.
+        """
+        if self.state() == self.changed:
+            return
+        mark = secrets.token_hex(8)
+        change(self.file(), mark)
+        volumes = self.cloud.client.volumes
+        volumes.update(self.source, name=f"source {mark}", description=f"changed: {mark}")
+        volumes.set_metadata(self.source, {"owner": mark, "since": mark})
+        self.present, self.reference = self.tree_of_volume(self.source), None
+        self.changed = self.state()
+
+    def back_up(self) -> str:
+        """A backup without a fault; its id."""
+        order = self.order("backup", self.source)
+        answer = carry_out(order)
+        if answer.result != "complete":
+            raise RuntimeError(f"no backup even without a fault: {answer}\n{order.log.read_text()}")
+        return str(answer.volumes[0]["backup_id"])
+
+
+def _fill(root: Path) -> None:
+    (root / "directory").mkdir(mode=0o710)
+    for number in range(30):
+        (root / "directory" / f"{number:02}").write_bytes(f"{number}\n".encode() * 500)
+    for number in range(3):
+        (root / f"random{number}").write_bytes(secrets.token_bytes(700_000))
+    (root / "link").symlink_to("directory/00")
+    os.link(root / "directory/01", root / "hard link")
+    (root / TEXT).write_text("as it was\n")
+    (root / _SPARSE).write_bytes(b"x")
+    os.truncate(root / _SPARSE, 4 * tree.MIB)
+    os.utime(root / _SPARSE, ns=(tree.MOMENT, tree.MOMENT))
+    os.chown(root / "random0", 1234, 4321)
+    os.setxattr(root / "random1", "user.note", b"kept")
+
+
+@contextmanager
+def stand(directory: Path, connection: str | None = None) -> Iterator[Stand]:
+    """A stand as long as the block runs.
+
+    :param connection: the state database's URL; SQLite unless given
+    """
+    from lab import Lab, clouds, settings
+
+    os.environ[TOKEN_VARIABLE] = secrets.token_hex(16)
+    directory.mkdir(parents=True, exist_ok=True)
+    home = directory / "volflow"
+    (home / "mounts").mkdir(parents=True)
+    (home / "password").write_text(_PASSWORD)
+    (home / "password").chmod(0o600)
+    with Lab(directory / "lab") as lab:
+        os.environ.update(lab.environment)
+        where = urlsplit(lab.endpoint)
+        assert where.hostname
+        assert where.port
+        token = f"{settings.USER}:{settings.PROJECT}"
+        database = lab.directory.database("cinder")
+        admin = Administrator(f"{lab.endpoint}/{settings.PROJECT}", token, database)
+        proxy = Proxy((where.hostname, where.port), admin)
+        told = json.loads(json.dumps(clouds.noauth(lab._record())))
+        told["lab"]["auth"]["endpoint"] = f"http://127.0.0.1:{proxy.port}/v3"
+        clouds.write(told, home / "clouds.yaml")
+        api = Api.noauth(lab.endpoint, settings.USER, settings.PROJECT)
+        books = Books(home / "state", connection)
+        # What an earlier stand has spoilt.
+        books.clear()
+        found = Stand(
+            home=home,
+            lab=lab,
+            cloud=Cloud(lab.cinder(), home / "mounts"),
+            proxy=proxy,
+            books=books,
+            auditor=audited(
+                books,
+                api=api,
+                pool=lab.directory.pool_mount,
+                places=[home],
+                states=[home / "state"],
+            ),
+            environment={
+                **lab.environment,
+                "OS_CLIENT_CONFIG_FILE": str(home / "clouds.yaml"),
+                TOKEN_VARIABLE: os.environ[TOKEN_VARIABLE],
+            },
+        )
+        try:
+            found.furnish()
+            yield found
+        finally:
+            proxy.close()
+            found.cloud.clean()
+            shutil.rmtree(home, ignore_errors=True)

@@ -1,0 +1,365 @@
+"""Trying out one cell: the fault, what an operator does then, and what is left and lost."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import time
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.fault_matrix import storage
+from tests.fault_matrix.cell import (
+    ABORTED,
+    CALL_FAULTS,
+    COPY,
+    FLOWS,
+    GROUP,
+    IN_PLACE,
+    INSTEAD,
+    OVER,
+    UNDO_FAULTS,
+    Cell,
+    Fault,
+    Site,
+)
+from tests.fault_matrix.image import ADDED
+from tests.fault_matrix.stand import Stand
+from tests.support import faults, tree
+from tests.support.driver import Answer, carry_out
+from tests.support.hooks import Hook
+from tests.support.proxy import Trouble
+
+# Where a flow fails whose undoing is looked at: when there is most to undo. In place that is what
+# no other flow has: the properties and the data of before are brought back.
+LATE = dict.fromkeys(FLOWS, "unmount") | {"backup": "copy", IN_PLACE: "keep"}
+_FAULTS_OF_CALLS = (
+    *CALL_FAULTS,
+    Fault.SILENT,
+    Fault.DIED,
+    Fault.DIED_ABORTED,
+    Fault.BROKEN,
+    Fault.STUCK,
+)
+# Seconds, so that nobody waits for what does not come.
+_IMPATIENT: dict[Fault, dict[str, Any]] = {
+    Fault.STUCK: {"wait__limit": 4},
+    Fault.SILENT: {"cloud__timeout": 5},
+    Fault.UNREACHABLE: {"repository__stall_limit": 20},
+}
+# Faults after which the run, once resumed, must have done all that was asked for.
+_RESUMED = (Fault.KILLED_BEFORE, Fault.KILLED_AFTER, Fault.DIED, Fault.RUN_KILLED)
+_KILLS = (Fault.DIED, Fault.DIED_ABORTED, Fault.RUN_KILLED, Fault.RUN_ABORTED)
+# Flows that write into the volume itself.
+_INTO = (IN_PLACE, OVER)
+_BACKUPS = ("backup", GROUP)
+# Flows that need a volume of their own.
+_OWN = {INSTEAD: storage.doomed, GROUP: storage.grouped}
+
+
+@dataclass
+class Verdict:
+    """What came of a cell.
+
+    :ivar outcome: of the run in the end; ``refused`` where nothing was begun
+    :ivar needed: what the operator had to do
+    :ivar leaks: what is left
+    :ivar losses: what is lost or changed
+    :ivar wrong: what else is not as it should be
+    """
+
+    cell: Cell
+    outcome: str = ""
+    needed: list[str] = field(default_factory=list)
+    leaks: list[str] = field(default_factory=list)
+    losses: list[str] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+    log: str = ""
+
+    @property
+    def good(self) -> bool:
+        return not (self.leaks or self.losses or self.wrong)
+
+    @property
+    def operator(self) -> str:
+        """What the operator had to do, in words."""
+        verbs = [f"run {n}" if n != "clean" else "leftover clean" for n in self.needed]
+        return ", ".join(verbs) or "-"
+
+    def __str__(self) -> str:
+        return (
+            f"{begin(self.cell, good=self.good)}{self.outcome:<8}  {self.operator:<25}"
+            f"  {self.seconds:5.1f} s"
+        )
+
+    def troubles(self) -> list[str]:
+        return [
+            f"     {kind}: {line}"
+            for kind in ("leaks", "losses", "wrong")
+            for line in getattr(self, kind)
+        ]
+
+
+def begin(cell: Cell, *, good: bool) -> str:
+    """How the line of a cell begins."""
+    return f"{'ok' if good else 'BAD':<3}  {cell!s:<124}  "
+
+
+@dataclass(frozen=True)
+class Before:
+    """How everything was."""
+
+    image: str
+    shown: dict[str, Any]
+    stored: list[str]
+
+
+def calls(stand: Stand, flow: str, *, undoing: bool) -> list[Site]:
+    """The calls that a flow makes of Cinder, and from where.
+
+    :param undoing: those that it makes while it is undone
+    """
+    hooks = (Hook(LATE[flow], "execute", "before", "raise"),) if undoing else ()
+    order = _order(stand, flow, hooks=hooks)
+    with _in_use(stand, flow):
+        seen = stand.proxy.record(order.mark if undoing else None)
+        stand.proxy.follow(order.place)
+        answer = carry_out(order)
+        stand.proxy.mend()
+        _remove_target(stand, answer)
+    if answer.result != ("failed" if undoing else "complete"):
+        raise RuntimeError(f"{flow}: {answer}\n{order.log.read_text()}")
+    return list(seen)
+
+
+def tried(stand: Stand, cell: Cell) -> Verdict:
+    """Try out a cell."""
+    began, verdict = time.monotonic(), Verdict(cell)
+    if cell.where == "restic":
+        with storage.faulty(stand, cell) as (here, mend), _in_use(here, cell.flow) as devices:
+            _try(here, verdict, mend, devices)
+    elif cell.flow in _OWN:
+        with _OWN[cell.flow](stand) as here, _in_use(here, cell.flow) as devices:
+            _try(here, verdict, here.proxy.mend, devices)
+    else:
+        with _in_use(stand, cell.flow) as devices:
+            _try(stand, verdict, stand.proxy.mend, devices)
+    verdict.seconds = time.monotonic() - began
+    orders = sorted(stand.orders.iterdir())
+    if not verdict.good:
+        files = [order / "log" for order in orders if (order / "log").exists()]
+        verdict.log = "\n".join(file.read_text() for file in files)
+    for order in orders:
+        shutil.rmtree(order)
+    return verdict
+
+
+def _try(
+    stand: Stand, verdict: Verdict, mend: Callable[[], None], devices: Collection[str]
+) -> None:
+    before = Before(stand.image(), stand.shown(), stand.stored())
+    processes = stand.auditor.processes()
+    answer = _attempt(stand, verdict)
+    mend()
+    answer = _recover(stand, verdict, answer)
+    verdict.outcome = str(answer.result or "refused")
+    _look(stand, verdict, before, answer)
+    verdict.leaks += [f"restic's lock {lock} is left" for lock in stand.locks()]
+    findings = stand.auditor.settled(
+        stand.cloud.known, processes=processes, devices=devices, seconds=4
+    )
+    verdict.leaks += [str(finding) for finding in findings]
+
+
+@contextmanager
+def _in_use(stand: Stand, flow: str) -> Iterator[list[str]]:
+    """The source as a flow wants it, and its devices: a copy is made of what is attached."""
+    stand.change()
+    if flow != COPY:
+        yield []
+        return
+    with stand.cloud.attached(stand.source, host="a-server") as device:
+        yield [device]
+
+
+def _order(stand: Stand, flow: str, **more: Any) -> Any:
+    if flow == "backup":
+        return stand.order("backup", stand.source, **more)
+    if flow == GROUP:
+        return stand.order("backup", options={"groups": (stand.group,)}, **more)
+    return stand.order("restore", stand.baseline, options=faults.OPTIONS[flow], **more)
+
+
+def _hooks(cell: Cell) -> tuple[Hook, ...]:
+    """What happens around the steps."""
+    if cell.undoing:
+        return (Hook(LATE[cell.flow], "execute", "before", "raise"),)
+    if cell.fault in _FAULTS_OF_CALLS or cell.where == "restic":
+        return ()
+    when = "before" if cell.fault.name.endswith("BEFORE") else "after"
+    if cell.fault not in UNDO_FAULTS:
+        act = "raise" if cell.fault.name.startswith("RAISED") else "kill"
+        return (Hook(cell.where, "execute", when, act),)
+    steps = faults.steps(cell.flow)
+    later = steps[steps.index(cell.where) + 1 :]
+    failing = (
+        Hook(later[0], "execute", "before", "raise")
+        if later
+        else Hook(cell.where, "execute", "after", "raise")
+    )
+    return (failing, Hook(cell.where, "revert", when, "kill"))
+
+
+def _attempt(stand: Stand, verdict: Verdict) -> Answer:
+    """Run the flow once, with the fault."""
+    cell = verdict.cell
+    config = _IMPATIENT.get(cell.fault, {})
+    hooks = _hooks(cell)
+    order = _order(stand, cell.flow, hooks=hooks, config=config)
+    armed = order.mark if cell.undoing else None
+    trouble = Trouble(cell.where, cell.fault, stand.kill, cell.site, armed)
+    stand.proxy.follow(order.place)
+    if cell.fault in _FAULTS_OF_CALLS:
+        stand.proxy.break_down(trouble)
+    answer = stand.carry_out(order)
+    # A fault that did not happen proves nothing.
+    if cell.fault in _FAULTS_OF_CALLS and not trouble.count:
+        verdict.wrong.append("the call was not made")
+    verdict.wrong += trouble.failures
+    if cell.fault in _KILLS and answer.exit != -signal.SIGKILL:
+        verdict.wrong.append(f"it was not killed: {answer}")
+    if hooks and (not order.mark.exists() or order.mark.read_text() != str(hooks[-1])):
+        verdict.wrong.append("the step was not come to")
+    return answer
+
+
+def _recover(stand: Stand, verdict: Verdict, answer: Answer) -> Answer:
+    """Do what an operator does, until nothing is open; the last answer about the run."""
+    if answer.exit is None:
+        verdict.wrong.append(str(answer.error))
+    for _ in range(4):
+        open_runs = stand.books.runs()
+        if not open_runs:
+            break
+        verb = "abort" if verdict.cell.fault in ABORTED else "resume"
+        verdict.needed.append(verb)
+        answer = carry_out(stand.order(verb, open_runs[0]))
+        if answer.exit != 0 or answer.error:
+            verdict.wrong.append(f"{verb}: exit {answer.exit}, {answer.error}")
+    named = " ".join(line for volume in answer.volumes for line in volume["leftovers"])
+    for tag, state, reason in stand.books.ledger():
+        if tag.endswith("/overwrite"):
+            continue  # the safety snapshot tells of it, to which the volume has to go back
+        if state != "LEFTOVER" or str(reason) not in named:
+            verdict.wrong.append(f"{tag} is {state} and not named in the result")
+    for _ in range(2):
+        if not stand.books.ledger() and not stand.locks():
+            break
+        verdict.needed.append("clean")
+        cleaned = carry_out(stand.order("clean"))
+        if cleaned.error or any(why for _, why in cleaned.result or []):
+            verdict.wrong.append(f"leftover clean: {cleaned}")
+    return answer
+
+
+def _look(stand: Stand, verdict: Verdict, before: Before, answer: Answer) -> None:
+    """Compare everything with how it was."""
+    flow, outcome = verdict.cell.flow, verdict.outcome
+    resumed = verdict.cell.fault in _RESUMED and not verdict.cell.undoing
+    if resumed and outcome != "complete":
+        verdict.wrong.append(f"a resumed run is {outcome}: {answer.error or answer.volumes}")
+    if verdict.cell.fault is Fault.UNREADABLE and outcome != "partial":
+        verdict.wrong.append(f"a file that could not be read is not told: {answer.volumes}")
+    if outcome == "failed" and not all(volume["error"] for volume in answer.volumes):
+        verdict.wrong.append(f"failed without a reason: {answer.volumes}")
+    if flow in ("restore to new", COPY, INSTEAD) and outcome == "complete":
+        verdict.losses += _compare_target(stand, verdict, answer)
+    _look_at_source(stand, verdict, before, answer)
+    _look_at_backups(stand, verdict, before, answer)
+
+
+def _look_at_source(stand: Stand, verdict: Verdict, before: Before, answer: Answer) -> None:
+    flow, outcome = verdict.cell.flow, verdict.outcome
+    gone, removed = stand.is_gone(), any(volume["removed"] for volume in answer.volumes)
+    if gone != removed:
+        verdict.losses.append(
+            f"the volume is {'gone' if gone else 'there'}, and told is {answer.volumes}"
+        )
+    if flow == INSTEAD and not removed and not all(v["not_removed"] for v in answer.volumes):
+        verdict.wrong.append(f"the old volume is there without a reason: {answer.volumes}")
+    if gone:
+        return
+    restored = flow in _INTO and outcome == "complete"
+    wanted = stand.properties if restored else before.shown
+    told = _told(verdict, answer) if restored else ()
+    verdict.losses += [f"the volume's {line}" for line in _unlike(wanted, stand.shown(), told)]
+    if restored:
+        content = dict(stand.content)
+        if flow == OVER:
+            # It is not in the backup, and stays.
+            content[ADDED.encode()] = stand.present[ADDED.encode()]
+        found = tree.differences(content, stand.tree_of_volume(stand.source))
+        verdict.losses += [f"restored volume: {line}" for line in found]
+    elif stand.image() != before.image:
+        verdict.losses.append("the volume's bytes are not those of before")
+
+
+def _told(verdict: Verdict, answer: Answer) -> set[str]:
+    """The properties that Cinder has refused to bring back, as the run tells."""
+    if verdict.cell.fault not in _FAULTS_OF_CALLS or verdict.cell.fault in _KILLS:
+        return set()
+    return {each["name"] for volume in answer.volumes for each in volume["differences"]}
+
+
+def _unlike(was: dict[str, Any], now: dict[str, Any], told: Collection[str] = ()) -> list[str]:
+    return [
+        f"{key} was {was.get(key)!r} and is {now.get(key)!r}"
+        for key in sorted((was.keys() | now.keys()) - set(told))
+        if was.get(key) != now.get(key)
+    ]
+
+
+def _look_at_backups(stand: Stand, verdict: Verdict, before: Before, answer: Answer) -> None:
+    stored = stand.stored()
+    verdict.losses += [f"backup {one[:8]} is gone" for one in before.stored if one not in stored]
+    fresh = [one for one in stored if one not in before.stored]
+    if verdict.cell.flow in _BACKUPS and verdict.outcome in ("complete", "partial"):
+        told = str(answer.volumes[0]["backup_id"])
+        if not any(one.startswith(told) for one in fresh):
+            verdict.losses.append(f"backup {told[:8]} is said to be there and is not")
+    if verdict.cell.flow not in _BACKUPS and fresh:
+        verdict.wrong.append("a restore made a backup")
+    for one in fresh:
+        found = tree.differences(stand.present, stand.tree_of_backup(one))
+        if verdict.outcome == "complete":
+            found += _unlike(stand.manifest_without_a_fault(), stand.manifest(one))
+        verdict.losses += [f"new backup {one[:8]}: {line}" for line in found]
+    try:
+        whole = stand.whole()
+        verdict.losses += [f"backup {one[:8]} is not whole" for one in stored if one not in whole]
+        stand.restic("check", "--read-data")
+    except AssertionError as error:
+        verdict.losses.append(str(error))
+
+
+def _compare_target(stand: Stand, verdict: Verdict, answer: Answer) -> list[str]:
+    """Look at a volume that was made, and remove it."""
+    target = str(answer.volumes[0]["target_id"])
+    stand.cloud.adopt(target)
+    keys = ("name", "description", "size", "volume_type", "availability_zone", "metadata", "status")
+    was, now = (
+        {key: shown[key] for key in keys} for shown in (stand.properties, stand.cloud.show(target))
+    )
+    found = [f"new volume: {line}" for line in _unlike(was, now, _told(verdict, answer))]
+    found += tree.differences(stand.content, stand.tree_of_volume(target))
+    stand.cloud.delete(target)
+    return found
+
+
+def _remove_target(stand: Stand, answer: Answer) -> None:
+    for volume in answer.volumes:
+        if volume["target_id"] not in (None, stand.source):
+            stand.cloud.delete(stand.cloud.adopt(volume["target_id"]))

@@ -1,0 +1,110 @@
+"""A restore that makes a group anew is killed: it goes on, or leaves nothing behind."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.support import runs
+from tests.support.driver import ready
+from tests.support.site import Site
+
+pytestmark = pytest.mark.lab
+
+NAMES = ("first", "second")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _ready() -> None:
+    """What processes are forked from is there before the first look at what is there."""
+    ready()
+
+
+def _groups(site: Site) -> list[Any]:
+    found: list[Any] = site.cloud.client.groups.list()
+    return found
+
+
+def _change(site: Site, group: str, **fields: str) -> None:
+    site.cloud.client.groups.update(group, **fields)
+    while site.cloud.client.groups.get(group).status != "available":
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def lost(site: Site) -> Iterator[list[str]]:
+    """Two volumes and their group, of which there are backups and nothing else; their ids."""
+    client = site.cloud.client
+    kinds = {kind.name: kind for kind in client.group_types.list()}
+    kind = kinds.get("killed") or client.group_types.create("killed", "Of the tests")
+    types = [t.id for t in client.volume_types.list() if t.name == "lab"]
+    group = client.groups.create(kind.id, ",".join(types), "pair", "A pair")
+    while client.groups.get(group.id).status != "available":
+        time.sleep(0.05)
+    volumes = [site.cloud.create(name=name, volume_type="lab", group_id=group.id) for name in NAMES]
+    for name, volume in zip(NAMES, volumes, strict=True):
+        site.cloud.fill(volume, "ext4", lambda root, name=name: (root / "who").write_text(name))
+    site.backup(*volumes)
+    _change(site, group.id, remove_volumes=",".join(volumes))
+    for volume in volumes:
+        site.cloud.delete(volume)
+    client.groups.delete(group.id)
+    yield volumes
+    for found in _groups(site):
+        members = [v.id for v in client.volumes.list() if v.group_id == found.id]
+        if members:
+            _change(site, found.id, remove_volumes=",".join(members))
+        client.groups.delete(found.id)
+
+
+PLACES = [("group", "before"), ("group", "after"), ("new volume", "after"), ("copy", "before")]
+
+
+@pytest.mark.parametrize(("step", "when"), PLACES)
+def test_it_goes_on(site: Site, lost: list[str], step: str, when: str) -> None:
+    run = runs.killed(site, "restore", *lost, step=step, when=when)
+    answer = runs.run(site, "resume", run)
+    assert answer.exit == 0, answer
+    assert {volume["outcome"] for volume in answer.volumes} == {"complete"}, answer
+    # One group, as it was, with both.
+    (group,) = _groups(site)
+    assert (group.name, group.description) == ("pair", "A pair")
+    client = site.cloud.client
+    for one in answer.volumes:
+        volume = client.volumes.get(site.cloud.adopt(one["target_id"]))
+        assert volume.group_id == group.id
+        assert site.cloud.on(volume.id, lambda root: (root / "who").read_text()) == volume.name
+    assert len(client.volumes.list()) == 2
+
+
+@pytest.mark.parametrize(("step", "when"), PLACES)
+def test_it_is_given_up(site: Site, lost: list[str], step: str, when: str) -> None:
+    run = runs.killed(site, "restore", *lost, step=step, when=when)
+    # To undo it takes no repository.
+    away = site.repository.rename(site.home / "away")
+    answer = runs.run(site, "abort", run)
+    away.rename(site.repository)
+    assert answer.exit == 0, answer
+    assert answer.error is None
+    assert _groups(site) == []
+    assert site.cloud.client.volumes.list() == []
+    assert [str(finding) for finding in site.findings()] == []
+
+
+def test_the_backup_of_one_is_gone(site: Site, lost: list[str]) -> None:
+    """That volume fails and is undone; the other one comes back, in the group."""
+    run = runs.killed(site, "restore", *lost, step="copy", when="before")
+    tagged = json.loads(site.restic("snapshots", "--json", "--host", lost[0]))
+    site.restic("forget", *(each["id"] for each in tagged))
+    answer = runs.run(site, "resume", run)
+    outcomes = {volume["volume_id"]: volume["outcome"] for volume in answer.volumes}
+    assert outcomes == {lost[0]: "failed", lost[1]: "complete"}, answer
+    told = {volume["volume_id"]: volume for volume in answer.volumes}
+    assert "holds no such backup" in told[lost[0]]["error"]
+    (volume,) = site.cloud.client.volumes.list()
+    assert volume.id == site.cloud.adopt(told[lost[1]]["target_id"])
+    assert volume.group_id == _groups(site)[0].id

@@ -1,0 +1,104 @@
+"""Old volumes are removed last, in a run that can still be resumed; what was told to stay stays."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.support import runs
+from tests.support.site import Site
+from volflow.plans.restore import RestoreOptions
+from volflow.runs import build as conductor
+
+pytestmark = pytest.mark.lab
+
+OPTIONS = RestoreOptions(new=True, remove_old_vol=True)
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+@pytest.fixture
+def volume(site: Site) -> str:
+    """A volume, and a backup of it."""
+    found = site.cloud.create(name="old")
+    site.cloud.fill(found, "ext4", lambda root: (root / "file").write_text("old"))
+    assert str(site.backup(found).outcome) == "complete"
+    return found
+
+
+def volumes(site: Site) -> set[str]:
+    return {volume.id for volume in site.cloud.client.volumes.list()}
+
+
+@pytest.mark.parametrize("done", [False, True], ids=["before", "after"])
+def test_killed_before_the_end_of_the_run(
+    site: Site, volume: str, monkeypatch: pytest.MonkeyPatch, done: bool
+) -> None:
+    remove = conductor.remove_replaced
+
+    def killed(*arguments: Any, **more: Any) -> Any:
+        if done:
+            remove(*arguments, **more)
+        raise Killed
+
+    with site.volflow() as volflow, monkeypatch.context() as patch:
+        patch.setattr(conductor, "remove_replaced", killed)
+        with pytest.raises(Killed):
+            volflow.restore(volflow.plan_restore([volume], OPTIONS), OPTIONS)
+    assert (volume in volumes(site)) is not done
+    (left,) = runs.open_runs(site)
+    resumed = site.cli("run", "resume", left, "-f", "json")
+    assert resumed.returncode == 0, resumed.stderr
+    (row,) = json.loads(resumed.stdout)
+    assert (row["outcome"], row["removed"], row["not_removed"]) == ("complete", True, None)
+    assert volumes(site) == {site.cloud.adopt(row["target_id"])}
+    assert runs.query(site, "SELECT state FROM run WHERE id = ?", left) == [("COMPLETE",)]
+    site.cloud.known.volumes.discard(volume)
+
+
+def test_aborted_before_the_end_of_the_run(
+    site: Site, volume: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing more is removed."""
+
+    def killed(*arguments: Any, **more: Any) -> Any:
+        raise Killed
+
+    with site.volflow() as volflow, monkeypatch.context() as patch:
+        patch.setattr(conductor, "remove_replaced", killed)
+        with pytest.raises(Killed):
+            volflow.restore(volflow.plan_restore([volume], OPTIONS), OPTIONS)
+    (left,) = runs.open_runs(site)
+    aborted = site.cli("run", "abort", left, "-f", "json")
+    assert aborted.returncode == 0, aborted.stderr
+    (row,) = json.loads(aborted.stdout)
+    assert row["not_removed"] == f"volume {volume}: the run was aborted"
+    assert volumes(site) == {volume, site.cloud.adopt(row["target_id"])}
+
+
+def test_a_volume_that_was_to_stay_stays_though_it_is_free_by_then(site: Site, volume: str) -> None:
+    with site.volflow() as volflow:
+        with site.cloud.attached(volume) as device:
+            targets = volflow.plan_restore([volume], OPTIONS)
+            site.cloud.mounted(device, lambda root: (root / "file").write_text("newer"))
+        result = volflow.restore(targets, OPTIONS)
+    (one,) = result.volumes
+    assert not one.removed
+    assert "it stays, as planned: it is 'in-use', attached" in str(one.not_removed)
+    assert volumes(site) == {volume, site.cloud.adopt(one.target_id)}
+    assert site.cloud.on(volume, lambda root: (root / "file").read_text()) == "newer"
+
+
+def test_a_volume_that_was_attached_for_a_while_stays(site: Site, volume: str) -> None:
+    with site.volflow() as volflow:
+        targets = volflow.plan_restore([volume], OPTIONS)
+        site.cloud.on(volume, lambda root: (root / "file").write_text("newer"))
+        result = volflow.restore(targets, OPTIONS)
+    (one,) = result.volumes
+    assert not one.removed
+    assert "since the restore was planned" in str(one.not_removed)
+    assert volumes(site) == {volume, site.cloud.adopt(one.target_id)}

@@ -1,0 +1,1 @@
+"""Tenants, on a lab with Keystone."""

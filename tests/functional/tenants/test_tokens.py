@@ -1,0 +1,82 @@
+"""A login lives for seconds, and a copy takes longer."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from tests.support import faults
+from tests.support.faults import Place
+from tests.support.people import Keystone, Town, admin_api
+
+pytestmark = pytest.mark.lab
+
+# How long a token lives, and how long each copy is held up. Less, and on a busy machine a token is
+# worth nothing before its first use.
+LIFE = 15
+LONG = 1.5 * LIFE
+
+
+@pytest.fixture(scope="module")
+def short_lived(the_lab: Any, scratch: Path) -> Iterator[Town]:
+    """A cloud whose tokens live for seconds."""
+    from lab import Lab
+
+    found = Lab(scratch / "lab-with-short-tokens")
+    before = {name: os.environ.get(name) for name in found.environment}
+    found.up(keystone=True, token_seconds=LIFE)
+    os.environ.update(found.environment)
+    del os.environ["OS_CLOUD"]
+    try:
+        home = scratch / "short"
+        home.mkdir()
+        yield Town(home, found, Keystone(found.clouds_file), admin_api(found))
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
+        found.down()
+
+
+def _held(volume: str, place: Place) -> None:
+    time.sleep(LONG)
+
+
+def test_a_token_expires_while_data_is_copied(short_lived: Town) -> None:
+    town = short_lived
+    person = town.person("alpha")
+    town.make_repository(person.project_id)
+    town.give_key(person, person.project_id)
+    volume = person.volume(lambda root: (root / "file").write_text("data"), name="slow")
+    old = admin_api(town.lab)
+    assert old.get("volumes") is not None
+    with (
+        person.volflow() as volflow,
+        faults.injected({volume: Place("copy", "after")}, _held) as held,
+    ):
+        token = volflow.parts.cinder.client.client.session.get_token()
+        result = volflow.backup([volume])
+        renewed = volflow.parts.cinder.client.client.session.get_token()
+    assert len(held) == 1
+    assert str(result.outcome) == "complete"
+    assert result.volumes[0].leftovers == ()
+    # The token with which the run began was worth nothing when it ended.
+    assert renewed != token
+    with pytest.raises(requests.HTTPError, match="401"):
+        old.get("volumes")
+    with (
+        person.volflow() as volflow,
+        faults.injected({volume: Place("copy", "before")}, _held) as held,
+    ):
+        result = volflow.restore(volflow.plan_restore([volume]))
+    assert len(held) == 1
+    assert str(result.outcome) == "complete"
+    assert person.cloud.on(volume, lambda root: (root / "file").read_text()) == "data"
+    person.cloud.delete(volume)

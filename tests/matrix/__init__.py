@@ -1,4 +1,0 @@
-"""The fault matrix: every fault at every step, and what is left and lost after each.
-
-``python -m matrix --help``, with ``tests/`` on the path.
-"""

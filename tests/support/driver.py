@@ -1,0 +1,167 @@
+"""One command of volflow in a process of its own, with hooks: what can be killed.
+
+The process is forked from one that has everything imported, which saves the seconds that a start
+of Python takes.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import multiprocessing
+import os
+import sys
+import traceback
+from dataclasses import dataclass, field
+from datetime import timedelta
+from multiprocessing import forkserver
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+from typing import Any
+
+from tests.support.hooks import Hook, install
+
+_PRELOADED = [
+    "tests.support.driver",
+    "volflow.api.volflow",
+    "volflow.cloud.connection",
+    "volflow.host.connector",
+    "volflow.runs.runner",
+    "persistence.backend",
+    "persistence.migrations",
+    "openstack.config",
+    "psycopg",
+]
+
+
+@dataclass(frozen=True)
+class Order:
+    """What the process is to do.
+
+    :ivar verb: ``backup``, ``restore``, ``resume``, ``abort`` or ``clean``
+    :ivar what: volumes, backups or runs
+    :ivar options: those of a restore, or the selection of a backup instead of volumes
+    """
+
+    directory: Path
+    config: Path
+    environment: dict[str, str]
+    verb: str
+    what: tuple[str, ...] = ()
+    options: dict[str, Any] = field(default_factory=dict)
+    hooks: tuple[Hook, ...] = ()
+
+    @property
+    def mark(self) -> Path:
+        """Made when a hook has happened."""
+        return self.directory / "happened"
+
+    @property
+    def place(self) -> Path:
+        """Holds the name of the step that is under way, of a flow that is alone."""
+        return self.directory / "step"
+
+    @property
+    def answer(self) -> Path:
+        return self.directory / "answer.json"
+
+    @property
+    def log(self) -> Path:
+        return self.directory / "log"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came of it.
+
+    :ivar exit: the process's exit status, negative for a signal; None when it hung
+    :ivar result: that of the run, or what is still there of leftovers
+    """
+
+    exit: int | None
+    result: Any = None
+    error: str | None = None
+    volumes: list[dict[str, Any]] = field(default_factory=list)
+
+
+def context() -> Any:
+    """Where processes are forked from."""
+    found = multiprocessing.get_context("forkserver")
+    found.set_forkserver_preload(_PRELOADED)
+    return found
+
+
+def ready() -> None:
+    """Start the process that others are forked from, which lives as long as this one."""
+    context()
+    forkserver.ensure_running()
+
+
+def start(order: Order) -> ForkServerProcess:
+    """Start the process."""
+    order.answer.unlink(missing_ok=True)
+    # It ends with the one who waits for it.
+    process = context().Process(target=_work, args=(order,), daemon=True)
+    process.start()
+    return process
+
+
+def finish(order: Order, process: ForkServerProcess, seconds: float = 600.0) -> Answer:
+    """Wait for the process, and give its answer."""
+    process.join(seconds)
+    if process.exitcode is None:
+        process.kill()
+        process.join()
+        return Answer(exit=None, error=f"it hung for {seconds:.0f} seconds")
+    try:
+        told = json.loads(order.answer.read_text())
+    except FileNotFoundError:
+        return Answer(exit=process.exitcode)
+    return Answer(exit=process.exitcode, **told)
+
+
+def carry_out(order: Order) -> Answer:
+    """Start it and wait for it."""
+    return finish(order, start(order))
+
+
+def _work(order: Order) -> None:
+    log = os.open(order.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    os.environ.update(order.environment)
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, force=True)
+    print(f"--- {order.verb} {' '.join(order.what)}", flush=True)
+    try:
+        told = _command(order)
+    except Exception as error:  # noqa: BLE001 - it is the answer
+        traceback.print_exc()
+        told = {"error": f"{type(error).__name__}: {error}"}
+    fresh = order.answer.with_suffix(".new")
+    fresh.write_text(json.dumps(told))
+    fresh.replace(order.answer)
+
+
+def _command(order: Order) -> dict[str, Any]:
+    from volflow import config
+    from volflow.api.volflow import Volflow
+    from volflow.plans.restore import RestoreOptions
+    from volflow.plans.selection import Selection
+
+    install(order.hooks, order.mark, order.place)
+    with Volflow(config.load([str(order.config)])) as volflow:
+        if order.verb == "clean":
+            cleaned = volflow.clean_leftovers(lost=False, older_than=timedelta(0))
+            return {"result": [(leftover.tag, why) for leftover, why in cleaned]}
+        if order.verb == "backup":
+            result = volflow.backup(Selection(**order.options) if order.options else order.what)
+        elif order.verb == "restore":
+            options = RestoreOptions(**order.options)
+            result = volflow.restore(volflow.plan_restore(order.what, options), options)
+        else:
+            found = getattr(volflow, order.verb)(order.what[0])
+            if found is None:
+                return {"result": None}
+            result = found
+    told = result.to_dict()
+    return {"result": told["outcome"], "volumes": told["volumes"]}

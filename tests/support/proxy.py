@@ -1,0 +1,314 @@
+"""The proxy between volflow and the lab's Cinder, which is where calls go wrong.
+
+It hands on everything as it is, but for one call of its choice. What it says of a resource's state
+it has first made true in Cinder, as an administrator can.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import sqlite3
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from tests.fault_matrix.cell import Fault, Site
+
+_UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
+_PROJECT = re.compile(r"^/v3/[0-9a-f]{32}(?=/)")
+# Headers that belong to one connection, not to what goes over it.
+_HOP = ("connection", "transfer-encoding", "keep-alive", "content-length")
+_SECONDS = 30.0
+
+
+def pattern(method: str, target: str, body: bytes) -> str:
+    """What kind of call this is: method, path without ids, and the name of an action."""
+    path = _UUID.sub("{id}", _PROJECT.sub("", urlsplit(target).path)).rstrip("/") or "/"
+    # Keys of metadata are named in the path.
+    path = re.sub(r"/metadata/.*", "/metadata/{key}", path)
+    action = ""
+    if path.endswith("/action") and body:
+        action = " " + next(iter(json.loads(body)))
+    return f"{method} {path}{action}"
+
+
+@dataclass
+class Trouble:
+    """One call that goes wrong.
+
+    :ivar call: which, by its pattern
+    :ivar kill: kills the one who calls
+    :ivar site: from where it is made; from anywhere unless given
+    :ivar armed: a file without which nothing goes wrong yet
+    :ivar count: how often it went wrong
+    :ivar failures: why it could not be made to go wrong
+    :ivar mending: what has it come to its end afterwards
+    """
+
+    call: str
+    fault: Fault
+    kill: Callable[[], None]
+    site: Site | None = None
+    armed: Path | None = None
+    count: int = 0
+    failures: list[str] = field(default_factory=list)
+    mending: list[Callable[[], None]] = field(default_factory=list)
+
+    def meets(self, site: Site) -> bool:
+        if self.armed is not None and not self.armed.exists():
+            return False
+        if site.call != self.call:
+            return False
+        if self.count:
+            return self.fault is Fault.ERRORS_500
+        return self.site in (None, site)
+
+
+class Proxy:
+    """A proxy on a port of its own.
+
+    :param cinder: host and port of Cinder
+    :param admin: who brings resources to their bad end
+    """
+
+    def __init__(self, cinder: tuple[str, int], admin: Administrator) -> None:
+        self._cinder, self._admin = cinder, admin
+        self._lock = threading.Lock()
+        self._trouble: Trouble | None = None
+        self._seen: list[Site] | None = None
+        self._place: Path | None = None
+        # The step that made the last call, and whether it has asked for a change.
+        self._last = ("", False)
+        self._recorded_from: Path | None = None
+        self._released = threading.Event()
+        outer = self
+
+        class Handler(_Handler):
+            proxy = outer
+
+        self._server = _Server(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    @property
+    def port(self) -> int:
+        return int(self._server.server_address[1])
+
+    def close(self) -> None:
+        self._released.set()
+        self._server.shutdown()
+        self._server.server_close()
+
+    def follow(self, place: Path) -> None:
+        """Look into a file for the step that makes a call."""
+        self._place, self._last = place, ("", False)
+
+    def record(self, since: Path | None = None) -> list[Site]:
+        """Note from where which calls are made from now on.
+
+        :param since: a file; what is called before it is there is left out
+        """
+        self._seen, self._recorded_from = [], since
+        return self._seen
+
+    def break_down(self, trouble: Trouble) -> None:
+        """Have a call go wrong."""
+        self._released.clear()
+        self._trouble = trouble
+
+    def mend(self) -> None:
+        """Have everything go well again, and what was stuck come to its end."""
+        trouble, self._trouble, self._seen = self._trouble, None, None
+        self._released.set()
+        for act in trouble.mending if trouble else ():
+            act()
+
+    def meet(self, call: str) -> Trouble | None:
+        """Note a call, and tell whether it is to go wrong."""
+        with self._lock:
+            since, site = self._recorded_from, self._site(call)
+            if (
+                self._seen is not None
+                and site not in self._seen
+                and (since is None or since.exists())
+            ):
+                self._seen.append(site)
+            trouble = self._trouble
+            if trouble is None or not trouble.meets(site):
+                return None
+            trouble.count += 1
+            return trouble
+
+    def _site(self, call: str) -> Site:
+        try:
+            step = self._place.read_text() if self._place else ""
+        except FileNotFoundError:
+            step = ""
+        later = self._last == (step, True)
+        self._last = (step, later or not call.startswith("GET"))
+        # Between the steps there is no order that could be relied on.
+        return Site(call, step, later and bool(step))
+
+
+class Administrator:
+    """Cinder as its administrator, by plain HTTP and in its database.
+
+    :param url: the endpoint with the project
+    :param database: Cinder's own
+    """
+
+    def __init__(self, url: str, token: str, database: Path) -> None:
+        self._database = database
+        self._url, self._headers = urlsplit(url), {"X-Auth-Token": token}
+        self._headers["OpenStack-API-Version"] = "volume 3.60"
+        self._headers["Content-Type"] = "application/json"
+
+    def call(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+        connection = http.client.HTTPConnection(self._url.netloc, timeout=_SECONDS)
+        try:
+            connection.request(
+                method,
+                f"{self._url.path}/{path}",
+                None if body is None else json.dumps(body),
+                self._headers,
+            )
+            answer = connection.getresponse()
+            text = answer.read()
+            return answer.status, json.loads(text) if text else None
+        finally:
+            connection.close()
+
+    def rest(self, path: str) -> str:
+        """Wait until a resource is in no transition; its status then."""
+        deadline = time.monotonic() + _SECONDS
+        while True:
+            status, found = self.call("GET", path)
+            if status == 404:
+                return "gone"
+            state = str(next(iter(found.values()))["status"])
+            if state in ("available", "in-use", "error") or time.monotonic() > deadline:
+                return state
+            time.sleep(0.02)
+
+    def set(self, path: str, state: str) -> None:
+        """Change a resource's status; the API itself refuses to set most transitional ones."""
+        kind, resource = path.split("/")
+        with closing(sqlite3.connect(self._database, timeout=60)) as database, database:
+            database.execute(f"UPDATE {kind} SET status = ? WHERE id = ?", (state, resource))
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        # One who calls and is killed is nothing to speak of.
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    proxy: Proxy
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, format: str, *arguments: Any) -> None:
+        """Say nothing."""
+
+    def _handle(self) -> None:
+        length = int(self.headers.get("Content-Length") or 0)
+        body = self.rfile.read(length) if length else b""
+        call = pattern(self.command, self.path, body)
+        trouble = self.proxy.meet(call)
+        if trouble is None:
+            self._answer(*self._forwarded(body))
+            return
+        fault = trouble.fault
+        if fault in (Fault.ERROR_500, Fault.ERRORS_500):
+            self._refuse(500, "computeFault")
+        elif fault is Fault.ERROR_409:
+            self._refuse(409, "conflictingRequest")
+        elif fault is Fault.ERROR_404:
+            self._refuse(404, "itemNotFound")
+        elif fault in (Fault.DROPPED, Fault.SILENT):
+            self._forwarded(body)
+            if fault is Fault.SILENT:
+                self.proxy._released.wait(_SECONDS)
+            self.close_connection = True
+        elif fault in (Fault.DIED, Fault.DIED_ABORTED):
+            self._forwarded(body)
+            trouble.kill()
+            self.close_connection = True
+        elif fault in (Fault.BROKEN, Fault.STUCK):
+            try:
+                self._derail(trouble, body)
+            except Exception:
+                trouble.failures.append(traceback.format_exc())
+                raise
+
+    do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = do_PATCH = _handle
+
+    def _derail(self, trouble: Trouble, body: bytes) -> None:
+        """Hand on the call, and bring the resource to the bad end before it is answered."""
+        admin, stuck = self.proxy._admin, trouble.fault is Fault.STUCK
+        if self.command == "DELETE":
+            path = "/".join(urlsplit(self.path).path.split("/")[-2:])
+            admin.rest(path)
+            admin.set(path, "deleting" if stuck else "error_deleting")
+            # Cinder deletes nothing in such a state: its administrator has to reset that.
+            trouble.mending.append(lambda: admin.set(path, "available" if stuck else "error"))
+            if stuck:
+                trouble.mending.append(lambda: admin.call("DELETE", path) and None)
+            self._answer(202, [], b"")
+            return
+        status, headers, answer = self._forwarded(body)
+        if status < 300:
+            if self.path.endswith("/action"):
+                path = "/".join(urlsplit(self.path).path.split("/")[-3:-1])
+                transition = "reverting"
+            else:
+                kind = urlsplit(self.path).path.rstrip("/").rpartition("/")[2]
+                path = f"{kind}/{next(iter(json.loads(answer).values()))['id']}"
+                transition = "creating"
+            admin.rest(path)
+            admin.set(path, transition if stuck else "error")
+            # What was there before is its owner's, and whole; its administrator looks after it.
+            if stuck or transition == "reverting":
+                trouble.mending.append(lambda: admin.set(path, "available"))
+        self._answer(status, headers, answer)
+
+    def _forwarded(self, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
+        connection = http.client.HTTPConnection(*self.proxy._cinder, timeout=_SECONDS * 4)
+        try:
+            headers = {k: v for k, v in self.headers.items() if k.lower() not in _HOP}
+            connection.request(self.command, self.path, body or None, headers)
+            answer = connection.getresponse()
+            return answer.status, answer.getheaders(), answer.read()
+        finally:
+            connection.close()
+
+    def _refuse(self, status: int, kind: str) -> None:
+        told = {kind: {"code": status, "message": f"The proxy says {status}."}}
+        self._answer(
+            status, [("Content-Type", "application/json")], json.dumps(told).encode("ascii")
+        )
+
+    def _answer(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
+        try:
+            self.send_response_only(status)
+            for name, value in headers:
+                if name.lower() not in _HOP:
+                    self.send_header(name, value)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(body)
+        except (BrokenPipeError, ConnectionResetError):
+            self.close_connection = True  # killed, or tired of waiting

@@ -1,0 +1,131 @@
+"""Runs of volflow in processes of their own, that are killed, or held where a test wants them."""
+
+from __future__ import annotations
+
+import secrets
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.support.driver import Answer, Order, finish, start
+from tests.support.hooks import Hook, release
+from tests.support.site import Site
+
+
+def hook(step: str, act: str, *, method: str = "execute", when: str = "before") -> Hook:
+    """Something that happens around a step."""
+    return Hook(step, method, when, act)
+
+
+@dataclass
+class Process:
+    """A command of volflow that is under way."""
+
+    order: Order
+    process: Any
+
+    @property
+    def pid(self) -> int:
+        return int(self.process.pid)
+
+    def wait_for_hook(self) -> None:
+        """Wait until it is where a hook has it."""
+        until(lambda: self.order.mark.exists() or not self.process.is_alive())
+        assert self.order.mark.exists(), self.end()
+
+    def go_on(self) -> None:
+        """Let it go on that is held."""
+        release(self.order.mark)
+
+    def end(self) -> Answer:
+        """Wait for its end."""
+        return finish(self.order, self.process, 120)
+
+
+def begin(site: Site, verb: str, *what: str, hooks: tuple[Hook, ...] = (), **more: Any) -> Process:
+    """Start a command of volflow.
+
+    :param more: changes to the configuration; ``new=True`` for a restore to a new volume
+    """
+    directory = site.home / "orders" / secrets.token_hex(4)
+    directory.mkdir(parents=True)
+    options = {"new": True} if more.pop("new", False) else {}
+    config = directory / "volflow.conf"
+    config.write_text(site.config(**more).read_text())
+    order = Order(directory, config, site.environment, verb, what, options, hooks)
+    return Process(order, start(order))
+
+
+def run(site: Site, verb: str, *what: str, **more: Any) -> Answer:
+    """A command of volflow, to its end."""
+    return begin(site, verb, *what, **more).end()
+
+
+def killed(site: Site, verb: str, *what: str, step: str, when: str = "before", **more: Any) -> str:
+    """Run a command that is killed at a step; the run that is left."""
+    before = set(open_runs(site))
+    answer = run(site, verb, *what, hooks=(hook(step, "kill", when=when),), **more)
+    assert answer.exit == -9, answer
+    (left,) = set(open_runs(site)) - before
+    return left
+
+
+@contextmanager
+def held(site: Site, verb: str, *what: str, step: str, **more: Any) -> Iterator[Process]:
+    """A command that is held before a step, for as long as the block runs at most."""
+    process = begin(site, verb, *what, hooks=(hook(step, "hold"),), **more)
+    try:
+        process.wait_for_hook()
+        yield process
+    finally:
+        process.go_on()
+        process.end()
+
+
+def query(site: Site, text: str, *values: Any, state: Path | None = None) -> list[tuple[Any, ...]]:
+    """Read or change the state database."""
+    file = (state or site.state) / "state.sqlite"
+    with closing(sqlite3.connect(file, timeout=30)) as database, database:
+        return list(database.execute(text, values))
+
+
+def open_runs(site: Site) -> list[str]:
+    """The runs that have not ended."""
+    if not (site.state / "state.sqlite").exists():
+        return []
+    found = query(site, "SELECT id FROM run WHERE state IN ('RUNNING', 'SUSPENDED')")
+    return [str(row[0]) for row in found]
+
+
+def until(true: Callable[[], bool], seconds: float = 180.0) -> None:
+    """Wait until something is so."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+
+
+@dataclass
+class Bystander:
+    """Something of a tenant's that looks a little like volflow's, and must not be touched."""
+
+    site: Site
+    volume: str = ""
+    snapshot: str = ""
+    shown: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.volume = self.site.cloud.create(
+            name="volflow-0123abcd", description="Temporary, made by volflow run 0", metadata={}
+        )
+        self.snapshot = self.site.cloud.create_snapshot(self.volume, name="volflow-0123abcd")
+        self.shown = self.site.cloud.show(self.volume)
+
+    def untouched(self) -> bool:
+        """Whether it is as it was."""
+        snapshot = self.site.cloud.client.volume_snapshots.get(self.snapshot)
+        return self.site.cloud.show(self.volume) == self.shown and snapshot.status == "available"

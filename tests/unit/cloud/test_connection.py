@@ -1,0 +1,76 @@
+"""Which projects there are, as far as Keystone says."""
+
+from __future__ import annotations
+
+import logging
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from keystoneauth1 import exceptions
+from openstack.config.cloud_region import CloudRegion
+
+from volflow.cloud.connection import Cloud
+from volflow.errors import CloudError
+
+Answer = dict[str, Any] | Exception
+
+
+class Answered(Cloud):
+    """A cloud whose Keystone gives these answers, by path."""
+
+    def __init__(self, auth_type: str = "password", **answers: Answer) -> None:
+        self._timeout = 1.0
+        self._auth_type, self._answers = auth_type, answers
+
+    def _region(self) -> CloudRegion:
+        region = SimpleNamespace(
+            config={"auth_type": self._auth_type},
+            get_session=lambda: self,
+            get_interface=lambda service: None,
+            get_region_name=lambda service: None,
+        )
+        return cast(CloudRegion, region)
+
+    def get(self, path: str, **arguments: Any) -> Any:
+        answer = self._answers[path.removeprefix("/").replace("/", "_")]
+        if isinstance(answer, Exception):
+            raise answer
+        return SimpleNamespace(json=lambda: answer)
+
+
+def _projects(*ids: str) -> dict[str, Any]:
+    return {"projects": [{"id": id} for id in ids]}
+
+
+def test_an_administrator_sees_all(caplog: pytest.LogCaptureFixture) -> None:
+    assert Answered(projects=_projects("b", "a")).projects() == ["a", "b"]
+    assert caplog.messages == []
+
+
+def test_to_others_those_in_which_they_have_a_role(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        cloud = Answered(projects=exceptions.Forbidden(), auth_projects=_projects("a"))
+        assert cloud.projects() == ["a"]
+    assert "only those in which it has a role" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        {"projects": exceptions.ConnectFailure("no")},
+        {"projects": exceptions.InternalServerError()},
+        {"projects": exceptions.Forbidden(), "auth_projects": exceptions.ServiceUnavailable()},
+        {"projects": exceptions.EndpointNotFound()},
+        {"projects": _projects("a") | {"truncated": True}},
+    ],
+    ids=str,
+)
+def test_keystone_does_not_say(answers: dict[str, Answer]) -> None:
+    """Rather nothing than a part, as if that were all."""
+    with pytest.raises(CloudError, match="Keystone"):
+        Answered(**answers).projects()
+
+
+def test_where_there_is_no_keystone() -> None:
+    assert Answered("noauth").projects() == []

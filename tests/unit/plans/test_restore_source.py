@@ -1,0 +1,167 @@
+"""Which volumes a restore of all brings back: those that were there."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import cast
+
+import pytest
+
+from volflow.errors import BackupNotFoundError, RepositoryError
+from volflow.movers.base import Stored
+from volflow.plans.restore_source import Chosen, choose
+from volflow.plans.selection import Selection
+from volflow.repositories.backups import Archive
+from volflow.repositories.manifest import Manifest
+
+
+def stored(
+    volume: str, day: int, run: str, whole: str = "", project: str = "p", group: str = ""
+) -> Stored:
+    tags = {"volume": volume, "name": f"name of {volume}", "project": project, "run": run}
+    created_at = datetime(2026, 1, day, tzinfo=UTC)
+    return Stored(f"{volume}{day}", created_at, tags | {"whole": whole, "group": group})
+
+
+def chosen(
+    backups: list[Stored], selection: Selection | None = None, day: int | None = None
+) -> Chosen:
+    return choose(
+        cast(Archive, None),
+        backups,
+        selection or Selection(everything=True),
+        projects={"p"},
+        at=datetime(2026, 1, day, tzinfo=UTC) if day else None,
+    )
+
+
+def ids(backups: list[Stored], **arguments: object) -> set[str]:
+    return {backup.id for backup in chosen(backups, **arguments).backups}  # type: ignore[arg-type]
+
+
+DELETED_BEFORE_THE_3RD = [
+    stored("a", 1, "r1", "2"),
+    stored("b", 1, "r1", "2"),
+    stored("a", 3, "r2", "1"),
+]
+
+
+def test_what_was_deleted_does_not_come_back() -> None:
+    found = chosen(DELETED_BEFORE_THE_3RD)
+    assert [backup.id for backup in found.backups] == ["a3"]
+    (left,) = found.left_out
+    assert (left.volume_id, left.name, left.wanted) == ("b", "name of b", False)
+    assert "was there no more when run r2" in left.reason
+    assert "its last backup is b1, made 2026-01-01 00:00+00:00" in left.reason
+
+
+def test_as_it_was_before() -> None:
+    assert ids(DELETED_BEFORE_THE_3RD, day=2) == {"a1", "b1"}
+
+
+def test_what_was_backed_up_by_id_since() -> None:
+    backups = [*DELETED_BEFORE_THE_3RD, stored("c", 4, "r3"), stored("a", 5, "r4")]
+    assert ids(backups) == {"a5", "c4"}
+
+
+def test_a_run_of_which_a_backup_is_missing_says_nothing() -> None:
+    """The volume may have failed in it."""
+    backups = [
+        stored("a", 1, "r1", "2"),
+        stored("b", 1, "r1", "2"),
+        stored("a", 3, "r2", "2"),
+    ]
+    assert ids(backups) == {"a3", "b1"}
+
+
+def test_the_last_whole_run_counts_and_not_one_before_it() -> None:
+    backups = [
+        *(stored(volume, 1, "r1", "3") for volume in "abc"),
+        *(stored(volume, 2, "r2", "2") for volume in "ab"),
+        stored("a", 3, "r3", "2"),
+    ]
+    assert ids(backups) == {"a3", "b2"}
+
+
+def test_backups_that_say_nothing_of_their_run() -> None:
+    """Those of a volflow before it was told, and whatever somebody has written there."""
+    for whole in ("", "x", "-1", "9" * 5000, "\N{SUPERSCRIPT TWO}"):
+        backups = [stored("a", 1, "r1", whole), stored("b", 2, "r2", whole)]
+        assert ids(backups) == {"a1", "b2"}
+
+
+def test_one_project_says_nothing_of_another() -> None:
+    backups = [stored("a", 1, "r1"), stored("b", 3, "r2", "1", project="other")]
+    assert ids(backups, selection=Selection(all_tenants=True)) == {"a1", "b3"}
+
+
+def test_all_that_is_left_is_gone() -> None:
+    with pytest.raises(BackupNotFoundError, match="There is no backup of what was selected"):
+        chosen(DELETED_BEFORE_THE_3RD, Selection(everything=True, exclude=("a",)))
+
+
+# Groups
+
+
+def test_a_member_that_has_left_its_group_is_told() -> None:
+    backups = [
+        *(stored(volume, 1, "r1", group="g") for volume in "ab"),
+        stored("a", 2, "r2", group="g"),
+        stored("b", 2, "r3"),
+    ]
+    found = chosen(backups, Selection(groups=("g",)))
+    assert [backup.id for backup in found.backups] == ["a2"]
+    (left,) = found.left_out
+    assert left.volume_id == "b"
+    assert "has left group g since its backup b1" in left.reason
+    assert not left.wanted
+
+
+def test_a_member_that_was_deleted_is_told() -> None:
+    backups = [
+        *(stored(volume, 1, "r1", group="g") for volume in "ab"),
+        stored("a", 2, "r2", "1", group="g"),
+    ]
+    found = chosen(backups, Selection(groups=("g",)))
+    assert [backup.id for backup in found.backups] == ["a2"]
+    assert "was there no more" in found.left_out[0].reason
+
+
+def test_a_group_that_is_gone_is_as_it_was() -> None:
+    """Later runs of all say nothing of it, and the last one that had it does."""
+    backups = [
+        *(stored(volume, 1, "r1", "4", group="g") for volume in "abc"),
+        stored("x", 1, "r1", "4"),
+        *(stored(volume, 2, "r2", "3", group="g") for volume in "ab"),
+        stored("x", 3, "r2", "3"),
+        stored("x", 4, "r3", "1"),
+    ]
+    found = chosen(backups, Selection(groups=("g",)))
+    assert [backup.id for backup in found.backups] == ["a2", "b2"]
+    assert [left.volume_id for left in found.left_out] == ["c"]
+    assert "run r2" in found.left_out[0].reason
+
+
+# Filters
+
+
+class Damaged(Archive):
+    """The manifest of b cannot be read."""
+
+    def __init__(self) -> None:
+        """Of nothing."""
+
+    def manifests(self, backups):  # type: ignore[no-untyped-def]
+        volume = {"id": "a", "name": "", "metadata": {"k": "v"}, "volume_type": "fast"}
+        good = Manifest("", volume, {}, {}, {}, {}, ())
+        found = {backup.id: good for backup in backups if backup.tags["volume"] != "b"}
+        return found, {"b1": RepositoryError("damaged")}
+
+
+def test_a_damaged_manifest_stops_no_other() -> None:
+    backups = [stored("a", 1, "r"), stored("b", 1, "r")]
+    selection = Selection(everything=True, metadata={"k": "v"})
+    found = choose(Damaged(), backups, selection, projects={"p"}, at=None)
+    assert [backup.id for backup in found.backups] == ["a1"]
+    (left,) = found.left_out
+    assert (left.volume_id, left.reason, left.wanted) == ("b", "damaged", True)

@@ -1,0 +1,166 @@
+"""Which backups there are, and which one somebody means."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from volflow.context import Parts
+from volflow.errors import (
+    BackupNotFoundError,
+    ConfigError,
+    NoRepositoryError,
+    RepositoryError,
+    UsageError,
+)
+from volflow.movers.base import Stored
+from volflow.repositories.backups import Archive, find, latest, until
+
+
+def stored(backup: str, volume: str, name: str, day: int) -> Stored:
+    return Stored(backup, datetime(2026, 1, day, tzinfo=UTC), {"volume": volume, "name": name})
+
+
+BACKUPS = [
+    stored("aa11", "vol-1", "one", 1),
+    stored("aa22", "vol-1", "one", 2),
+    stored("bb33", "vol-2", "two", 3),
+    stored("cc44", "vol-3", "twin", 4),
+    stored("cc55", "vol-4", "twin", 5),
+]
+
+
+@pytest.mark.parametrize(
+    ("what", "backup"),
+    [
+        ("aa11", "aa11"),
+        ("b", "bb33"),
+        ("vol-1", "aa22"),
+        ("one", "aa22"),
+        ("vol-4", "cc55"),
+    ],
+)
+def test_one_is_found(what: str, backup: str) -> None:
+    assert find(BACKUPS, what).id == backup
+
+
+def test_a_volume_comes_before_the_beginning_of_an_id() -> None:
+    backups = [*BACKUPS, stored("dd66", "vol-5", "aa", 6)]
+    assert find(backups, "aa").id == "dd66"
+
+
+@pytest.mark.parametrize(
+    ("what", "says"),
+    [("aa", "2 backups begin with 'aa'.*aa11, aa22"), ("twin", "2 volumes.*vol-3, vol-4")],
+)
+def test_it_could_be_several(what: str, says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        find(BACKUPS, what)
+
+
+def test_there_is_none() -> None:
+    with pytest.raises(BackupNotFoundError, match=r"'zz'.*backup list"):
+        find(BACKUPS, "zz")
+
+
+def test_the_last_of_each_volume() -> None:
+    assert [backup.id for backup in latest(BACKUPS)] == ["aa22", "bb33", "cc44", "cc55"]
+
+
+def test_those_of_a_moment() -> None:
+    moment = datetime(2026, 1, 2, tzinfo=UTC)
+    assert [backup.id for backup in until(BACKUPS, moment)] == ["aa11", "aa22"]
+    assert until(BACKUPS, None) == BACKUPS
+
+
+# Names change
+
+
+def test_a_volume_is_found_by_a_name_that_it_had() -> None:
+    backups = [*BACKUPS, stored("aa77", "vol-1", "new name", 7)]
+    assert find(backups, "one").id == "aa77"
+    assert find(backups, "new name").id == "aa77"
+
+
+def test_a_name_is_first_that_of_the_volume_that_has_it_now() -> None:
+    backups = [
+        *BACKUPS,
+        stored("aa77", "vol-1", "one of old", 7),
+        stored("ee88", "vol-6", "one", 8),
+    ]
+    assert find(backups, "one").id == "ee88"
+
+
+def test_a_name_that_two_had_and_none_has() -> None:
+    backups = [
+        stored("a1", "vol-1", "n", 1),
+        stored("b2", "vol-2", "n", 2),
+        stored("a3", "vol-1", "x", 3),
+        stored("b4", "vol-2", "y", 4),
+    ]
+    with pytest.raises(UsageError, match=r"2 volumes named 'n'.*vol-1, vol-2"):
+        find(backups, "n")
+
+
+# The repositories of all projects
+
+
+class Everywhere:
+    """Parts with a repository for each project, of which some cannot be used."""
+
+    repository_per_project = True
+
+    def __init__(self) -> None:
+        rows = [("alpha", "at alpha"), ("gone", "at gone"), ("moved", "elsewhere"), ("..", "x")]
+        found = [SimpleNamespace(project_id=p, repository=r) for p, r in rows]
+        self.state = SimpleNamespace(catalogue=SimpleNamespace(list=lambda: found))
+        self.cinder = SimpleNamespace(project_id="admin")
+
+    def projects(self) -> list[str]:
+        return ["admin", "alpha", "beta", "empty", "locked", "silent"]
+
+    def mover(self, project_id: str) -> Any:
+        return Everybodys(project_id)
+
+
+class Everybodys:
+    """The repository of a project."""
+
+    def __init__(self, project_id: str) -> None:
+        self._project_id = project_id
+
+    @property
+    def location(self) -> str:
+        if self._project_id == "..":
+            raise ConfigError("is not the id of a project")
+        return f"at {self._project_id}"
+
+    def backups(self) -> list[Stored]:
+        match self._project_id:
+            case "admin" | "locked" | "silent":
+                raise ConfigError("there is no password file")
+            case "gone" | "told" | "empty":
+                raise NoRepositoryError("there is no repository")
+        one = stored(f"of {self._project_id}", "volume", "name", 1)
+        return [Stored(one.id, one.created_at, {**one.tags, "project": self._project_id})]
+
+    def exists(self) -> bool:
+        if self._project_id == "silent":
+            raise RepositoryError("cannot be reached")
+        assert self._project_id != "empty"
+        return self._project_id == "locked"
+
+
+def test_the_repositories_of_all_projects() -> None:
+    """None is missed but those that are not there, and that nobody said there were."""
+    found, troubles = Archive(cast(Parts, Everywhere())).look_everywhere(["told"])
+    assert [backup.id for backup in found] == ["of alpha", "of beta"]
+    assert {project: str(error) for project, error in troubles.items()} == {
+        "gone": "there is no repository",
+        "told": "there is no repository",
+        "locked": "there is no password file",
+        "silent": "there is no password file",
+    }

@@ -1,0 +1,128 @@
+"""What the engine of one volume has saved, seen by another process at any moment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from taskflow import states, task
+from taskflow.patterns import graph_flow, linear_flow
+from taskflow.persistence import models
+
+from persistence import ItemSteps, State
+from volflow.runs import engine
+from volflow.runs.lease import Hold
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Iterator[State]:
+    with State.open(f"sqlite:///{tmp_path / 'state.sqlite'}") as found:
+        yield found
+
+
+class Look(task.Task):
+    """Sees what is stored of the flow, and of the volume, while it runs itself."""
+
+    def __init__(self, name: str, state: State, seen: list[dict[str, str]]) -> None:
+        super().__init__(name)
+        self._state = state
+        self._seen = seen
+
+    def execute(self) -> None:
+        self._seen.append(stored(self._state))
+        assert self._state.runs.item("run-id", "volume").step == f"{states.RUNNING} {self.name}"
+
+    def revert(self, *args: Any, **kwargs: Any) -> None:
+        self._seen.append(stored(self._state))
+        assert self._state.runs.item("run-id", "volume").step == f"{states.REVERTING} {self.name}"
+
+
+class Fail(Look):
+    """Fails when it has looked."""
+
+    def execute(self) -> None:
+        super().execute()
+        raise OSError
+
+
+def begins(atom: str, to: str) -> ItemSteps | None:
+    """What the volume comes to with an atom."""
+    if to not in (states.RUNNING, states.REVERTING):
+        return None
+    return ItemSteps("run-id", {"volume": {"step": f"{to} {atom}", "result": {}}})
+
+
+def stored(state: State) -> dict[str, str]:
+    """The states of all atoms, as the database has them."""
+    flow = state.taskflow.get_connection().get_flow_details("flow-id")
+    return {atom.name: atom.state for atom in flow}
+
+
+def begin(state: State, seen: list[dict[str, str]], last: type[Look] = Look) -> Any:
+    detail = models.FlowDetail("flow", "flow-id")
+    book = models.LogBook("book", "book-id")
+    book.add(detail)
+    state.taskflow.get_connection().save_logbook(book)
+    flow = graph_flow.Flow("flow")
+    steps = [Look(name, state, seen) for name in "ab"]
+    flow.add(linear_flow.Flow("steps").add(*steps, last("c", state, seen)))
+    things = [("volume", "name")]
+    state.runs.create("backup", {}, things, host="", boot_id="", pid=1, run_id="run-id")
+    found = engine.load(flow, detail, state, None, Hold(state.leases, "run-id"), begins)
+    found.compile()
+    found.prepare()
+    return found
+
+
+def test_a_step_is_saved_before_the_next_one_works(state: State) -> None:
+    seen: list[dict[str, str]] = []
+    begin(state, seen).run()
+    done, now, later = states.SUCCESS, states.RUNNING, states.PENDING
+    assert seen == [
+        {"a": now, "b": later, "c": later},
+        {"a": done, "b": now, "c": later},
+        {"a": done, "b": done, "c": now},
+    ]
+    assert set(stored(state).values()) == {done}
+
+
+def test_a_step_is_saved_before_the_one_before_it_is_undone(state: State) -> None:
+    seen: list[dict[str, str]] = []
+    with pytest.raises(OSError):
+        begin(state, seen, Fail).run()
+    done, failed = states.SUCCESS, states.FAILURE
+    undoing, undone = states.REVERTING, states.REVERTED
+    assert seen[3:] == [
+        {"a": done, "b": done, "c": undoing},
+        {"a": done, "b": undoing, "c": undone},
+        {"a": undoing, "b": undone, "c": undone},
+    ]
+    assert failed not in stored(state).values()
+
+
+def test_a_step_is_undone_whose_success_is_not_saved_yet(state: State) -> None:
+    """It is late: that it is undone, which comes next, is all that is to be saved of it."""
+    seen: list[dict[str, str]] = []
+    found = begin(state, seen)
+    storage = found.storage
+    storage.set_atom_state("a", states.RUNNING)
+    storage.save("a", None, states.SUCCESS)
+    assert stored(state)["a"] == states.RUNNING
+    storage.set_atom_state("a", states.REVERTING)
+    assert stored(state)["a"] == states.REVERTING
+
+
+def test_a_step_is_saved_when_the_flow_is_suspended(state: State) -> None:
+    seen: list[dict[str, str]] = []
+    transitions = begin(state, seen).run_iter()
+    next(transitions)
+    with suppress(StopIteration):
+        while True:
+            transitions.send(bool(seen) or None)
+    assert len(seen) == 1
+    assert stored(state) == {"a": states.SUCCESS, "b": states.PENDING, "c": states.PENDING}
+    flow = state.taskflow.get_connection().get_flow_details("flow-id")
+    assert flow.state == states.SUSPENDED

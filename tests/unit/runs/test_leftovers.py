@@ -1,0 +1,159 @@
+"""What is left over, and what `leftover clean` does with what was found in Cinder alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from persistence import State
+from tests.support.small_cloud import SmallCloud, end, work_of
+from volflow.cloud.cinder import Cinder
+from volflow.host.identity import host_name
+from volflow.runs import leftovers
+from volflow.runs.leftovers import Leftover
+from volflow.tasks.device import Device
+from volflow.tasks.new_volume import KEPT, Claim, NewVolume
+from volflow.tasks.safety_snapshot import SafetySnapshot
+from volflow.tasks.snapshot import Snapshot
+from volflow.tasks.temporary_volume import Clone
+
+UNKNOWN = "00000000-0000-4000-8000-000000000000"
+DAY = timedelta(days=1)
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Iterator[State]:
+    with State.open(f"sqlite:///{tmp_path / 'state.sqlite'}") as found:
+        yield found
+
+
+@pytest.fixture
+def cloud() -> SmallCloud:
+    return SmallCloud()
+
+
+def lost(state: State, cloud: SmallCloud) -> list[Leftover]:
+    return leftovers.lost(state, cast(Cinder, cloud))
+
+
+def clean(state: State, cloud: SmallCloud, found: list[Leftover]) -> list[str | None]:
+    return [
+        leftovers.clean_lost(work_of(state, cloud, one.volume_id, UNKNOWN), one, older_than=DAY)
+        for one in found
+    ]
+
+
+def test_a_kept_volume_of_a_lost_database_loses_its_mark_alone(
+    state: State, cloud: SmallCloud
+) -> None:
+    volume = cloud.put(f"{UNKNOWN}/lost/{KEPT}")
+    stranger = cloud.attach(volume)
+    (found,) = lost(state, cloud)
+    assert clean(state, cloud, [found]) == [None]
+    assert cloud.mark(volume) is None
+    assert set(cloud.attached) == {stranger}
+
+
+def test_a_new_volume_of_a_lost_database_is_deleted(state: State, cloud: SmallCloud) -> None:
+    volume = cloud.put(f"{UNKNOWN}/lost/{NewVolume.kind}")
+    assert clean(state, cloud, lost(state, cloud)) == [None]
+    assert volume not in cloud.things
+
+
+def test_what_came_after_its_run_had_ended_is_found(state: State, cloud: SmallCloud) -> None:
+    source = cloud.put()
+    work = work_of(state, cloud, source)
+    step = Snapshot(work)
+    step.intend(volume_id=source)
+    step.revert()
+    # Cinder was late: it had the request all the time.
+    late = cloud.put(step.tag, volume_id=source)
+    assert lost(state, cloud) == []
+    end(state, work)
+    (found,) = lost(state, cloud)
+    assert found.resource_id == late
+    assert found.ended
+    # Nothing of it can be alive, however young it is.
+    assert leftovers.clean_lost(work, found, older_than=timedelta(days=99999)) is None
+    assert late not in cloud.things
+
+
+def test_what_stands_in_the_ledger_is_not_found_twice(state: State, cloud: SmallCloud) -> None:
+    source = cloud.put()
+    work = work_of(state, cloud, source)
+    Snapshot(work).intend(volume_id=source)
+    cloud.put(work.tag(Snapshot.kind), volume_id=source)
+    NewVolume(work, None).intend()  # type: ignore[arg-type]
+    cloud.put(work.tag(KEPT))
+    end(state, work)
+    assert len(leftovers.known(state)) == 2
+    assert lost(state, cloud) == []
+
+
+def test_a_late_double_of_a_kept_volume_is_deleted_and_the_volume_is_not(
+    state: State, cloud: SmallCloud
+) -> None:
+    work = work_of(state, cloud, "lost")
+    new = NewVolume(work, None)  # type: ignore[arg-type]
+    new.intend()
+    volume = cloud.put(new.tag)
+    new.present(volume)
+    new.keep(volume)
+    double = cloud.put(new.tag)
+    # A list that lags behind shows it as it was.
+    cloud.things[volume]["metadata"]["volflow"] = new.tag
+    end(state, work)
+    assert clean(state, cloud, lost(state, cloud)) == [None, None]
+    assert volume in cloud.things
+    assert double not in cloud.things
+
+
+def test_a_restore_into_a_volume_whose_database_is_lost_is_left_to_the_operator(
+    state: State, cloud: SmallCloud
+) -> None:
+    volume = cloud.put(f"{UNKNOWN}/volume/{Claim.kind}")
+    cloud.put(f"{UNKNOWN}/volume/{SafetySnapshot.kind}", volume_id=volume)
+    troubles = clean(state, cloud, lost(state, cloud))
+    assert len(troubles) == 2
+    assert all("look whether the volume is whole" in str(trouble) for trouble in troubles)
+    assert cloud.mark(volume)
+
+
+@pytest.mark.parametrize("mark", ["foo", "foo/bar", f"{UNKNOWN}/v/other", "a/b/c/d"])
+def test_what_carries_no_run_s_tag_is_left_alone(
+    state: State, cloud: SmallCloud, mark: str
+) -> None:
+    cloud.put(mark)
+    assert lost(state, cloud) == []
+
+
+def test_the_beginning_of_a_run_s_id_is_no_mark_of_it(state: State, cloud: SmallCloud) -> None:
+    work = work_of(state, cloud, cloud.put())
+    end(state, work)
+    cloud.put(f"{work.services.run_id[:4]}/volume/{Clone.kind}")
+    (found,) = lost(state, cloud)
+    assert not found.ended
+
+
+def test_a_device_of_another_host_is_said_to_be_there(state: State, cloud: SmallCloud) -> None:
+    work = work_of(state, cloud, "volume")
+    Device(work).intend(host="far-away", boot_id="now", attachment_id="one")
+    end(state, work)
+    (found,) = leftovers.known(state)
+    assert leftovers.clean(work, found) is None
+    assert found.removed == (
+        "nothing to do on this host: it is gone if host far-away has been booted since; "
+        "else look for it there"
+    )
+
+
+def test_a_device_of_an_earlier_boot_is_said_to_be_gone(state: State, cloud: SmallCloud) -> None:
+    work = work_of(state, cloud, "volume")
+    Device(work).intend(host=host_name(), boot_id="earlier", attachment_id="one")
+    end(state, work)
+    (found,) = leftovers.known(state)
+    assert "gone with an earlier boot" in found.removed

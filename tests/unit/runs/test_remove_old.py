@@ -1,0 +1,57 @@
+"""What is told of an old volume is true, whatever Cinder answers."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from volflow.errors import ResourceNotFoundError
+from volflow.results.outcome import Outcome, RunResult, VolumeResult
+from volflow.runs.remove_old import remove_replaced
+
+OLD = {"id": "old", "status": "available", "attachments": [], "updated_at": None}
+RUN: Any = SimpleNamespace(
+    id="run", request={"targets": {"old": {"existing": OLD, "destination": "new"}}}
+)
+RUNS: Any = SimpleNamespace(update_item=lambda *arguments, **fields: None)
+
+
+class Cinder:
+    """A cloud with two volumes, which says once that the old one is not there."""
+
+    def __init__(self, *, there: bool) -> None:
+        self.there = there
+
+    def existing_volume(self, volume_id: str) -> dict[str, Any] | None:
+        return OLD if self.there else None
+
+    def volume(self, volume_id: str) -> dict[str, Any]:
+        return {"id": volume_id, "status": "available"}
+
+    def snapshots(self, volume_id: str) -> list[dict[str, Any]]:
+        return []
+
+    def delete_volume(self, volume_id: str) -> None:
+        raise ResourceNotFoundError("Deleting volume old: not found in Cinder")
+
+
+def told(cinder: Any, *, aborting: bool = False) -> VolumeResult:
+    one = VolumeResult("old", "", Outcome.COMPLETE, target_id="new")
+    result = RunResult("run", "restore", (one,))
+    (found,) = remove_replaced(RUNS, lambda key: cinder, RUN, result, aborting=aborting).volumes
+    return found
+
+
+def test_a_404_for_a_volume_that_is_there_does_not_make_it_removed() -> None:
+    found = told(Cinder(there=True))
+    assert not found.removed
+    assert "not found in Cinder" in str(found.not_removed)
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_an_aborted_run_tells_whether_the_volume_is_gone(there: bool) -> None:
+    found = told(Cinder(there=there), aborting=True)
+    assert found.removed is not there
+    assert found.not_removed == ("volume old: the run was aborted" if there else None)

@@ -1,0 +1,297 @@
+"""The mark of a restore: who has it, until when, and what it allows to be done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from persistence import EntryState, State
+from tests.support.small_cloud import SmallCloud, end, work_of
+from volflow.cloud.cinder import TAG_KEY
+from volflow.disk.filesystem import FileSystem
+from volflow.errors import VolumeStateError
+from volflow.host.identity import boot_id, host_name
+from volflow.repositories.manifest import Manifest
+from volflow.runs import leftovers
+from volflow.tasks import base
+from volflow.tasks.attachment import Attachment
+from volflow.tasks.device import Device
+from volflow.tasks.filesystem import MakeFileSystem
+from volflow.tasks.new_volume import KEPT, Claim, NewVolume
+from volflow.tasks.safety_snapshot import SafetySnapshot, is_half_written
+from volflow.tasks.temporary_volume import Clone
+from volflow.tasks.work import Work
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Iterator[State]:
+    with State.open(f"sqlite:///{tmp_path / 'state.sqlite'}") as found:
+        yield found
+
+
+@pytest.fixture
+def cloud(monkeypatch: pytest.MonkeyPatch) -> SmallCloud:
+    monkeypatch.setattr(base, "_PAUSES", ())
+    return SmallCloud()
+
+
+@pytest.fixture
+def target(cloud: SmallCloud) -> str:
+    return cloud.put()
+
+
+def begun(work: Work, target: str) -> tuple[Claim, SafetySnapshot]:
+    """A restore that has begun to overwrite its target."""
+    claim, safety = Claim(work, target), SafetySnapshot(work)
+    claim.execute()
+    safety.execute(target)
+    safety.overwriting()
+    return claim, safety
+
+
+def half_written(state: State, cloud: SmallCloud, target: str) -> Work:
+    """A restore that has failed, and whose target could not be brought back."""
+    work = work_of(state, cloud, target)
+    claim, safety = begun(work, target)
+    cloud.refused.add("revert_to_snapshot")
+    safety.revert()
+    claim.revert()
+    cloud.refused.clear()
+    end(state, work)
+    return work
+
+
+def clean(state: State, work: Work) -> list[str | None]:
+    return [leftovers.clean(work, one) for one in leftovers.known(state)]
+
+
+def test_a_restore_that_fails_takes_the_mark_off(
+    state: State, cloud: SmallCloud, target: str
+) -> None:
+    work = work_of(state, cloud, target)
+    claim, safety = begun(work, target)
+    safety.revert()
+    claim.revert()
+    assert not is_half_written(work)
+    assert any(one.startswith("revert_to_snapshot") for one in cloud.done)
+    assert cloud.mark(target) is None
+    assert state.ledger.open() == []
+
+
+def test_a_half_written_volume_stays_marked_until_it_is_brought_back(
+    state: State, cloud: SmallCloud, target: str
+) -> None:
+    work = half_written(state, cloud, target)
+    assert cloud.mark(target) == work.tag(Claim.kind)
+    assert {entry.kind for entry in state.ledger.leftovers()} == {"safety snapshot", "claim"}
+
+    second = Claim(work_of(state, cloud, target), target)
+    with pytest.raises(VolumeStateError, match=r"being restored by another run.*leftover clean"):
+        second.execute()
+    second.revert()
+    assert cloud.mark(target) == work.tag(Claim.kind)
+
+    assert clean(state, work) == [None, None]
+    assert cloud.mark(target) is None
+    assert cloud.done[-3].startswith(f"revert_to_snapshot {target} ")
+    assert state.ledger.leftovers() == []
+
+
+def test_nothing_is_rolled_back_once_the_mark_is_off(
+    state: State, cloud: SmallCloud, target: str
+) -> None:
+    work = half_written(state, cloud, target)
+    # Somebody has taken it off, and put good data on the volume.
+    cloud.things[target]["metadata"].clear()
+    cloud.done.clear()
+    troubles = clean(state, work)
+    assert troubles[1] is None
+    assert "does not carry the mark of this run any more" in str(troubles[0])
+    assert cloud.done == []
+    (snapshot,) = cloud.snapshots_tagged(target, work.tag(SafetySnapshot.kind))
+    # They have looked, and removed the snapshot.
+    cloud.delete_snapshot(snapshot["id"])
+    assert clean(state, work) == [None]
+    assert leftovers.known(state) == []
+
+
+def test_of_two_claims_at_once_one_is_refused(state: State, cloud: SmallCloud, target: str) -> None:
+    first, second = (Claim(work_of(state, cloud, target), target) for _ in range(2))
+
+    def meanwhile() -> None:
+        cloud.between = lambda: None
+        cloud.set_metadata(target, {TAG_KEY: second.tag})
+
+    cloud.between = meanwhile
+    with pytest.raises(VolumeStateError, match="being restored by another run"):
+        first.execute()
+    first.revert()
+    assert cloud.mark(target) == second.tag
+    assert second.execute() == target
+
+
+@pytest.mark.parametrize("server", ["a-server", None])
+def test_nothing_is_written_to_what_is_attached_elsewhere(
+    state: State, cloud: SmallCloud, target: str, server: str | None
+) -> None:
+    work = work_of(state, cloud, target)
+    claim, safety = Claim(work, target), SafetySnapshot(work)
+    claim.execute()
+    safety.execute(target)
+    mine = Attachment(work).execute(target)
+    other = cloud.attach(target, server=server)
+    step = MakeFileSystem(work, FileSystem("ext4", ""), safety=safety)
+    with pytest.raises(VolumeStateError, match=f"attached elsewhere.*{other}"):
+        step.execute("/dev/nowhere", target, mine)
+    assert not is_half_written(work)
+    # Nor is it when the run goes on another day.
+    with pytest.raises(VolumeStateError, match=f"attached elsewhere.*{other}"):
+        Attachment(work).execute(target)
+
+
+def test_nothing_is_written_to_what_another_run_has_marked(
+    state: State, cloud: SmallCloud, target: str
+) -> None:
+    work = work_of(state, cloud, target)
+    Claim(work, target).execute()
+    safety = SafetySnapshot(work)
+    safety.execute(target)
+    mine = Attachment(work).execute(target)
+    cloud.things[target]["metadata"][TAG_KEY] = "another/volume/claim"
+    step = MakeFileSystem(work, FileSystem("ext4", ""), safety=safety)
+    with pytest.raises(VolumeStateError, match="that of another"):
+        step.execute("/dev/nowhere", target, mine)
+    assert not is_half_written(work)
+
+
+def test_of_a_claimed_volume_only_its_own_attachment_is_ended(
+    state: State, cloud: SmallCloud, target: str
+) -> None:
+    work = work_of(state, cloud, target)
+    Claim(work, target).execute()
+    attachment = Attachment(work)
+    attachment.execute(target)
+    others = {cloud.attach(target), cloud.attach(target, server="a-server")}
+    attachment.revert()
+    assert set(cloud.attached) == others
+
+
+def test_an_attachment_whose_answer_was_lost_is_ended(
+    state: State, cloud: SmallCloud, target: str
+) -> None:
+    work = work_of(state, cloud, target)
+    Claim(work, target).execute()
+    attachment = Attachment(work)
+    attachment.intend(volume_id=target)
+    cloud.attach(target, status="attaching")
+    other = cloud.attach(target)
+    attachment.revert()
+    assert set(cloud.attached) == {other}
+
+
+@pytest.mark.parametrize("kind", [Clone.kind, NewVolume.kind])
+def test_of_a_volume_of_its_own_every_attachment_is_ended(
+    state: State, cloud: SmallCloud, target: str, kind: str
+) -> None:
+    work = work_of(state, cloud, target)
+    made = cloud.put(work.tag(kind))
+    attachment = Attachment(work)
+    attachment.execute(made)
+    # That of a host that is dead.
+    cloud.attach(made)
+    attachment.revert()
+    assert cloud.attached == {}
+
+
+def test_a_resume_disconnects_the_device_before_it_attaches_anew(
+    state: State, cloud: SmallCloud, target: str
+) -> None:
+    work = work_of(state, cloud, target)
+    made = cloud.put(work.tag(Clone.kind))
+    first = Attachment(work).execute(made)
+    device = Device(work)
+    device.intend(host=host_name(), boot_id=boot_id(), attachment_id=first)
+    cloud.done.clear()
+    Attachment(work).execute(made)
+    assert cloud.done == [
+        f"disconnect {first}",
+        f"delete_attachment {first}",
+        f"create_attachment {made}",
+    ]
+
+
+def test_a_device_of_another_boot_is_not_disconnected(
+    state: State, cloud: SmallCloud, target: str
+) -> None:
+    work = work_of(state, cloud, target)
+    made = cloud.put(work.tag(Clone.kind))
+    first = Attachment(work).execute(made)
+    Device(work).intend(host=host_name(), boot_id="earlier", attachment_id=first)
+    cloud.done.clear()
+    Attachment(work).execute(made)
+    assert cloud.done == [f"delete_attachment {first}", f"create_attachment {made}"]
+
+
+# What is kept
+
+
+def kept(state: State, cloud: SmallCloud, *refused: str) -> tuple[Work, str]:
+    """A new volume that is the tenant's, whose mark could not be taken off."""
+    work = work_of(state, cloud, "lost")
+    new = NewVolume(work, cast(Manifest, cast(Any, None)))
+    new.intend()
+    volume = cloud.put(new.tag)
+    new.present(volume)
+    cloud.refused.update(refused)
+    new.keep(volume)
+    cloud.refused.clear()
+    return work, volume
+
+
+def test_a_kept_volume_loses_its_mark(state: State, cloud: SmallCloud) -> None:
+    _, volume = kept(state, cloud)
+    assert cloud.mark(volume) is None
+
+
+def test_a_kept_volume_is_marked_as_such_until_its_mark_is_off(
+    state: State, cloud: SmallCloud
+) -> None:
+    work, volume = kept(state, cloud, "delete_metadata")
+    assert cloud.mark(volume) == work.tag(KEPT)
+    (entry,) = state.ledger.leftovers()
+    assert entry.kind == NewVolume.kind
+    end(state, work)
+    # Another run may restore into it: it is whole.
+    other = Claim(work_of(state, cloud, volume), volume)
+    other.execute()
+    assert clean(state, work) == [None]
+    assert cloud.mark(volume) == other.tag
+
+
+def test_a_volume_that_was_marked_as_kept_and_is_not_is_deleted(
+    state: State, cloud: SmallCloud
+) -> None:
+    work = work_of(state, cloud, "lost")
+    new = NewVolume(work, cast(Manifest, cast(Any, None)))
+    new.intend()
+    # The process was killed between the mark and the ledger.
+    volume = cloud.put(work.tag(KEPT))
+    new.revert()
+    assert volume not in cloud.things
+
+
+def test_of_a_volume_that_was_made_twice_one_is_kept(state: State, cloud: SmallCloud) -> None:
+    work = work_of(state, cloud, "lost")
+    new = NewVolume(work, cast(Manifest, cast(Any, None)))
+    new.intend()
+    first, second = cloud.put(new.tag), cloud.put(new.tag)
+    new.present(first)
+    new.keep(first)
+    assert cloud.mark(first) is None
+    assert second not in cloud.things
+    entry = state.ledger.find(new.tag)
+    assert entry is not None
+    assert entry.state is EntryState.GONE

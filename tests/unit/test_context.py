@@ -1,0 +1,34 @@
+"""What volflow is made of, as it is configured."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from volflow import config
+from volflow.context import Parts
+
+EACH, ALL = "/r/{project_id}", "/r/all"
+
+
+@pytest.mark.parametrize(
+    ("options", "warns"),
+    [
+        ({"location": EACH, "password_file": ALL}, True),
+        ({"location": EACH, "password_command": "pass all"}, True),
+        ({"location": EACH, "password_file": EACH}, False),
+        ({"location": EACH, "password_command": f"cat {EACH}"}, False),
+        ({"location": ALL, "password_file": ALL}, False),
+    ],
+    ids=str,
+)
+def test_one_key_for_the_repositories_of_all_projects(
+    options: dict[str, str], warns: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    conf = config.load([])
+    for name, value in options.items():
+        conf.set_override(name, value, "repository")
+    with caplog.at_level(logging.WARNING):
+        Parts(conf)
+    assert ("repositories of all projects have one password" in caplog.text) is warns

@@ -1,0 +1,123 @@
+"""What is missing on this host or in this cloud, found before a run would find it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from persistence import StateError
+from volflow.api.volflow import Volflow
+from volflow.disk import filesystem
+from volflow.errors import HostError, QuotaError, VolflowError
+from volflow.host.privilege import find_program
+from volflow.plans.quota import each, of_type
+
+# The Debian package of each program that runs are made of.
+_PACKAGES = {
+    "blkid": "util-linux",
+    "df": "coreutils",
+    "dumpe2fs": "e2fsprogs",
+    "find": "findutils",
+    "mkfs.ext4": "e2fsprogs",
+    "mkfs.xfs": "xfsprogs",
+    "mount": "mount",
+    "nsenter": "util-linux",
+    "setpriv": "util-linux",
+    "umount": "mount",
+    "unshare": "util-linux",
+    "xfs_db": "xfsprogs",
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at: whether it is good, and what there is or what to do."""
+
+    check: str
+    good: bool
+    text: str
+
+
+def examine(volflow: Volflow) -> Iterator[Finding]:
+    """Look at everything that a run needs. Makes nothing but the state directory."""
+    for check, look in (
+        ("privilege", _privilege),
+        ("programs", _programs),
+        ("os-brick", _os_brick),
+        ("restic", _restic),
+        ("repository", _repository),
+        ("state", _state),
+        ("cloud", _cloud),
+        ("quota", _quota),
+    ):
+        yield _finding(check, look, volflow)
+
+
+def _finding(check: str, look: Callable[[Volflow], str], volflow: Volflow) -> Finding:
+    try:
+        return Finding(check, True, look(volflow))
+    except (VolflowError, StateError) as error:
+        return Finding(check, False, str(error))
+
+
+def _privilege(volflow: Volflow) -> str:
+    volflow.parts.privilege.check()
+    return "volumes can be attached and mounted"
+
+
+def _programs(volflow: Volflow) -> str:
+    wanted = {name for names in filesystem.programs().values() for name in names} | set(_PACKAGES)
+    missing = sorted(name for name in wanted if find_program(name) is None)
+    if missing:
+        packages = ", ".join(sorted({_PACKAGES[name] for name in missing}))
+        raise HostError(f"missing: {', '.join(missing)}; install: {packages}")
+    return "all are installed"
+
+
+def _os_brick(volflow: Volflow) -> str:
+    properties = volflow.parts.connector.properties()
+    initiator = properties.get("initiator")
+    return f"host {properties['host']}, " + (
+        f"iSCSI initiator {initiator}" if initiator else "no iSCSI initiator"
+    )
+
+
+def _restic(volflow: Volflow) -> str:
+    mover = volflow.parts.mover()
+    mover.check()
+    return "version " + ".".join(map(str, mover.version))
+
+
+def _repository(volflow: Volflow) -> str:
+    mover = volflow.parts.mover()
+    return f"{mover.location} holds {len(mover.backups())} backups"
+
+
+def _state(volflow: Volflow) -> str:
+    return volflow.parts.state.url
+
+
+def _cloud(volflow: Volflow) -> str:
+    cinder = volflow.parts.cinder
+    return f"Cinder API {cinder.version.get_string()}, project {cinder.project_id}"
+
+
+def _quota(volflow: Volflow) -> str:
+    cinder = volflow.parts.cinder
+    left = cinder.quota_left()
+    # The smallest volume takes a snapshot and a volume of 1 GiB for a while.
+    for name, quota in each(left):
+        if not quota.holds(1, 1, 2):
+            raise QuotaError(
+                f"The quota of project {cinder.project_id}{of_type(name)} holds not even the "
+                f"smallest volume's temporary snapshot and volume; there is left: {quota}. Ask for "
+                "more, or make room."
+            )
+
+    def shown(value: int | None) -> str:
+        return "unlimited" if value is None else str(value)
+
+    return (
+        f"left for temporary things: {shown(left.volumes)} volumes, "
+        f"{shown(left.snapshots)} snapshots, {shown(left.gigabytes)} GiB"
+    )

@@ -1,0 +1,1 @@
+"""OpenStack: the login, Cinder, Keystone."""

@@ -1,0 +1,158 @@
+"""Which cloud, and as whom: clouds.yaml, OS_* and --os-*, as OpenStack users expect them."""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import logging
+import threading
+from typing import Any
+
+import openstack.exceptions
+from keystoneauth1 import exceptions as auth_exceptions
+from keystoneauth1 import loading
+from keystoneauth1.session import Session
+from openstack.config.cloud_region import CloudRegion
+
+from volflow.cloud.cinder import Cinder
+from volflow.cloud.clouds_yaml import CloudsConfig, named_by_environment
+from volflow.cloud.login import Login
+from volflow.cloud.wait import Wait
+from volflow.errors import CloudError
+
+# What says in clouds.yaml which project a login is for.
+_SCOPE = ("project_id", "project_name", "project_domain_id", "project_domain_name", "tenant_id")
+
+# Kinds of login by which Cinder is asked without one.
+_WITHOUT_KEYSTONE = ("none", "noauth", "http_basic")
+
+LOG = logging.getLogger(__name__)
+
+
+class Cloud:
+    """One cloud, and the login to it.
+
+    :param name: the cloud in clouds.yaml that is meant where neither ``arguments`` nor the
+        environment name one
+    :param arguments: parsed ``--os-*`` options
+    :param wait: how to wait for Cinder
+    :param timeout: seconds to wait for a connection, and for each part of an answer
+    :param stopping: set when what waits for something to become ready is to stop
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str | None = None,
+        arguments: argparse.Namespace | None = None,
+        wait: Wait,
+        timeout: float = 60.0,
+        stopping: threading.Event | None = None,
+    ) -> None:
+        self._name = name
+        self._arguments = arguments
+        self._wait = wait
+        self._timeout = timeout
+        self._stopping = stopping
+
+    def cinder(self, project_id: str | None = None) -> Cinder:
+        """Log in and find Cinder.
+
+        :param project_id: the project to act in, where it is not the one of the login; the user
+            must have a role in it
+        :raises CloudError: no or wrong authentication, no role in the project, or no API
+        """
+        try:
+            region = self._region()
+            session = region.get_session()
+            if project_id:
+                session = _scoped(region, session, project_id)
+        except (openstack.exceptions.ConfigException, auth_exceptions.ClientException) as error:
+            raise CloudError(
+                f"No usable authentication ({error}). Name a cloud of clouds.yaml with --os-cloud "
+                "or OS_CLOUD, or set OS_AUTH_URL, OS_USERNAME, OS_PASSWORD and OS_PROJECT_NAME."
+            ) from error
+        # A dead network must not hold a run for ever.
+        session.timeout = self._timeout
+        try:
+            return Cinder(
+                session,
+                wait=self._wait,
+                region_name=region.get_region_name("block-storage"),
+                interface=str(region.get_interface("block-storage") or "public"),
+                stopping=self._stopping,
+            )
+        except CloudError as error:
+            if project_id:
+                raise CloudError(
+                    f"Project {project_id} cannot be acted in: {error} The user needs a role in "
+                    "it: 'openstack role add --user USER --project PROJECT member'."
+                ) from error
+            raise
+
+    def login(self, project_id: str | None) -> Login:
+        """What can be told of the login.
+
+        :param project_id: the project that it is for
+        """
+        region = self._region()
+        auth_url = region.config.get("auth", {}).get("auth_url")
+        return Login.to(auth_url, region.get_region_name("block-storage"), project_id)
+
+    def projects(self) -> list[str]:
+        """The ids of all projects, or of those in which the user has a role where Keystone lists
+        no others to it; none where there is no Keystone.
+
+        :raises CloudError: Keystone does not answer, or not whole
+        """
+        region = self._region()
+        if region.config["auth_type"] in _WITHOUT_KEYSTONE:
+            return []
+        try:
+            try:
+                found = self._listed(region, "/projects")
+            except auth_exceptions.Forbidden:
+                LOG.warning(
+                    "Keystone does not list all projects to this user: only those in which it "
+                    "has a role are looked at."
+                )
+                found = self._listed(region, "/auth/projects")
+        except auth_exceptions.ClientException as error:
+            raise CloudError(f"Keystone does not say which projects there are: {error}") from error
+        if found.get("truncated"):
+            raise CloudError(
+                f"Keystone lists {len(found['projects'])} projects and no more, though there are: "
+                "raise its list_limit."
+            )
+        return sorted(str(project["id"]) for project in found["projects"])
+
+    def _listed(self, region: CloudRegion, path: str) -> dict[str, Any]:
+        """What Keystone answers to a GET."""
+        answer = region.get_session().get(
+            path,
+            endpoint_filter={
+                "service_type": "identity",
+                "interface": region.get_interface("identity") or "public",
+                "region_name": region.get_region_name("identity"),
+                "min_version": (3, 0),
+                "max_version": (3, "latest"),
+            },
+            timeout=self._timeout,
+        )
+        found: dict[str, Any] = answer.json()
+        return found
+
+    def _region(self) -> CloudRegion:
+        # The SDK looks at its own choice only where it is given no name.
+        told = getattr(self._arguments, "os_cloud", None) or named_by_environment()
+        return CloudsConfig().get_one(cloud=None if told else self._name, argparse=self._arguments)
+
+
+def _scoped(region: CloudRegion, session: Session, project_id: str) -> Session:
+    """A session of the same user in another project, which renews its own token."""
+    options: dict[str, Any] = copy.deepcopy(region.config["auth"])
+    for name in _SCOPE:
+        options.pop(name, None)
+    loader: Any = loading.get_plugin_loader(region.config["auth_type"])
+    plugin = loader.load_from_options(**options, project_id=project_id)
+    return Session(auth=plugin, verify=session.verify, cert=session.cert)

@@ -1,0 +1,1 @@
+"""restic as repository and mover."""

@@ -1,0 +1,43 @@
+"""How far the copies of a run are, kept where other processes can read it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import asdict
+
+from persistence import Runs, StateError
+from volflow.movers.base import Copied
+from volflow.observers.progress import Silent
+
+LOG = logging.getLogger(__name__)
+
+# Seconds between two notes of one copy.
+_EVERY = 2.0
+
+
+class Copies(Silent):
+    """Notes in the state database how far each copy is, every few seconds.
+
+    :param every: seconds between two notes of one copy
+    """
+
+    def __init__(self, runs: Runs, every: float = _EVERY) -> None:
+        self._runs = runs
+        self._every = every
+        self._run_id = ""
+        self._noted: dict[str, float] = {}
+
+    def planned(self, run_id: str, volumes: dict[str, str]) -> None:
+        self._run_id = run_id
+
+    def copied(self, volume_id: str, copied: Copied) -> None:
+        now = time.monotonic()
+        if now - self._noted.get(volume_id, -self._every) < self._every:
+            return
+        self._noted[volume_id] = now
+        try:
+            self._runs.update_item(self._run_id, volume_id, progress=asdict(copied))
+        except StateError as error:
+            # It only shows how far the copy is; the next note may succeed.
+            LOG.debug("How far the copy is could not be noted: %s", error)

@@ -1,0 +1,256 @@
+"""The backups that there are: found in the repositories, which have the last word."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+
+from persistence import Backup
+from volflow.context import Parts
+from volflow.errors import (
+    BackupNotFoundError,
+    ConfigError,
+    NoRepositoryError,
+    RepositoryError,
+    UsageError,
+    VolflowError,
+)
+from volflow.movers.base import Stored
+from volflow.repositories.manifest import Manifest
+
+LOG = logging.getLogger(__name__)
+
+
+class Archive:
+    """The backups in the repository, or in the repositories of several projects.
+
+    :param parts: what volflow is made of
+    """
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._manifests: dict[str, Manifest] = {}
+
+    def backups(self, projects: Iterable[str] | None = None) -> list[Stored]:
+        """All backups, the oldest first.
+
+        :param projects: look in the repositories of these projects, where each has its own;
+            unless given, in that of the project of the login
+        :raises RepositoryError: one is missing, refuses or fails
+        """
+        stored, troubles = self.look(projects)
+        for error in troubles.values():
+            raise error
+        return stored
+
+    def look(
+        self, projects: Iterable[str] | None = None
+    ) -> tuple[list[Stored], dict[str, VolflowError]]:
+        """The same, and by project what is wrong with a repository that cannot be used."""
+        if not self._parts.repository_per_project:
+            return [one for one in self._parts.mover().backups() if one.tags.get("volume")], {}
+        login = str(self._parts.cinder.project_id)
+        wanted = [login] if projects is None else sorted(set(projects))
+        stored: list[Stored] = []
+        troubles: dict[str, VolflowError] = {}
+        with ThreadPoolExecutor(os.cpu_count(), "repository") as pool:
+            jobs = {one: pool.submit(self._of_project, one, login) for one in wanted}
+        for project_id, job in jobs.items():
+            try:
+                stored += job.result()
+            except (RepositoryError, ConfigError) as error:
+                troubles[project_id] = error
+        return sorted(stored, key=lambda backup: backup.created_at), troubles
+
+    def look_everywhere(
+        self, told: Iterable[str] = ()
+    ) -> tuple[list[Stored], dict[str, VolflowError]]:
+        """The backups of all projects, and by project what is wrong with a repository that cannot
+        be used.
+
+        Looked at are the projects whose backups are known here, those that are told, and all that
+        Keystone tells of. Of the last, most have no repository: that of the administrator, and
+        those without volumes. So none of theirs is missed; every other trouble is one.
+
+        :param told: ids of projects that have one
+        :raises CloudError: Keystone does not say which projects there are
+        """
+        if not self._parts.repository_per_project:
+            return self.look()
+        sure = self._catalogued_projects() | set(told)
+        stored, troubles = self.look(sure | set(self._parts.projects()))
+        doubtful = sorted(troubles.keys() - sure)
+        with ThreadPoolExecutor(os.cpu_count(), "repository") as pool:
+            there = pool.map(self._has_repository, doubtful, map(troubles.get, doubtful))
+        for project_id, found in zip(doubtful, there, strict=True):
+            if found:
+                continue
+            LOG.info("Project %s has no repository", project_id)
+            del troubles[project_id]
+        return stored, troubles
+
+    def _has_repository(self, project_id: str, trouble: VolflowError | None) -> bool:
+        """Whether there is a repository of a project, which cannot be used; or may be one."""
+        if isinstance(trouble, NoRepositoryError):
+            return False
+        try:
+            # Its key may be missing because there is nothing that it would open.
+            return self._parts.mover(project_id).exists()
+        except VolflowError as error:
+            LOG.info("Whether project %s has a repository is not known: %s", project_id, error)
+            return True
+
+    def _catalogued_projects(self) -> set[str]:
+        """The projects whose backups are known here, in the repositories that are configured."""
+        found = set()
+        rows = self._parts.state.catalogue.list()
+        for project_id, repository in {(row.project_id, row.repository) for row in rows}:
+            try:
+                here = self._parts.mover(project_id).location == repository
+            except ConfigError:
+                # Who has the key of a repository can name in it what is no project.
+                continue
+            if here and project_id:
+                found.add(project_id)
+        return found
+
+    def _of_project(self, project_id: str, login: str) -> list[Stored]:
+        """The backups in a project's repository that are of the project.
+
+        Who holds a repository's password can write into it what he likes. That must not lead one
+        who restores for several projects into another's.
+        """
+        return [
+            backup
+            for backup in self._parts.mover(project_id).backups()
+            if backup.tags.get("volume") and (backup.tags.get("project") or login) == project_id
+        ]
+
+    def rebuild_catalogue(self, project_id: str | None = None) -> int:
+        """Have the state database know what the repository holds, and nothing else of it.
+
+        :returns: the number of backups
+        """
+        mover, catalogue = self._parts.mover(project_id), self._parts.state.catalogue
+        known = {b.id: b for b in catalogue.list(repository=mover.location)}
+        stored = list(mover.backups())
+        catalogue.replace(
+            mover.location,
+            [known.get(backup.id) or _catalogued(backup, mover.location) for backup in stored],
+        )
+        return len(stored)
+
+    def manifest(self, backup: Stored) -> Manifest:
+        """The manifest of a backup, which never changes.
+
+        :raises RepositoryError: it cannot be read, or is of another volume
+        """
+        if backup.id not in self._manifests:
+            mover = self._parts.mover(backup.tags.get("project"))
+            manifest = Manifest.from_json(mover.manifest(backup.id))
+            if manifest.volume_id != backup.tags.get("volume"):
+                raise RepositoryError(
+                    f"Backup {backup.id[:8]} says that it is of volume "
+                    f"{backup.tags.get('volume')}, and its manifest is of {manifest.volume_id}."
+                )
+            self._manifests[backup.id] = manifest
+        return self._manifests[backup.id]
+
+    def manifests(
+        self, backups: Sequence[Stored]
+    ) -> tuple[dict[str, Manifest], dict[str, VolflowError]]:
+        """The manifests of several backups, read side by side, by the id of the backup; and by
+        that too what is wrong with those that cannot be read.
+        """
+        found: dict[str, Manifest] = {}
+        troubles: dict[str, VolflowError] = {}
+        # Reading one takes restic most of a second, for which it mostly computes.
+        with ThreadPoolExecutor(os.cpu_count(), "manifest") as pool:
+            jobs = {backup.id: pool.submit(self.manifest, backup) for backup in backups}
+        for backup_id, job in jobs.items():
+            try:
+                found[backup_id] = job.result()
+            except VolflowError as error:
+                troubles[backup_id] = error
+        return found, troubles
+
+
+def _catalogued(backup: Stored, location: str) -> Backup:
+    tags = backup.tags
+    return Backup(
+        id=backup.id,
+        repository=location,
+        volume_id=tags.get("volume", ""),
+        volume_name=tags.get("name", ""),
+        project_id=tags.get("project", ""),
+        size_gib=int(tags.get("size", 0)),
+        created_at=backup.created_at,
+        run_id=tags.get("run", ""),
+        parent_id=None,
+        outcome=str(backup.outcome),
+        figures={},
+    )
+
+
+def find(stored: Sequence[Stored], what: str) -> Stored:
+    """The backup of that id or prefix, or the last backup of the volume of that id or name.
+
+    A volume that was renamed is found by its old name too, unless another one has that name now.
+
+    :param stored: the backups, the oldest first
+    :raises BackupNotFoundError: there is none
+    :raises UsageError: it could be several
+    """
+    last = {str(backup.tags.get("volume")): backup for backup in stored if what}
+    if what in last:
+        return last[what]
+    # The name that a volume has now says more than one that it had once.
+    volumes = [volume for volume, backup in last.items() if backup.tags.get("name") == what]
+    if not volumes:
+        named = (b for b in stored if what and b.tags.get("name") == what)
+        volumes = list(dict.fromkeys(str(b.tags.get("volume")) for b in named))
+    if len(volumes) > 1:
+        ids = ", ".join(sorted(volumes))
+        raise UsageError(f"Backups of {len(volumes)} volumes named '{what}'; give an id: {ids}")
+    if volumes:
+        return last[volumes[0]]
+    return find_by_id(stored, what)
+
+
+def find_by_id(stored: Sequence[Stored], what: str) -> Stored:
+    """The backup of that id or prefix.
+
+    :raises BackupNotFoundError: there is none
+    :raises UsageError: it could be several
+    """
+    by_id = [backup for backup in stored if what and backup.id.startswith(what)]
+    if not by_id:
+        raise BackupNotFoundError(
+            f"No backup, and no volume with a backup, has the id or name '{what}'. "
+            "'volflow backup list' shows those that there are."
+        )
+    if len(by_id) > 1:
+        ids = ", ".join(backup.id[:12] for backup in by_id)
+        raise UsageError(f"{len(by_id)} backups begin with '{what}'; give more of it: {ids}")
+    return by_id[0]
+
+
+def latest(stored: Iterable[Stored], *, by_project: bool = True) -> list[Stored]:
+    """The last backup of each volume.
+
+    :param stored: the backups, the oldest first
+    :param by_project: where a volume was in several projects, the last of each of them
+    """
+    last = {
+        (backup.tags["volume"], backup.tags.get("project") if by_project else None): backup
+        for backup in stored
+    }
+    return list(last.values())
+
+
+def until(stored: Iterable[Stored], moment: datetime | None) -> list[Stored]:
+    """The backups that there were at a moment; all where none is given."""
+    return [backup for backup in stored if moment is None or backup.created_at <= moment]

@@ -1,0 +1,221 @@
+"""A backup without a cloud: its files in a directory, or in a disk image."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from volflow.disk import sparse
+from volflow.errors import HostError, UsageError
+from volflow.host.namespace import MountNamespace
+from volflow.host.privilege import Privilege, find_program
+from volflow.movers.base import REGION, Copied, Stored
+from volflow.movers.restic.browse import Browser, Node
+from volflow.movers.restic.mover import Restic
+from volflow.observers.progress import Progress
+from volflow.plans import preflight
+from volflow.repositories.manifest import Manifest, Region
+from volflow.stop import Stop
+
+
+class Takeout:
+    """Takes one backup out of the repository, with neither Cinder nor the state database.
+
+    :param mount_root: the directory over which a namespace mounts its own tmpfs
+    """
+
+    def __init__(
+        self,
+        backup: Stored,
+        manifest: Manifest,
+        mover: Restic,
+        browser: Browser,
+        privilege: Privilege,
+        mount_root: Path,
+        progress: Progress,
+        stop: Stop,
+    ) -> None:
+        self._backup = backup
+        self._manifest = manifest
+        self._mover = mover
+        self._browser = browser
+        self._privilege = privilege
+        self._mount_root = mount_root
+        self._progress = progress
+        self._stop = stop
+
+    @property
+    def _region(self) -> Region:
+        return self._manifest.regions[0]
+
+    def unread(self, paths: Sequence[str] = ()) -> tuple[str, ...]:
+        """What the backup does not have, because it could not be read.
+
+        :param paths: only what is below these paths in the volume; all unless given
+        """
+        wanted = [Path("/") / _inside(path) for path in paths] or [Path("/")]
+        found = self._manifest.unread
+        return tuple(one for one in found if any(Path(one).is_relative_to(w) for w in wanted))
+
+    def to_directory(
+        self, directory: Path, paths: Sequence[str] = (), *, verify: bool = False
+    ) -> None:
+        """Write the files, or some of them, into a directory, with all their metadata.
+
+        The directory must be new or empty: a link that is there already could lead out of it. It
+        becomes its owner's alone, and never is anything else: there may be programs in it that run
+        as root. So it does not get what the root of the volume has: see :meth:`root`. What is
+        written is there when it is whole, and not before.
+
+        :param paths: paths in the volume; all unless given
+        :param verify: compare what was written with what is stored, where that is all
+        :raises UsageError: the directory is not empty, or a path leads out of the volume
+        :raises RepositoryError: the backup has no such path; then nothing is written
+        """
+        inside = [_inside(path) for path in paths]
+        directory = directory.absolute()
+        if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+            raise UsageError(f"{directory} is there and is no empty directory; name a new one.")
+        preflight.sparse_files_fit(
+            self._manifest,
+            restores_holes=self._mover.restores_holes,
+            room=shutil.disk_usage(_existing(directory)).free,
+        )
+        for path in inside:
+            self._browser.list(self._backup.id, str(path))
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        privilege = self._privilege
+        privilege.run("chmod", "0700", str(directory))
+        # restic gives this one what the root of the volume had.
+        filled = directory / f".volflow-{self._backup.id[:8]}-{time.time_ns()}"
+        filled.mkdir(mode=0o700)
+        try:
+            with self._namespace() as namespace:
+                namespace.bind(filled, namespace.root / REGION)
+                self._fill(namespace, [REGION / path for path in inside] or [REGION])
+                if verify and not inside:
+                    namespace.run("sync", "--file-system", namespace.root / REGION)
+                    self._compare(namespace)
+            each = ("find", str(filled), "-mindepth", "1", "-maxdepth", "1")
+            move = ("mv", "--no-clobber", "--target-directory", str(directory), "{}", "+")
+            privilege.run(*each, "-exec", *move)
+        finally:
+            privilege.attempt("rm", "--recursive", "--force", "--one-file-system", str(filled))
+
+    def root(self) -> Node:
+        """What the root of the volume was like."""
+        return self._browser.directory(self._backup.id)
+
+    def to_image(self, image: Path, *, verify: bool = False) -> None:
+        """Write the file system into a disk image of the volume's size.
+
+        The image has its name when it is whole, and not before.
+
+        :param image: a new file; one that ends with .qcow2 becomes an image of that format
+        :raises UsageError: it is there already
+        :raises HostError: qemu-img is not installed, for qcow2
+        """
+        image = image.absolute()
+        if image.exists():
+            raise UsageError(f"{image} is there already; name a new file.")
+        qcow2 = image.suffix == ".qcow2"
+        if qcow2 and find_program("qemu-img") is None:
+            raise HostError("qemu-img is not installed: install the package 'qemu-utils'.")
+        preflight.sparse_files_fit(self._manifest, restores_holes=self._mover.restores_holes)
+        image.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        raw, done = (image.with_name(f".{image.name}.{part}") for part in ("raw", "done"))
+        try:
+            # What a process has left that was killed.
+            for part in (raw, done):
+                part.unlink(missing_ok=True)
+            os.truncate(_made(raw), self._region.size)
+            with self._namespace() as namespace:
+                self._region.file_system.make(namespace, str(raw))
+                self._mount(namespace, raw, read_only=False)
+                self._fill(namespace, [REGION])
+                namespace.unmount()
+                if verify:
+                    self._mount(namespace, raw, read_only=True)
+                    self._compare(namespace)
+                    namespace.unmount()
+            if qcow2:
+                # Before qemu-img makes it: then everybody could read it. Both files are ours.
+                command = ("convert", "-f", "raw", "-O", "qcow2", str(raw), str(_made(done)))
+                Privilege(helper="").run("qemu-img", *command)
+            (done if qcow2 else raw).rename(image)
+        finally:
+            for part in (raw, done):
+                part.unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def _namespace(self) -> Iterator[MountNamespace]:
+        namespace = MountNamespace(self._privilege, self._mount_root)
+        try:
+            yield namespace
+        finally:
+            namespace.close()
+
+    def _mount(self, namespace: MountNamespace, image: Path, *, read_only: bool) -> None:
+        kind = self._region.file_system
+        options = ["loop", *kind.mount_options(read_only=read_only)]
+        namespace.mount(str(image), namespace.root / REGION, kind.type, options)
+
+    @contextlib.contextmanager
+    def _told(self, step: str) -> Iterator[Callable[[Copied], None]]:
+        """Tell of a step; gives who is told how far it is."""
+        volume_id = self._manifest.volume_id
+        self._progress.planned("", {volume_id: str(self._manifest.volume["name"] or "")})
+        try:
+            self._progress.step(volume_id, step, "RUNNING")
+            yield lambda copied: self._progress.copied(volume_id, copied)
+        finally:
+            self._progress.over("", None)
+
+    def _compare(self, namespace: MountNamespace) -> None:
+        with self._told("verify") as progress:
+            self._mover.compare(
+                namespace,
+                self._backup.id,
+                REGION,
+                progress=progress,
+                stopping=self._stop.event,
+            )
+
+    def _fill(self, namespace: MountNamespace, paths: Sequence[Path]) -> None:
+        with self._told("copy") as progress:
+            self._mover.restore(
+                namespace,
+                self._backup.id,
+                paths=paths,
+                progress=progress,
+                stopping=self._stop.event,
+            )
+        sparse.shape(namespace, namespace.root / REGION, self._region.sparse)
+
+
+def _made(file: Path) -> Path:
+    """A new file, for its owner alone."""
+    os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    return file
+
+
+def _existing(path: Path) -> Path:
+    """A directory, or the nearest one above it that is there."""
+    while not path.exists():
+        path = path.parent
+    return path
+
+
+def _inside(path: str) -> Path:
+    """A path in the volume, without its leading slash.
+
+    :raises UsageError: it leads out of the volume, or names the volume itself
+    """
+    parts = Path(path.lstrip("/")).parts
+    if not parts or ".." in parts:
+        raise UsageError(f"'{path}' is no path in the volume.")
+    return Path(*parts)

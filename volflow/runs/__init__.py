@@ -1,0 +1,1 @@
+"""One run, from its stored request to its result."""

@@ -1,0 +1,233 @@
+"""Temporary things that should be gone and are not: found, and removed.
+
+There are two kinds. What a run of this state database has left stands in its ledger. What a run
+left whose database is no more, and what Cinder made so late that the run had ended, is told by the
+tag that everything in Cinder carries.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+from persistence import Ambiguous, Entry, EntryState, NotFound, State
+from volflow.cloud.cinder import TAG_KEY, Cinder, kind_of
+from volflow.cloud.groups import Groups
+from volflow.errors import VolflowError
+from volflow.runs import lease as heartbeat
+from volflow.tasks.attachment import Attachment
+from volflow.tasks.base import Temporary
+from volflow.tasks.device import Device
+from volflow.tasks.group import GroupSnapshot, RestoredGroup
+from volflow.tasks.lock import RepositoryLock
+from volflow.tasks.new_volume import KEPT, Claim, NewVolume
+from volflow.tasks.properties import ApplyProperties
+from volflow.tasks.safety_snapshot import SafetySnapshot
+from volflow.tasks.save import Save
+from volflow.tasks.snapshot import Snapshot
+from volflow.tasks.temporary_volume import Clone
+from volflow.tasks.work import Work
+from volflow.tasks.work import tag as tag_of
+
+_KINDS: dict[str, type[Temporary]] = {
+    kind.kind: kind
+    for kind in (
+        Snapshot,
+        GroupSnapshot,
+        RestoredGroup,
+        Clone,
+        Attachment,
+        Device,
+        Save,
+        RepositoryLock,
+        NewVolume,
+        Claim,
+        SafetySnapshot,
+        ApplyProperties,
+    )
+}
+
+# In which order what is found in Cinder alone goes: a snapshot after the volume made from it.
+_ORDER = [
+    *(Clone.kind, NewVolume.kind, RestoredGroup.kind),
+    *(Snapshot.kind, GroupSnapshot.kind, SafetySnapshot.kind, Claim.kind, KEPT),
+]
+
+
+@dataclass(frozen=True)
+class Leftover:
+    """A temporary thing that is left over.
+
+    :ivar tag: its mark: run, volume and kind
+    :ivar resource_id: how Cinder or the host calls it, as far as that is known
+    :ivar since: when it was last heard of, in UTC
+    :ivar reason: why it is still there
+    :ivar lost: it was found in Cinder alone
+    :ivar of_volume: where it is lost: the volume that it is, or that it is a snapshot of
+    :ivar ended: where it is lost: this state database knows that its run has ended
+    :ivar removed: what its removal comes to
+    """
+
+    tag: str
+    resource_id: str | None
+    since: datetime
+    reason: str
+    lost: bool = False
+    of_volume: str | None = None
+    ended: bool = False
+    removed: str = "removed"
+
+    @property
+    def run_id(self) -> str:
+        return self.tag.split("/")[0]
+
+    @property
+    def volume_id(self) -> str:
+        return self.tag.split("/")[1]
+
+    @property
+    def kind(self) -> str:
+        return self.tag.split("/")[2]
+
+
+def known(state: State) -> list[Leftover]:
+    """What runs of this database have left, in the order in which it is to be removed.
+
+    What a run still needs that is driven, or that can be resumed, is none.
+    """
+    found = []
+    ended: dict[str, bool] = {}
+    for entry in state.ledger.open():
+        if entry.run_id not in ended:
+            ended[entry.run_id] = bool(_has_ended(state, entry.run_id))
+        if ended[entry.run_id] and entry.kind in _KINDS:
+            found.append(_leftover(entry))
+    return found
+
+
+def lost(state: State, cinder: Cinder) -> list[Leftover]:
+    """What carries the tag of a run that this database does not know, or that has ended.
+
+    A run of another database can be alive: it marks its volumes every few minutes, and
+    ``since`` tells when it last did. Of a run that has ended, it is what stands in no ledger: a
+    request had no answer, and Cinder carried it out after the run had looked for what came of it.
+    """
+    found = [
+        Leftover(
+            tag=resource["metadata"][TAG_KEY],
+            resource_id=resource["id"],
+            since=_last_sign(resource),
+            reason="its run is not known here",
+            lost=True,
+            of_volume=resource.get("volume_id") or resource["id"],
+        )
+        for resource in [*cinder.all_tagged(), *Groups(cinder).marked()]
+        if kind_of(resource) in _ORDER
+    ]
+    ended = {leftover.run_id: _has_ended(state, leftover.run_id) for leftover in found}
+    # What is open in the ledger is told from there.
+    listed = {entry.tag for entry in state.ledger.open()}
+    # A sign of life of one thing is one of its whole run.
+    latest: dict[str, datetime] = {}
+    for leftover in found:
+        latest[leftover.run_id] = max(leftover.since, latest.get(leftover.run_id, leftover.since))
+    told = []
+    for leftover in found:
+        if ended[leftover.run_id] is None:
+            told.append(replace(leftover, since=latest[leftover.run_id]))
+        elif ended[leftover.run_id] and _ledger_tag(leftover) not in listed:
+            told.append(replace(leftover, ended=True, reason="its run had ended without it"))
+    return sorted(told, key=lambda leftover: _ORDER.index(leftover.kind))
+
+
+def clean(work: Work, leftover: Leftover) -> str | None:
+    """Remove a leftover of this database, and give what is still in the way, if anything."""
+    _KINDS[leftover.kind].dispose(work, leftover.tag)
+    entry = work.services.ledger.find(leftover.tag)
+    if entry is None or entry.state is EntryState.GONE:
+        return None
+    return entry.reason or "the state database could not be written to"
+
+
+def clean_lost(work: Work, leftover: Leftover, *, older_than: timedelta) -> str | None:
+    """Remove what was found in Cinder alone, and give what is still in the way.
+
+    :param older_than: how long a run that is not known here must have given no sign of life
+    """
+    if not leftover.ended:
+        if datetime.now(UTC) - leftover.since < older_than:
+            return f"its run gave a sign of life at {leftover.since:%Y-%m-%d %H:%M} UTC"
+        if leftover.kind in (SafetySnapshot.kind, Claim.kind):
+            return (
+                "a restore into an existing volume was interrupted: look whether the volume is "
+                "whole, revert it to its safety snapshot if it is not, then delete that snapshot "
+                f"and the volume's metadata key '{TAG_KEY}'"
+            )
+    work = replace(work, services=replace(work.services, run_id=leftover.run_id))
+    entry = _as_entry(work, leftover)
+    try:
+        if entry.kind in (Clone.kind, NewVolume.kind) and not entry.details.get("kept"):
+            Attachment.remove(work, replace(entry, resource_id=None))
+        _KINDS[entry.kind].remove(work, entry)
+    except VolflowError as error:
+        return str(error)
+    return None
+
+
+def _as_entry(work: Work, leftover: Leftover) -> Entry:
+    """What was found in Cinder alone, as the ledger would have it."""
+    tag, now = _ledger_tag(leftover), datetime.now(UTC)
+    kept = leftover.kind == KEPT
+    earlier = work.services.ledger.find(tag)
+    if earlier is not None and earlier.details.get("kept") and not kept:
+        return earlier  # which tells the volume that is kept from another with its mark
+    return Entry(
+        tag=tag,
+        run_id=leftover.run_id,
+        item=leftover.volume_id,
+        kind=NewVolume.kind if kept else leftover.kind,
+        resource_id=leftover.resource_id,
+        state=EntryState.LEFTOVER,
+        reason=None,
+        details={"volume_id": leftover.of_volume, "kept": kept},
+        created_at=now,
+        updated_at=now,
+    )
+
+
+def _ledger_tag(leftover: Leftover) -> str:
+    """The tag by which the ledger has it: a new volume that is kept is marked otherwise."""
+    if leftover.kind == KEPT:
+        return tag_of(leftover.run_id, leftover.volume_id, NewVolume.kind)
+    return leftover.tag
+
+
+def _leftover(entry: Entry) -> Leftover:
+    reason = entry.reason or "its run ended without removing it"
+    found = Leftover(entry.tag, entry.resource_id, entry.updated_at, reason)
+    elsewhere = Device.elsewhere(entry) if entry.kind == Device.kind else None
+    if elsewhere:
+        return replace(
+            found,
+            reason=f"{reason}; {elsewhere}",
+            removed=f"nothing to do on this host: {elsewhere}",
+        )
+    return found
+
+
+def _has_ended(state: State, run_id: str) -> bool | None:
+    """Whether a run has ended and nobody drives it; None where this database does not know it."""
+    try:
+        run = state.runs.get(run_id)
+    except (NotFound, Ambiguous):
+        return None
+    if run.id != run_id:
+        return None  # found by the beginning of its id, which is no mark of it
+    return run.state.final and not heartbeat.is_driven(state.leases, run_id)
+
+
+def _last_sign(resource: dict[str, object]) -> datetime:
+    metadata = resource["metadata"]
+    assert isinstance(metadata, dict)
+    text = metadata.get(heartbeat.ALIVE_KEY) or resource["created_at"]
+    return datetime.fromisoformat(str(text)).replace(tzinfo=UTC)

@@ -1,0 +1,98 @@
+"""Following a run from another process, through the state database."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from taskflow import states
+
+from persistence import Item, ItemState, Run, RunState, State
+from volflow.movers.base import Copied
+from volflow.observers.progress import Progress
+from volflow.results import stored as record
+from volflow.runs import lease as heartbeat
+
+# Seconds between two looks.
+_EVERY = 0.5
+# A process that has made a run takes a while to be the one that drives it, in seconds.
+_GRACE = 5.0
+
+
+class Watch:
+    """Tells a progress what another process does.
+
+    :param progress: who is told, as if the run were this process's own
+    :param every: seconds between two looks
+    :param grace: seconds for which a run may be without a process before it is given up
+    """
+
+    def __init__(
+        self, state: State, progress: Progress, *, every: float = _EVERY, grace: float = _GRACE
+    ) -> None:
+        self._state = state
+        self._progress = progress
+        self._every = every
+        self._grace = grace
+        self._told: dict[str, float] = {}
+        self._ended: set[str] = set()
+        self._copied: dict[str, Copied] = {}
+
+    def follow(self, run_id: str, stopping: threading.Event) -> Run:
+        """Follow a run until it has ended, or nobody goes on with it, or ``stopping`` is set.
+
+        :param run_id: its id or a prefix
+        :returns: the run as it is then
+        """
+        runs, alone_since = self._state.runs, None
+        run = runs.get(run_id)
+        if run.state.final:
+            return run
+        items = runs.items(run.id)
+        self._told = {item.key: _history(item) for item in items}
+        self._progress.planned(run.id, {item.key: item.name for item in items})
+        try:
+            while True:
+                # The run first: what its items had come to by then is told below.
+                run = runs.get(run.id)
+                for item in runs.items(run.id):
+                    self._tell(item)
+                if run.state.final or stopping.is_set():
+                    return run
+                if heartbeat.is_driven(self._state.leases, run.id):
+                    alone_since = None
+                elif alone_since is None:
+                    alone_since = time.monotonic()
+                elif (
+                    run.state is RunState.SUSPENDED or time.monotonic() - alone_since > self._grace
+                ):
+                    return run
+                stopping.wait(self._every)
+        finally:
+            result = record.run_result(run, runs.items(run.id)) if run.state.final else None
+            self._progress.over(run.id, result)
+
+    def _tell(self, item: Item) -> None:
+        """What has happened to a volume since the last look."""
+        if item.state is ItemState.PENDING or item.key in self._ended:
+            return
+        for step in record.steps(item):
+            if step.started > self._told[item.key]:
+                state = states.REVERTING if "REVERT" in step.state else states.RUNNING
+                self._progress.step(item.key, step.name, state)
+                self._told[item.key] = step.started
+        copied = Copied(**item.progress) if item.progress else None
+        if copied and copied != self._copied.get(item.key):
+            self._copied[item.key] = copied
+            self._progress.copied(item.key, copied)
+        if item.state.final:
+            self._ended.add(item.key)
+            self._progress.ended(record.volume_result(item))
+
+
+def _history(item: Item) -> float:
+    """When the last step began that is of no interest to one who begins to watch."""
+    steps = record.steps(item)
+    # The last of them is what is under way.
+    past = steps if item.state.final else steps[:-1]
+    return past[-1].started if past else 0.0
