@@ -2,9 +2,9 @@
 
 ``baseline_script.py VOLUME_ID DIRECTORY`` makes the Cinder calls that volflow makes for its way,
 with the same clients, waits as often, and runs the same two commands of restic: ``snapshots``,
-which shows that the repository can be used before anything is made in the cloud, and gives the parent; and
-``backup``. The repository and its password come by restic's own environment variables. It cleans
-up after an error, and no more: no state, no resume, no manifest, no holes.
+which shows that the repository can be used before anything is made in the cloud, and gives the
+parent; and ``backup``. The repository and its password come by restic's own environment variables.
+It cleans up after an error, and no more: no state, no resume, no manifest, no holes.
 
 With ``--unchecked`` it leaves out the first command, and restic looks for the parent itself, by
 host and path: a wrong password is found out when the snapshot and the volume are there.

@@ -19,9 +19,9 @@ MADE = """\
 `tools/bench by-hand`: one volume of the lab with {files} files and {size:.0f} MB, backed up by
 `volflow backup create` and by `bench/baseline_script.py`, a script that makes the same calls of
 Cinder with the same clients, waits as often, and runs the same two commands of restic: {full}
-rounds of full backups into empty repositories, {unchanged} rounds without a change, the other way round in
-every second one. "Unchecked" is the same script without the look at the repository before it makes
-anything in the cloud; its backups are never full, so that both scripts can share a repository. CPU
+rounds of full backups into empty repositories, {unchanged} rounds without a change, the other way
+round in every second one. "Unchecked" is the same script without the look at the repository before it
+makes anything in the cloud; its backups are never full, so that both scripts can share a repository. CPU
 is user and system time of the program and of all that it starts. Medians; a ratio is the median of
 the rounds' ratios, as what slows the machine for a while slows all of a round. {restic}.
 {machine}."""

@@ -42,7 +42,7 @@ def main() -> int:
         standin.installed(volflow, client, mover),
     ):
         # The state database is made once on a host, not at every run.
-        volflow.parts.state.runs.list()
+        volflow.context.state.runs.list()
         wall, cpu = time.perf_counter(), time.process_time()
         result = volflow.backup(Selection(everything=True))
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu

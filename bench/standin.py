@@ -23,7 +23,7 @@ from volflow.cloud.cinder import NEWEST, TAG_KEY, Cinder
 from volflow.cloud.login import Login
 from volflow.cloud.wait import Wait
 from volflow.disk.filesystem import FileSystem
-from volflow.movers.base import Copied, Saved, Stored
+from volflow.movers.base import CopyProgress, Saved, StoredBackup
 from volflow.results.outcome import Figures
 
 _PROJECT = "1ab00000000000000000000000000001"
@@ -233,7 +233,7 @@ class Mover:
 
     def check(self) -> None: ...
 
-    def backups(self) -> Sequence[Stored]:
+    def backups(self) -> Sequence[StoredBackup]:
         return ()
 
     def unlock(self, *args: Any) -> None: ...
@@ -245,11 +245,11 @@ class Mover:
         volume_id: str,
         tags: Mapping[str, str],
         parent_id: str | None,
-        progress: Callable[[Copied], None],
+        progress: Callable[[CopyProgress], None],
         stopping: threading.Event,
     ) -> Saved:
         self.saved = number = next(self._numbers)
-        progress(Copied(files=1, files_total=1, bytes=_GIB, bytes_total=_GIB))
+        progress(CopyProgress(files=1, files_total=1, bytes=_GIB, bytes_total=_GIB))
         return Saved(f"{number:064x}", Figures(files_new=1, bytes_total=_GIB, bytes_stored=_GIB))
 
 
@@ -302,7 +302,7 @@ def installed(volflow: Volflow, client: Client, mover: Mover) -> Iterator[None]:
         for name, value in {
             "volflow.cloud.cinder.client.Client": lambda *args, **kwargs: client,
             "volflow.cloud.cinder.api_versions.discover_version": lambda *args: _VERSION,
-            "volflow.context.Parts.mover": lambda self, project_id=None: mover,
+            "volflow.context.Context.mover": lambda self, project_id=None: mover,
             "volflow.disk.filesystem.probe": _probe,
             "volflow.tasks.mount.MountNamespace": Namespace,
             "volflow.tasks.device.device_size": lambda path: _GIB,
@@ -310,5 +310,5 @@ def installed(volflow: Volflow, client: Client, mover: Mover) -> Iterator[None]:
         }.items():
             patches.enter_context(mock.patch(name, value))
         cinder = Cinder(_Session(), wait=Wait())
-        vars(volflow.parts).update(cinder=cinder, connector=Connector(), login=Login())
+        vars(volflow.context).update(cinder=cinder, connector=Connector(), login=Login())
         yield

@@ -32,7 +32,7 @@ LOG = logging.getLogger(__name__)
 _PROJECT = "{project_id}"
 
 
-class Parts:
+class Context:
     """The cloud, the repositories, the state database and this host.
 
     Nothing is connected to before it is needed.

@@ -6,7 +6,7 @@ import threading
 from enum import StrEnum
 
 
-class Way(StrEnum):
+class StopMode(StrEnum):
     """The two ways to stop: to go on later, or to undo what is under way."""
 
     SUSPEND = "suspend"
@@ -24,36 +24,36 @@ class Stop:
 
     def __init__(self) -> None:
         self.event = threading.Event()
-        self._all: Way | None = None
-        self._run: Way | None = None
+        self._all: StopMode | None = None
+        self._run: StopMode | None = None
 
     @property
     def suspending(self) -> bool:
-        return not self.aborting and Way.SUSPEND in (self._all, self._run)
+        return not self.aborting and StopMode.SUSPEND in (self._all, self._run)
 
     @property
     def aborting(self) -> bool:
-        return Way.ABORT in (self._all, self._run)
+        return StopMode.ABORT in (self._all, self._run)
 
     def suspend(self) -> None:
         """Leave everything as it is, so that the run can be resumed."""
         # The way is there before the event: who sees the event must know how to stop.
-        self._all = self._all or Way.SUSPEND
+        self._all = self._all or StopMode.SUSPEND
         self.event.set()
 
     def abort(self) -> None:
         """Undo what is under way. What has been stored stays."""
-        self._all = Way.ABORT
+        self._all = StopMode.ABORT
         self.event.set()
 
     def suspend_run(self) -> None:
         """Suspend the run at hand."""
-        self._run = self._run or Way.SUSPEND
+        self._run = self._run or StopMode.SUSPEND
         self.event.set()
 
     def abort_run(self) -> None:
         """Undo the run at hand."""
-        self._run = Way.ABORT
+        self._run = StopMode.ABORT
         self.event.set()
 
     def next_run(self) -> None:

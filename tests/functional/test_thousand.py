@@ -142,7 +142,7 @@ from volflow.api.volflow import Volflow
 from volflow.plans.selection import Selection
 
 with Volflow(config.load([sys.argv[1]])) as volflow:
-    volflow.parts.cinder
+    volflow.context.cinder
     before = resource.getrusage(resource.RUSAGE_SELF)
     plan = volflow.plan_backup(Selection(everything=True, exclude=("volume 1",)))
     after = resource.getrusage(resource.RUSAGE_SELF)

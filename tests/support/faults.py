@@ -18,7 +18,7 @@ from typing import Any
 import volflow.tasks
 from volflow.flows.backup import backup_flow
 from volflow.flows.restore import restore_flow
-from volflow.movers.base import Stored
+from volflow.movers.base import StoredBackup
 from volflow.plans.restore import Destination, RestoreOptions, RestoreTarget
 from volflow.repositories.manifest import Manifest
 from volflow.tasks.base import Step
@@ -51,7 +51,7 @@ class InjectedError(Exception):
 
 
 def _restore(work: Work, flow: str, destination: Destination) -> Any:
-    backup = Stored("", datetime.now(UTC), {})
+    backup = StoredBackup("", datetime.now(UTC), {})
     manifest = Manifest.missing("volume")
     target = RestoreTarget(backup, manifest, destination, {"id": "volume"})
     return restore_flow(work, target, RestoreOptions(**OPTIONS[flow]))

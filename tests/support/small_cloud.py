@@ -15,7 +15,7 @@ from typing import Any, cast
 from persistence import RunState, State
 from volflow.cloud.cinder import TAG_KEY, Cinder
 from volflow.errors import CloudError, ResourceNotFoundError
-from volflow.tasks.concurrency import Lanes
+from volflow.tasks.concurrency import Slots
 from volflow.tasks.work import Services, Work
 
 CREATED = "2020-01-01T00:00:00.000000"
@@ -168,7 +168,7 @@ def work_of(state: State, cloud: SmallCloud, volume_id: str, run_id: str | None 
         catalogue=state.catalogue,
         progress=cast(Any, None),
         mount_root=Path("/nowhere"),
-        lanes=Lanes(1, threading.Event()),
+        slots=Slots(1, threading.Event()),
     )
     return Work(services, volume_id, cast(Cinder, cloud), cast(Any, None))
 

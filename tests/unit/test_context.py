@@ -7,7 +7,7 @@ import logging
 import pytest
 
 from volflow import config
-from volflow.context import Parts
+from volflow.context import Context
 
 EACH, ALL = "/r/{project_id}", "/r/all"
 
@@ -30,5 +30,5 @@ def test_one_key_for_the_repositories_of_all_projects(
     for name, value in options.items():
         conf.set_override(name, value, "repository")
     with caplog.at_level(logging.WARNING):
-        Parts(conf)
+        Context(conf)
     assert ("repositories of all projects have one password" in caplog.text) is warns

@@ -61,7 +61,7 @@ def _finding(check: str, look: Callable[[Volflow], str], volflow: Volflow) -> Fi
 
 
 def _privilege(volflow: Volflow) -> str:
-    volflow.parts.privilege.check()
+    volflow.context.privilege.check()
     return "volumes can be attached and mounted"
 
 
@@ -75,7 +75,7 @@ def _programs(volflow: Volflow) -> str:
 
 
 def _os_brick(volflow: Volflow) -> str:
-    properties = volflow.parts.connector.properties()
+    properties = volflow.context.connector.properties()
     initiator = properties.get("initiator")
     return f"host {properties['host']}, " + (
         f"iSCSI initiator {initiator}" if initiator else "no iSCSI initiator"
@@ -83,27 +83,27 @@ def _os_brick(volflow: Volflow) -> str:
 
 
 def _restic(volflow: Volflow) -> str:
-    mover = volflow.parts.mover()
+    mover = volflow.context.mover()
     mover.check()
     return "version " + ".".join(map(str, mover.version))
 
 
 def _repository(volflow: Volflow) -> str:
-    mover = volflow.parts.mover()
+    mover = volflow.context.mover()
     return f"{mover.location} holds {len(mover.backups())} backups"
 
 
 def _state(volflow: Volflow) -> str:
-    return volflow.parts.state.url
+    return volflow.context.state.url
 
 
 def _cloud(volflow: Volflow) -> str:
-    cinder = volflow.parts.cinder
+    cinder = volflow.context.cinder
     return f"Cinder API {cinder.version.get_string()}, project {cinder.project_id}"
 
 
 def _quota(volflow: Volflow) -> str:
-    cinder = volflow.parts.cinder
+    cinder = volflow.context.cinder
     left = cinder.quota_left()
     # The smallest volume takes a snapshot and a volume of 1 GiB for a while.
     for name, quota in each(left):

@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING, Any, Self
 from oslo_config import cfg
 
 from persistence import Run, RunState
-from volflow.context import Parts
+from volflow.context import Context
 from volflow.errors import UsageError, VolflowError
 from volflow.host import eventlet
 from volflow.host.identity import boot_id, host_name
-from volflow.movers.base import REGION, Stored
+from volflow.movers.base import REGION, StoredBackup
 from volflow.movers.restic.browse import Browser
-from volflow.observers.progress import Progress, Silent
+from volflow.observers.progress import NullObserver, Observer
 from volflow.plans.backup import BackupPlan, plan_backup
-from volflow.plans.quota import Need, free_bytes
+from volflow.plans.quota import QuotaUse, free_bytes
 from volflow.plans.restore import (
     RestoreOptions,
     RestorePlan,
@@ -32,17 +32,17 @@ from volflow.plans.restore import (
     plan_restore,
     restore_needs,
 )
-from volflow.plans.restore_groups import notes, regroup
+from volflow.plans.restore_groups import assign_groups, notes
 from volflow.plans.restore_source import choose
 from volflow.plans.selection import Selection, project_of
-from volflow.repositories.backups import Archive
-from volflow.repositories.export import Takeout
+from volflow.repositories.backups import Backups
+from volflow.repositories.export import Exporter
 from volflow.results.outcome import LeftOut, RunResult
 from volflow.runs import lease as heartbeat
-from volflow.stop import Stop, Way
+from volflow.stop import Stop, StopMode
 
 if TYPE_CHECKING:
-    from volflow.runs.build import Conductor
+    from volflow.runs.build import FlowBuilder
     from volflow.runs.leftovers import Leftover
 
 LOG = logging.getLogger(__name__)
@@ -69,17 +69,17 @@ class Volflow:
         conf: cfg.ConfigOpts,
         *,
         cloud_arguments: argparse.Namespace | None = None,
-        progress: Progress | None = None,
+        progress: Observer | None = None,
     ) -> None:
         self.conf = conf
-        self.parts = Parts(conf, cloud_arguments)
-        self.archive = Archive(self.parts)
-        self._progress = progress or Silent()
+        self.context = Context(conf, cloud_arguments)
+        self.archive = Backups(self.context)
+        self._progress = progress or NullObserver()
 
     @property
     def stop(self) -> Stop:
         """How to suspend or abort what runs, from any thread."""
-        return self.parts.stop
+        return self.context.stop
 
     # Backup
 
@@ -92,7 +92,7 @@ class Volflow:
         selection.check()
         stored = self._prepare()
         most = parallel or self.conf.backup.parallel
-        return plan_backup(self.parts, self.archive, selection, stored, most)
+        return plan_backup(self.context, self.archive, selection, stored, most)
 
     def backup(
         self,
@@ -140,7 +140,7 @@ class Volflow:
 
     def rooms(self, projects: Iterable[str]) -> dict[str, int]:
         """The free bytes where the repositories of projects are, by their name; of this host's."""
-        movers = {(mover := self.parts.mover(one)).location: mover for one in projects}
+        movers = {(mover := self.context.mover(one)).location: mover for one in projects}
         found = {name: free_bytes(mover.local_path) for name, mover in movers.items()}
         return {name: free for name, free in found.items() if free is not None}
 
@@ -163,12 +163,12 @@ class Volflow:
         if not isinstance(selection, Selection):
             selection = Selection(volumes=tuple(selection))
         selection.check()
-        stored, parts = self._prepare(), self.parts
+        stored, context = self._prepare(), self.context
         options, whole = options or RestoreOptions(), not selection.volumes
-        projects = options.sources(parts.cinder.project_id)
+        projects = options.sources(context.cinder.project_id)
         troubles: dict[str, VolflowError] = {}
         if selection.all_tenants:
-            parts.cinder.require_all_tenants()
+            context.cinder.require_all_tenants()
         if stored is None and selection.all_tenants:
             stored, troubles = self.archive.look_everywhere(options.project_map)
         elif stored is None:
@@ -176,8 +176,8 @@ class Volflow:
         if troubles and not (whole and stored):
             raise type(next(iter(troubles.values())))("\n".join(map(str, troubles.values())))
         chosen = choose(self.archive, stored, selection, projects=projects, at=at)
-        plan = plan_restore(parts, self.archive, chosen.backups, options, whole=whole)
-        targets = regroup(parts, plan, options, whole=bool(selection.groups))
+        plan = plan_restore(context, self.archive, chosen.backups, options, whole=whole)
+        targets = assign_groups(context, plan, options, whole=bool(selection.groups))
         return RestorePlan(
             targets,
             [
@@ -228,13 +228,13 @@ class Volflow:
         options: RestoreOptions | None = None,
         *,
         parallel: int | None = None,
-    ) -> tuple[int, list[Need]]:
+    ) -> tuple[int, list[QuotaUse]]:
         """How many volumes at a time the quotas allow, and what a restore takes of them.
 
         :raises QuotaError: one does not allow even one
         """
         most = parallel or self.conf.backup.parallel
-        return restore_needs(self.parts, targets, options or RestoreOptions(), most)
+        return restore_needs(self.context, targets, options or RestoreOptions(), most)
 
     def restore_steps(
         self, targets: Sequence[RestoreTarget], options: RestoreOptions | None = None
@@ -242,20 +242,20 @@ class Volflow:
         """The names of the steps of one volume, in their order, by where its data goes."""
         return self._conductor.restore_steps(targets, options or RestoreOptions())
 
-    def takeout(self, backup: Stored) -> Takeout:
+    def takeout(self, backup: StoredBackup) -> Exporter:
         """Take a backup out of the repository without a cloud."""
-        parts = self.parts
-        parts.privilege.check()
-        mover = parts.mover(backup.tags.get("project"))
-        return Takeout(
+        context = self.context
+        context.privilege.check()
+        mover = context.mover(backup.tags.get("project"))
+        return Exporter(
             backup,
             self.archive.manifest(backup),
             mover,
             Browser(mover, REGION),
-            parts.privilege,
-            parts.directory("mount"),
+            context.privilege,
+            context.directory("mount"),
             self._progress,
-            parts.stop,
+            context.stop,
         )
 
     # Runs
@@ -279,18 +279,18 @@ class Volflow:
         :raises UsageError: it has ended
         :raises CloudError: it works in another cloud, or in a project that cannot be acted in
         """
-        run, state = self._unfinished(run_id), self.parts.state
+        run, state = self._unfinished(run_id), self.context.state
         if not heartbeat.is_driven(state.leases, run.id):
             # Else whoever resumes it would undo it, though nobody here can.
             self._conductor.check_reach(run)
-        run = state.runs.update(run.id, stop=Way.ABORT)
+        run = state.runs.update(run.id, stop=StopMode.ABORT)
         if heartbeat.is_driven(state.leases, run.id):
             return None
         return self._take_over(run)
 
     def unfinished(self) -> list[Run]:
         """The runs that have not ended and that no process drives, the oldest first."""
-        state = self.parts.state
+        state = self.context.state
         found = [run for one in _OPEN for run in state.runs.list(state=one)]
         return sorted(
             (run for run in found if not heartbeat.is_driven(state.leases, run.id)),
@@ -318,7 +318,7 @@ class Volflow:
 
     def close(self) -> None:
         """Close what has been opened."""
-        self.parts.close()
+        self.context.close()
 
     def __enter__(self) -> Self:
         return self
@@ -334,25 +334,25 @@ class Volflow:
     # How
 
     @cached_property
-    def _conductor(self) -> Conductor:
+    def _conductor(self) -> FlowBuilder:
         # TaskFlow and os-brick take a while to import, and listings do not need them.
         eventlet.load()
-        from volflow.runs.build import Conductor
+        from volflow.runs.build import FlowBuilder
 
-        return Conductor(self.parts, self.archive, self._progress)
+        return FlowBuilder(self.context, self.archive, self._progress)
 
-    def _prepare(self) -> list[Stored] | None:
+    def _prepare(self) -> list[StoredBackup] | None:
         """Look at all that a run needs, side by side, and give the backups that there are.
 
         Where each project has a repository of its own, which ones are needed is not known yet.
         """
-        parts, checks = self.parts, self._checks()
-        if parts.repository_per_project:
+        context, checks = self.context, self._checks()
+        if context.repository_per_project:
             # That of the login itself need not be one of them.
             for check in checks:
                 check()
             return None
-        parts.mover().check()
+        context.mover().check()
         with ThreadPoolExecutor(len(checks) + 1, "check") as pool:
             backups = pool.submit(self.archive.backups)
             for job in [pool.submit(check) for check in checks]:
@@ -361,27 +361,27 @@ class Volflow:
 
     def _checks(self) -> list[Callable[[], Any]]:
         """Look at what a run needs beside the repository."""
-        parts = self.parts
+        context = self.context
         return [
-            lambda: parts.state,
-            parts.privilege.check,
-            lambda: parts.cinder,
-            lambda: (self._conductor, parts.connector),
+            lambda: context.state,
+            context.privilege.check,
+            lambda: context.cinder,
+            lambda: (self._conductor, context.connector),
         ]
 
     def _unfinished(self, run_id: str) -> Run:
-        run = self.parts.state.runs.get(run_id)
+        run = self.context.state.runs.get(run_id)
         if run.state.final:
             raise UsageError(f"Run {run.id} has ended already: it is {run.state.lower()}.")
-        if run.request["repository"] != self.parts.repository:
+        if run.request["repository"] != self.context.repository:
             raise UsageError(
                 f"Run {run.id} works with the repository {run.request['repository']}, and the one "
-                f"that is configured is {self.parts.repository}."
+                f"that is configured is {self.context.repository}."
             )
         return run
 
     def _take_over(self, run: Run) -> RunResult:
-        if run.stop == Way.ABORT:
+        if run.stop == StopMode.ABORT:
             # What is undone is in the ledger: the repository may be gone with what it held.
             for check in self._checks():
                 check()
@@ -394,15 +394,15 @@ class Volflow:
 
     def _create_run(self, kind: str, request: dict[str, Any], items: list[tuple[str, str]]) -> Run:
         before = datetime.now(UTC) - timedelta(days=self.conf.keep_runs)
-        for run_id in self.parts.state.retention.forget(before, most=_FORGET):
+        for run_id in self.context.state.retention.forget(before, most=_FORGET):
             LOG.info("Run %s ended long ago, and is forgotten", run_id)
-        return self.parts.state.runs.create(
+        return self.context.state.runs.create(
             kind,
             request
             | {
-                "repository": self.parts.repository,
+                "repository": self.context.repository,
                 # Under another login what the run makes would seem to be gone.
-                "login": self.parts.login.to_dict(),
+                "login": self.context.login.to_dict(),
             },
             items,
             host=host_name(),

@@ -130,8 +130,8 @@ class BackupList(Lister):
         return (*names, *(name.title() for name in more)), rows
 
     def _figures(self) -> dict[str, dict[str, Any]]:
-        parts = self.volflow.parts
-        found = parts.state.catalogue.list(repository=parts.mover().location)
+        context = self.volflow.context
+        found = context.state.catalogue.list(repository=context.mover().location)
         return {backup.id[:8]: backup.figures for backup in found}
 
 
@@ -147,7 +147,7 @@ class BackupDelete(Lister):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
-        parts, stored = self.volflow.parts, self.volflow.archive.backups()
+        context, stored = self.volflow.context, self.volflow.archive.backups()
         # The name of a volume would mean its last backup: too easily more than was meant.
         chosen = [find_by_id(stored, what) for what in parsed_args.backups]
         lines = [
@@ -158,9 +158,9 @@ class BackupDelete(Lister):
         if not parsed_args.yes:
             agree(lines)
         for backup in chosen:
-            mover = parts.mover(backup.tags.get("project"))
+            mover = context.mover(backup.tags.get("project"))
             mover.forget(backup.id)
-            parts.state.catalogue.remove(backup.id, mover.location)
+            context.state.catalogue.remove(backup.id, mover.location)
         return ("Deleted", "Volume", "Name"), [
             (columns.ShortId(b.id), b.tags.get("volume"), b.tags.get("name")) for b in chosen
         ]

@@ -10,7 +10,7 @@ from volflow.cli.command import Command, Lister
 from volflow.cli.result import Table, not_in, say
 from volflow.cli.selection import path
 from volflow.errors import HostError, RepositoryError, UsageError
-from volflow.movers.base import REGION, Stored
+from volflow.movers.base import REGION, StoredBackup
 from volflow.movers.restic.browse import Browser, unmount
 from volflow.repositories.backups import find
 from volflow.results.outcome import Outcome
@@ -35,12 +35,12 @@ class _OneBackup:
         )
         return parser
 
-    def find(self, what: str) -> Stored:
+    def find(self, what: str) -> StoredBackup:
         archive = self.volflow.archive  # type: ignore[attr-defined]
         return find(archive.backups(), what)
 
-    def browser(self, backup: Stored) -> Browser:
-        mover = self.volflow.parts.mover(backup.tags.get("project"))  # type: ignore[attr-defined]
+    def browser(self, backup: StoredBackup) -> Browser:
+        mover = self.volflow.context.mover(backup.tags.get("project"))  # type: ignore[attr-defined]
         return Browser(mover, REGION)
 
 
@@ -118,23 +118,25 @@ class BackupMount(_OneBackup, Command):
         if not usable:
             raise UsageError(f"{directory} is no empty directory.")
         backup = self.find(parsed_args.backup)
-        parts = self.volflow.parts
-        parts.privilege.check()
-        served = parts.directory(f"fuse-{backup.id[:8]}-{time.time_ns()}")
+        context = self.volflow.context
+        context.privilege.check()
+        served = context.directory(f"fuse-{backup.id[:8]}-{time.time_ns()}")
         stop = self.volflow.stop.event
         try:
-            with self.browser(backup).mounted(backup.id, served, parts.privilege) as (
+            with self.browser(backup).mounted(backup.id, served, context.privilege) as (
                 tree,
                 process,
             ):
-                parts.privilege.run("mount", "--bind", "-o", _LOOK_ONLY, str(tree), str(directory))
+                context.privilege.run(
+                    "mount", "--bind", "-o", _LOOK_ONLY, str(tree), str(directory)
+                )
                 try:
                     print(f"The backup is in {directory}. Press Ctrl-C to end.", flush=True)
                     while not stop.wait(_LOOK):
                         if process.poll() is not None:
                             raise HostError("restic, which served the backup, has ended.")
                 finally:
-                    if not unmount(parts.privilege, directory):
+                    if not unmount(context.privilege, directory):
                         say(f"{directory} is still in use: what is seen there ends now.")
         finally:
             try:
@@ -162,7 +164,7 @@ class BackupDiff(Lister):
         old, new = find(stored, parsed_args.old), find(stored, parsed_args.new)
         if old.tags.get("volume") != new.tags.get("volume"):
             raise UsageError("These are backups of two volumes; compare two of one volume.")
-        browser = Browser(self.volflow.parts.mover(old.tags.get("project")), REGION)
+        browser = Browser(self.volflow.context.mover(old.tags.get("project")), REGION)
         return ("Change", "Path"), [
             (change.kind, change.path)
             for change in browser.changes(old.id, new.id, metadata=parsed_args.metadata)
@@ -195,14 +197,14 @@ class BackupVerify(Lister):
         percent = _SAMPLE if percent is None else percent
         if not 0 < percent <= 100:
             raise UsageError("--percent takes more than 0 and at most 100.")
-        parts = self.volflow.parts
+        context = self.volflow.context
         if not parsed_args.backups:
-            report = Browser(parts.mover(), REGION).check(percent).strip().splitlines()
+            report = Browser(context.mover(), REGION).check(percent).strip().splitlines()
             return ("Checked", "Result"), [(f"{percent:g} %", report[-1])]
         stored, rows = self.volflow.archive.backups(), []
         for what in parsed_args.backups:
             backup = find(stored, what)
-            browser = Browser(parts.mover(backup.tags.get("project")), REGION)
+            browser = Browser(context.mover(backup.tags.get("project")), REGION)
             try:
                 self.volflow.archive.manifest(backup)
                 size = columns.Bytes(browser.read_all(backup.id)).human_readable()

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 from rich import filesize
 
-from volflow.movers.base import Copied
-from volflow.observers.progress import Progress, Silent
+from volflow.movers.base import CopyProgress
+from volflow.observers.progress import NullObserver, Observer
 from volflow.printable import printable
 from volflow.report.words import plural
 from volflow.results.outcome import RunResult, VolumeResult
@@ -20,10 +20,10 @@ WAITING = "waiting"
 _EVERY = 10.0
 
 
-def reporter(verbosity: int) -> Progress:
+def reporter(verbosity: int) -> Observer:
     """The progress that fits the standard error; none with ``--quiet``."""
     if verbosity == 0:
-        return Silent()
+        return NullObserver()
     if not sys.stderr.isatty():
         return Lines()
     # What draws it takes a while to import.
@@ -38,8 +38,8 @@ class VolumeProgress:
 
     name: str
     step: str = WAITING
-    copied: Copied = field(default_factory=Copied)
-    first: Copied | None = None
+    copied: CopyProgress = field(default_factory=CopyProgress)
+    first: CopyProgress | None = None
     first_at: float = 0.0
     copied_at: float = 0.0
     told: float = 0.0
@@ -51,7 +51,7 @@ class VolumeProgress:
     def began(self, step: str, state: str) -> None:
         self.step = f"undoing {step}" if state == "REVERTING" else step
 
-    def copy_is(self, copied: Copied) -> None:
+    def copy_is(self, copied: CopyProgress) -> None:
         again = copied.bytes < self.copied.bytes
         self.copied, self.copied_at = copied, time.monotonic()
         if self.first is None or again:
@@ -92,7 +92,7 @@ class Lines:
             volume.began(step, state)
             self._say(f"{volume.name}: {volume.step}")
 
-    def copied(self, volume_id: str, copied: Copied) -> None:
+    def copied(self, volume_id: str, copied: CopyProgress) -> None:
         volume = self._volumes[volume_id]
         volume.copy_is(copied)
         if time.monotonic() - max(volume.told, volume.first_at) > _EVERY:

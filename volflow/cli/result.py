@@ -9,7 +9,7 @@ from typing import Any
 
 from volflow.cli import columns
 from volflow.cli.command import Lister
-from volflow.movers.base import Stored
+from volflow.movers.base import StoredBackup
 from volflow.printable import printable
 from volflow.report.remarks import remarks
 from volflow.report.words import plural, snapshotted
@@ -111,7 +111,7 @@ def left_out_line(one: LeftOut) -> str:
     return f"{one.name or one.volume_id}: left out, {one.reason}"
 
 
-def not_in(backup: Stored, unread: Sequence[str], most: int | None = None) -> list[str]:
+def not_in(backup: StoredBackup, unread: Sequence[str], most: int | None = None) -> list[str]:
     """Lines that say what a backup does not have of its volume; none where it has all.
 
     :param most: name so many of the files

@@ -38,7 +38,7 @@ class RunList(Lister):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
-        state = self.volflow.parts.state
+        state = self.volflow.context.state
         return ("ID", "Kind", "State", "Host", "Started", "Ended"), [
             (
                 columns.ShortId(run.id),
@@ -72,9 +72,9 @@ class RunShow(_OneRun, ShowOne):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
-        runs = self.volflow.parts.state.runs
+        runs = self.volflow.context.state.runs
         run = runs.get(parsed_args.run)
-        driven = _is_driven(self.volflow.parts.state, run)
+        driven = _is_driven(self.volflow.context.state, run)
         full = parsed_args.formatter != "table"
         if parsed_args.html:
             from volflow.report.page import page
@@ -101,7 +101,7 @@ class RunWatch(_OneRun, Lister):
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
         from volflow.runs.watch import Watch
 
-        state = self.volflow.parts.state
+        state = self.volflow.context.state
         progress = reporter(self.app.options.verbose_level)
         with _interruptible() as stopping:
             run = Watch(state, progress).follow(parsed_args.run, stopping)
@@ -132,7 +132,7 @@ class RunGraph(_OneRun, Command):
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         from volflow.report import dot, graph, svg
 
-        state = self.volflow.parts.state
+        state = self.volflow.context.state
         run = state.runs.get(parsed_args.run)
         book = (
             state.taskflow.get_connection().get_logbook(run.logbook_id) if run.logbook_id else None

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from volflow.cli.progress import WAITING, VolumeProgress
-from volflow.movers.base import Copied
+from volflow.movers.base import CopyProgress
 from volflow.printable import printable
 from volflow.report.words import plural
 from volflow.results.outcome import RunResult, VolumeResult
@@ -42,7 +42,7 @@ class Screen:
         if state in ("RUNNING", "REVERTING"):
             self._volumes[volume_id].began(step, state)
 
-    def copied(self, volume_id: str, copied: Copied) -> None:
+    def copied(self, volume_id: str, copied: CopyProgress) -> None:
         self._volumes[volume_id].copy_is(copied)
 
     def ended(self, result: VolumeResult) -> None:

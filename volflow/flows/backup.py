@@ -13,9 +13,9 @@ from volflow.tasks.filesystem import Probe
 from volflow.tasks.group import GroupSnapshot, MemberSnapshot
 from volflow.tasks.mount import Mount, Unmount
 from volflow.tasks.save import Save
-from volflow.tasks.slot import EnterLane, LeaveLane
+from volflow.tasks.slot import AcquireSlot, ReleaseSlot
 from volflow.tasks.snapshot import Snapshot
-from volflow.tasks.temporary_volume import Clone
+from volflow.tasks.temporary_volume import TemporaryVolume
 from volflow.tasks.work import Work
 
 
@@ -36,16 +36,16 @@ def backup_flow(work: Work) -> linear_flow.Flow:
 def member_backup_flow(work: Work, group: GroupSnapshot) -> linear_flow.Flow:
     """The same for a volume of a group, from the snapshot that its volumes share."""
     return volume_flow(work, "backup").add(
-        EnterLane(work),
+        AcquireSlot(work),
         Describe(work),
         MemberSnapshot(work, group),
         *_copy(work),
-        LeaveLane(work),
+        ReleaseSlot(work),
     )
 
 
 def _copy(work: Work) -> list[Step]:
-    clone, attachment, device = Clone(work), Attachment(work), Device(work)
+    clone, attachment, device = TemporaryVolume(work), Attachment(work), Device(work)
     mount = Mount(work, read_only=True)
     return [
         clone,

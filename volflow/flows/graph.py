@@ -19,7 +19,7 @@ from volflow.errors import VolflowError
 from volflow.tasks.base import Step, Temporary
 
 
-class Way(Protocol):
+class VolumeFlowFactory(Protocol):
     """Makes the steps of one volume; each time anew."""
 
     def __call__(self, *, undo: bool = False) -> linear_flow.Flow:
@@ -43,14 +43,14 @@ class Component:
 
     volumes: Sequence[str]
     shared: Sequence[Temporary]
-    ways: Sequence[Way]
+    ways: Sequence[VolumeFlowFactory]
     undo: str | None = None
-    hopeless: dict[str, str] = field(default_factory=dict)
+    undo_only: dict[str, str] = field(default_factory=dict)
 
     @cached_property
     def flow(self) -> graph_flow.Flow:
         """The flow, made when it is first asked for."""
-        self.hopeless.clear()
+        self.undo_only.clear()
         flow = graph_flow.Flow(self.volumes[0])
         # One volume has nobody to give it anything: there is nothing to be looked for.
         linked = len(self.volumes) + len(self.shared) > 1
@@ -62,14 +62,14 @@ class Component:
         )
         return flow
 
-    def _steps_of(self, volume_id: str, way: Way) -> linear_flow.Flow:
+    def _steps_of(self, volume_id: str, way: VolumeFlowFactory) -> linear_flow.Flow:
         why = self.undo
         if why is None:
             try:
                 return way()
             except VolflowError as error:
                 why = str(error)
-        self.hopeless[volume_id] = why
+        self.undo_only[volume_id] = why
         return way(undo=True)
 
     def forget_flow(self) -> None:
@@ -108,7 +108,7 @@ class Component:
         return [*self.shared, *(s for volume_id in self.volumes for s in self.steps(volume_id))]
 
 
-class Plan:
+class FlowGraph:
     """Volumes and what they share.
 
     :param ways: make the way of each volume, by volume id
@@ -118,7 +118,7 @@ class Plan:
 
     def __init__(
         self,
-        ways: Mapping[str, Way],
+        ways: Mapping[str, VolumeFlowFactory],
         shared: Sequence[tuple[Temporary, Sequence[str]]] = (),
         *,
         undo: str | None = None,

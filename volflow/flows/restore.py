@@ -22,7 +22,7 @@ from volflow.tasks.properties import (
 )
 from volflow.tasks.restore import RestoreData
 from volflow.tasks.safety_snapshot import Keep, SafetySnapshot
-from volflow.tasks.slot import EnterLane, LeaveLane
+from volflow.tasks.slot import AcquireSlot, ReleaseSlot
 from volflow.tasks.snapshot import Snapshot
 from volflow.tasks.verify import Verify
 from volflow.tasks.work import Work
@@ -44,7 +44,7 @@ def restore_flow(
     steps = way(work, target, options, group)
     if group:
         # They run as one flow, and yet so many at a time.
-        steps = [EnterLane(work), *steps, LeaveLane(work)]
+        steps = [AcquireSlot(work), *steps, ReleaseSlot(work)]
     return volume_flow(work, "restore").add(*steps)
 
 

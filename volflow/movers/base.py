@@ -20,7 +20,7 @@ MANIFEST = Path("manifest.json")
 
 
 @dataclass(frozen=True)
-class Copied:
+class CopyProgress:
     """How far a copy is. A total is 0 as long as it is not known. Sizes are bytes."""
 
     files: int = 0
@@ -30,7 +30,7 @@ class Copied:
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredBackup:
     """A backup in the repository, as the repository tells of it.
 
     :ivar tags: what :meth:`Mover.save` was given
@@ -84,7 +84,7 @@ class Mover(Protocol):
         """Make the repository."""
         ...
 
-    def backups(self) -> Sequence[Stored]:
+    def backups(self) -> Sequence[StoredBackup]:
         """All backups in the repository, the oldest first; shows that it can be written to.
 
         What a run has stored of a volume more than once is one backup: the last of it.
@@ -98,7 +98,7 @@ class Mover(Protocol):
         volume_id: str,
         tags: Mapping[str, str],
         parent_id: str | None,
-        progress: Callable[[Copied], None],
+        progress: Callable[[CopyProgress], None],
         stopping: threading.Event,
     ) -> Saved:
         """Store ``REGIONS`` and ``MANIFEST`` below the namespace's root as one backup.
@@ -127,7 +127,7 @@ class Mover(Protocol):
         backup_id: str,
         *,
         paths: Sequence[Path] = (REGIONS,),
-        progress: Callable[[Copied], None],
+        progress: Callable[[CopyProgress], None],
         stopping: threading.Event,
     ) -> None:
         """Write what is below these paths of the backup below the namespace's root.
@@ -142,7 +142,7 @@ class Mover(Protocol):
         backup_id: str,
         tree: Path,
         *,
-        progress: Callable[[Copied], None],
+        progress: Callable[[CopyProgress], None],
         stopping: threading.Event,
     ) -> None:
         """Compare a tree below the namespace's root with that of the backup.

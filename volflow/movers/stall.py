@@ -12,7 +12,7 @@ from typing import Any
 _LOOK = 0.2
 
 
-class Watch:
+class StallGuard:
     """Watches a copy: over it goes when it is asked to stop, or makes no progress for too long.
 
     :param stopping: set when it is asked to stop

@@ -22,7 +22,7 @@ from persistence import ItemState, Runs, StateError
 from volflow import logs
 from volflow.errors import VolflowError
 from volflow.host.identity import host_name
-from volflow.observers.progress import Silent
+from volflow.observers.progress import NullObserver
 from volflow.printable import printable
 from volflow.results.outcome import RunResult, VolumeResult
 
@@ -45,7 +45,7 @@ class Event(StrEnum):
     VOLUME_FAILURE = "volume.failure"
 
 
-class Hooks(Silent):
+class Hooks(NullObserver):
     """Runs the hook, and waits for it: a volume's first step begins when its hook has ended.
 
     :param conf: the options of ``[hooks]``

@@ -12,7 +12,7 @@ from oslo_config import cfg
 from prometheus_client import CollectorRegistry, Gauge, write_to_textfile
 
 from persistence import Backup, Item, ItemState, Run, Runs, State, StateError
-from volflow.observers.progress import Silent
+from volflow.observers.progress import NullObserver
 from volflow.printable import printable
 from volflow.results import stored as record
 from volflow.results.outcome import RunResult, VolumeResult
@@ -49,7 +49,7 @@ OPTS: list[cfg.Opt] = [
 ]
 
 
-class Metrics(Silent):
+class Metrics(NullObserver):
     """Writes the file at the end of each run, from all that the state database knows.
 
     :param conf: the options of ``[metrics]``

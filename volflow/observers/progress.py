@@ -6,13 +6,13 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from volflow.movers.base import Copied
+from volflow.movers.base import CopyProgress
 from volflow.results.outcome import RunResult, VolumeResult
 
 LOG = logging.getLogger(__name__)
 
 
-class Progress(Protocol):
+class Observer(Protocol):
     """Receives what happens in a run, from several threads at once. It must not raise."""
 
     def planned(self, run_id: str, volumes: dict[str, str]) -> None:
@@ -26,7 +26,7 @@ class Progress(Protocol):
         """A step of a volume has come to a state of TaskFlow: RUNNING, SUCCESS, REVERTING, ..."""
         ...
 
-    def copied(self, volume_id: str, copied: Copied) -> None:
+    def copied(self, volume_id: str, copied: CopyProgress) -> None:
         """The copy of a volume is so far."""
         ...
 
@@ -39,25 +39,25 @@ class Progress(Protocol):
         ...
 
 
-class Silent:
+class NullObserver:
     """Tells nobody."""
 
     def planned(self, run_id: str, volumes: dict[str, str]) -> None: ...
 
     def step(self, volume_id: str, step: str, state: str) -> None: ...
 
-    def copied(self, volume_id: str, copied: Copied) -> None: ...
+    def copied(self, volume_id: str, copied: CopyProgress) -> None: ...
 
     def ended(self, result: VolumeResult) -> None: ...
 
     def over(self, run_id: str, result: RunResult | None) -> None: ...
 
 
-class Several:
+class Observers:
     """Tells several listeners, one after the other. What fails in one of them harms nobody."""
 
-    def __init__(self, listeners: Sequence[Progress]) -> None:
-        self._listeners = tuple(listeners)
+    def __init__(self, observers: Sequence[Observer]) -> None:
+        self._listeners = tuple(observers)
 
     def planned(self, run_id: str, volumes: dict[str, str]) -> None:
         self._tell(lambda listener: listener.planned(run_id, volumes))
@@ -65,7 +65,7 @@ class Several:
     def step(self, volume_id: str, step: str, state: str) -> None:
         self._tell(lambda listener: listener.step(volume_id, step, state))
 
-    def copied(self, volume_id: str, copied: Copied) -> None:
+    def copied(self, volume_id: str, copied: CopyProgress) -> None:
         self._tell(lambda listener: listener.copied(volume_id, copied))
 
     def ended(self, result: VolumeResult) -> None:
@@ -74,7 +74,7 @@ class Several:
     def over(self, run_id: str, result: RunResult | None) -> None:
         self._tell(lambda listener: listener.over(run_id, result))
 
-    def _tell(self, what: Callable[[Progress], None]) -> None:
+    def _tell(self, what: Callable[[Observer], None]) -> None:
         for listener in self._listeners:
             try:
                 what(listener)

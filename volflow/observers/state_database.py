@@ -7,8 +7,8 @@ import time
 from dataclasses import asdict
 
 from persistence import Runs, StateError
-from volflow.movers.base import Copied
-from volflow.observers.progress import Silent
+from volflow.movers.base import CopyProgress
+from volflow.observers.progress import NullObserver
 
 LOG = logging.getLogger(__name__)
 
@@ -16,7 +16,7 @@ LOG = logging.getLogger(__name__)
 _EVERY = 2.0
 
 
-class Copies(Silent):
+class ProgressRecorder(NullObserver):
     """Notes in the state database how far each copy is, every few seconds.
 
     :param every: seconds between two notes of one copy
@@ -31,7 +31,7 @@ class Copies(Silent):
     def planned(self, run_id: str, volumes: dict[str, str]) -> None:
         self._run_id = run_id
 
-    def copied(self, volume_id: str, copied: Copied) -> None:
+    def copied(self, volume_id: str, copied: CopyProgress) -> None:
         now = time.monotonic()
         if now - self._noted.get(volume_id, -self._every) < self._every:
             return

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from persistence import Catalogue, NotFound
-from volflow.movers.base import Copied
+from volflow.movers.base import CopyProgress
 from volflow.results.outcome import Figures
 
 
@@ -22,7 +22,7 @@ class Totals:
             figures = Figures()
         self._files, self._bytes = figures.files_total, figures.bytes_total
 
-    def of(self, copied: Copied) -> Copied:
+    def of(self, copied: CopyProgress) -> CopyProgress:
         """How far a copy is, with what there is in all."""
         # While it is written, directories are counted, too.
         files = min(copied.files, self._files) if self._files else copied.files

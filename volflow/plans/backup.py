@@ -9,13 +9,13 @@ from dataclasses import dataclass, field, replace
 
 from volflow.cloud.cinder import Quota
 from volflow.cloud.groups import Groups
-from volflow.context import Parts
+from volflow.context import Context
 from volflow.errors import CloudError, VolflowError
-from volflow.movers.base import Stored
+from volflow.movers.base import StoredBackup
 from volflow.plans import preflight
-from volflow.plans.quota import Need, Sized
+from volflow.plans.quota import QuotaUse, VolumeSize
 from volflow.plans.selection import Selected, Selection, Volume, project_of
-from volflow.repositories.backups import Archive
+from volflow.repositories.backups import Backups
 from volflow.results.outcome import LeftOut
 
 LOG = logging.getLogger(__name__)
@@ -36,13 +36,17 @@ class BackupPlan:
     selected: Selected
     parallel: int
     consistent: dict[str, bool | None]
-    stored: list[Stored]
-    needs: tuple[Need, ...] = ()
+    stored: list[StoredBackup]
+    needs: tuple[QuotaUse, ...] = ()
     whole: dict[str, int] = field(default_factory=dict)
 
 
 def plan_backup(
-    parts: Parts, known: Archive, selection: Selection, stored: list[Stored] | None, parallel: int
+    context: Context,
+    known: Backups,
+    selection: Selection,
+    stored: list[StoredBackup] | None,
+    parallel: int,
 ) -> BackupPlan:
     """Find the volumes of a selection, and make sure that they can be backed up.
 
@@ -50,33 +54,33 @@ def plan_backup(
     :param parallel: how many volumes at a time, at most
     :raises VolflowError: what would fail later
     """
-    selected = selection.find(parts.cinder)
+    selected = selection.find(context.cinder)
     projects = sorted({project_of(volume) for volume in selected.volumes})
-    troubles = _not_acted_in(parts, projects)
+    troubles = _not_acted_in(context, projects)
     if stored is None:
         stored, more = known.look(p for p in projects if p not in troubles)
         troubles |= more
     selected = _without(selected, lambda volume: troubles.get(project_of(volume)))
     paths = {
-        parts.mover(project_id).local_path
+        context.mover(project_id).local_path
         for project_id in {project_of(volume) for volume in selected.volumes}
     }
     preflight.repositories_apart(
-        parts.cinder, parts.connector, sorted(filter(None, paths)), selected.volumes
+        context.cinder, context.connector, sorted(filter(None, paths)), selected.volumes
     )
     # What is named is all meant; of what is only covered, some can be done without the rest.
     covered = selection.everything or selection.all_tenants
-    selected, parallel, left = _by_quota(parts, selected, parallel, leave_out=covered)
-    groups = Groups(parts.cinder)
+    selected, parallel, left = _by_quota(context, selected, parallel, leave_out=covered)
+    groups = Groups(context.cinder)
     consistent: dict[str, bool | None] = dict.fromkeys(selected.apart, False)
     for group_id in selected.groups:
         consistent[group_id] = groups.consistent(groups.get(group_id))
-    needs = _needs(parts, selected, parallel, left)
+    needs = _needs(context, selected, parallel, left)
     whole = _counted(selected, stored) if selection.whole else {}
     return BackupPlan(selected, parallel, consistent, stored, needs, whole)
 
 
-def _counted(selected: Selected, stored: Sequence[Stored]) -> dict[str, int]:
+def _counted(selected: Selected, stored: Sequence[StoredBackup]) -> dict[str, int]:
     """How many volumes of each project there are, of which there is or will be a backup."""
     found = Counter(project_of(volume) for volume in selected.volumes)
     backed_up = {backup.tags.get("volume"): backup.tags.get("project", "") for backup in stored}
@@ -87,13 +91,13 @@ def _counted(selected: Selected, stored: Sequence[Stored]) -> dict[str, int]:
     return dict(found)
 
 
-def _not_acted_in(parts: Parts, projects: Iterable[str]) -> dict[str, VolflowError]:
+def _not_acted_in(context: Context, projects: Iterable[str]) -> dict[str, VolflowError]:
     """The projects in which nothing can be made that would have to be, and why not."""
     troubles: dict[str, VolflowError] = {}
-    if parts.conf.cloud.act_in == "tenant":
+    if context.conf.cloud.act_in == "tenant":
         for project_id in projects:
             try:
-                parts.cinder_in(project_id)
+                context.cinder_in(project_id)
             except CloudError as error:
                 troubles[project_id] = error
     return troubles
@@ -133,7 +137,7 @@ def _without(selected: Selected, why: Callable[[Volume], VolflowError | None]) -
 
 
 def _by_quota(
-    parts: Parts, selected: Selected, parallel: int, *, leave_out: bool
+    context: Context, selected: Selected, parallel: int, *, leave_out: bool
 ) -> tuple[Selected, int, dict[str, Quota]]:
     """As many at a time as the quota of each project allows in which temporary things are made.
 
@@ -142,12 +146,12 @@ def _by_quota(
     :param leave_out: leave out volumes of which the quota of their type holds not even one, too
     :returns: what is covered, how many at a time, and what is left of each project's quota
     """
-    tenant = parts.conf.cloud.act_in == "tenant"
+    tenant = context.conf.cloud.act_in == "tenant"
     troubles: dict[str, VolflowError] = {}
     quotas: dict[str, Quota] = {}
-    for acting, mine in _by_acting(parts, selected):
+    for acting, mine in _by_acting(context, selected):
         try:
-            cinder = parts.cinder_in(acting)
+            cinder = context.cinder_in(acting)
             left = quotas[acting] = cinder.quota_left()
             together = _together(mine, selected.groups)
             if leave_out:
@@ -167,28 +171,28 @@ def _by_quota(
         if allowed < min(parallel, len(mine)):
             LOG.warning(
                 "%s at a time instead of %s: the quota of project %s holds no more.",
-                *(allowed, parallel, acting or parts.cinder.project_id),
+                *(allowed, parallel, acting or context.cinder.project_id),
             )
             parallel = allowed
     return _without(selected, lambda volume: troubles.get(volume["id"])), parallel, quotas
 
 
 def _needs(
-    parts: Parts, selected: Selected, parallel: int, left: Mapping[str, Quota]
-) -> tuple[Need, ...]:
+    context: Context, selected: Selected, parallel: int, left: Mapping[str, Quota]
+) -> tuple[QuotaUse, ...]:
     found = []
-    for acting, mine in _by_acting(parts, selected):
-        cinder, together = parts.cinder_in(acting), _sized(_together(mine, selected.groups))
+    for acting, mine in _by_acting(context, selected):
+        cinder, together = context.cinder_in(acting), _sized(_together(mine, selected.groups))
         taken = preflight.needed(together, parallel)
-        found.append(Need(str(cinder.project_id), *taken, left[acting]))
+        found.append(QuotaUse(str(cinder.project_id), *taken, left[acting]))
     return tuple(found)
 
 
-def _by_acting(parts: Parts, selected: Selected) -> list[tuple[str, list[Volume]]]:
+def _by_acting(context: Context, selected: Selected) -> list[tuple[str, list[Volume]]]:
     """The volumes by the project in which temporary things are made for them: in that of the
     login where the project is empty.
     """
-    tenant = parts.conf.cloud.act_in == "tenant"
+    tenant = context.conf.cloud.act_in == "tenant"
     found: dict[str, list[Volume]] = {}
     for volume in selected.volumes:
         found.setdefault(project_of(volume) if tenant else "", []).append(volume)
@@ -204,5 +208,5 @@ def _together(volumes: Sequence[Volume], groups: Mapping[str, Sequence[str]]) ->
     return list(found.values())
 
 
-def _sized(together: Sequence[Sequence[Volume]]) -> list[list[Sized]]:
-    return [[Sized.of(volume) for volume in group] for group in together]
+def _sized(together: Sequence[Sequence[Volume]]) -> list[list[VolumeSize]]:
+    return [[VolumeSize.of(volume) for volume in group] for group in together]

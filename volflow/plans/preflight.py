@@ -18,7 +18,7 @@ from volflow.errors import (
     VolumeStateError,
 )
 from volflow.host.identity import host_name
-from volflow.plans.quota import Sized, each, of_type
+from volflow.plans.quota import VolumeSize, each, of_type
 from volflow.repositories.manifest import Manifest
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ Volume = dict[str, Any]
 
 
 def parallel_by_quota(
-    cinder: Cinder, left: Quota, together: Sequence[Sequence[Sized]], parallel: int
+    cinder: Cinder, left: Quota, together: Sequence[Sequence[VolumeSize]], parallel: int
 ) -> int:
     """How many volumes can be worked on side by side in a project.
 
@@ -52,7 +52,7 @@ def parallel_by_quota(
 
 
 def needed(
-    together: Sequence[Sequence[Sized]], count: int, name: str | None = None
+    together: Sequence[Sequence[VolumeSize]], count: int, name: str | None = None
 ) -> tuple[int, int, int]:
     """The volumes, snapshots and GiB that it takes, at most, to work on so many at a time.
 
@@ -179,7 +179,7 @@ def map_matches(option: str, olds: Iterable[str], names: set[str]) -> None:
             )
 
 
-def new_volumes_fit(cinder: Cinder, volumes: Sequence[Sized]) -> None:
+def new_volumes_fit(cinder: Cinder, volumes: Sequence[VolumeSize]) -> None:
     """Make sure that a project's quota holds these new volumes.
 
     :raises QuotaError: it does not
@@ -202,7 +202,7 @@ def copy_of(cinder: Cinder, existing: Volume, manifest: Manifest) -> None:
     """
     require_usable(existing, ("available", "in-use"))
     _fits(existing, manifest)
-    parallel_by_quota(cinder, cinder.quota_left(), [[Sized.of(existing)]], 1)
+    parallel_by_quota(cinder, cinder.quota_left(), [[VolumeSize.of(existing)]], 1)
 
 
 def existing_target(target: Volume, manifest: Manifest) -> None:

@@ -12,7 +12,7 @@ from volflow.cloud.cinder import Cinder, Quota
 from volflow.errors import QuotaError
 
 
-class Sized(NamedTuple):
+class VolumeSize(NamedTuple):
     """A volume that is there or will be, as quotas count it."""
 
     gib: int
@@ -25,7 +25,7 @@ class Sized(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Need:
+class QuotaUse:
     """What is taken of the quota of one project, at most.
 
     :ivar left: what there is
@@ -54,8 +54,8 @@ class Need:
 
 
 def for_restore(
-    cinder: Cinder, stay: Sequence[Sized], snapshots: Sequence[Sized], parallel: int
-) -> tuple[int, Need]:
+    cinder: Cinder, stay: Sequence[VolumeSize], snapshots: Sequence[VolumeSize], parallel: int
+) -> tuple[int, QuotaUse]:
     """How many volumes of a project can be restored side by side, and what that takes.
 
     :param stay: the volumes that are made
@@ -76,15 +76,19 @@ def for_restore(
 
 
 def _of_restore(
-    project_id: str, left: Quota, stay: Sequence[Sized], snapshots: Sequence[Sized], count: int
-) -> Iterator[tuple[str, Need]]:
+    project_id: str,
+    left: Quota,
+    stay: Sequence[VolumeSize],
+    snapshots: Sequence[VolumeSize],
+    count: int,
+) -> Iterator[tuple[str, QuotaUse]]:
     """What is taken of the quota of all volumes, and then of each type's own."""
     for name, quota in each(left):
         made = [one.gib for one in stay if name in (None, one.volume_type)]
         sizes = [one.gib for one in snapshots if name in (None, one.volume_type)]
         taken = sorted(sizes, reverse=True)[:count]
         total = sum(made) + sum(taken)
-        yield of_type(name), Need(project_id, len(made), len(taken), total, quota)
+        yield of_type(name), QuotaUse(project_id, len(made), len(taken), total, quota)
 
 
 def each(left: Quota) -> Iterator[tuple[str | None, Quota]]:

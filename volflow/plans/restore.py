@@ -11,13 +11,13 @@ from typing import Any
 
 from volflow.cloud.cinder import Cinder
 from volflow.cloud.properties import check_overrides
-from volflow.context import Parts
+from volflow.context import Context
 from volflow.errors import QuotaError, UsageError, VolflowError
-from volflow.movers.base import Stored
+from volflow.movers.base import StoredBackup
 from volflow.plans import preflight
-from volflow.plans.quota import Need, Sized, for_restore
+from volflow.plans.quota import QuotaUse, VolumeSize, for_restore
 from volflow.plans.selection import Volume, project_of
-from volflow.repositories.backups import Archive
+from volflow.repositories.backups import Backups
 from volflow.repositories.manifest import Manifest
 from volflow.results.outcome import LeftOut
 
@@ -125,7 +125,7 @@ class RestoreTarget:
     :ivar apart: the run restores a backup of the same volume to another project, too
     """
 
-    backup: Stored
+    backup: StoredBackup
     manifest: Manifest
     destination: Destination
     existing: dict[str, Any] | None = None
@@ -146,7 +146,7 @@ class RestoreTarget:
         }
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any], known: Archive | None) -> RestoreTarget:
+    def from_dict(cls, values: Mapping[str, Any], known: Backups | None) -> RestoreTarget:
         """The same again; the manifest is read from the repository.
 
         :param known: the backups; None gives a target whose restore is only to be undone, with a
@@ -154,7 +154,7 @@ class RestoreTarget:
         :raises RepositoryError: the manifest cannot be read
         """
         created_at = datetime.fromisoformat(values["created_at"])
-        backup = Stored(values["backup_id"], created_at, values["tags"])
+        backup = StoredBackup(values["backup_id"], created_at, values["tags"])
         destination = Destination(values["destination"])
         joins = Joining(values["joins"]) if values.get("joins") else None
         manifest = known.manifest(backup) if known else Manifest.missing(backup.tags["volume"])
@@ -183,11 +183,13 @@ class RestoreTarget:
         """
         return f"{self.manifest.group['id']}@{self.project_id}" if self.joins else None
 
-    def made(self, options: RestoreOptions) -> Sized:
+    def made(self, options: RestoreOptions) -> VolumeSize:
         """The volume that is made for it; a copy is like the volume now."""
         if self.destination is Destination.COPY and self.existing:
-            return Sized.of(self.existing)
-        return Sized(self.manifest.size_gib, options.mapped(self.manifest).volume["volume_type"])
+            return VolumeSize.of(self.existing)
+        return VolumeSize(
+            self.manifest.size_gib, options.mapped(self.manifest).volume["volume_type"]
+        )
 
     @property
     def overwritten(self) -> str | None:
@@ -223,9 +225,9 @@ class RestorePlan(list[RestoreTarget]):
 
 
 def plan_restore(
-    parts: Parts,
-    known: Archive,
-    backups: Sequence[Stored],
+    context: Context,
+    known: Backups,
+    backups: Sequence[StoredBackup],
     options: RestoreOptions,
     *,
     whole: bool = False,
@@ -249,11 +251,11 @@ def plan_restore(
     for backup in backups:
         if backup.id in manifests:
             try:
-                targets.append(_target(parts, backup, manifests[backup.id], options))
+                targets.append(_target(context, backup, manifests[backup.id], options))
             except VolflowError as error:
                 troubles[backup.id] = error
-    targets = _one_of_each(targets, troubles, apart=parts.repository_per_project)
-    targets = _within_quotas(parts, targets, options, troubles)
+    targets = _one_of_each(targets, troubles, apart=context.repository_per_project)
+    targets = _within_quotas(context, targets, options, troubles)
     if troubles and not (whole and targets):
         raise _together(list(troubles.values()), len(backups))
     if options.remove_old_vol and all(t.destination is Destination.IN_PLACE for t in targets):
@@ -282,12 +284,12 @@ def _together(troubles: Sequence[VolflowError], count: int) -> VolflowError:
     )
 
 
-def _no_doubles(backups: Sequence[Stored]) -> None:
+def _no_doubles(backups: Sequence[StoredBackup]) -> None:
     """Make sure that no volume is asked for twice.
 
     :raises UsageError: naming the volume and its backups
     """
-    seen: dict[str, Stored] = {}
+    seen: dict[str, StoredBackup] = {}
     for backup in backups:
         other = seen.setdefault(str(backup.tags.get("volume")), backup)
         if other is not backup:
@@ -337,7 +339,7 @@ def _one_of_each(
 
 
 def _within_quotas(
-    parts: Parts,
+    context: Context,
     targets: Sequence[RestoreTarget],
     options: RestoreOptions,
     troubles: dict[str, VolflowError],
@@ -351,8 +353,8 @@ def _within_quotas(
         made = [t.made(options) for t in mine if t.destination is Destination.NEW]
         try:
             if made:
-                preflight.new_volumes_fit(parts.cinder_in(owner), made)
-            _need(parts, owner, mine, options, 1)
+                preflight.new_volumes_fit(context.cinder_in(owner), made)
+            _need(context, owner, mine, options, 1)
         except QuotaError as error:
             troubles |= {target.backup.id: error for target in mine}
         else:
@@ -361,8 +363,8 @@ def _within_quotas(
 
 
 def restore_needs(
-    parts: Parts, targets: Sequence[RestoreTarget], options: RestoreOptions, parallel: int
-) -> tuple[int, list[Need]]:
+    context: Context, targets: Sequence[RestoreTarget], options: RestoreOptions, parallel: int
+) -> tuple[int, list[QuotaUse]]:
     """How many volumes at a time the quotas allow, and what a restore takes of them.
 
     :param parallel: as many at most
@@ -370,7 +372,7 @@ def restore_needs(
     """
     needs = []
     for owner, mine in _by_owner(targets, options).items():
-        parallel, need = _need(parts, owner, mine, options, parallel)
+        parallel, need = _need(context, owner, mine, options, parallel)
         needs.append(need)
     return parallel, needs
 
@@ -385,27 +387,27 @@ def _by_owner(
 
 
 def _need(
-    parts: Parts,
+    context: Context,
     owner: str | None,
     targets: Sequence[RestoreTarget],
     options: RestoreOptions,
     parallel: int,
-) -> tuple[int, Need]:
+) -> tuple[int, QuotaUse]:
     made = [t for t in targets if t.destination is not Destination.IN_PLACE]
     kept = [t for t in targets if t.destination is not Destination.NEW]
     return for_restore(
-        parts.cinder_in(owner),
+        context.cinder_in(owner),
         [t.made(options) for t in made],
-        [Sized.of(t.existing) for t in kept if t.existing],
+        [VolumeSize.of(t.existing) for t in kept if t.existing],
         parallel,
     )
 
 
 def _target(
-    parts: Parts, backup: Stored, manifest: Manifest, options: RestoreOptions
+    context: Context, backup: StoredBackup, manifest: Manifest, options: RestoreOptions
 ) -> RestoreTarget:
     project_id = backup.tags.get("project")
-    mover, cinder = parts.mover(project_id), parts.cinder_in(options.owner(project_id))
+    mover, cinder = context.mover(project_id), context.cinder_in(options.owner(project_id))
     preflight.sparse_files_fit(manifest, restores_holes=mover.restores_holes)
     if options.into is not None:
         existing: dict[str, Any] | None = cinder.find_volume(options.into)

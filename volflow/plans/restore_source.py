@@ -9,10 +9,10 @@ from datetime import datetime
 from typing import NamedTuple
 
 from volflow.errors import BackupNotFoundError
-from volflow.movers.base import Stored
+from volflow.movers.base import StoredBackup
 from volflow.plans.selection import Selection
 from volflow.repositories import backups as archive
-from volflow.repositories.backups import Archive
+from volflow.repositories.backups import Backups
 from volflow.results.outcome import LeftOut
 
 # How many volumes a run was to back up. Anybody can have written it who has the repository's key.
@@ -27,7 +27,7 @@ class Chosen:
     :ivar left_out: what was looked at and is not among them, and why
     """
 
-    backups: list[Stored]
+    backups: list[StoredBackup]
     left_out: list[LeftOut] = field(default_factory=list)
 
 
@@ -42,8 +42,8 @@ class WholeRun(NamedTuple):
 
 
 def choose(
-    known: Archive,
-    stored: Sequence[Stored],
+    known: Backups,
+    stored: Sequence[StoredBackup],
     selection: Selection,
     *,
     projects: Collection[str],
@@ -87,13 +87,13 @@ def choose(
     return Chosen(found, left_out)
 
 
-def left(backup: Stored, reason: str, *, wanted: bool) -> LeftOut:
+def left(backup: StoredBackup, reason: str, *, wanted: bool) -> LeftOut:
     """That the volume of a backup is not restored."""
     return LeftOut(backup.tags["volume"], backup.tags.get("name", ""), reason, wanted)
 
 
 def whole_runs(
-    stored: Sequence[Stored], *, begun_by: datetime | None = None
+    stored: Sequence[StoredBackup], *, begun_by: datetime | None = None
 ) -> dict[str, WholeRun]:
     """By project, the last run that has backed up all of its volumes.
 
@@ -103,7 +103,7 @@ def whole_runs(
     :param stored: the backups, the oldest first
     :param begun_by: look at no run that began later
     """
-    runs: dict[tuple[str, str], list[Stored]] = {}
+    runs: dict[tuple[str, str], list[StoredBackup]] = {}
     for backup in stored:
         if _COUNT.fullmatch(backup.tags.get("whole", "")):
             key = (backup.tags.get("project", ""), backup.tags.get("run", ""))
@@ -120,7 +120,7 @@ def whole_runs(
     return found
 
 
-def _gone(backup: Stored, whole: dict[str, WholeRun]) -> str | None:
+def _gone(backup: StoredBackup, whole: dict[str, WholeRun]) -> str | None:
     """Why the volume of this backup, which is its last, was there no more, if so."""
     run = whole.get(backup.tags.get("project", ""))
     if run is None or backup.created_at >= run.began:
@@ -132,8 +132,8 @@ def _gone(backup: Stored, whole: dict[str, WholeRun]) -> str | None:
 
 
 def _of_groups(
-    before: Sequence[Stored], last: Sequence[Stored], groups: Sequence[str]
-) -> tuple[list[Stored], list[LeftOut]]:
+    before: Sequence[StoredBackup], last: Sequence[StoredBackup], groups: Sequence[str]
+) -> tuple[list[StoredBackup], list[LeftOut]]:
     """The backups of the volumes that are in groups, and those of volumes that have left them.
 
     :raises BackupNotFoundError: there is none of a group
@@ -158,8 +158,8 @@ def _of_groups(
 
 
 def _by_manifest(
-    known: Archive, backups: Sequence[Stored], selection: Selection
-) -> tuple[list[Stored], list[LeftOut]]:
+    known: Backups, backups: Sequence[StoredBackup], selection: Selection
+) -> tuple[list[StoredBackup], list[LeftOut]]:
     """What filters leave that ask for more than the repository's list tells."""
     manifests, troubles = known.manifests(backups)
     found, left_out = [], []
@@ -173,11 +173,11 @@ def _by_manifest(
     return found, left_out
 
 
-def _by_time(backups: Sequence[Stored]) -> list[Stored]:
+def _by_time(backups: Sequence[StoredBackup]) -> list[StoredBackup]:
     return sorted(backups, key=lambda backup: backup.created_at)
 
 
-def _volume(backup: Stored) -> tuple[str, str | None]:
+def _volume(backup: StoredBackup) -> tuple[str, str | None]:
     return backup.tags["volume"], backup.tags.get("project")
 
 

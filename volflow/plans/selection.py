@@ -19,7 +19,7 @@ from volflow.cloud.cinder import (
 )
 from volflow.cloud.groups import Groups
 from volflow.errors import ResourceNotFoundError, UsageError, VolumeStateError
-from volflow.movers.base import Stored
+from volflow.movers.base import StoredBackup
 from volflow.results.outcome import LeftOut
 
 Volume = dict[str, Any]
@@ -104,7 +104,7 @@ class Selection:
             return _members(cinder, self.groups)
         return self._sieve(cinder.volumes(all_tenants=self.all_tenants))
 
-    def unwanted_backup(self, backup: Stored) -> str | None:
+    def unwanted_backup(self, backup: StoredBackup) -> str | None:
         """Why nobody wants this backup, as far as can be told without its manifest, if so."""
         return self._unnamed(str(backup.tags.get("volume")), backup.tags.get("name", ""))
 

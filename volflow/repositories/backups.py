@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
 from persistence import Backup
-from volflow.context import Parts
+from volflow.context import Context
 from volflow.errors import (
     BackupNotFoundError,
     ConfigError,
@@ -18,23 +18,23 @@ from volflow.errors import (
     UsageError,
     VolflowError,
 )
-from volflow.movers.base import Stored
+from volflow.movers.base import StoredBackup
 from volflow.repositories.manifest import Manifest
 
 LOG = logging.getLogger(__name__)
 
 
-class Archive:
+class Backups:
     """The backups in the repository, or in the repositories of several projects.
 
     :param parts: what volflow is made of
     """
 
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
+    def __init__(self, context: Context) -> None:
+        self._context = context
         self._manifests: dict[str, Manifest] = {}
 
-    def backups(self, projects: Iterable[str] | None = None) -> list[Stored]:
+    def backups(self, projects: Iterable[str] | None = None) -> list[StoredBackup]:
         """All backups, the oldest first.
 
         :param projects: look in the repositories of these projects, where each has its own;
@@ -48,13 +48,13 @@ class Archive:
 
     def look(
         self, projects: Iterable[str] | None = None
-    ) -> tuple[list[Stored], dict[str, VolflowError]]:
+    ) -> tuple[list[StoredBackup], dict[str, VolflowError]]:
         """The same, and by project what is wrong with a repository that cannot be used."""
-        if not self._parts.repository_per_project:
-            return [one for one in self._parts.mover().backups() if one.tags.get("volume")], {}
-        login = str(self._parts.cinder.project_id)
+        if not self._context.repository_per_project:
+            return [one for one in self._context.mover().backups() if one.tags.get("volume")], {}
+        login = str(self._context.cinder.project_id)
         wanted = [login] if projects is None else sorted(set(projects))
-        stored: list[Stored] = []
+        stored: list[StoredBackup] = []
         troubles: dict[str, VolflowError] = {}
         with ThreadPoolExecutor(os.cpu_count(), "repository") as pool:
             jobs = {one: pool.submit(self._of_project, one, login) for one in wanted}
@@ -67,7 +67,7 @@ class Archive:
 
     def look_everywhere(
         self, told: Iterable[str] = ()
-    ) -> tuple[list[Stored], dict[str, VolflowError]]:
+    ) -> tuple[list[StoredBackup], dict[str, VolflowError]]:
         """The backups of all projects, and by project what is wrong with a repository that cannot
         be used.
 
@@ -78,10 +78,10 @@ class Archive:
         :param told: ids of projects that have one
         :raises CloudError: Keystone does not say which projects there are
         """
-        if not self._parts.repository_per_project:
+        if not self._context.repository_per_project:
             return self.look()
         sure = self._catalogued_projects() | set(told)
-        stored, troubles = self.look(sure | set(self._parts.projects()))
+        stored, troubles = self.look(sure | set(self._context.projects()))
         doubtful = sorted(troubles.keys() - sure)
         with ThreadPoolExecutor(os.cpu_count(), "repository") as pool:
             there = pool.map(self._has_repository, doubtful, map(troubles.get, doubtful))
@@ -98,7 +98,7 @@ class Archive:
             return False
         try:
             # Its key may be missing because there is nothing that it would open.
-            return self._parts.mover(project_id).exists()
+            return self._context.mover(project_id).exists()
         except VolflowError as error:
             LOG.info("Whether project %s has a repository is not known: %s", project_id, error)
             return True
@@ -106,10 +106,10 @@ class Archive:
     def _catalogued_projects(self) -> set[str]:
         """The projects whose backups are known here, in the repositories that are configured."""
         found = set()
-        rows = self._parts.state.catalogue.list()
+        rows = self._context.state.catalogue.list()
         for project_id, repository in {(row.project_id, row.repository) for row in rows}:
             try:
-                here = self._parts.mover(project_id).location == repository
+                here = self._context.mover(project_id).location == repository
             except ConfigError:
                 # Who has the key of a repository can name in it what is no project.
                 continue
@@ -117,7 +117,7 @@ class Archive:
                 found.add(project_id)
         return found
 
-    def _of_project(self, project_id: str, login: str) -> list[Stored]:
+    def _of_project(self, project_id: str, login: str) -> list[StoredBackup]:
         """The backups in a project's repository that are of the project.
 
         Who holds a repository's password can write into it what he likes. That must not lead one
@@ -125,7 +125,7 @@ class Archive:
         """
         return [
             backup
-            for backup in self._parts.mover(project_id).backups()
+            for backup in self._context.mover(project_id).backups()
             if backup.tags.get("volume") and (backup.tags.get("project") or login) == project_id
         ]
 
@@ -134,7 +134,7 @@ class Archive:
 
         :returns: the number of backups
         """
-        mover, catalogue = self._parts.mover(project_id), self._parts.state.catalogue
+        mover, catalogue = self._context.mover(project_id), self._context.state.catalogue
         known = {b.id: b for b in catalogue.list(repository=mover.location)}
         stored = list(mover.backups())
         catalogue.replace(
@@ -143,13 +143,13 @@ class Archive:
         )
         return len(stored)
 
-    def manifest(self, backup: Stored) -> Manifest:
+    def manifest(self, backup: StoredBackup) -> Manifest:
         """The manifest of a backup, which never changes.
 
         :raises RepositoryError: it cannot be read, or is of another volume
         """
         if backup.id not in self._manifests:
-            mover = self._parts.mover(backup.tags.get("project"))
+            mover = self._context.mover(backup.tags.get("project"))
             manifest = Manifest.from_json(mover.manifest(backup.id))
             if manifest.volume_id != backup.tags.get("volume"):
                 raise RepositoryError(
@@ -160,7 +160,7 @@ class Archive:
         return self._manifests[backup.id]
 
     def manifests(
-        self, backups: Sequence[Stored]
+        self, backups: Sequence[StoredBackup]
     ) -> tuple[dict[str, Manifest], dict[str, VolflowError]]:
         """The manifests of several backups, read side by side, by the id of the backup; and by
         that too what is wrong with those that cannot be read.
@@ -178,7 +178,7 @@ class Archive:
         return found, troubles
 
 
-def _catalogued(backup: Stored, location: str) -> Backup:
+def _catalogued(backup: StoredBackup, location: str) -> Backup:
     tags = backup.tags
     return Backup(
         id=backup.id,
@@ -195,7 +195,7 @@ def _catalogued(backup: Stored, location: str) -> Backup:
     )
 
 
-def find(stored: Sequence[Stored], what: str) -> Stored:
+def find(stored: Sequence[StoredBackup], what: str) -> StoredBackup:
     """The backup of that id or prefix, or the last backup of the volume of that id or name.
 
     A volume that was renamed is found by its old name too, unless another one has that name now.
@@ -220,7 +220,7 @@ def find(stored: Sequence[Stored], what: str) -> Stored:
     return find_by_id(stored, what)
 
 
-def find_by_id(stored: Sequence[Stored], what: str) -> Stored:
+def find_by_id(stored: Sequence[StoredBackup], what: str) -> StoredBackup:
     """The backup of that id or prefix.
 
     :raises BackupNotFoundError: there is none
@@ -238,7 +238,7 @@ def find_by_id(stored: Sequence[Stored], what: str) -> Stored:
     return by_id[0]
 
 
-def latest(stored: Iterable[Stored], *, by_project: bool = True) -> list[Stored]:
+def latest(stored: Iterable[StoredBackup], *, by_project: bool = True) -> list[StoredBackup]:
     """The last backup of each volume.
 
     :param stored: the backups, the oldest first
@@ -251,6 +251,6 @@ def latest(stored: Iterable[Stored], *, by_project: bool = True) -> list[Stored]
     return list(last.values())
 
 
-def until(stored: Iterable[Stored], moment: datetime | None) -> list[Stored]:
+def until(stored: Iterable[StoredBackup], moment: datetime | None) -> list[StoredBackup]:
     """The backups that there were at a moment; all where none is given."""
     return [backup for backup in stored if moment is None or backup.created_at <= moment]

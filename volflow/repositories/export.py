@@ -13,16 +13,16 @@ from volflow.disk import sparse
 from volflow.errors import HostError, UsageError
 from volflow.host.namespace import MountNamespace
 from volflow.host.privilege import Privilege, find_program
-from volflow.movers.base import REGION, Copied, Stored
+from volflow.movers.base import REGION, CopyProgress, StoredBackup
 from volflow.movers.restic.browse import Browser, Node
 from volflow.movers.restic.mover import Restic
-from volflow.observers.progress import Progress
+from volflow.observers.progress import Observer
 from volflow.plans import preflight
 from volflow.repositories.manifest import Manifest, Region
 from volflow.stop import Stop
 
 
-class Takeout:
+class Exporter:
     """Takes one backup out of the repository, with neither Cinder nor the state database.
 
     :param mount_root: the directory over which a namespace mounts its own tmpfs
@@ -30,13 +30,13 @@ class Takeout:
 
     def __init__(
         self,
-        backup: Stored,
+        backup: StoredBackup,
         manifest: Manifest,
         mover: Restic,
         browser: Browser,
         privilege: Privilege,
         mount_root: Path,
-        progress: Progress,
+        progress: Observer,
         stop: Stop,
     ) -> None:
         self._backup = backup
@@ -165,7 +165,7 @@ class Takeout:
         namespace.mount(str(image), namespace.root / REGION, kind.type, options)
 
     @contextlib.contextmanager
-    def _told(self, step: str) -> Iterator[Callable[[Copied], None]]:
+    def _told(self, step: str) -> Iterator[Callable[[CopyProgress], None]]:
         """Tell of a step; gives who is told how far it is."""
         volume_id = self._manifest.volume_id
         self._progress.planned("", {volume_id: str(self._manifest.volume["name"] or "")})

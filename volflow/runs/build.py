@@ -11,31 +11,31 @@ from typing import Any
 from persistence import Run
 from volflow.cloud.cinder import Cinder
 from volflow.cloud.login import Login
-from volflow.context import Parts
+from volflow.context import Context
 from volflow.errors import CloudError, VolflowError
 from volflow.flows.backup import backup_flow, member_backup_flow
-from volflow.flows.graph import Plan
+from volflow.flows.graph import FlowGraph
 from volflow.flows.restore import restore_flow
-from volflow.movers.base import Stored
-from volflow.observers.all import listeners
-from volflow.observers.progress import Progress
+from volflow.movers.base import StoredBackup
+from volflow.observers.all import observers
+from volflow.observers.progress import Observer
 from volflow.plans.restore import Joining, RestoreOptions, RestoreTarget
-from volflow.repositories.backups import Archive, latest
+from volflow.repositories.backups import Backups, latest
 from volflow.results.outcome import RunResult
 from volflow.runs import leftovers
 from volflow.runs.leftovers import Leftover
 from volflow.runs.remove_old import remove_replaced
 from volflow.runs.runner import Runner
-from volflow.stop import Way
+from volflow.stop import StopMode
 from volflow.tasks.base import Step
-from volflow.tasks.concurrency import Lanes
+from volflow.tasks.concurrency import Slots
 from volflow.tasks.group import GroupSnapshot, GroupWanted, RestoredGroup
 from volflow.tasks.work import Services, Work
 
 LOG = logging.getLogger(__name__)
 
 
-class Conductor:
+class FlowBuilder:
     """Makes the flows of runs, and has them run.
 
     :param parts: what volflow is made of
@@ -43,12 +43,12 @@ class Conductor:
     :param progress: who is told how far a run is
     """
 
-    def __init__(self, parts: Parts, archive: Archive, progress: Progress) -> None:
-        self._parts = parts
+    def __init__(self, context: Context, archive: Backups, progress: Observer) -> None:
+        self._context = context
         self._archive = archive
         self._progress = progress
 
-    def drive(self, run: Run, stored: Sequence[Stored]) -> RunResult:
+    def drive(self, run: Run, stored: Sequence[StoredBackup]) -> RunResult:
         """Start a run, or go on with it.
 
         :param stored: the backups that there are: a volume's last one is its next one's parent
@@ -72,7 +72,7 @@ class Conductor:
             item.key: partial(
                 self._flow, run, self.work(services, run, item.key), group_of.get(item.key)
             )
-            for item in self._parts.state.runs.items(run.id)
+            for item in self._context.state.runs.items(run.id)
             # The volumes of a group run as one flow, so they stay together.
             if not item.state.final or item.key in group_of
         }
@@ -84,31 +84,35 @@ class Conductor:
             if not run.request.get("options", {}).get("remove_old_vol"):
                 return result
             return remove_replaced(
-                self._parts.state.runs, cinder_of, run, result, aborting=self._parts.stop.aborting
+                self._context.state.runs,
+                cinder_of,
+                run,
+                result,
+                aborting=self._context.stop.aborting,
             )
 
         runner = Runner(
-            self._parts.state,
+            self._context.state,
             services,
             run.request["parallel"],
-            self._parts.stop,
+            self._context.stop,
             cinder_of=cinder_of,
             finish=finish,
         )
-        if self._parts.state.runs.get(run.id).stop == Way.ABORT:
-            self._parts.stop.abort_run()
-        undo = "The run was aborted." if run.stop == Way.ABORT else None
+        if self._context.state.runs.get(run.id).stop == StopMode.ABORT:
+            self._context.stop.abort_run()
+        undo = "The run was aborted." if run.stop == StopMode.ABORT else None
         try:
-            return runner.drive(run, Plan(ways, shared, undo=undo))
+            return runner.drive(run, FlowGraph(ways, shared, undo=undo))
         finally:
-            self._parts.stop.next_run()
+            self._context.stop.next_run()
 
     def backup_steps(self, *, in_group: bool) -> list[str]:
         """The names of the steps of one volume, in their order.
 
         :param in_group: it shares a snapshot with others
         """
-        work = Work(self.services(None), "", self._parts.cinder, self._parts.mover())
+        work = Work(self.services(None), "", self._context.cinder, self._context.mover())
         group = GroupSnapshot(work)
         flow = member_backup_flow(work, group) if in_group else backup_flow(work)
         shared = [group] if in_group else []
@@ -118,7 +122,7 @@ class Conductor:
         self, targets: Sequence[RestoreTarget], options: RestoreOptions
     ) -> dict[str, list[str]]:
         """The names of the steps of one volume, in their order, by where its data goes."""
-        work = Work(self.services(None), "", self._parts.cinder, self._parts.mover())
+        work = Work(self.services(None), "", self._context.cinder, self._context.mover())
         found: dict[str, list[str]] = {}
         for target in targets:
             group, where = None, str(target.destination)
@@ -137,8 +141,8 @@ class Conductor:
 
         :param lost: those of runs that this state database does not know, too
         """
-        found = leftovers.known(self._parts.state)
-        return found + leftovers.lost(self._parts.state, self._parts.cinder) if lost else found
+        found = leftovers.known(self._context.state)
+        return found + leftovers.lost(self._context.state, self._context.cinder) if lost else found
 
     def clean_leftovers(
         self, *, lost: bool, older_than: timedelta
@@ -148,8 +152,8 @@ class Conductor:
         :param lost: those of runs that this state database does not know, too
         :param older_than: how long such a run must have given no sign of life
         """
-        for leftover in leftovers.known(self._parts.state):
-            run = self._parts.state.runs.get(leftover.run_id)
+        for leftover in leftovers.known(self._context.state):
+            run = self._context.state.runs.get(leftover.run_id)
             try:
                 work = self.work(self.services(run), run, leftover.volume_id)
             except CloudError as error:
@@ -159,25 +163,27 @@ class Conductor:
                 yield leftover, leftovers.clean(work, leftover)
         if lost:
             services = self.services(None)
-            for leftover in leftovers.lost(self._parts.state, self._parts.cinder):
-                work = Work(services, leftover.volume_id, self._parts.cinder, self._parts.mover())
+            for leftover in leftovers.lost(self._context.state, self._context.cinder):
+                work = Work(
+                    services, leftover.volume_id, self._context.cinder, self._context.mover()
+                )
                 yield leftover, leftovers.clean_lost(work, leftover, older_than=older_than)
 
     def services(self, run: Run | None, parents: dict[str, str] | None = None) -> Services:
         """What the tasks of a run work with; of no run where none is given."""
-        parts = self._parts
+        context = self._context
         return Services(
             run_id=run.id if run else "",
-            connector=parts.connector,
-            privilege=parts.privilege,
-            ledger=parts.state.ledger,
-            catalogue=parts.state.catalogue,
-            progress=listeners(parts.conf, parts.state, self._progress),
-            mount_root=parts.directory("mount"),
-            lanes=Lanes(run.request["parallel"] if run else 1, self._parts.stop.event),
+            connector=context.connector,
+            privilege=context.privilege,
+            ledger=context.state.ledger,
+            catalogue=context.state.catalogue,
+            progress=observers(context.conf, context.state, self._progress),
+            mount_root=context.directory("mount"),
+            slots=Slots(run.request["parallel"] if run else 1, self._context.stop.event),
             parents=parents or {},
             whole=run.request.get("whole", {}) if run else {},
-            stopping=self._parts.stop.event,
+            stopping=self._context.stop.event,
         )
 
     def work(self, services: Services, run: Run, key: str) -> Work:
@@ -190,14 +196,14 @@ class Conductor:
             others = run.request.get("options", {}).get("project_map", {})
             acting = others.get(project_id, project_id)
         home = Login.from_dict(run.request.get("login", {}))
-        if home.is_elsewhere(self._parts.login):
+        if home.is_elsewhere(self._context.login):
             raise CloudError(
                 f"Run {run.id} works in the cloud {home.cloud}, and this login is to "
-                f"{self._parts.login.cloud}: what the run has made is not there. Log in to the "
+                f"{self._context.login.cloud}: what the run has made is not there. Log in to the "
                 "run's own cloud."
             )
-        cinder = self._parts.cinder_in(acting or home.project_id)
-        return Work(services, key, cinder, self._parts.mover(project_id or home.project_id))
+        cinder = self._context.cinder_in(acting or home.project_id)
+        return Work(services, key, cinder, self._context.mover(project_id or home.project_id))
 
     def check_reach(self, run: Run) -> None:
         """Make sure that this login reaches all that a run has made.
@@ -205,7 +211,7 @@ class Conductor:
         :raises CloudError: it is to another cloud, or has no role in one of the projects
         """
         services = self.services(run)
-        for item in self._parts.state.runs.items(run.id):
+        for item in self._context.state.runs.items(run.id):
             self.work(services, run, item.key)
 
     def _group(self, run: Run, work: Work, members: list[str]) -> GroupSnapshot | RestoredGroup:
@@ -214,7 +220,7 @@ class Conductor:
             return GroupSnapshot(work)
         options = RestoreOptions(**run.request["options"])
         manifests = []
-        for member in members if run.stop != Way.ABORT else ():
+        for member in members if run.stop != StopMode.ABORT else ():
             try:
                 manifests.append(options.mapped(self._target(run, member).manifest))
             except VolflowError as error:

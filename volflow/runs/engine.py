@@ -16,7 +16,7 @@ from taskflow.storage import Storage
 from taskflow.utils import misc
 
 from persistence import ItemSteps, State
-from volflow.runs.lease import Hold
+from volflow.runs.lease import RunLease
 
 #: What items come to when an atom comes to a state; None where that tells nothing of them.
 Begins = Callable[[str, str], ItemSteps | None]
@@ -38,7 +38,7 @@ class _Storage(Storage):
     nothing is undone without a save, so a process that has lost its run does neither.
     """
 
-    hold: Hold
+    hold: RunLease
     begins: Begins
 
     def _with_connection(self, functor: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -147,7 +147,7 @@ class _Together:
 
 class _Saving(engine.ActionEngine):
     kept_in: type[_Storage] = _Storage
-    hold: Hold
+    hold: RunLease
     begins: Begins
 
     @misc.cachedproperty
@@ -175,7 +175,7 @@ def load(
     detail: models.FlowDetail,
     state: State,
     workers: Executor | None,
-    hold: Hold,
+    hold: RunLease,
     begins: Begins,
 ) -> engine.ActionEngine:
     """An engine for a flow.

@@ -48,7 +48,7 @@ def is_driven(leases: Leases, run_id: str) -> bool:
     return holder is not None and not _is_dead(holder.owner)
 
 
-class Hold:
+class RunLease:
     """The right to drive a run, which this process has until another one takes it.
 
     Another one can when this process has not renewed the lease in time: it was stopped, its host
@@ -122,7 +122,7 @@ def driving(
     *,
     beats: Sequence[tuple[float, Callable[[], None]]],
     lost: Callable[[], None],
-) -> Iterator[Hold]:
+) -> Iterator[RunLease]:
     """Hold the lease of a run while the block runs.
 
     :param beats: what else is to be done every so many seconds, each in a thread of its own: what
@@ -131,7 +131,7 @@ def driving(
         able to soon: what is under way is to stop
     :raises DrivenError: another process drives this run
     """
-    hold = Hold(leases, run_id)
+    hold = RunLease(leases, run_id)
     over, told = threading.Event(), threading.Event()
 
     def renew() -> None:

@@ -25,7 +25,7 @@ from volflow.tasks.properties import ApplyProperties
 from volflow.tasks.safety_snapshot import SafetySnapshot
 from volflow.tasks.save import Save
 from volflow.tasks.snapshot import Snapshot
-from volflow.tasks.temporary_volume import Clone
+from volflow.tasks.temporary_volume import TemporaryVolume
 from volflow.tasks.work import Work
 from volflow.tasks.work import tag as tag_of
 
@@ -35,7 +35,7 @@ _KINDS: dict[str, type[Temporary]] = {
         Snapshot,
         GroupSnapshot,
         RestoredGroup,
-        Clone,
+        TemporaryVolume,
         Attachment,
         Device,
         Save,
@@ -49,7 +49,7 @@ _KINDS: dict[str, type[Temporary]] = {
 
 # In which order what is found in Cinder alone goes: a snapshot after the volume made from it.
 _ORDER = [
-    *(Clone.kind, NewVolume.kind, RestoredGroup.kind),
+    *(TemporaryVolume.kind, NewVolume.kind, RestoredGroup.kind),
     *(Snapshot.kind, GroupSnapshot.kind, SafetySnapshot.kind, Claim.kind, KEPT),
 ]
 
@@ -166,7 +166,7 @@ def clean_lost(work: Work, leftover: Leftover, *, older_than: timedelta) -> str 
     work = replace(work, services=replace(work.services, run_id=leftover.run_id))
     entry = _as_entry(work, leftover)
     try:
-        if entry.kind in (Clone.kind, NewVolume.kind) and not entry.details.get("kept"):
+        if entry.kind in (TemporaryVolume.kind, NewVolume.kind) and not entry.details.get("kept"):
             Attachment.remove(work, replace(entry, resource_id=None))
         _KINDS[entry.kind].remove(work, entry)
     except VolflowError as error:

@@ -24,23 +24,23 @@ from persistence import Item, ItemFields, ItemState, Run, RunState, State, State
 from volflow import logs
 from volflow.cloud.cinder import Cinder
 from volflow.errors import CloudError, DrivenError, SuspendedError
-from volflow.flows.graph import Component, Plan
+from volflow.flows.graph import Component, FlowGraph
 from volflow.host.identity import boot_id, host_name
 from volflow.plans.restore import Destination
 from volflow.results import stored as record
 from volflow.results.outcome import Figures, Outcome, RunResult, VolumeResult
 from volflow.runs import lease as heartbeat
 from volflow.runs.engine import load
-from volflow.runs.lease import Hold
+from volflow.runs.lease import RunLease
 from volflow.runs.resume import rewind, rewind_shared, undo, undo_shared
-from volflow.runs.step_log import Story
-from volflow.stop import Stop, Way
+from volflow.runs.step_log import StepRecorder
+from volflow.stop import Stop, StopMode
 from volflow.tasks.base import Step
 from volflow.tasks.new_volume import NewVolume
 from volflow.tasks.restore import RestoreData
 from volflow.tasks.safety_snapshot import OVERWRITE
 from volflow.tasks.save import Save
-from volflow.tasks.temporary_volume import Clone
+from volflow.tasks.temporary_volume import TemporaryVolume
 from volflow.tasks.work import Services, tag
 
 LOG = logging.getLogger(__name__)
@@ -81,7 +81,7 @@ class Runner:
         # Flows that are new, by id, until they begin: they need not be read.
         self._new: dict[str, models.FlowDetail] = {}
 
-    def drive(self, run: Run, plan: Plan) -> RunResult:
+    def drive(self, run: Run, plan: FlowGraph) -> RunResult:
         """Start a run, or go on with one: volumes that have ended already are left alone.
 
         :raises DrivenError: another process drives this run
@@ -108,7 +108,7 @@ class Runner:
                 # Whatever happened: a terminal wants its cursor back.
                 self._services.progress.over(run.id, result)
 
-    def _drive(self, run: Run, plan: Plan, hold: Hold) -> RunResult:
+    def _drive(self, run: Run, plan: FlowGraph, hold: RunLease) -> RunResult:
         self._state.runs.update(
             run.id,
             state=RunState.RUNNING,
@@ -157,7 +157,7 @@ class Runner:
     def _obey(self, run_id: str) -> None:
         """Do what another process asks this one to do."""
         logs.begin(run_id)
-        if self._state.runs.get(run_id).stop == Way.ABORT and not self._stop.aborting:
+        if self._state.runs.get(run_id).stop == StopMode.ABORT and not self._stop.aborting:
             LOG.warning("Run %s is to be aborted: undoing what is under way", run_id)
             self._stop.abort_run()
 
@@ -166,7 +166,7 @@ class Runner:
         logs.begin(run_id)
         now = datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="seconds")
         for entry in self._services.ledger.open(run_id):
-            if entry.kind in (Clone.kind, NewVolume.kind) and entry.resource_id:
+            if entry.kind in (TemporaryVolume.kind, NewVolume.kind) and entry.resource_id:
                 try:
                     self._cinder_of(entry.item).set_metadata(
                         entry.resource_id, {heartbeat.ALIVE_KEY: now}
@@ -196,7 +196,7 @@ class Runner:
         component: Component,
         items: dict[str, Item],
         workers: ThreadPoolExecutor,
-        hold: Hold,
+        hold: RunLease,
     ) -> None:
         """Run one component's flow to its end, unless it is to stop.
 
@@ -211,7 +211,7 @@ class Runner:
         detail = self._detail(items[component.volumes[0]].flow_id)
         # The steps of one volume come one after the other: they need no threads of their own.
         single = component.volumes[0] if len(component.volumes) == 1 else None
-        story = Story(self._state.runs, self._services.progress, run.id, component, items)
+        story = StepRecorder(self._state.runs, self._services.progress, run.id, component, items)
         engine = load(
             component.flow, detail, self._state, None if single else workers, hold, story.begins
         )
@@ -220,11 +220,11 @@ class Runner:
             try:
                 # Volumes that run as one flow wait for a lane each.
                 if single:
-                    self._services.lanes.enter(single)
+                    self._services.slots.enter(single)
                 self._run_to_end(run, component, engine, story, begun)
             finally:
                 if single:
-                    self._services.lanes.leave(single)
+                    self._services.slots.leave(single)
                 # A program that goes on after its run was suspended must not hold the device.
                 for volume_id in component.volumes:
                     component.steps(volume_id)[0].work.let_go()
@@ -249,7 +249,7 @@ class Runner:
         return self._state.taskflow.get_connection().get_flow_details(flow_id)
 
     def _run_to_end(
-        self, run: Run, component: Component, engine: Engine, story: Story, begun: bool
+        self, run: Run, component: Component, engine: Engine, story: StepRecorder, begun: bool
     ) -> None:
         """Run an engine's flow, on from where it was; undo it if the run is aborted."""
         engine.compile()
@@ -259,11 +259,11 @@ class Runner:
             for shared in component.shared:
                 rewind_shared(storage, shared)
         for volume_id in component.volumes:
-            if volume_id in component.hopeless:
+            if volume_id in component.undo_only:
                 undo(storage, volume_id, component.steps(volume_id))
             elif begun and not aborting:
                 rewind(storage, volume_id, component.steps(volume_id))
-        if component.hopeless.keys() == set(component.volumes):
+        if component.undo_only.keys() == set(component.volumes):
             for shared in component.shared:
                 undo_shared(storage, shared)
         self._state.runs.update_items(
@@ -333,7 +333,7 @@ class Runner:
     def _error(self, component: Component, storage: Storage, volume_id: str) -> str:
         """Why a volume has failed: what a step said, or why it was only undone."""
         told = _message(storage, [*component.steps(volume_id), *component.shared])
-        undone = component.hopeless.get(volume_id)
+        undone = component.undo_only.get(volume_id)
         return told or undone or "It was undone before it was done; see the log."
 
     def _target(self, run: Run, volume_id: str) -> str | None:

@@ -10,7 +10,7 @@ from taskflow import states
 
 from persistence import Item, ItemSteps, Runs
 from volflow.flows.graph import Component
-from volflow.observers.progress import Progress
+from volflow.observers.progress import Observer
 from volflow.results import stored as record
 from volflow.results.outcome import StepTime
 from volflow.tasks.base import Step
@@ -19,7 +19,7 @@ _BEGUN = (states.RUNNING, states.REVERTING)
 _ENDED = (states.SUCCESS, states.FAILURE, states.REVERTED, states.REVERT_FAILURE)
 
 
-class Story:
+class StepRecorder:
     """Listens to the atoms of an engine.
 
     :param runs: where each volume's steps are written for others to read, and for a resume
@@ -30,7 +30,7 @@ class Story:
     def __init__(
         self,
         runs: Runs,
-        progress: Progress,
+        progress: Observer,
         run_id: str,
         component: Component,
         items: Mapping[str, Item],

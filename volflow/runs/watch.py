@@ -8,8 +8,8 @@ import time
 from taskflow import states
 
 from persistence import Item, ItemState, Run, RunState, State
-from volflow.movers.base import Copied
-from volflow.observers.progress import Progress
+from volflow.movers.base import CopyProgress
+from volflow.observers.progress import Observer
 from volflow.results import stored as record
 from volflow.runs import lease as heartbeat
 
@@ -28,7 +28,7 @@ class Watch:
     """
 
     def __init__(
-        self, state: State, progress: Progress, *, every: float = _EVERY, grace: float = _GRACE
+        self, state: State, progress: Observer, *, every: float = _EVERY, grace: float = _GRACE
     ) -> None:
         self._state = state
         self._progress = progress
@@ -36,7 +36,7 @@ class Watch:
         self._grace = grace
         self._told: dict[str, float] = {}
         self._ended: set[str] = set()
-        self._copied: dict[str, Copied] = {}
+        self._copied: dict[str, CopyProgress] = {}
 
     def follow(self, run_id: str, stopping: threading.Event) -> Run:
         """Follow a run until it has ended, or nobody goes on with it, or ``stopping`` is set.
@@ -81,7 +81,7 @@ class Watch:
                 state = states.REVERTING if "REVERT" in step.state else states.RUNNING
                 self._progress.step(item.key, step.name, state)
                 self._told[item.key] = step.started
-        copied = Copied(**item.progress) if item.progress else None
+        copied = CopyProgress(**item.progress) if item.progress else None
         if copied and copied != self._copied.get(item.key):
             self._copied[item.key] = copied
             self._progress.copied(item.key, copied)

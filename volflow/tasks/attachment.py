@@ -9,7 +9,7 @@ from volflow.cloud.cinder import TAG_KEY
 from volflow.tasks.base import Temporary
 from volflow.tasks.device import Device
 from volflow.tasks.new_volume import Claim, NewVolume
-from volflow.tasks.temporary_volume import Clone
+from volflow.tasks.temporary_volume import TemporaryVolume
 from volflow.tasks.work import Work
 
 
@@ -60,7 +60,7 @@ class Attachment(Temporary):
         volume_id = str(entry.details["volume_id"])
         volume = work.cinder.existing_volume(volume_id)
         mark = volume["metadata"].get(TAG_KEY) if volume else None
-        made = mark in (work.tag(Clone.kind), work.tag(NewVolume.kind))
+        made = mark in (work.tag(TemporaryVolume.kind), work.tag(NewVolume.kind))
         unknown = mark == work.tag(Claim.kind) and not entry.resource_id
         if not made and not unknown:
             return []

@@ -1,4 +1,4 @@
-"""Lanes: so many volumes at a time, also among those that run as one flow."""
+"""Slots: a limit on volumes at a time, also among those that run as one flow."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from volflow.errors import StoppedError
 _LOOK = 0.2
 
 
-class Lanes:
+class Slots:
     """As many places as volumes may be worked on at a time."""
 
     def __init__(self, count: int, stopping: threading.Event) -> None:

@@ -10,7 +10,7 @@ from volflow.disk.filesystem import FileSystem
 from volflow.errors import HostError, StoppedError
 from volflow.host.connector import device_size
 from volflow.host.namespace import MountNamespace
-from volflow.movers.stall import Watch
+from volflow.movers.stall import StallGuard
 from volflow.tasks.base import Step
 from volflow.tasks.new_volume import Claim
 from volflow.tasks.safety_snapshot import SafetySnapshot
@@ -93,7 +93,7 @@ class MakeFileSystem(Step):
         services = self.services
         namespace = MountNamespace(services.privilege, services.mount_root)
         try:
-            with Watch(services.stopping, math.inf).watching(namespace.close):
+            with StallGuard(services.stopping, math.inf).watching(namespace.close):
                 self._file_system.make(namespace, device, size)
         except HostError as error:
             if services.stopping.is_set():

@@ -14,7 +14,7 @@ from volflow.disk.traffic import bytes_read
 from volflow.errors import HostError
 from volflow.host.connector import device_size
 from volflow.host.namespace import MountNamespace
-from volflow.movers.base import MANIFEST, REGION, Saved, Stored
+from volflow.movers.base import MANIFEST, REGION, Saved, StoredBackup
 from volflow.repositories.manifest import Manifest, Region
 from volflow.results.outcome import Figures, Outcome
 from volflow.tasks.base import Temporary
@@ -133,7 +133,7 @@ class Save(Temporary):
                 stopping=services.stopping,
             )
 
-    def _stored_earlier(self) -> Stored | None:
+    def _stored_earlier(self) -> StoredBackup | None:
         """The backup that a process of this run has stored before it was killed."""
         if self.services.ledger.find(self.tag) is None:
             return None
@@ -151,7 +151,7 @@ class Save(Temporary):
             work.mover.forget(stored.id)
 
 
-def _stored(work: Work) -> Stored | None:
+def _stored(work: Work) -> StoredBackup | None:
     """What this run has stored of the volume."""
     mine = (work.services.run_id, work.volume_id)
     for backup in work.mover.backups():

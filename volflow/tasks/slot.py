@@ -7,23 +7,23 @@ from typing import Any
 from volflow.tasks.base import Step
 
 
-class EnterLane(Step):
+class AcquireSlot(Step):
     """Waits until there is a lane for this volume; its revert, the last of all, leaves it."""
 
     step = "wait for others"
     process_local = True
 
     def execute(self) -> None:
-        self.services.lanes.enter(self.work.volume_id)
+        self.services.slots.enter(self.work.volume_id)
 
     def revert(self, *args: Any, **kwargs: Any) -> None:
-        self.services.lanes.leave(self.work.volume_id)
+        self.services.slots.leave(self.work.volume_id)
 
 
-class LeaveLane(Step):
+class ReleaseSlot(Step):
     """Leaves the lane to the next volume."""
 
     step = "let others"
 
     def execute(self) -> None:
-        self.services.lanes.leave(self.work.volume_id)
+        self.services.slots.leave(self.work.volume_id)

@@ -10,7 +10,7 @@ from volflow.tasks.base import Temporary
 from volflow.tasks.work import Work
 
 
-class Clone(Temporary):
+class TemporaryVolume(Temporary):
     """Makes sure that there is a volume of the snapshot; its revert deletes it and waits."""
 
     kind = TEMPORARY

@@ -14,8 +14,8 @@ from volflow.host.connector import Connector
 from volflow.host.namespace import MountNamespace
 from volflow.host.privilege import Privilege
 from volflow.movers.base import Mover
-from volflow.observers.progress import Progress
-from volflow.tasks.concurrency import Lanes
+from volflow.observers.progress import Observer
+from volflow.tasks.concurrency import Slots
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,9 @@ class Services:
     privilege: Privilege
     ledger: Ledger
     catalogue: Catalogue
-    progress: Progress
+    progress: Observer
     mount_root: Path
-    lanes: Lanes
+    slots: Slots
     parents: Mapping[str, str] = field(default_factory=dict)
     whole: Mapping[str, int] = field(default_factory=dict)
     stopping: threading.Event = field(default_factory=threading.Event)

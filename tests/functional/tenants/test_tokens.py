@@ -61,9 +61,9 @@ def test_a_token_expires_while_data_is_copied(short_lived: Town) -> None:
         person.volflow() as volflow,
         faults.injected({volume: Place("copy", "after")}, _held) as held,
     ):
-        token = volflow.parts.cinder.client.client.session.get_token()
+        token = volflow.context.cinder.client.client.session.get_token()
         result = volflow.backup([volume])
-        renewed = volflow.parts.cinder.client.client.session.get_token()
+        renewed = volflow.context.cinder.client.client.session.get_token()
     assert len(held) == 1
     assert str(result.outcome) == "complete"
     assert result.volumes[0].leftovers == ()

@@ -17,7 +17,7 @@ def work():
     with Volflow(config.load([sys.argv[1]])) as volflow, ThreadPoolExecutor(2) as pool:
         # As a run looks at what it needs.
         pool.submit(lambda: volflow._conductor).result()
-        pool.submit(lambda: volflow.parts.connector).result()
+        pool.submit(lambda: volflow.context.connector).result()
 
 thread = threading.Thread(target=work)
 thread.start()

@@ -10,8 +10,8 @@ from rich.console import Console
 
 from volflow.cli.progress import Lines
 from volflow.cli.screen import Screen
-from volflow.movers.base import Copied
-from volflow.observers.progress import Several, Silent
+from volflow.movers.base import CopyProgress
+from volflow.observers.progress import NullObserver, Observers
 from volflow.results.outcome import Outcome, VolumeResult
 
 HOSTILE = "[bold]x[/nonsense] \x1b[31m\n"
@@ -59,7 +59,7 @@ def test_a_screen(screen: Screen) -> None:
         for number in range(12):
             screen.step(f"v{number}", "snapshot", "RUNNING")
         screen.step("v10", "snapshot", "REVERTING")
-        screen.copied("v11", Copied(3, 10, 1_000_000, 4_000_000))
+        screen.copied("v11", CopyProgress(3, 10, 1_000_000, 4_000_000))
         for number in range(10):
             screen.ended(VolumeResult(f"v{number}", "", Outcome.COMPLETE))
         text = drawn(screen)
@@ -77,9 +77,9 @@ def test_what_begins_again_has_a_pace_of_its_own(screen: Screen) -> None:
     screen.planned("the-run", {"v": "one"})
     try:
         screen.step("v", "copy", "RUNNING")
-        screen.copied("v", Copied(3, 3, 4_000_000, 4_000_000))
+        screen.copied("v", CopyProgress(3, 3, 4_000_000, 4_000_000))
         screen.step("v", "verify", "RUNNING")
-        screen.copied("v", Copied(1, 3, 1_000_000, 4_000_000))
+        screen.copied("v", CopyProgress(1, 3, 1_000_000, 4_000_000))
         screen._volumes["v"].copied_at += 1
         text = drawn(screen)
     finally:
@@ -98,7 +98,7 @@ def test_a_name_is_no_markup(screen: Screen) -> None:
     assert "\x1b" not in text
 
 
-class Broken(Silent):
+class Broken(NullObserver):
     """A listener that cannot listen."""
 
     def step(self, volume_id: str, step: str, state: str) -> None:
@@ -108,7 +108,7 @@ class Broken(Silent):
 def test_who_fails_to_listen_harms_nobody(
     capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    several = Several([Broken(), Lines()])
+    several = Observers([Broken(), Lines()])
     several.planned("r", {"v": "one"})
     several.step("v", "copy", "RUNNING")
     assert "one: copy" in capsys.readouterr().err

@@ -9,7 +9,7 @@ from taskflow.patterns import linear_flow
 
 from tests.support import faults
 from volflow.errors import RepositoryError
-from volflow.flows.graph import Plan, Way
+from volflow.flows.graph import FlowGraph, VolumeFlowFactory
 from volflow.flows.restore import restore_flow
 from volflow.plans.restore import Destination, Joining, RestoreOptions, RestoreTarget
 from volflow.tasks.base import Step
@@ -20,7 +20,7 @@ from volflow.tasks.work import Work
 NOTHING: Any = None
 
 
-def _way(volume: str, trouble: str | None = None) -> Way:
+def _way(volume: str, trouble: str | None = None) -> VolumeFlowFactory:
     """The way of a volume, whose manifest cannot be read if there is a trouble."""
 
     def make(*, undo: bool = False) -> linear_flow.Flow:
@@ -31,8 +31,8 @@ def _way(volume: str, trouble: str | None = None) -> Way:
     return make
 
 
-def _plan(*volumes: str) -> Plan:
-    return Plan({volume: _way(volume) for volume in volumes})
+def _plan(*volumes: str) -> FlowGraph:
+    return FlowGraph({volume: _way(volume) for volume in volumes})
 
 
 def test_what_shares_nothing_runs_by_itself_in_the_order_given() -> None:
@@ -53,20 +53,20 @@ def test_what_is_connected_runs_as_one() -> None:
 
 
 def test_a_volume_whose_steps_cannot_be_made_is_only_undone() -> None:
-    plan = Plan({"a": _way("a", "damaged"), "b": _way("b")})
+    plan = FlowGraph({"a": _way("a", "damaged"), "b": _way("b")})
     plan.graph.add_edge("a", "b")
     (component,) = plan.components()
     for _ in range(2):
         assert [part.name for part in component.flow] == ["a back", "b"]
-        assert component.hopeless == {"a": "damaged"}
+        assert component.undo_only == {"a": "damaged"}
         component.forget_flow()
 
 
 def test_all_is_only_undone() -> None:
     """Nothing is read for it, which could take long and fail."""
-    (component,) = Plan({"a": _way("a")}, undo="aborted").components()
+    (component,) = FlowGraph({"a": _way("a")}, undo="aborted").components()
     assert [part.name for part in component.flow] == ["a back"]
-    assert component.hopeless == {"a": "aborted"}
+    assert component.undo_only == {"a": "aborted"}
 
 
 @pytest.mark.parametrize("grouped", [False, True])

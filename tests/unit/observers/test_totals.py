@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from persistence import Backup, State
-from volflow.movers.base import Copied
+from volflow.movers.base import CopyProgress
 from volflow.observers.totals import Totals
 
 FIGURES = {"files_new": 3, "files_changed": 2, "files_unmodified": 5, "bytes_total": 1000}
@@ -17,8 +17,8 @@ def test_what_the_catalogue_knows(tmp_path: Path) -> None:
         made = (datetime.now(UTC), "run", None, "complete", FIGURES)
         state.catalogue.add(Backup("b", "/r", "v", "", "", 1, *made))
         totals = Totals(state.catalogue, "b", "/r")
-        assert totals.of(Copied(files=4, bytes=10)) == Copied(4, 10, 10, 1000)
+        assert totals.of(CopyProgress(files=4, bytes=10)) == CopyProgress(4, 10, 10, 1000)
         # With the directories there are more.
-        assert totals.of(Copied(files=12, bytes=900)) == Copied(10, 10, 900, 1000)
+        assert totals.of(CopyProgress(files=12, bytes=900)) == CopyProgress(10, 10, 900, 1000)
         other = Totals(state.catalogue, "b", "/elsewhere")
-        assert other.of(Copied(files=4, bytes=10)) == Copied(4, 0, 10, 0)
+        assert other.of(CopyProgress(files=4, bytes=10)) == CopyProgress(4, 0, 10, 0)

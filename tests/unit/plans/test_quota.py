@@ -12,7 +12,7 @@ from volflow.cloud.cinder import Cinder, Quota
 from volflow.errors import QuotaError
 from volflow.plans import preflight
 from volflow.plans.preflight import Volume
-from volflow.plans.quota import Sized, for_restore
+from volflow.plans.quota import VolumeSize, for_restore
 
 
 def _quota(types: Mapping[str, Quota] | None = None, **left: int | None) -> Quota:
@@ -26,7 +26,7 @@ def _cinder(types: Mapping[str, Quota] | None = None, **left: int | None) -> Cin
     return cast(Cinder, SimpleNamespace(quota_left=lambda: quota, project_id="a project"))
 
 
-def _parallel(cinder: Cinder, together: Sequence[Sequence[Sized]], most: int) -> int:
+def _parallel(cinder: Cinder, together: Sequence[Sequence[VolumeSize]], most: int) -> int:
     return preflight.parallel_by_quota(cinder, cinder.quota_left(), together, most)
 
 
@@ -34,8 +34,8 @@ def _no_room_for(cinder: Cinder, together: Sequence[Sequence[Volume]]) -> dict[s
     return preflight.no_room_for(cinder, cinder.quota_left(), together)
 
 
-def _sized(*sizes: int, volume_type: str = "slow") -> list[Sized]:
-    return [Sized(size, volume_type) for size in sizes]
+def _sized(*sizes: int, volume_type: str = "slow") -> list[VolumeSize]:
+    return [VolumeSize(size, volume_type) for size in sizes]
 
 
 @pytest.mark.parametrize(

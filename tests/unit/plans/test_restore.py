@@ -11,9 +11,9 @@ from uuid import UUID
 import pytest
 
 from volflow.cloud.cinder import Quota
-from volflow.context import Parts
+from volflow.context import Context
 from volflow.errors import CloudError, QuotaError, RepositoryError, UsageError, VolflowError
-from volflow.movers.base import Stored
+from volflow.movers.base import StoredBackup
 from volflow.plans.restore import (
     Destination,
     RestoreOptions,
@@ -22,16 +22,16 @@ from volflow.plans.restore import (
     plan_restore,
 )
 from volflow.plans.restore_groups import notes
-from volflow.repositories.backups import Archive
+from volflow.repositories.backups import Backups
 from volflow.repositories.manifest import Manifest
 
 OWNER = "os-vol-tenant-attr:tenant_id"
 V1, V2, V3 = (str(UUID(int=number)) for number in (1, 2, 3))
 
 
-def backup(id: str, volume: str, project: str, day: int = 1) -> Stored:
+def backup(id: str, volume: str, project: str, day: int = 1) -> StoredBackup:
     tags = {"volume": volume, "project": project, "name": f"name of {id}", "run": f"run of {id}"}
-    return Stored(id, datetime(2026, 1, day, tzinfo=UTC), tags)
+    return StoredBackup(id, datetime(2026, 1, day, tzinfo=UTC), tags)
 
 
 @dataclass
@@ -52,10 +52,10 @@ class World:
     full: tuple[str, ...] = ()
     per_project: bool = True
 
-    def plan(self, *backups: Stored, whole: bool = True, **options: Any) -> RestorePlan:
+    def plan(self, *backups: StoredBackup, whole: bool = True, **options: Any) -> RestorePlan:
         return plan_restore(
-            cast(Parts, self),
-            cast(Archive, self),
+            cast(Context, self),
+            cast(Backups, self),
             backups,
             RestoreOptions(**options),
             whole=whole,
@@ -64,7 +64,7 @@ class World:
     # As the archive
 
     def manifests(
-        self, backups: tuple[Stored, ...]
+        self, backups: tuple[StoredBackup, ...]
     ) -> tuple[dict[str, Manifest], dict[str, VolflowError]]:
         troubles: dict[str, VolflowError] = {
             b.id: RepositoryError(f"{b.id} is damaged") for b in backups if b.id in self.damaged
@@ -72,7 +72,7 @@ class World:
         found = {b.id: self._manifest(b) for b in backups if b.id not in troubles}
         return found, troubles
 
-    def _manifest(self, backup: Stored) -> Manifest:
+    def _manifest(self, backup: StoredBackup) -> Manifest:
         volume = {"id": backup.tags["volume"], "name": backup.id, "size": 1, "metadata": {}}
         volume |= {"volume_type": None, "availability_zone": "nova"}
         group = {"id": "g"} if backup.tags.get("group") else {}
@@ -190,7 +190,7 @@ def test_one_volume_that_is_named_twice() -> None:
 def test_a_group_of_several_moments_is_told() -> None:
     def target(id: str, run: str) -> RestoreTarget:
         one = backup(id, id, "alpha")
-        one = Stored(one.id, one.created_at, {**one.tags, "run": run, "group": "g"})
+        one = StoredBackup(one.id, one.created_at, {**one.tags, "run": run, "group": "g"})
         return RestoreTarget(one, World()._manifest(one), Destination.NEW)
 
     assert notes([target("a", "r1"), target("b", "r1")]) == []

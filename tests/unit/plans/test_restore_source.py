@@ -8,26 +8,26 @@ from typing import cast
 import pytest
 
 from volflow.errors import BackupNotFoundError, RepositoryError
-from volflow.movers.base import Stored
+from volflow.movers.base import StoredBackup
 from volflow.plans.restore_source import Chosen, choose
 from volflow.plans.selection import Selection
-from volflow.repositories.backups import Archive
+from volflow.repositories.backups import Backups
 from volflow.repositories.manifest import Manifest
 
 
 def stored(
     volume: str, day: int, run: str, whole: str = "", project: str = "p", group: str = ""
-) -> Stored:
+) -> StoredBackup:
     tags = {"volume": volume, "name": f"name of {volume}", "project": project, "run": run}
     created_at = datetime(2026, 1, day, tzinfo=UTC)
-    return Stored(f"{volume}{day}", created_at, tags | {"whole": whole, "group": group})
+    return StoredBackup(f"{volume}{day}", created_at, tags | {"whole": whole, "group": group})
 
 
 def chosen(
-    backups: list[Stored], selection: Selection | None = None, day: int | None = None
+    backups: list[StoredBackup], selection: Selection | None = None, day: int | None = None
 ) -> Chosen:
     return choose(
-        cast(Archive, None),
+        cast(Backups, None),
         backups,
         selection or Selection(everything=True),
         projects={"p"},
@@ -35,7 +35,7 @@ def chosen(
     )
 
 
-def ids(backups: list[Stored], **arguments: object) -> set[str]:
+def ids(backups: list[StoredBackup], **arguments: object) -> set[str]:
     return {backup.id for backup in chosen(backups, **arguments).backups}  # type: ignore[arg-type]
 
 
@@ -145,7 +145,7 @@ def test_a_group_that_is_gone_is_as_it_was() -> None:
 # Filters
 
 
-class Damaged(Archive):
+class Damaged(Backups):
     """The manifest of b cannot be read."""
 
     def __init__(self) -> None:

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from volflow.context import Parts
+from volflow.context import Context
 from volflow.errors import (
     BackupNotFoundError,
     ConfigError,
@@ -16,12 +16,14 @@ from volflow.errors import (
     RepositoryError,
     UsageError,
 )
-from volflow.movers.base import Stored
-from volflow.repositories.backups import Archive, find, latest, until
+from volflow.movers.base import StoredBackup
+from volflow.repositories.backups import Backups, find, latest, until
 
 
-def stored(backup: str, volume: str, name: str, day: int) -> Stored:
-    return Stored(backup, datetime(2026, 1, day, tzinfo=UTC), {"volume": volume, "name": name})
+def stored(backup: str, volume: str, name: str, day: int) -> StoredBackup:
+    return StoredBackup(
+        backup, datetime(2026, 1, day, tzinfo=UTC), {"volume": volume, "name": name}
+    )
 
 
 BACKUPS = [
@@ -109,7 +111,7 @@ def test_a_name_that_two_had_and_none_has() -> None:
 
 
 class Everywhere:
-    """Parts with a repository for each project, of which some cannot be used."""
+    """A context with a repository for each project, of which some cannot be used."""
 
     repository_per_project = True
 
@@ -138,14 +140,14 @@ class Everybodys:
             raise ConfigError("is not the id of a project")
         return f"at {self._project_id}"
 
-    def backups(self) -> list[Stored]:
+    def backups(self) -> list[StoredBackup]:
         match self._project_id:
             case "admin" | "locked" | "silent":
                 raise ConfigError("there is no password file")
             case "gone" | "told" | "empty":
                 raise NoRepositoryError("there is no repository")
         one = stored(f"of {self._project_id}", "volume", "name", 1)
-        return [Stored(one.id, one.created_at, {**one.tags, "project": self._project_id})]
+        return [StoredBackup(one.id, one.created_at, {**one.tags, "project": self._project_id})]
 
     def exists(self) -> bool:
         if self._project_id == "silent":
@@ -156,7 +158,7 @@ class Everybodys:
 
 def test_the_repositories_of_all_projects() -> None:
     """None is missed but those that are not there, and that nobody said there were."""
-    found, troubles = Archive(cast(Parts, Everywhere())).look_everywhere(["told"])
+    found, troubles = Backups(cast(Context, Everywhere())).look_everywhere(["told"])
     assert [backup.id for backup in found] == ["of alpha", "of beta"]
     assert {project: str(error) for project, error in troubles.items()} == {
         "gone": "there is no repository",

@@ -14,7 +14,7 @@ from taskflow.persistence import models
 
 from persistence import ItemSteps, State
 from volflow.runs import engine
-from volflow.runs.lease import Hold
+from volflow.runs.lease import RunLease
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def begin(state: State, seen: list[dict[str, str]], last: type[Look] = Look) -> 
     flow.add(linear_flow.Flow("steps").add(*steps, last("c", state, seen)))
     things = [("volume", "name")]
     state.runs.create("backup", {}, things, host="", boot_id="", pid=1, run_id="run-id")
-    found = engine.load(flow, detail, state, None, Hold(state.leases, "run-id"), begins)
+    found = engine.load(flow, detail, state, None, RunLease(state.leases, "run-id"), begins)
     found.compile()
     found.prepare()
     return found

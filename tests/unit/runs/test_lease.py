@@ -17,7 +17,7 @@ from persistence import Held, Lease, Leases, State, StateError
 from volflow.errors import DrivenError
 from volflow.runs import lease as heartbeat
 from volflow.runs.engine import load
-from volflow.runs.lease import Hold, driving
+from volflow.runs.lease import RunLease, driving
 
 # Seconds that a lease lasts here.
 LENGTH = 1.5
@@ -132,7 +132,7 @@ def test_who_cannot_renew_stops_before_it_runs_out(
 
 
 def test_nobody_can_have_taken_what_was_renewed_just_now(state: State) -> None:
-    hold = Hold(Troubled(state.leases, fails), "r")  # type: ignore[arg-type]
+    hold = RunLease(Troubled(state.leases, fails), "r")  # type: ignore[arg-type]
     hold.ensure()
     # Through the restart of a database server.
     hold.ensure(ask=True)
@@ -156,22 +156,22 @@ def test_who_has_lost_it_is_told_once_and_by_whom(
 
 
 def test_what_was_held_up_asks_before_it_goes_on(state: State) -> None:
-    hold = Hold(state.leases, "r")
+    hold = RunLease(state.leases, "r")
     take(state)
     # Its clock tells nothing, if it stood still.
     hold.ensure()
     with pytest.raises(DrivenError):
         hold.ensure(ask=True)
-    other = Hold(state.leases, "s")
+    other = RunLease(state.leases, "s")
     time.sleep(LENGTH)
     other.ensure()
     assert other.reliable
 
 
 def test_another_thread_of_this_process_is_another_one(state: State) -> None:
-    Hold(state.leases, "r")
+    RunLease(state.leases, "r")
     with pytest.raises(DrivenError, match="is being driven by process"):
-        Hold(state.leases, "r")
+        RunLease(state.leases, "r")
 
 
 class Failing(task.Task):
@@ -216,7 +216,7 @@ def test_a_flow_whose_run_was_taken_undoes_nothing(state: State, seconds: float,
     undone = Undone()
     steps = (undone, Failing(state, seconds))
     inner = linear_flow.Flow("volume", retry=AlwaysRevert("retry")).add(*steps)
-    hold = Hold(state.leases, "r")
+    hold = RunLease(state.leases, "r")
     flow = graph_flow.Flow("flow").add(inner)
     engine = load(flow, detail, state, None, hold, lambda *_: None)
     with pytest.raises(DrivenError):

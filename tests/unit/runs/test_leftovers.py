@@ -19,7 +19,7 @@ from volflow.tasks.device import Device
 from volflow.tasks.new_volume import KEPT, Claim, NewVolume
 from volflow.tasks.safety_snapshot import SafetySnapshot
 from volflow.tasks.snapshot import Snapshot
-from volflow.tasks.temporary_volume import Clone
+from volflow.tasks.temporary_volume import TemporaryVolume
 
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
 DAY = timedelta(days=1)
@@ -134,7 +134,7 @@ def test_what_carries_no_run_s_tag_is_left_alone(
 def test_the_beginning_of_a_run_s_id_is_no_mark_of_it(state: State, cloud: SmallCloud) -> None:
     work = work_of(state, cloud, cloud.put())
     end(state, work)
-    cloud.put(f"{work.services.run_id[:4]}/volume/{Clone.kind}")
+    cloud.put(f"{work.services.run_id[:4]}/volume/{TemporaryVolume.kind}")
     (found,) = lost(state, cloud)
     assert not found.ended
 

@@ -12,9 +12,9 @@ from taskflow import states
 
 from persistence import Item, State
 from volflow.flows.graph import Component
-from volflow.observers.progress import Progress
+from volflow.observers.progress import Observer
 from volflow.results import stored as record
-from volflow.runs.step_log import Story
+from volflow.runs.step_log import StepRecorder
 
 
 @pytest.fixture
@@ -30,16 +30,18 @@ def step(name: str) -> Any:
     return SimpleNamespace(name=name, work=work)
 
 
-def story(state: State, told: list[tuple[str, ...]]) -> Story:
+def story(state: State, told: list[tuple[str, ...]]) -> StepRecorder:
     shared = step("group:snapshot")
     steps = [shared, step("v:copy"), step("w:copy")]
     component = SimpleNamespace(volumes=["v", "w"], shared=[shared], all_steps=steps)
     progress = SimpleNamespace(step=lambda *what: told.append(what))
     items: dict[str, Item] = {item.key: item for item in state.runs.items("r")}
-    return Story(state.runs, cast(Progress, progress), "r", cast(Component, component), items)
+    return StepRecorder(
+        state.runs, cast(Observer, progress), "r", cast(Component, component), items
+    )
 
 
-def tell(of: Story, atom: str, *to: str) -> None:
+def tell(of: StepRecorder, atom: str, *to: str) -> None:
     for one in to:
         of.tell(one, {"task_name": atom})
 

@@ -22,7 +22,7 @@ from volflow.tasks.device import Device
 from volflow.tasks.filesystem import MakeFileSystem
 from volflow.tasks.new_volume import KEPT, Claim, NewVolume
 from volflow.tasks.safety_snapshot import SafetySnapshot, is_half_written
-from volflow.tasks.temporary_volume import Clone
+from volflow.tasks.temporary_volume import TemporaryVolume
 from volflow.tasks.work import Work
 
 
@@ -192,7 +192,7 @@ def test_an_attachment_whose_answer_was_lost_is_ended(
     assert set(cloud.attached) == {other}
 
 
-@pytest.mark.parametrize("kind", [Clone.kind, NewVolume.kind])
+@pytest.mark.parametrize("kind", [TemporaryVolume.kind, NewVolume.kind])
 def test_of_a_volume_of_its_own_every_attachment_is_ended(
     state: State, cloud: SmallCloud, target: str, kind: str
 ) -> None:
@@ -210,7 +210,7 @@ def test_a_resume_disconnects_the_device_before_it_attaches_anew(
     state: State, cloud: SmallCloud, target: str
 ) -> None:
     work = work_of(state, cloud, target)
-    made = cloud.put(work.tag(Clone.kind))
+    made = cloud.put(work.tag(TemporaryVolume.kind))
     first = Attachment(work).execute(made)
     device = Device(work)
     device.intend(host=host_name(), boot_id=boot_id(), attachment_id=first)
@@ -227,7 +227,7 @@ def test_a_device_of_another_boot_is_not_disconnected(
     state: State, cloud: SmallCloud, target: str
 ) -> None:
     work = work_of(state, cloud, target)
-    made = cloud.put(work.tag(Clone.kind))
+    made = cloud.put(work.tag(TemporaryVolume.kind))
     first = Attachment(work).execute(made)
     Device(work).intend(host=host_name(), boot_id="earlier", attachment_id=first)
     cloud.done.clear()

@@ -13,7 +13,7 @@ import pytest
 
 from persistence import State
 from volflow.disk.filesystem import FileSystem
-from volflow.movers.base import Saved, Stored
+from volflow.movers.base import Saved, StoredBackup
 from volflow.repositories.manifest import Manifest, Region
 from volflow.results.outcome import Figures
 from volflow.tasks.save import Save
@@ -39,19 +39,19 @@ class Repository:
 
     def __init__(self, *unread: Sequence[str]) -> None:
         self.unread = list(unread)
-        self.stored: list[Stored] = []
+        self.stored: list[StoredBackup] = []
         self.parents: list[str | None] = []
 
     def save(self, *_: Any, tags: Mapping[str, str], parent_id: str | None, **__: Any) -> Saved:
         if not self.unread:
             raise KeyboardInterrupt
         self.parents.append(parent_id)
-        self.stored.append(Stored(f"s{len(self.stored)}", datetime.now(UTC), tags))
+        self.stored.append(StoredBackup(f"s{len(self.stored)}", datetime.now(UTC), tags))
         unread = tuple(f"regions/0{path}" for path in self.unread.pop(0))
         figures = Figures(files_new=5 - 5 * bool(parent_id), bytes_stored=10)
         return Saved(self.stored[-1].id, figures, unread)
 
-    def backups(self) -> list[Stored]:
+    def backups(self) -> list[StoredBackup]:
         return self.stored[-1:]
 
     def forget(self, backup_id: str) -> None:

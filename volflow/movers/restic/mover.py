@@ -21,9 +21,9 @@ from volflow.disk import comparison
 from volflow.errors import HostError, RepositoryError
 from volflow.host.identity import host_name, started
 from volflow.host.namespace import MountNamespace
-from volflow.movers.base import MANIFEST, REGIONS, Copied, Saved, Stored
+from volflow.movers.base import MANIFEST, REGIONS, CopyProgress, Saved, StoredBackup
 from volflow.movers.restic.program import ResticProgram
-from volflow.movers.stall import Watch
+from volflow.movers.stall import StallGuard
 from volflow.results.outcome import Figures
 
 # The first version whose restore makes holes of zeros by itself.
@@ -55,17 +55,17 @@ class Restic(ResticProgram):
         self.check()
         self.run("init")
 
-    def backups(self) -> list[Stored]:
+    def backups(self) -> list[StoredBackup]:
         """All backups in the repository, the oldest first; shows that it can be written to."""
         self._local_is_writable()
         return list(_last(self._snapshots()).values())
 
-    def _snapshots(self) -> list[Stored]:
+    def _snapshots(self) -> list[StoredBackup]:
         """All our snapshots, the oldest first."""
         found = json.loads(self.run("snapshots", "--json", "--tag", _TAG)) or []
         try:
             stored = [
-                Stored(
+                StoredBackup(
                     id=snapshot["id"],
                     created_at=time_of(snapshot["time"]),
                     tags=_unpack(snapshot.get("tags") or []),
@@ -99,7 +99,7 @@ class Restic(ResticProgram):
         volume_id: str,
         tags: Mapping[str, str],
         parent_id: str | None,
-        progress: Callable[[Copied], None],
+        progress: Callable[[CopyProgress], None],
         stopping: threading.Event,
     ) -> Saved:
         """Store what is below the namespace's root as one restic snapshot."""
@@ -110,14 +110,14 @@ class Restic(ResticProgram):
         # Relative to the root: a path is the same wherever the root is.
         command += [str(REGIONS), str(MANIFEST)]
         summary: dict[str, Any] = {}
-        watch = Watch(stopping, self._group.stall_limit)
+        watch = StallGuard(stopping, self._group.stall_limit)
 
         def read(line: str) -> None:
             if not line.startswith("{"):
                 return
             message = json.loads(line)
             if message["message_type"] == "status":
-                copied = Copied(
+                copied = CopyProgress(
                     message.get("files_done", 0),
                     message.get("total_files", 0),
                     message.get("bytes_done", 0),
@@ -225,7 +225,7 @@ class Restic(ResticProgram):
         backup_id: str,
         *,
         paths: Sequence[Path] = (REGIONS,),
-        progress: Callable[[Copied], None],
+        progress: Callable[[CopyProgress], None],
         stopping: threading.Event,
     ) -> None:
         """Write what is below these paths of the backup below the namespace's root."""
@@ -234,11 +234,11 @@ class Restic(ResticProgram):
             command += ["--include", pattern(path)]
         if self.restores_holes:
             command.append("--sparse")
-        watch = Watch(stopping, self._group.stall_limit)
+        watch = StallGuard(stopping, self._group.stall_limit)
 
         def look() -> None:
             files, size = namespace.written()
-            copied = Copied(files=files, bytes=size)
+            copied = CopyProgress(files=files, bytes=size)
             watch.at(copied)
             progress(copied)
 
@@ -254,11 +254,11 @@ class Restic(ResticProgram):
         backup_id: str,
         tree: Path,
         *,
-        progress: Callable[[Copied], None],
+        progress: Callable[[CopyProgress], None],
         stopping: threading.Event,
     ) -> None:
         """Compare a tree below the namespace's root with that of the backup."""
-        watch = Watch(stopping, self._group.stall_limit)
+        watch = StallGuard(stopping, self._group.stall_limit)
         differing: list[str] = []
 
         def read(line: str) -> None:
@@ -267,7 +267,7 @@ class Restic(ResticProgram):
                 path = told["path"].removeprefix(str(tree))
                 differing.append(f"{path} ({told['differs']})")
             else:
-                copied = Copied(files=told["files"], bytes=told["bytes"])
+                copied = CopyProgress(files=told["files"], bytes=told["bytes"])
                 watch.at(copied)
                 progress(copied)
 
@@ -289,13 +289,13 @@ def pattern(path: Path) -> str:
     return "/" + re.sub(r"([*?\[\\])", r"\\\1", str(path))
 
 
-def _whose(stored: Stored) -> tuple[str, ...]:
+def _whose(stored: StoredBackup) -> tuple[str, ...]:
     """What a run has stored of a volume is one backup, however often it had to begin."""
     run, volume = stored.tags.get("run"), stored.tags.get("volume")
     return (run, volume) if run and volume else (stored.id,)
 
 
-def _last(stored: Sequence[Stored]) -> dict[tuple[str, ...], Stored]:
+def _last(stored: Sequence[StoredBackup]) -> dict[tuple[str, ...], StoredBackup]:
     """The last of what each run has stored of each volume, in the order of all."""
     last = {_whose(one): one for one in stored}
     return dict(sorted(last.items(), key=lambda item: item[1].created_at))

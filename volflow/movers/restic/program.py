@@ -26,7 +26,7 @@ from volflow.errors import (
 )
 from volflow.host.namespace import MountNamespace
 from volflow.host.privilege import Privilege, find_program
-from volflow.movers.stall import Watch
+from volflow.movers.stall import StallGuard
 
 OLDEST = (0, 14, 0)
 # Bytes of what restic has said last that are read.
@@ -330,7 +330,7 @@ class ResticProgram:
         namespace: MountNamespace,
         command: Sequence[str],
         read: Callable[[str], None],
-        watch: Watch,
+        watch: StallGuard,
         through: Sequence[str | Path] = (),
     ) -> tuple[int, list[str]]:
         """Run restic in the namespace, hand on each line, and give its status and errors.
