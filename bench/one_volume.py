@@ -20,10 +20,11 @@ MADE = """\
 `volflow backup create` and by `bench/baseline_script.py`, a script that makes the same calls of
 Cinder with the same clients, waits as often, and runs the same two commands of restic: {full}
 rounds of full backups into empty repositories, {unchanged} rounds without a change, the other way
-round in every second one. "Unchecked" is the same script without the look at the repository before it
-makes anything in the cloud; its backups are never full, so that both scripts can share a repository. CPU
-is user and system time of the program and of all that it starts. Medians; a ratio is the median of
-the rounds' ratios, as what slows the machine for a while slows all of a round. {restic}.
+round in every second one. "Unchecked" is the same script without the look at the repository
+before it makes anything in the cloud; its backups are never full, so that both scripts can share a
+repository. CPU is user and system time of the program and of all that it starts. Medians; a ratio
+is the median of the rounds' ratios, as what slows the machine for a while slows all of a round.
+{restic}.
 {machine}."""
 
 # The targets: a ratio, MB, seconds.

@@ -22,6 +22,7 @@ gc.disable()
 from bench import standin  # noqa: E402
 from volflow import config  # noqa: E402
 from volflow.api.volflow import Volflow  # noqa: E402
+from volflow.context import Context  # noqa: E402
 from volflow.plans.selection import Selection  # noqa: E402
 from volflow.results.outcome import Outcome  # noqa: E402
 
@@ -37,14 +38,17 @@ def main() -> int:
         lines += ["[state]", f"connection = {sys.argv[3]}"]
     configuration.write_text("\n".join(lines) + "\n")
     client, mover = standin.Client(count), standin.Mover()
-    with (
-        Volflow(config.load([str(configuration)])) as volflow,
-        standin.installed(volflow, client, mover),
-    ):
+    context = Context(
+        config.load([str(configuration)]),
+        cloud=standin.Cloud(client),
+        repositories=standin.Repositories(mover),
+        host=standin.Host(),
+    )
+    with Volflow(context) as volflow:
         # The state database is made once on a host, not at every run.
         volflow.context.state.runs.list()
         wall, cpu = time.perf_counter(), time.process_time()
-        result = volflow.backup(Selection(everything=True))
+        result = volflow.backups.create(Selection(everything=True))
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     complete = sum(volume.outcome is Outcome.COMPLETE for volume in result.volumes)
     if (complete, mover.saved, client.temporary()) != (count, count, 0):

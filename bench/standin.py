@@ -10,20 +10,20 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any
 from unittest import mock
 
 from cinderclient import api_versions, exceptions
-from keystoneauth1.session import Session
 
-from volflow.api.volflow import Volflow
+from volflow.cloud import connection
 from volflow.cloud.cinder import NEWEST, TAG_KEY, Cinder
 from volflow.cloud.login import Login
 from volflow.cloud.wait import Wait
-from volflow.disk.filesystem import FileSystem
+from volflow.host import host, privilege
 from volflow.movers.base import CopyProgress, Saved, StoredBackup
+from volflow.repositories import opened
 from volflow.results.outcome import Figures
 
 _PROJECT = "1ab00000000000000000000000000001"
@@ -211,14 +211,12 @@ class Client:
         return sum(map(len, made)) - self._count
 
 
-class _Session(Session):
-    """A login that is granted."""
+class Cloud(connection.Cloud):
+    """A cloud to which everybody may log in."""
 
-    def get_auth_headers(self, *args: Any, **kwargs: Any) -> dict[str, str]:
-        return {}
-
-    def get_project_id(self, auth: Any = None) -> str:
-        return _PROJECT
+    def __init__(self, client: Client) -> None:
+        cinder = Cinder(client, project_id=_PROJECT, version=_VERSION, wait=Wait())
+        vars(self).update(cinder=cinder, login=Login())
 
 
 class Mover:
@@ -256,8 +254,7 @@ class Mover:
 class Namespace:
     """A mount namespace in which nothing is mounted."""
 
-    def __init__(self, privilege: Any, root: Path) -> None:
-        self.root = root
+    root = Path("/nowhere")
 
     def run(self, *command: str | Path, stdin: str | None = None) -> str:
         return ""
@@ -291,24 +288,38 @@ class Connector:
         return []
 
 
-def _probe(privilege: Any, device: str) -> FileSystem:
-    return FileSystem(type="ext4", uuid="33333333-0000-4000-8000-000000000000")
+class Privilege(privilege.Privilege):
+    """The right to run the programs that look at a file system, and no others."""
+
+    def attempt(self, *command: str, stdin: str | None = None) -> CompletedProcess[str]:
+        told = "" if "LABEL" in command else "TYPE=xfs\nUUID=33333333-0000-4000-8000-000000000000\n"
+        return CompletedProcess(command, 0, told, "")
+
+    def run(self, *command: str, stdin: str | None = None) -> str:
+        return "meta-data isize=512\ndata = bsize=4096\n"
 
 
-@contextmanager
-def installed(volflow: Volflow, client: Client, mover: Mover) -> Iterator[None]:
-    """Have volflow work with these, and with a host on which nothing is attached or mounted."""
-    with ExitStack() as patches:
-        for name, value in {
-            "volflow.cloud.cinder.client.Client": lambda *args, **kwargs: client,
-            "volflow.cloud.cinder.api_versions.discover_version": lambda *args: _VERSION,
-            "volflow.context.Context.mover": lambda self, project_id=None: mover,
-            "volflow.disk.filesystem.probe": _probe,
-            "volflow.tasks.mount.MountNamespace": Namespace,
-            "volflow.tasks.device.device_size": lambda path: _GIB,
-            "volflow.tasks.save.device_size": lambda path: _GIB,
-        }.items():
-            patches.enter_context(mock.patch(name, value))
-        cinder = Cinder(_Session(), wait=Wait())
-        vars(volflow.context).update(cinder=cinder, connector=Connector(), login=Login())
-        yield
+class Repositories(opened.Repositories):
+    """One repository for all projects."""
+
+    per_project = False
+    location = "standin"
+
+    def __init__(self, mover: Mover) -> None:
+        self._mover = mover
+
+    def of(self, project_id: str | None = None) -> Mover:  # type: ignore[override]
+        return self._mover
+
+
+class Host(host.Host):
+    """A host on which nothing is attached or mounted."""
+
+    def __init__(self) -> None:
+        vars(self).update(connector=Connector(), privilege=Privilege())
+
+    def namespace(self) -> Namespace:  # type: ignore[override]
+        return Namespace()
+
+    def device_size(self, path: str) -> int:
+        return _GIB

@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from volflow.api.volflow import Volflow
+    from volflow.context import Context
     from volflow.errors import VolflowError
     from volflow.repositories.manifest import Manifest
     from volflow.results.outcome import Outcome, RunResult, VolumeResult
 
-__all__ = ["Manifest", "Outcome", "RunResult", "Volflow", "VolflowError", "VolumeResult"]
+__all__ = ["Context", "Manifest", "Outcome", "RunResult", "Volflow", "VolflowError", "VolumeResult"]
 
 _HOMES = {
+    "Context": "volflow.context",
     "Manifest": "volflow.repositories.manifest",
     "Outcome": "volflow.results.outcome",
     "RunResult": "volflow.results.outcome",

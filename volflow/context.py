@@ -1,74 +1,68 @@
-"""What volflow is made of on this host, put together from the configuration."""
+"""What is opened on this host from the configuration."""
 
 from __future__ import annotations
 
 import argparse
-import logging
 import os
-import threading
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from oslo_config import cfg
 
 from persistence import State
 from volflow import config
-from volflow.cloud.login import Login
-from volflow.cloud.wait import Wait
 from volflow.errors import ConfigError
-from volflow.host.privilege import Privilege
-from volflow.movers.restic.mover import Restic
-from volflow.movers.restic.program import masked
+from volflow.host.host import Host
+from volflow.observers.progress import NullObserver, Observer
+from volflow.repositories.backups import Backups
+from volflow.repositories.opened import Repositories
 from volflow.stop import Stop
 
 if TYPE_CHECKING:
-    from volflow.cloud.cinder import Cinder
     from volflow.cloud.connection import Cloud
-
-LOG = logging.getLogger(__name__)
-
-# Stands for the project in the name of a repository and of its password file.
-_PROJECT = "{project_id}"
 
 
 class Context:
     """The cloud, the repositories, the state database and this host.
 
-    Nothing is connected to before it is needed.
+    Nothing is connected to before it is needed. Where ``cloud``, ``repositories`` or ``host`` is
+    given, it takes the place of the one that the configuration names.
 
     :param conf: the configuration, by :func:`volflow.config.load`
     :param cloud_arguments: parsed ``--os-*`` options
+    :param observer: hears how far a run is
     """
 
     def __init__(
-        self, conf: cfg.ConfigOpts, cloud_arguments: argparse.Namespace | None = None
+        self,
+        conf: cfg.ConfigOpts,
+        *,
+        cloud_arguments: argparse.Namespace | None = None,
+        observer: Observer | None = None,
+        cloud: Cloud | None = None,
+        repositories: Repositories | None = None,
+        host: Host | None = None,
     ) -> None:
         self.conf = conf
         self.stop = Stop()
+        self.observer = observer or NullObserver()
+        self.host = host or Host(conf, self.directory)
         self._cloud_arguments = cloud_arguments
-        self._lock = threading.Lock()
-        self._cinders: dict[str, Cinder] = {}
-        self._movers: dict[str | None, Restic] = {}
-        if self.repository_per_project and not self._key_per_project:
-            LOG.warning(
-                "The repositories of all projects have one password: whoever has it, and can get "
-                "at another's repository, can read that. Write %s into password_file or "
-                "password_command of [repository], too.",
-                _PROJECT,
-            )
-
-    @cached_property
-    def privilege(self) -> Privilege:
-        return Privilege(self.conf.host.root_helper)
-
-    @cached_property
-    def connector(self) -> Any:
-        """os-brick on this host."""
-        # It takes half a second to import, and listings do not need it.
-        from volflow.host.connector import Connector
-
-        return Connector(self.conf, self.directory("locks"))
+        if cloud is not None:
+            vars(self)["cloud"] = cloud
+        self.repositories = repositories or Repositories(
+            conf,
+            self.host.privilege,
+            lambda: self.directory("cache"),
+            lambda: self.cloud.cinder.project_id,
+        )
+        self.backups = Backups(
+            self.repositories,
+            lambda: self.state.catalogue,
+            home=lambda: self.cloud.cinder.project_id,
+            projects=lambda: self.cloud.projects(),
+        )
 
     @cached_property
     def state(self) -> State:
@@ -77,9 +71,10 @@ class Context:
         return State.open(config.state_url(self.conf))
 
     @cached_property
-    def _cloud(self) -> Cloud:
+    def cloud(self) -> Cloud:
         # It takes half a second to import, and listings do not need it.
         from volflow.cloud.connection import Cloud
+        from volflow.cloud.wait import Wait
 
         return Cloud(
             name=self.conf.cloud.name,
@@ -88,62 +83,6 @@ class Context:
             timeout=self.conf.cloud.timeout,
             stopping=self.stop.event,
         )
-
-    @cached_property
-    def cinder(self) -> Cinder:
-        """Block storage in the project of the login."""
-        return self._cloud.cinder()
-
-    @cached_property
-    def login(self) -> Login:
-        """As whom volflow works, and in which cloud."""
-        return self._cloud.login(self.cinder.project_id)
-
-    def cinder_in(self, project_id: str | None) -> Cinder:
-        """Block storage in a project; in that of the login where none is given."""
-        if not project_id or project_id == self.cinder.project_id:
-            return self.cinder
-        with self._lock:
-            if project_id not in self._cinders:
-                self._cinders[project_id] = self._cloud.cinder(project_id)
-            return self._cinders[project_id]
-
-    def projects(self) -> list[str]:
-        """The projects that Keystone tells this user of.
-
-        :raises CloudError: it does not say
-        """
-        return self._cloud.projects()
-
-    @property
-    def repository_per_project(self) -> bool:
-        """Whether each project has a repository of its own."""
-        return _PROJECT in str(self.conf.repository.location or "")
-
-    @property
-    def _key_per_project(self) -> bool:
-        group = self.conf.repository
-        return _PROJECT in f"{group.password_file or ''}{group.password_command or ''}"
-
-    @property
-    def repository(self) -> str:
-        """The name of the repository or repositories as configured, without secrets."""
-        return masked(str(self.conf.repository.location or ""))
-
-    def mover(self, project_id: str | None = None) -> Restic:
-        """The repository of a project, or the one that all share.
-
-        :param project_id: that of the login where none is given, and it matters
-        """
-        key = None
-        if self.repository_per_project:
-            key = project_id or self.cinder.project_id
-        with self._lock:
-            if key not in self._movers:
-                self._movers[key] = Restic(
-                    self.conf, self.privilege, self.directory("cache"), project_id=key
-                )
-            return self._movers[key]
 
     def directory(self, name: str = "") -> Path:
         """A directory for the state, or in it; made with mode 0700.
@@ -166,5 +105,5 @@ class Context:
 
     def close(self) -> None:
         """Close what has been opened."""
-        if "state" in self.__dict__:
+        if "state" in vars(self):
             self.state.close()

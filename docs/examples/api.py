@@ -1,7 +1,7 @@
-from volflow import Outcome, Volflow, config
+from volflow import Context, Outcome, Volflow, config
 
-with Volflow(config.load()) as volflow:
-    result = volflow.backup(["notes"])
+with Volflow(Context(config.load())) as volflow:
+    result = volflow.backups.create(["notes"])
 
 for volume in result.volumes:
     print(volume.name, volume.outcome, volume.backup_id)

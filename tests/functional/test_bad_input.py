@@ -461,8 +461,8 @@ def test_an_empty_name_by_the_library(ground: Ground) -> None:
 
     with ground.site.volflow() as volflow:
         with pytest.raises(UsageError, match="empty name"):
-            volflow.plan_restore([ground.backup], RestoreOptions(into=""))
-        for plan in (volflow.plan_restore, lambda what: volflow.backup(what)):
+            volflow.restores.plan([ground.backup], RestoreOptions(into=""))
+        for plan in (volflow.restores.plan, lambda what: volflow.backups.create(what)):
             with pytest.raises(UsageError, match="empty name"):
                 plan([""])
 

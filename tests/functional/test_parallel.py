@@ -90,8 +90,8 @@ def test_one_failure_is_nobody_elses(site: Site, the_lab: Any) -> None:
         site.volflow() as volflow,
         faults.injected(places, act) as happened,
     ):
-        result = volflow.backup(Selection(everything=True), parallel=AT_A_TIME)
-        leftovers = volflow.leftovers()
+        result = volflow.backups.create(Selection(everything=True), parallel=AT_A_TIME)
+        leftovers = volflow.leftovers.list()
     assert len(happened) == len(places)
     outcomes = {volume.volume_id: volume for volume in result.volumes}
     assert len(outcomes) == VOLUMES
@@ -134,7 +134,7 @@ def test_the_volumes_of_one_group_wait_for_each_other(site: Site, the_lab: Any) 
         time.sleep(0.05)
     try:
         with books(the_lab) as told, site.volflow() as volflow:
-            result = volflow.backup(Selection(groups=(group,)), parallel=2)
+            result = volflow.backups.create(Selection(groups=(group,)), parallel=2)
         assert str(result.outcome) == "complete"
         assert told.in_flight() == 2
     finally:

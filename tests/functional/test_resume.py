@@ -381,11 +381,11 @@ class Caller(threading.Thread):
         with self.site.volflow() as self.volflow:
             try:
                 if self.verb == "backup":
-                    self.result = self.volflow.backup([self.volume])
+                    self.result = self.volflow.backups.create([self.volume])
                 else:
                     options = RestoreOptions(**self.options)
-                    targets = self.volflow.plan_restore([self.volume], options)
-                    self.result = self.volflow.restore(targets, options)
+                    targets = self.volflow.restores.plan([self.volume], options)
+                    self.result = self.volflow.restores.run(targets, options)
             except Exception as error:  # noqa: BLE001 - the test looks at it
                 self.result = error
 

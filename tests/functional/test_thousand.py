@@ -139,12 +139,13 @@ PLAN = """
 import json, re, resource, sys, time
 from volflow import config
 from volflow.api.volflow import Volflow
+from volflow.context import Context
 from volflow.plans.selection import Selection
 
-with Volflow(config.load([sys.argv[1]])) as volflow:
-    volflow.context.cinder
+with Volflow(Context(config.load([sys.argv[1]]))) as volflow:
+    volflow.context.cloud.cinder
     before = resource.getrusage(resource.RUSAGE_SELF)
-    plan = volflow.plan_backup(Selection(everything=True, exclude=("volume 1",)))
+    plan = volflow.backups.plan(Selection(everything=True, exclude=("volume 1",)))
     after = resource.getrusage(resource.RUSAGE_SELF)
 print(json.dumps({
     "cpu": after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,

@@ -18,9 +18,9 @@ def test_a_volume_that_vanishes_after_the_plan(site: Site) -> None:
     for volume in volumes:
         site.cloud.format(volume, "ext4")
     with site.volflow() as volflow:
-        plan = volflow.plan_backup(Selection(everything=True))
+        plan = volflow.backups.plan(Selection(everything=True))
         site.cloud.delete(volumes[1])
-        result = volflow.run_backup(plan)
+        result = volflow.backups.run(plan)
     outcomes = {volume.volume_id: volume for volume in result.volumes}
     assert str(outcomes[volumes[1]].outcome) == "failed"
     assert f"Volume {volumes[1]}: not found in Cinder" in str(outcomes[volumes[1]].error)
@@ -34,9 +34,9 @@ def test_a_volume_that_vanishes_before_it_is_restored_into(site: Site) -> None:
         site.cloud.format(volume, "ext4")
     site.backup(*volumes)
     with site.volflow() as volflow:
-        targets = volflow.plan_restore(Selection(everything=True))
+        targets = volflow.restores.plan(Selection(everything=True))
         site.cloud.delete(volumes[0])
-        result = volflow.restore(targets)
+        result = volflow.restores.run(targets)
     outcomes = {volume.volume_id: str(volume.outcome) for volume in result.volumes}
     assert outcomes == {volumes[0]: "failed", volumes[1]: "complete"}
 
@@ -61,11 +61,11 @@ def test_as_it_was_at_a_time(site: Site) -> None:
     site.cloud.on(early, lambda root: (root / "file").write_text("second"))
     site.backup(early, late)
     with site.volflow() as volflow:
-        now = volflow.plan_restore(Selection(everything=True))
-        then = volflow.plan_restore(Selection(everything=True), at=moment)
+        now = volflow.restores.plan(Selection(everything=True))
+        then = volflow.restores.plan(Selection(everything=True), at=moment)
         assert {target.manifest.volume_id for target in now} == {early, late}
         assert {target.manifest.volume_id for target in then} == {early}
-        assert str(volflow.restore(then).outcome) == "complete"
+        assert str(volflow.restores.run(then).outcome) == "complete"
     assert site.cloud.on(early, lambda root: (root / "file").read_text()) == "first"
     before = (moment - timedelta(days=1)).isoformat()
     done = site.cli("restore", "create", "--all", "--at", before)
@@ -82,14 +82,14 @@ def test_what_was_deleted_does_not_come_back(site: Site) -> None:
         site.cloud.format(volume, "ext4")
     everything = Selection(everything=True)
     with site.volflow() as volflow:
-        volflow.backup(everything)
+        volflow.backups.create(everything)
         moment = datetime.now(UTC)
         site.cloud.delete(volumes["goes"])
-        volflow.backup(everything)
+        volflow.backups.create(everything)
     with site.volflow(DEFAULT__state_dir=site.home / "another state") as volflow:
-        now = volflow.plan_restore(everything)
-        then = volflow.plan_restore(everything, at=moment)
-        named = volflow.plan_restore(["goes"])
+        now = volflow.restores.plan(everything)
+        then = volflow.restores.plan(everything, at=moment)
+        named = volflow.restores.plan(["goes"])
     assert [target.manifest.volume_id for target in now] == [volumes["stays"]]
     (left,) = now.left_out
     assert left.volume_id == volumes["goes"]

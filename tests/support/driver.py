@@ -145,19 +145,22 @@ def _work(order: Order) -> None:
 def _command(order: Order) -> dict[str, Any]:
     from volflow import config
     from volflow.api.volflow import Volflow
+    from volflow.context import Context
     from volflow.plans.restore import RestoreOptions
     from volflow.plans.selection import Selection
 
     install(order.hooks, order.mark, order.place)
-    with Volflow(config.load([str(order.config)])) as volflow:
+    with Volflow(Context(config.load([str(order.config)]))) as volflow:
         if order.verb == "clean":
-            cleaned = volflow.clean_leftovers(lost=False, older_than=timedelta(0))
+            cleaned = volflow.leftovers.clean(lost=False, older_than=timedelta(0))
             return {"result": [(leftover.tag, why) for leftover, why in cleaned]}
         if order.verb == "backup":
-            result = volflow.backup(Selection(**order.options) if order.options else order.what)
+            result = volflow.backups.create(
+                Selection(**order.options) if order.options else order.what
+            )
         elif order.verb == "restore":
             options = RestoreOptions(**order.options)
-            result = volflow.restore(volflow.plan_restore(order.what, options), options)
+            result = volflow.restores.run(volflow.restores.plan(order.what, options), options)
         else:
             found = getattr(volflow, order.verb)(order.what[0])
             if found is None:

@@ -23,6 +23,7 @@ def main(config_file: str, order: dict[str, Any]) -> None:
     """Start a backup or a restore that does not survive."""
     from volflow import config
     from volflow.api.volflow import Volflow
+    from volflow.context import Context
     from volflow.plans.restore import RestoreOptions
 
     places = {volume: faults.Place(*place) for volume, place in order["places"].items()}
@@ -47,14 +48,14 @@ def main(config_file: str, order: dict[str, Any]) -> None:
     timer.start()
     with (
         faults.injected(places, die),
-        Volflow(config.load([config_file])) as volflow,
+        Volflow(Context(config.load([config_file]))) as volflow,
     ):
         if order["flow"] == "backup":
-            volflow.backup(list(places), parallel=len(places))
+            volflow.backups.create(list(places), parallel=len(places))
         else:
             options = RestoreOptions(**faults.OPTIONS[order["flow"]])
-            targets = volflow.plan_restore(order["backups"], options)
-            volflow.restore(targets, options, parallel=len(places))
+            targets = volflow.restores.plan(order["backups"], options)
+            volflow.restores.run(targets, options, parallel=len(places))
 
 
 if __name__ == "__main__":

@@ -70,8 +70,9 @@ class Person:
         """volflow as a library."""
         from volflow import config
         from volflow.api.volflow import Volflow
+        from volflow.context import Context
 
-        with Volflow(config.load([str(self.config(**overrides))])) as found:
+        with Volflow(Context(config.load([str(self.config(**overrides))]))) as found:
             yield found
 
     def command(self, *arguments: str, **overrides: Any) -> list[str]:

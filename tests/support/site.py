@@ -90,8 +90,9 @@ class Site:
         """volflow as a library."""
         from volflow import config
         from volflow.api.volflow import Volflow
+        from volflow.context import Context
 
-        with Volflow(config.load([str(self.config(**overrides))])) as found:
+        with Volflow(Context(config.load([str(self.config(**overrides))]))) as found:
             yield found
 
     def restic(self, *command: str) -> str:
@@ -106,7 +107,7 @@ class Site:
     def backup(self, *volumes: str, **arguments: Any) -> Any:
         """Back up by the library; the result of the run."""
         with self.volflow() as volflow:
-            return volflow.backup(volumes, **arguments)
+            return volflow.backups.create(volumes, **arguments)
 
     def restore(self, *what: str, parallel: int | None = None, **arguments: Any) -> Any:
         """Restore by the library; the result of the run. New volumes are known from then on."""
@@ -114,8 +115,8 @@ class Site:
 
         options = RestoreOptions(**arguments)
         with self.volflow() as volflow:
-            targets = volflow.plan_restore(what, options)
-            result = volflow.restore(targets, options, parallel=parallel)
+            targets = volflow.restores.plan(what, options)
+            result = volflow.restores.run(targets, options, parallel=parallel)
         for volume in result.volumes:
             if volume.target_id:
                 self.cloud.adopt(volume.target_id)

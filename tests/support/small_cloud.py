@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Callable, Mapping
-from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 from persistence import RunState, State
@@ -162,12 +162,10 @@ def work_of(state: State, cloud: SmallCloud, volume_id: str, run_id: str | None 
         run_id = run.id
     services = Services(
         run_id=run_id,
-        connector=cast(Any, SmallHost(cloud.done)),
-        privilege=cast(Any, None),
+        host=cast(Any, SimpleNamespace(connector=SmallHost(cloud.done))),
         ledger=state.ledger,
         catalogue=state.catalogue,
         progress=cast(Any, None),
-        mount_root=Path("/nowhere"),
         slots=Slots(1, threading.Event()),
     )
     return Work(services, volume_id, cast(Cinder, cloud), cast(Any, None))

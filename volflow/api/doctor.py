@@ -61,7 +61,7 @@ def _finding(check: str, look: Callable[[Volflow], str], volflow: Volflow) -> Fi
 
 
 def _privilege(volflow: Volflow) -> str:
-    volflow.context.privilege.check()
+    volflow.context.host.privilege.check()
     return "volumes can be attached and mounted"
 
 
@@ -75,7 +75,7 @@ def _programs(volflow: Volflow) -> str:
 
 
 def _os_brick(volflow: Volflow) -> str:
-    properties = volflow.context.connector.properties()
+    properties = volflow.context.host.connector.properties()
     initiator = properties.get("initiator")
     return f"host {properties['host']}, " + (
         f"iSCSI initiator {initiator}" if initiator else "no iSCSI initiator"
@@ -83,13 +83,13 @@ def _os_brick(volflow: Volflow) -> str:
 
 
 def _restic(volflow: Volflow) -> str:
-    mover = volflow.context.mover()
+    mover = volflow.context.repositories.of()
     mover.check()
     return "version " + ".".join(map(str, mover.version))
 
 
 def _repository(volflow: Volflow) -> str:
-    mover = volflow.context.mover()
+    mover = volflow.context.repositories.of()
     return f"{mover.location} holds {len(mover.backups())} backups"
 
 
@@ -98,12 +98,12 @@ def _state(volflow: Volflow) -> str:
 
 
 def _cloud(volflow: Volflow) -> str:
-    cinder = volflow.context.cinder
+    cinder = volflow.context.cloud.cinder
     return f"Cinder API {cinder.version.get_string()}, project {cinder.project_id}"
 
 
 def _quota(volflow: Volflow) -> str:
-    cinder = volflow.context.cinder
+    cinder = volflow.context.cloud.cinder
     left = cinder.quota_left()
     # The smallest volume takes a snapshot and a volume of 1 GiB for a while.
     for name, quota in each(left):

@@ -21,6 +21,7 @@ from volflow.api.volflow import Volflow
 from volflow.cli.progress import reporter
 from volflow.cli.selection import filled
 from volflow.cloud.clouds_yaml import CloudsConfig
+from volflow.context import Context
 from volflow.stop import Stop
 
 LOG = logging.getLogger(__name__)
@@ -57,9 +58,10 @@ class ClientManager:
             if options.state_dir:
                 conf.set_override("state_dir", options.state_dir)
             logs.setup(conf, self._app.quieted)
-            self._volflow = Volflow(
-                conf, cloud_arguments=options, progress=reporter(options.verbose_level)
+            context = Context(
+                conf, cloud_arguments=options, observer=reporter(options.verbose_level)
             )
+            self._volflow = Volflow(context)
         return self._volflow
 
     @property

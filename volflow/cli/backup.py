@@ -41,11 +41,11 @@ class BackupCreate(Lister):
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
         chosen = selection(parsed_args, parsed_args.volumes)
         if parsed_args.dry_run:
-            plan = self.volflow.plan_backup(chosen, parallel=parsed_args.parallel)
+            plan = self.volflow.backups.plan(chosen, parallel=parsed_args.parallel)
             return _planned(self.volflow, plan)
-        with refusals(self.volflow.conf.hooks, "backup"):
-            plan = self.volflow.plan_backup(chosen, parallel=parsed_args.parallel)
-        result = self.volflow.run_backup(plan, full=parsed_args.full)
+        with refusals(self.volflow.context.conf.hooks, "backup"):
+            plan = self.volflow.backups.plan(chosen, parallel=parsed_args.parallel)
+        result = self.volflow.backups.run(plan, full=parsed_args.full)
         return show(self, parsed_args, [result])
 
 
@@ -56,7 +56,7 @@ def _planned(volflow: Volflow, plan: BackupPlan) -> Table:
     group_of = {key: group for group, keys in selected.groups.items() for key in keys}
     for in_group in sorted({volume["id"] in group_of for volume in selected.volumes}):
         whose = "a volume of a group" if in_group else "a volume"
-        say(f"The steps of {whose}: {', '.join(volflow.backup_steps(in_group=in_group))}.")
+        say(f"The steps of {whose}: {', '.join(volflow.backups.steps(in_group=in_group))}.")
     for group_id, consistent in plan.consistent.items():
         say(f"Group {group_id}: {snapshotted(consistent, planned=True)}.")
     for need in plan.needs:
@@ -68,7 +68,9 @@ def _planned(volflow: Volflow, plan: BackupPlan) -> Table:
         f"The repository takes at most {first} GiB for what has no backup yet, and what has "
         f"changed of {others} others."
     )
-    for location, free in volflow.rooms({project_of(v) for v in selected.volumes}).items():
+    for location, free in volflow.backups.free_bytes(
+        {project_of(v) for v in selected.volumes}
+    ).items():
         say(f"There are {free / 1024**3:.0f} GiB free for {location}.")
     rows = []
     for volume in selected.volumes:
@@ -109,7 +111,7 @@ class BackupList(Lister):
             *("Size GiB", "Files", "Read", "New data"),
         )
         rows = []
-        for backup in reversed(self.volflow.archive.backups()):
+        for backup in reversed(self.volflow.context.backups.backups()):
             tags = backup.tags
             if wanted and wanted not in (tags.get("volume"), tags.get("name")):
                 continue
@@ -131,7 +133,7 @@ class BackupList(Lister):
 
     def _figures(self) -> dict[str, dict[str, Any]]:
         context = self.volflow.context
-        found = context.state.catalogue.list(repository=context.mover().location)
+        found = context.state.catalogue.list(repository=context.repositories.of().location)
         return {backup.id[:8]: backup.figures for backup in found}
 
 
@@ -147,7 +149,7 @@ class BackupDelete(Lister):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
-        context, stored = self.volflow.context, self.volflow.archive.backups()
+        context, stored = self.volflow.context, self.volflow.context.backups.backups()
         # The name of a volume would mean its last backup: too easily more than was meant.
         chosen = [find_by_id(stored, what) for what in parsed_args.backups]
         lines = [
@@ -158,7 +160,7 @@ class BackupDelete(Lister):
         if not parsed_args.yes:
             agree(lines)
         for backup in chosen:
-            mover = context.mover(backup.tags.get("project"))
+            mover = context.repositories.of(backup.tags.get("project"))
             mover.forget(backup.id)
             context.state.catalogue.remove(backup.id, mover.location)
         return ("Deleted", "Volume", "Name"), [
@@ -190,7 +192,7 @@ class BackupShow(ShowOne):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
-        archive = self.volflow.archive
+        archive = self.volflow.context.backups
         backup = find(archive.backups(), parsed_args.backup)
         manifest = archive.manifest(backup)
         shown = {

@@ -36,11 +36,11 @@ class _OneBackup:
         return parser
 
     def find(self, what: str) -> StoredBackup:
-        archive = self.volflow.archive  # type: ignore[attr-defined]
+        archive = self.volflow.context.backups  # type: ignore[attr-defined]
         return find(archive.backups(), what)
 
     def browser(self, backup: StoredBackup) -> Browser:
-        mover = self.volflow.context.mover(backup.tags.get("project"))  # type: ignore[attr-defined]
+        mover = self.volflow.context.repositories.of(backup.tags.get("project"))  # type: ignore[attr-defined]
         return Browser(mover, REGION)
 
 
@@ -88,7 +88,7 @@ class BackupExtract(_OneBackup, Command):
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         backup = self.find(parsed_args.backup)
-        takeout = self.volflow.takeout(backup)
+        takeout = self.volflow.restores.export(backup)
         takeout.to_directory(parsed_args.to, parsed_args.paths)
         unread = takeout.unread(parsed_args.paths)
         for line in not_in(backup, unread):
@@ -119,15 +119,15 @@ class BackupMount(_OneBackup, Command):
             raise UsageError(f"{directory} is no empty directory.")
         backup = self.find(parsed_args.backup)
         context = self.volflow.context
-        context.privilege.check()
+        context.host.privilege.check()
         served = context.directory(f"fuse-{backup.id[:8]}-{time.time_ns()}")
         stop = self.volflow.stop.event
         try:
-            with self.browser(backup).mounted(backup.id, served, context.privilege) as (
+            with self.browser(backup).mounted(backup.id, served, context.host.privilege) as (
                 tree,
                 process,
             ):
-                context.privilege.run(
+                context.host.privilege.run(
                     "mount", "--bind", "-o", _LOOK_ONLY, str(tree), str(directory)
                 )
                 try:
@@ -136,7 +136,7 @@ class BackupMount(_OneBackup, Command):
                         if process.poll() is not None:
                             raise HostError("restic, which served the backup, has ended.")
                 finally:
-                    if not unmount(context.privilege, directory):
+                    if not unmount(context.host.privilege, directory):
                         say(f"{directory} is still in use: what is seen there ends now.")
         finally:
             try:
@@ -160,11 +160,11 @@ class BackupDiff(Lister):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
-        stored = self.volflow.archive.backups()
+        stored = self.volflow.context.backups.backups()
         old, new = find(stored, parsed_args.old), find(stored, parsed_args.new)
         if old.tags.get("volume") != new.tags.get("volume"):
             raise UsageError("These are backups of two volumes; compare two of one volume.")
-        browser = Browser(self.volflow.context.mover(old.tags.get("project")), REGION)
+        browser = Browser(self.volflow.context.repositories.of(old.tags.get("project")), REGION)
         return ("Change", "Path"), [
             (change.kind, change.path)
             for change in browser.changes(old.id, new.id, metadata=parsed_args.metadata)
@@ -199,14 +199,14 @@ class BackupVerify(Lister):
             raise UsageError("--percent takes more than 0 and at most 100.")
         context = self.volflow.context
         if not parsed_args.backups:
-            report = Browser(context.mover(), REGION).check(percent).strip().splitlines()
+            report = Browser(context.repositories.of(), REGION).check(percent).strip().splitlines()
             return ("Checked", "Result"), [(f"{percent:g} %", report[-1])]
-        stored, rows = self.volflow.archive.backups(), []
+        stored, rows = self.volflow.context.backups.backups(), []
         for what in parsed_args.backups:
             backup = find(stored, what)
-            browser = Browser(context.mover(backup.tags.get("project")), REGION)
+            browser = Browser(context.repositories.of(backup.tags.get("project")), REGION)
             try:
-                self.volflow.archive.manifest(backup)
+                self.volflow.context.backups.manifest(backup)
                 size = columns.Bytes(browser.read_all(backup.id)).human_readable()
                 result = f"whole, {size} read"
             except RepositoryError as error:

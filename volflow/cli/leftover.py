@@ -28,7 +28,7 @@ class LeftoverList(Lister):
                 columns.Time(leftover.since),
                 leftover.reason,
             )
-            for leftover in self.volflow.leftovers(lost=parsed_args.lost)
+            for leftover in self.volflow.leftovers.list(lost=parsed_args.lost)
         ]
 
 
@@ -49,7 +49,7 @@ class LeftoverClean(Lister):
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
         rows = []
-        for leftover, trouble in self.volflow.clean_leftovers(
+        for leftover, trouble in self.volflow.leftovers.clean(
             lost=parsed_args.lost, older_than=timedelta(hours=parsed_args.older_than)
         ):
             rows.append(

@@ -29,7 +29,7 @@ class RepositoryInit(Lister):
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
         rows = []
         for project_id in parsed_args.project or [None]:
-            mover = self.volflow.context.mover(project_id)
+            mover = self.volflow.context.repositories.of(project_id)
             mover.init()
             rows.append((mover.location, columns.Time(datetime.now(UTC))))
             say(
@@ -43,8 +43,8 @@ class RepositoryList(Lister):
     """List the repository that is configured and those that were used before"""
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
-        configured = self.volflow.context.mover().location
-        stored = self.volflow.archive.backups()
+        configured = self.volflow.context.repositories.of().location
+        stored = self.volflow.context.backups.backups()
         rows = [
             (
                 configured,
@@ -86,8 +86,8 @@ class RepositoryRebuildCatalogue(Command):
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         for project_id in parsed_args.project or [None]:
-            count = self.volflow.archive.rebuild_catalogue(project_id)
-            location = self.volflow.context.mover(project_id).location
+            count = self.volflow.context.backups.rebuild_catalogue(project_id)
+            location = self.volflow.context.repositories.of(project_id).location
             print(f"The catalogue knows the {count} backups of {location}.")
 
 
@@ -95,11 +95,11 @@ class RepositoryCheck(Command):
     """Check the repository's structure; 'volflow backup verify' reads its data, too"""
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
-        print(self.volflow.context.mover().run("check").strip())
+        print(self.volflow.context.repositories.of().run("check").strip())
 
 
 class RepositoryPrune(Command):
     """Free what no backup needs any more; no backup can run meanwhile"""
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
-        print(self.volflow.context.mover().prune().strip())
+        print(self.volflow.context.repositories.of().prune().strip())

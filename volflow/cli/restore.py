@@ -164,30 +164,30 @@ class RestoreCreate(Lister):
             project_map=dict(parsed_args.project_map),
             remove_old_vol=parsed_args.remove_old_vol,
         )
-        plan = partial(self.volflow.plan_restore, chosen, options, at=parsed_args.at)
+        plan = partial(self.volflow.restores.plan, chosen, options, at=parsed_args.at)
         if parsed_args.dry_run:
             targets = plan()
             for line in _told(targets):
                 say(line)
-            parallel, needs = self.volflow.restore_needs(
+            parallel, needs = self.volflow.restores.quota_use(
                 targets, options, parallel=parsed_args.parallel
             )
             say(f"{len(targets)} volumes, {parallel} at a time.")
-            for where, steps in self.volflow.restore_steps(targets, options).items():
+            for where, steps in self.volflow.restores.steps(targets, options).items():
                 say(f"The steps of a volume ({where}): {', '.join(steps)}.")
             for line in _partial(targets):
                 say(line)
             for need in needs:
                 say(f"This takes up to: {need}; the quota is that of {need.project_id}.")
             return _planned(targets, options)
-        with refusals(self.volflow.conf.hooks, "restore"):
+        with refusals(self.volflow.context.conf.hooks, "restore"):
             targets = plan()
-            parallel, _ = self.volflow.restore_needs(
+            parallel, _ = self.volflow.restores.quota_use(
                 targets, options, parallel=parsed_args.parallel
             )
         if not parsed_args.yes:
             _ask(targets, options)
-        result = self.volflow.restore(targets, options, parallel=parallel)
+        result = self.volflow.restores.run(targets, options, parallel=parallel)
         return show(self, parsed_args, [result])
 
     def _without_cinder(self, parsed_args: argparse.Namespace) -> Table:
@@ -197,9 +197,9 @@ class RestoreCreate(Lister):
             if getattr(parsed_args, option, None) not in (None, False, [], ()):
                 name = option.replace("_", "-")
                 raise UsageError(f"--{name} is for volumes; --to-path and --to-image make none.")
-        archive = self.volflow.archive
+        archive = self.volflow.context.backups
         backup = find(until(archive.backups(), parsed_args.at), parsed_args.what[0])
-        takeout = self.volflow.takeout(backup)
+        takeout = self.volflow.restores.export(backup)
         where = parsed_args.to_path or parsed_args.to_image
         for line in not_in(backup, takeout.unread()):
             say(line)

@@ -159,13 +159,13 @@ class RunResume(Lister):
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
         if not parsed_args.all:
-            return show(self, parsed_args, [self.volflow.resume(parsed_args.run)])
+            return show(self, parsed_args, [self.volflow.runs.resume(parsed_args.run)])
         results, troubles = [], 0
-        for run in self.volflow.unfinished():
+        for run in self.volflow.runs.unfinished():
             if self.volflow.stop.event.is_set():
                 break
             try:
-                results.append(self.volflow.resume(run.id))
+                results.append(self.volflow.runs.resume(run.id))
             except DrivenError as error:
                 # Another process was quicker, which is as good.
                 LOG.warning("%s", error)
@@ -186,7 +186,7 @@ class RunAbort(_OneRun, Lister):
     """Undo a run that has not ended: what it has stored stays, what is temporary goes"""
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
-        result = self.volflow.abort(parsed_args.run)
+        result = self.volflow.runs.abort(parsed_args.run)
         if result is None:
             print(
                 "A process drives this run and was asked to undo it; 'volflow run show "

@@ -17,5 +17,5 @@ class StateMigrate(Command):
     """
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
-        State.migrate(config.state_url(self.volflow.conf))
+        State.migrate(config.state_url(self.volflow.context.conf))
         print("The state database is up to date.")

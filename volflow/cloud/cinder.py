@@ -112,27 +112,45 @@ def translated(doing: str) -> Iterator[None]:
 
 
 class Cinder:
-    """The Block Storage API of one cloud, in the caller's project.
+    """The Block Storage API of one cloud, in one project.
 
-    :param session: an authenticated session; it renews its own token
+    :param client: python-cinderclient for API version ``version``
+    :param project_id: the project of the login, where it has one
     :param wait: how to wait for a resource to change its state
     :param stopping: set to end the waits for something to become ready; waits for something to
         be gone go on, because undoing is never interrupted
-    :raises CloudError: the API cannot be reached, refuses the login, or is older than 3.44
     """
 
     def __init__(
         self,
+        client: Any,
+        *,
+        project_id: str | None,
+        version: api_versions.APIVersion,
+        wait: Wait,
+        stopping: threading.Event | None = None,
+    ) -> None:
+        self._client = client
+        self.project_id = project_id
+        self.version = version
+        self._wait = wait
+        self._stopping = stopping
+        self._stopping_gone: threading.Event | None = None
+
+    @classmethod
+    def connect(
+        cls,
         session: Session,
         *,
         wait: Wait,
         region_name: str | None = None,
         interface: str = "public",
         stopping: threading.Event | None = None,
-    ) -> None:
-        self._wait = wait
-        self._stopping = stopping
-        self._stopping_gone: threading.Event | None = None
+    ) -> Cinder:
+        """Find Cinder by an authenticated session, which renews its own token.
+
+        :raises CloudError: the API cannot be reached, refuses the login, or is older than 3.44
+        """
         where = {
             "session": session,
             "region_name": region_name,
@@ -154,9 +172,13 @@ class Cinder:
                     f"This Cinder speaks API version {found.get_string()} at most; volflow needs "
                     f"{OLDEST} (Rocky) or newer."
                 )
-            self._client = client.Client(found.get_string(), **where)
-            self.project_id: str | None = session.get_project_id()
-        self.version = found
+            return cls(
+                client.Client(found.get_string(), **where),
+                project_id=session.get_project_id(),
+                version=found,
+                wait=wait,
+                stopping=stopping,
+            )
 
     def interruptible(self) -> Cinder:
         """The same, whose waits for something to be gone end too when the run is to stop.

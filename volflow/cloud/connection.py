@@ -6,6 +6,7 @@ import argparse
 import copy
 import logging
 import threading
+from functools import cached_property
 from typing import Any
 
 import openstack.exceptions
@@ -54,12 +55,40 @@ class Cloud:
         self._wait = wait
         self._timeout = timeout
         self._stopping = stopping
+        self._lock = threading.Lock()
+        self._in_project: dict[str, Cinder] = {}
 
-    def cinder(self, project_id: str | None = None) -> Cinder:
+    @cached_property
+    def cinder(self) -> Cinder:
+        """Block storage in the project of the login.
+
+        :raises CloudError: no or wrong authentication, or no API
+        """
+        return self._find_cinder()
+
+    @cached_property
+    def login(self) -> Login:
+        """Which cloud and which project volflow is logged in to."""
+        region = self._region()
+        auth_url = region.config.get("auth", {}).get("auth_url")
+        return Login.to(auth_url, region.get_region_name("block-storage"), self.cinder.project_id)
+
+    def in_project(self, project_id: str | None) -> Cinder:
+        """Block storage in a project; in that of the login where none is given.
+
+        :param project_id: the user must have a role in it
+        :raises CloudError: no or wrong authentication, no role in the project, or no API
+        """
+        if not project_id or project_id == self.cinder.project_id:
+            return self.cinder
+        with self._lock:
+            if project_id not in self._in_project:
+                self._in_project[project_id] = self._find_cinder(project_id)
+            return self._in_project[project_id]
+
+    def _find_cinder(self, project_id: str | None = None) -> Cinder:
         """Log in and find Cinder.
 
-        :param project_id: the project to act in, where it is not the one of the login; the user
-            must have a role in it
         :raises CloudError: no or wrong authentication, no role in the project, or no API
         """
         try:
@@ -75,7 +104,7 @@ class Cloud:
         # A dead network must not hold a run for ever.
         session.timeout = self._timeout
         try:
-            return Cinder(
+            return Cinder.connect(
                 session,
                 wait=self._wait,
                 region_name=region.get_region_name("block-storage"),
@@ -89,15 +118,6 @@ class Cloud:
                     "it: 'openstack role add --user USER --project PROJECT member'."
                 ) from error
             raise
-
-    def login(self, project_id: str | None) -> Login:
-        """What can be told of the login.
-
-        :param project_id: the project that it is for
-        """
-        region = self._region()
-        auth_url = region.config.get("auth", {}).get("auth_url")
-        return Login.to(auth_url, region.get_region_name("block-storage"), project_id)
 
     def projects(self) -> list[str]:
         """The ids of all projects, or of those in which the user has a role where Keystone lists

@@ -6,17 +6,22 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from volflow.cloud.cinder import Quota
+from volflow.cloud.connection import Cloud
 from volflow.cloud.groups import Groups
-from volflow.context import Context
 from volflow.errors import CloudError, VolflowError
 from volflow.movers.base import StoredBackup
 from volflow.plans import preflight
 from volflow.plans.quota import QuotaUse, VolumeSize
 from volflow.plans.selection import Selected, Selection, Volume, project_of
 from volflow.repositories.backups import Backups
+from volflow.repositories.opened import Repositories
 from volflow.results.outcome import LeftOut
+
+if TYPE_CHECKING:
+    from volflow.host.connector import Connector
 
 LOG = logging.getLogger(__name__)
 
@@ -42,40 +47,47 @@ class BackupPlan:
 
 
 def plan_backup(
-    context: Context,
+    cloud: Cloud,
+    repositories: Repositories,
+    connector: Connector,
     known: Backups,
     selection: Selection,
     stored: list[StoredBackup] | None,
     parallel: int,
+    *,
+    as_tenant: bool,
 ) -> BackupPlan:
     """Find the volumes of a selection, and make sure that they can be backed up.
 
     :param stored: the backups that there are, where they have been looked up already
     :param parallel: how many volumes at a time, at most
+    :param as_tenant: temporary things are made in the project of each volume, not of the login
     :raises VolflowError: what would fail later
     """
-    selected = selection.find(context.cinder)
+    selected = selection.find(cloud.cinder)
     projects = sorted({project_of(volume) for volume in selected.volumes})
-    troubles = _not_acted_in(context, projects)
+    troubles = _not_acted_in(cloud, projects, as_tenant=as_tenant)
     if stored is None:
         stored, more = known.look(p for p in projects if p not in troubles)
         troubles |= more
     selected = _without(selected, lambda volume: troubles.get(project_of(volume)))
     paths = {
-        context.mover(project_id).local_path
+        repositories.of(project_id).local_path
         for project_id in {project_of(volume) for volume in selected.volumes}
     }
     preflight.repositories_apart(
-        context.cinder, context.connector, sorted(filter(None, paths)), selected.volumes
+        cloud.cinder, connector, sorted(filter(None, paths)), selected.volumes
     )
     # What is named is all meant; of what is only covered, some can be done without the rest.
     covered = selection.everything or selection.all_tenants
-    selected, parallel, left = _by_quota(context, selected, parallel, leave_out=covered)
-    groups = Groups(context.cinder)
+    selected, parallel, left = _by_quota(
+        cloud, selected, parallel, leave_out=covered, as_tenant=as_tenant
+    )
+    groups = Groups(cloud.cinder)
     consistent: dict[str, bool | None] = dict.fromkeys(selected.apart, False)
     for group_id in selected.groups:
         consistent[group_id] = groups.consistent(groups.get(group_id))
-    needs = _needs(context, selected, parallel, left)
+    needs = _needs(cloud, selected, parallel, left, as_tenant=as_tenant)
     whole = _counted(selected, stored) if selection.whole else {}
     return BackupPlan(selected, parallel, consistent, stored, needs, whole)
 
@@ -91,13 +103,15 @@ def _counted(selected: Selected, stored: Sequence[StoredBackup]) -> dict[str, in
     return dict(found)
 
 
-def _not_acted_in(context: Context, projects: Iterable[str]) -> dict[str, VolflowError]:
+def _not_acted_in(
+    cloud: Cloud, projects: Iterable[str], *, as_tenant: bool
+) -> dict[str, VolflowError]:
     """The projects in which nothing can be made that would have to be, and why not."""
     troubles: dict[str, VolflowError] = {}
-    if context.conf.cloud.act_in == "tenant":
+    if as_tenant:
         for project_id in projects:
             try:
-                context.cinder_in(project_id)
+                cloud.in_project(project_id)
             except CloudError as error:
                 troubles[project_id] = error
     return troubles
@@ -137,7 +151,7 @@ def _without(selected: Selected, why: Callable[[Volume], VolflowError | None]) -
 
 
 def _by_quota(
-    context: Context, selected: Selected, parallel: int, *, leave_out: bool
+    cloud: Cloud, selected: Selected, parallel: int, *, leave_out: bool, as_tenant: bool
 ) -> tuple[Selected, int, dict[str, Quota]]:
     """As many at a time as the quota of each project allows in which temporary things are made.
 
@@ -146,12 +160,11 @@ def _by_quota(
     :param leave_out: leave out volumes of which the quota of their type holds not even one, too
     :returns: what is covered, how many at a time, and what is left of each project's quota
     """
-    tenant = context.conf.cloud.act_in == "tenant"
     troubles: dict[str, VolflowError] = {}
     quotas: dict[str, Quota] = {}
-    for acting, mine in _by_acting(context, selected):
+    for acting, mine in _by_acting(selected, as_tenant=as_tenant):
         try:
-            cinder = context.cinder_in(acting)
+            cinder = cloud.in_project(acting)
             left = quotas[acting] = cinder.quota_left()
             together = _together(mine, selected.groups)
             if leave_out:
@@ -163,7 +176,7 @@ def _by_quota(
                 continue
             allowed = preflight.parallel_by_quota(cinder, left, _sized(together), parallel)
         except CloudError as error:
-            if not tenant:
+            if not as_tenant:
                 raise
             troubles |= {volume["id"]: error for volume in mine}
             continue
@@ -171,31 +184,35 @@ def _by_quota(
         if allowed < min(parallel, len(mine)):
             LOG.warning(
                 "%s at a time instead of %s: the quota of project %s holds no more.",
-                *(allowed, parallel, acting or context.cinder.project_id),
+                *(allowed, parallel, acting or cloud.cinder.project_id),
             )
             parallel = allowed
     return _without(selected, lambda volume: troubles.get(volume["id"])), parallel, quotas
 
 
 def _needs(
-    context: Context, selected: Selected, parallel: int, left: Mapping[str, Quota]
+    cloud: Cloud,
+    selected: Selected,
+    parallel: int,
+    left: Mapping[str, Quota],
+    *,
+    as_tenant: bool,
 ) -> tuple[QuotaUse, ...]:
     found = []
-    for acting, mine in _by_acting(context, selected):
-        cinder, together = context.cinder_in(acting), _sized(_together(mine, selected.groups))
+    for acting, mine in _by_acting(selected, as_tenant=as_tenant):
+        cinder, together = cloud.in_project(acting), _sized(_together(mine, selected.groups))
         taken = preflight.needed(together, parallel)
         found.append(QuotaUse(str(cinder.project_id), *taken, left[acting]))
     return tuple(found)
 
 
-def _by_acting(context: Context, selected: Selected) -> list[tuple[str, list[Volume]]]:
+def _by_acting(selected: Selected, *, as_tenant: bool) -> list[tuple[str, list[Volume]]]:
     """The volumes by the project in which temporary things are made for them: in that of the
     login where the project is empty.
     """
-    tenant = context.conf.cloud.act_in == "tenant"
     found: dict[str, list[Volume]] = {}
     for volume in selected.volumes:
-        found.setdefault(project_of(volume) if tenant else "", []).append(volume)
+        found.setdefault(project_of(volume) if as_tenant else "", []).append(volume)
     return sorted(found.items())
 
 

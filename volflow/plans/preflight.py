@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from volflow.cloud.cinder import Cinder, Quota, require_usable
 from volflow.errors import (
-    DiskError,
     QuotaError,
     RepositoryError,
     ResourceNotFoundError,
@@ -246,21 +245,3 @@ def _fits(target: Volume, manifest: Manifest) -> None:
             f"{name} has {target['size']} GiB, and the backup is of {manifest.size_gib} GiB: "
             "extend it first."
         )
-
-
-def sparse_files_fit(manifest: Manifest, *, restores_holes: bool, room: int | None = None) -> None:
-    """Refuse a backup whose sparse files would not fit while they are written in full.
-
-    :param restores_holes: whether the mover makes holes as it writes
-    :param room: the bytes that there are for it; the volume's size unless given
-    :raises DiskError: naming what helps
-    """
-    for region in manifest.regions:
-        apparent = sum(sparse["size"] for sparse in region.sparse.values())
-        most = region.size if room is None else room
-        if apparent > most and not restores_holes:
-            raise DiskError(
-                f"The backup has sparse files of {apparent} bytes in all, more than the {most} "
-                "that there is room for: this restic fills holes while it restores. Install "
-                "restic 0.15 or newer."
-            )

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from volflow.cloud.cinder import Cinder, Quota
@@ -100,13 +98,3 @@ def each(left: Quota) -> Iterator[tuple[str | None, Quota]]:
 def of_type(name: str | None) -> str:
     """How a message goes on that tells of a quota."""
     return f" for volume type '{name}'" if name else ""
-
-
-def free_bytes(path: Path | None) -> int | None:
-    """The room on the file system that a directory is on, or will be on; None for elsewhere."""
-    if path is None:
-        return None
-    while not path.exists():
-        path = path.parent
-    found = os.statvfs(path)
-    return found.f_bavail * found.f_frsize

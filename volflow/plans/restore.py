@@ -10,15 +10,16 @@ from enum import StrEnum
 from typing import Any
 
 from volflow.cloud.cinder import Cinder
+from volflow.cloud.connection import Cloud
 from volflow.cloud.properties import check_overrides
-from volflow.context import Context
 from volflow.errors import QuotaError, UsageError, VolflowError
 from volflow.movers.base import StoredBackup
 from volflow.plans import preflight
 from volflow.plans.quota import QuotaUse, VolumeSize, for_restore
 from volflow.plans.selection import Volume, project_of
 from volflow.repositories.backups import Backups
-from volflow.repositories.manifest import Manifest
+from volflow.repositories.manifest import Manifest, sparse_files_fit
+from volflow.repositories.opened import Repositories
 from volflow.results.outcome import LeftOut
 
 
@@ -225,7 +226,8 @@ class RestorePlan(list[RestoreTarget]):
 
 
 def plan_restore(
-    context: Context,
+    cloud: Cloud,
+    repositories: Repositories,
     known: Backups,
     backups: Sequence[StoredBackup],
     options: RestoreOptions,
@@ -251,11 +253,11 @@ def plan_restore(
     for backup in backups:
         if backup.id in manifests:
             try:
-                targets.append(_target(context, backup, manifests[backup.id], options))
+                targets.append(_target(cloud, repositories, backup, manifests[backup.id], options))
             except VolflowError as error:
                 troubles[backup.id] = error
-    targets = _one_of_each(targets, troubles, apart=context.repository_per_project)
-    targets = _within_quotas(context, targets, options, troubles)
+    targets = _one_of_each(targets, troubles, apart=repositories.per_project)
+    targets = _within_quotas(cloud, targets, options, troubles)
     if troubles and not (whole and targets):
         raise _together(list(troubles.values()), len(backups))
     if options.remove_old_vol and all(t.destination is Destination.IN_PLACE for t in targets):
@@ -339,7 +341,7 @@ def _one_of_each(
 
 
 def _within_quotas(
-    context: Context,
+    cloud: Cloud,
     targets: Sequence[RestoreTarget],
     options: RestoreOptions,
     troubles: dict[str, VolflowError],
@@ -353,8 +355,8 @@ def _within_quotas(
         made = [t.made(options) for t in mine if t.destination is Destination.NEW]
         try:
             if made:
-                preflight.new_volumes_fit(context.cinder_in(owner), made)
-            _need(context, owner, mine, options, 1)
+                preflight.new_volumes_fit(cloud.in_project(owner), made)
+            _need(cloud, owner, mine, options, 1)
         except QuotaError as error:
             troubles |= {target.backup.id: error for target in mine}
         else:
@@ -363,7 +365,7 @@ def _within_quotas(
 
 
 def restore_needs(
-    context: Context, targets: Sequence[RestoreTarget], options: RestoreOptions, parallel: int
+    cloud: Cloud, targets: Sequence[RestoreTarget], options: RestoreOptions, parallel: int
 ) -> tuple[int, list[QuotaUse]]:
     """How many volumes at a time the quotas allow, and what a restore takes of them.
 
@@ -372,7 +374,7 @@ def restore_needs(
     """
     needs = []
     for owner, mine in _by_owner(targets, options).items():
-        parallel, need = _need(context, owner, mine, options, parallel)
+        parallel, need = _need(cloud, owner, mine, options, parallel)
         needs.append(need)
     return parallel, needs
 
@@ -387,7 +389,7 @@ def _by_owner(
 
 
 def _need(
-    context: Context,
+    cloud: Cloud,
     owner: str | None,
     targets: Sequence[RestoreTarget],
     options: RestoreOptions,
@@ -396,7 +398,7 @@ def _need(
     made = [t for t in targets if t.destination is not Destination.IN_PLACE]
     kept = [t for t in targets if t.destination is not Destination.NEW]
     return for_restore(
-        context.cinder_in(owner),
+        cloud.in_project(owner),
         [t.made(options) for t in made],
         [VolumeSize.of(t.existing) for t in kept if t.existing],
         parallel,
@@ -404,11 +406,15 @@ def _need(
 
 
 def _target(
-    context: Context, backup: StoredBackup, manifest: Manifest, options: RestoreOptions
+    cloud: Cloud,
+    repositories: Repositories,
+    backup: StoredBackup,
+    manifest: Manifest,
+    options: RestoreOptions,
 ) -> RestoreTarget:
     project_id = backup.tags.get("project")
-    mover, cinder = context.mover(project_id), context.cinder_in(options.owner(project_id))
-    preflight.sparse_files_fit(manifest, restores_holes=mover.restores_holes)
+    mover, cinder = repositories.of(project_id), cloud.in_project(options.owner(project_id))
+    sparse_files_fit(manifest, restores_holes=mover.restores_holes)
     if options.into is not None:
         existing: dict[str, Any] | None = cinder.find_volume(options.into)
         if _is_of_others(existing, cinder):

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from volflow.cloud.connection import Cloud
 from volflow.cloud.groups import Groups, own_project
-from volflow.context import Context
 from volflow.errors import ResourceNotFoundError
 from volflow.plans.restore import Destination, Joining, RestoreOptions, RestoreTarget
 
 
 def assign_groups(
-    context: Context, targets: Sequence[RestoreTarget], options: RestoreOptions, *, whole: bool
+    cloud: Cloud, targets: Sequence[RestoreTarget], options: RestoreOptions, *, whole: bool
 ) -> list[RestoreTarget]:
     """Decide for each volume that was in a group whether it is to be in one again.
 
@@ -29,7 +29,7 @@ def assign_groups(
             together.setdefault(key, []).append(target)
     joining: dict[str, Joining] = {}
     for (project_id, group_id), members in together.items():
-        there = _is_there(context, project_id, group_id)
+        there = _is_there(cloud, project_id, group_id)
         for target in members:
             joins = _joining(target, options, there=there, whole=whole)
             if joins:
@@ -58,8 +58,8 @@ def notes(targets: Sequence[RestoreTarget]) -> list[str]:
     return found
 
 
-def _is_there(context: Context, project_id: str | None, group_id: str) -> bool:
-    cinder = context.cinder_in(project_id)
+def _is_there(cloud: Cloud, project_id: str | None, group_id: str) -> bool:
+    cinder = cloud.in_project(project_id)
     try:
         group = Groups(cinder).get(group_id)
     except ResourceNotFoundError:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
-from persistence import Backup
-from volflow.context import Context
+from persistence import Backup, Catalogue
 from volflow.errors import (
     BackupNotFoundError,
     ConfigError,
@@ -20,6 +19,7 @@ from volflow.errors import (
 )
 from volflow.movers.base import StoredBackup
 from volflow.repositories.manifest import Manifest
+from volflow.repositories.opened import Repositories
 
 LOG = logging.getLogger(__name__)
 
@@ -27,11 +27,23 @@ LOG = logging.getLogger(__name__)
 class Backups:
     """The backups in the repository, or in the repositories of several projects.
 
-    :param parts: what volflow is made of
+    :param catalogue: gives the catalogue of the state database
+    :param home: gives the id of the login's project
+    :param projects: lists the ids of the cloud's projects, as far as the user may see them
     """
 
-    def __init__(self, context: Context) -> None:
-        self._context = context
+    def __init__(
+        self,
+        repositories: Repositories,
+        catalogue: Callable[[], Catalogue],
+        *,
+        home: Callable[[], str | None],
+        projects: Callable[[], Sequence[str]],
+    ) -> None:
+        self._repositories = repositories
+        self._catalogue = catalogue
+        self._home = home
+        self._projects = projects
         self._manifests: dict[str, Manifest] = {}
 
     def backups(self, projects: Iterable[str] | None = None) -> list[StoredBackup]:
@@ -50,9 +62,9 @@ class Backups:
         self, projects: Iterable[str] | None = None
     ) -> tuple[list[StoredBackup], dict[str, VolflowError]]:
         """The same, and by project what is wrong with a repository that cannot be used."""
-        if not self._context.repository_per_project:
-            return [one for one in self._context.mover().backups() if one.tags.get("volume")], {}
-        login = str(self._context.cinder.project_id)
+        if not self._repositories.per_project:
+            return [one for one in self._repositories.of().backups() if one.tags.get("volume")], {}
+        login = str(self._home())
         wanted = [login] if projects is None else sorted(set(projects))
         stored: list[StoredBackup] = []
         troubles: dict[str, VolflowError] = {}
@@ -78,10 +90,10 @@ class Backups:
         :param told: ids of projects that have one
         :raises CloudError: Keystone does not say which projects there are
         """
-        if not self._context.repository_per_project:
+        if not self._repositories.per_project:
             return self.look()
         sure = self._catalogued_projects() | set(told)
-        stored, troubles = self.look(sure | set(self._context.projects()))
+        stored, troubles = self.look(sure | set(self._projects()))
         doubtful = sorted(troubles.keys() - sure)
         with ThreadPoolExecutor(os.cpu_count(), "repository") as pool:
             there = pool.map(self._has_repository, doubtful, map(troubles.get, doubtful))
@@ -98,7 +110,7 @@ class Backups:
             return False
         try:
             # Its key may be missing because there is nothing that it would open.
-            return self._context.mover(project_id).exists()
+            return self._repositories.of(project_id).exists()
         except VolflowError as error:
             LOG.info("Whether project %s has a repository is not known: %s", project_id, error)
             return True
@@ -106,10 +118,10 @@ class Backups:
     def _catalogued_projects(self) -> set[str]:
         """The projects whose backups are known here, in the repositories that are configured."""
         found = set()
-        rows = self._context.state.catalogue.list()
+        rows = self._catalogue().list()
         for project_id, repository in {(row.project_id, row.repository) for row in rows}:
             try:
-                here = self._context.mover(project_id).location == repository
+                here = self._repositories.of(project_id).location == repository
             except ConfigError:
                 # Who has the key of a repository can name in it what is no project.
                 continue
@@ -125,7 +137,7 @@ class Backups:
         """
         return [
             backup
-            for backup in self._context.mover(project_id).backups()
+            for backup in self._repositories.of(project_id).backups()
             if backup.tags.get("volume") and (backup.tags.get("project") or login) == project_id
         ]
 
@@ -134,7 +146,7 @@ class Backups:
 
         :returns: the number of backups
         """
-        mover, catalogue = self._context.mover(project_id), self._context.state.catalogue
+        mover, catalogue = self._repositories.of(project_id), self._catalogue()
         known = {b.id: b for b in catalogue.list(repository=mover.location)}
         stored = list(mover.backups())
         catalogue.replace(
@@ -149,7 +161,7 @@ class Backups:
         :raises RepositoryError: it cannot be read, or is of another volume
         """
         if backup.id not in self._manifests:
-            mover = self._context.mover(backup.tags.get("project"))
+            mover = self._repositories.of(backup.tags.get("project"))
             manifest = Manifest.from_json(mover.manifest(backup.id))
             if manifest.volume_id != backup.tags.get("volume"):
                 raise RepositoryError(

@@ -11,22 +11,19 @@ from pathlib import Path
 
 from volflow.disk import sparse
 from volflow.errors import HostError, UsageError
+from volflow.host.host import Host
 from volflow.host.namespace import MountNamespace
 from volflow.host.privilege import Privilege, find_program
 from volflow.movers.base import REGION, CopyProgress, StoredBackup
 from volflow.movers.restic.browse import Browser, Node
 from volflow.movers.restic.mover import Restic
 from volflow.observers.progress import Observer
-from volflow.plans import preflight
-from volflow.repositories.manifest import Manifest, Region
+from volflow.repositories.manifest import Manifest, Region, sparse_files_fit
 from volflow.stop import Stop
 
 
 class Exporter:
-    """Takes one backup out of the repository, with neither Cinder nor the state database.
-
-    :param mount_root: the directory over which a namespace mounts its own tmpfs
-    """
+    """Takes one backup out of the repository, with neither Cinder nor the state database."""
 
     def __init__(
         self,
@@ -34,18 +31,16 @@ class Exporter:
         manifest: Manifest,
         mover: Restic,
         browser: Browser,
-        privilege: Privilege,
-        mount_root: Path,
-        progress: Observer,
+        host: Host,
+        observer: Observer,
         stop: Stop,
     ) -> None:
         self._backup = backup
         self._manifest = manifest
         self._mover = mover
         self._browser = browser
-        self._privilege = privilege
-        self._mount_root = mount_root
-        self._progress = progress
+        self._host = host
+        self._observer = observer
         self._stop = stop
 
     @property
@@ -80,7 +75,7 @@ class Exporter:
         directory = directory.absolute()
         if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
             raise UsageError(f"{directory} is there and is no empty directory; name a new one.")
-        preflight.sparse_files_fit(
+        sparse_files_fit(
             self._manifest,
             restores_holes=self._mover.restores_holes,
             room=shutil.disk_usage(_existing(directory)).free,
@@ -88,7 +83,7 @@ class Exporter:
         for path in inside:
             self._browser.list(self._backup.id, str(path))
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        privilege = self._privilege
+        privilege = self._host.privilege
         privilege.run("chmod", "0700", str(directory))
         # restic gives this one what the root of the volume had.
         filled = directory / f".volflow-{self._backup.id[:8]}-{time.time_ns()}"
@@ -125,7 +120,7 @@ class Exporter:
         qcow2 = image.suffix == ".qcow2"
         if qcow2 and find_program("qemu-img") is None:
             raise HostError("qemu-img is not installed: install the package 'qemu-utils'.")
-        preflight.sparse_files_fit(self._manifest, restores_holes=self._mover.restores_holes)
+        sparse_files_fit(self._manifest, restores_holes=self._mover.restores_holes)
         image.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         raw, done = (image.with_name(f".{image.name}.{part}") for part in ("raw", "done"))
         try:
@@ -153,7 +148,7 @@ class Exporter:
 
     @contextlib.contextmanager
     def _namespace(self) -> Iterator[MountNamespace]:
-        namespace = MountNamespace(self._privilege, self._mount_root)
+        namespace = self._host.namespace()
         try:
             yield namespace
         finally:
@@ -168,12 +163,12 @@ class Exporter:
     def _told(self, step: str) -> Iterator[Callable[[CopyProgress], None]]:
         """Tell of a step; gives who is told how far it is."""
         volume_id = self._manifest.volume_id
-        self._progress.planned("", {volume_id: str(self._manifest.volume["name"] or "")})
+        self._observer.planned("", {volume_id: str(self._manifest.volume["name"] or "")})
         try:
-            self._progress.step(volume_id, step, "RUNNING")
-            yield lambda copied: self._progress.copied(volume_id, copied)
+            self._observer.step(volume_id, step, "RUNNING")
+            yield lambda copied: self._observer.copied(volume_id, copied)
         finally:
-            self._progress.over("", None)
+            self._observer.over("", None)
 
     def _compare(self, namespace: MountNamespace) -> None:
         with self._told("verify") as progress:

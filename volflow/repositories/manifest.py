@@ -14,7 +14,7 @@ from uuid import UUID
 
 from volflow.disk.filesystem import FileSystem
 from volflow.disk.holes import Sparse
-from volflow.errors import RepositoryError
+from volflow.errors import DiskError, RepositoryError
 
 Json = dict[str, Any]
 
@@ -178,3 +178,21 @@ def _require(manifest: Manifest) -> None:
     numbers += [each["size"] for region in manifest.regions for each in region.sparse.values()]
     if not all(isinstance(number, int) for number in numbers):
         raise TypeError("a size is no number")
+
+
+def sparse_files_fit(manifest: Manifest, *, restores_holes: bool, room: int | None = None) -> None:
+    """Refuse a backup whose sparse files would not fit while they are written in full.
+
+    :param restores_holes: whether the mover makes holes as it writes
+    :param room: the bytes that there are for it; the volume's size unless given
+    :raises DiskError: naming what helps
+    """
+    for region in manifest.regions:
+        apparent = sum(sparse["size"] for sparse in region.sparse.values())
+        most = region.size if room is None else room
+        if apparent > most and not restores_holes:
+            raise DiskError(
+                f"The backup has sparse files of {apparent} bytes in all, more than the {most} "
+                "that there is room for: this restic fills holes while it restores. Install "
+                "restic 0.15 or newer."
+            )

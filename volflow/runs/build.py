@@ -18,9 +18,8 @@ from volflow.flows.graph import FlowGraph
 from volflow.flows.restore import restore_flow
 from volflow.movers.base import StoredBackup
 from volflow.observers.all import observers
-from volflow.observers.progress import Observer
 from volflow.plans.restore import Joining, RestoreOptions, RestoreTarget
-from volflow.repositories.backups import Backups, latest
+from volflow.repositories.backups import latest
 from volflow.results.outcome import RunResult
 from volflow.runs import leftovers
 from volflow.runs.leftovers import Leftover
@@ -36,17 +35,10 @@ LOG = logging.getLogger(__name__)
 
 
 class FlowBuilder:
-    """Makes the flows of runs, and has them run.
+    """Makes the flows of runs, and has them run."""
 
-    :param parts: what volflow is made of
-    :param archive: the backups that there are, with their manifests
-    :param progress: who is told how far a run is
-    """
-
-    def __init__(self, context: Context, archive: Backups, progress: Observer) -> None:
+    def __init__(self, context: Context) -> None:
         self._context = context
-        self._archive = archive
-        self._progress = progress
 
     def drive(self, run: Run, stored: Sequence[StoredBackup]) -> RunResult:
         """Start a run, or go on with it.
@@ -112,7 +104,9 @@ class FlowBuilder:
 
         :param in_group: it shares a snapshot with others
         """
-        work = Work(self.services(None), "", self._context.cinder, self._context.mover())
+        work = Work(
+            self.services(None), "", self._context.cloud.cinder, self._context.repositories.of()
+        )
         group = GroupSnapshot(work)
         flow = member_backup_flow(work, group) if in_group else backup_flow(work)
         shared = [group] if in_group else []
@@ -122,7 +116,9 @@ class FlowBuilder:
         self, targets: Sequence[RestoreTarget], options: RestoreOptions
     ) -> dict[str, list[str]]:
         """The names of the steps of one volume, in their order, by where its data goes."""
-        work = Work(self.services(None), "", self._context.cinder, self._context.mover())
+        work = Work(
+            self.services(None), "", self._context.cloud.cinder, self._context.repositories.of()
+        )
         found: dict[str, list[str]] = {}
         for target in targets:
             group, where = None, str(target.destination)
@@ -142,7 +138,11 @@ class FlowBuilder:
         :param lost: those of runs that this state database does not know, too
         """
         found = leftovers.known(self._context.state)
-        return found + leftovers.lost(self._context.state, self._context.cinder) if lost else found
+        return (
+            found + leftovers.lost(self._context.state, self._context.cloud.cinder)
+            if lost
+            else found
+        )
 
     def clean_leftovers(
         self, *, lost: bool, older_than: timedelta
@@ -163,9 +163,12 @@ class FlowBuilder:
                 yield leftover, leftovers.clean(work, leftover)
         if lost:
             services = self.services(None)
-            for leftover in leftovers.lost(self._context.state, self._context.cinder):
+            for leftover in leftovers.lost(self._context.state, self._context.cloud.cinder):
                 work = Work(
-                    services, leftover.volume_id, self._context.cinder, self._context.mover()
+                    services,
+                    leftover.volume_id,
+                    self._context.cloud.cinder,
+                    self._context.repositories.of(),
                 )
                 yield leftover, leftovers.clean_lost(work, leftover, older_than=older_than)
 
@@ -174,12 +177,10 @@ class FlowBuilder:
         context = self._context
         return Services(
             run_id=run.id if run else "",
-            connector=context.connector,
-            privilege=context.privilege,
+            host=context.host,
             ledger=context.state.ledger,
             catalogue=context.state.catalogue,
-            progress=observers(context.conf, context.state, self._progress),
-            mount_root=context.directory("mount"),
+            progress=observers(context.conf, context.state, context.observer),
             slots=Slots(run.request["parallel"] if run else 1, self._context.stop.event),
             parents=parents or {},
             whole=run.request.get("whole", {}) if run else {},
@@ -196,14 +197,16 @@ class FlowBuilder:
             others = run.request.get("options", {}).get("project_map", {})
             acting = others.get(project_id, project_id)
         home = Login.from_dict(run.request.get("login", {}))
-        if home.is_elsewhere(self._context.login):
+        if home.is_elsewhere(self._context.cloud.login):
             raise CloudError(
                 f"Run {run.id} works in the cloud {home.cloud}, and this login is to "
-                f"{self._context.login.cloud}: what the run has made is not there. Log in to the "
-                "run's own cloud."
+                f"{self._context.cloud.login.cloud}: what the run has made is not there. Log in to "
+                "the run's own cloud."
             )
-        cinder = self._context.cinder_in(acting or home.project_id)
-        return Work(services, key, cinder, self._context.mover(project_id or home.project_id))
+        cinder = self._context.cloud.in_project(acting or home.project_id)
+        return Work(
+            services, key, cinder, self._context.repositories.of(project_id or home.project_id)
+        )
 
     def check_reach(self, run: Run) -> None:
         """Make sure that this login reaches all that a run has made.
@@ -247,7 +250,7 @@ class FlowBuilder:
         return restore_flow(work, self._target(run, work.volume_id, undo=undo), options, group)
 
     def _target(self, run: Run, volume_id: str, *, undo: bool = False) -> RestoreTarget:
-        archive = None if undo else self._archive
+        archive = None if undo else self._context.backups
         return RestoreTarget.from_dict(run.request["targets"][volume_id], archive)
 
 

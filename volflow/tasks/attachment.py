@@ -37,7 +37,7 @@ class Attachment(Temporary):
             ledger.gone(self.tag)
         self.intend(volume_id=clone_id)
         attachment_id = work.cinder.create_attachment(
-            clone_id, self.services.connector.properties()
+            clone_id, self.services.host.connector.properties()
         )
         self.present(attachment_id)
         if ledger.find(work.tag(Claim.kind)):

@@ -7,7 +7,6 @@ import logging
 from persistence import Entry, EntryState
 from volflow.cloud.wait import existing
 from volflow.errors import HostError
-from volflow.host.connector import device_size
 from volflow.host.identity import boot_id, host_name
 from volflow.tasks.base import Step, Temporary
 from volflow.tasks.work import Work
@@ -33,7 +32,7 @@ class Device(Temporary):
     def execute(self, attachment_id: str, clone_id: str) -> str:
         here = {"host": host_name(), "boot_id": boot_id(), "attachment_id": attachment_id}
         self.intend(**here)
-        info = self.services.connector.connect(self.work.connection(attachment_id))
+        info = self.services.host.connector.connect(self.work.connection(attachment_id))
         self.present(info["path"], **here, info=info)
         self._compare_size(clone_id, info["path"])
         self.work.cinder.complete_attachment(attachment_id)
@@ -42,7 +41,7 @@ class Device(Temporary):
     def _compare_size(self, volume_id: str, path: str) -> None:
         """A stale or wrong path must be neither read nor written."""
         expected = int(self.work.cinder.volume(volume_id)["size"]) * _GIB
-        found = device_size(path)
+        found = self.services.host.device_size(path)
         if not expected <= found < expected + _ROUNDING:
             raise HostError(
                 f"The device {path} has {found} bytes where the volume has {expected}: it is "
@@ -78,7 +77,7 @@ class Device(Temporary):
         if connection is None:
             return  # ended in Cinder, which comes after the disconnect
         info = entry.details.get("info", {})
-        work.services.connector.disconnect(connection, info, discard=discard)
+        work.services.host.connector.disconnect(connection, info, discard=discard)
 
     @staticmethod
     def elsewhere(entry: Entry) -> str | None:

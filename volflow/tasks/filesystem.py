@@ -8,8 +8,6 @@ from typing import Any
 from volflow.disk import filesystem
 from volflow.disk.filesystem import FileSystem
 from volflow.errors import HostError, StoppedError
-from volflow.host.connector import device_size
-from volflow.host.namespace import MountNamespace
 from volflow.movers.stall import StallGuard
 from volflow.tasks.base import Step
 from volflow.tasks.new_volume import Claim
@@ -30,7 +28,7 @@ class Probe(Step):
     default_provides = "file_system"
 
     def execute(self, device: str) -> dict[str, Any]:
-        return filesystem.probe(self.services.privilege, device).to_dict()
+        return filesystem.probe(self.services.host.privilege, device).to_dict()
 
 
 class ProbeTarget(Step):
@@ -47,7 +45,7 @@ class ProbeTarget(Step):
         self._safety = safety
 
     def execute(self, device: str, clone_id: str, attachment_id: str) -> dict[str, Any]:
-        found = filesystem.probe(self.services.privilege, device).to_dict()
+        found = filesystem.probe(self.services.host.privilege, device).to_dict()
         if self._safety:
             _overwriting(self._safety, clone_id, attachment_id)
         return found
@@ -80,7 +78,7 @@ class MakeFileSystem(Step):
     def execute(self, device: str, clone_id: str, attachment_id: str) -> dict[str, Any]:
         if self._safety:
             _overwriting(self._safety, clone_id, attachment_id)
-        room = device_size(device)
+        room = self.services.host.device_size(device)
         size = self._size if self._size and self._size < room else None
         self._make(device, size)
         return self._file_system.to_dict()
@@ -91,7 +89,7 @@ class MakeFileSystem(Step):
         :raises StoppedError: the run was asked to stop
         """
         services = self.services
-        namespace = MountNamespace(services.privilege, services.mount_root)
+        namespace = services.host.namespace()
         try:
             with StallGuard(services.stopping, math.inf).watching(namespace.close):
                 self._file_system.make(namespace, device, size)

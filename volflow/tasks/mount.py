@@ -7,7 +7,6 @@ from typing import Any
 
 from volflow.disk.filesystem import FileSystem
 from volflow.errors import HostError
-from volflow.host.namespace import MountNamespace
 from volflow.movers.base import REGION
 from volflow.tasks.base import Step
 from volflow.tasks.work import Work
@@ -31,7 +30,7 @@ class Mount(Step):
     def execute(self, device: str, file_system: dict[str, Any]) -> None:
         services = self.services
         self.unmount()
-        namespace = MountNamespace(services.privilege, services.mount_root)
+        namespace = services.host.namespace()
         self.work.namespace = namespace
         found = FileSystem(**file_system)
         namespace.mount(

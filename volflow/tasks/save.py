@@ -12,7 +12,6 @@ from volflow.disk import sparse
 from volflow.disk.filesystem import FileSystem
 from volflow.disk.traffic import bytes_read
 from volflow.errors import HostError
-from volflow.host.connector import device_size
 from volflow.host.namespace import MountNamespace
 from volflow.movers.base import MANIFEST, REGION, Saved, StoredBackup
 from volflow.repositories.manifest import Manifest, Region
@@ -64,7 +63,7 @@ class Save(Temporary):
         self.intend(unfinished=earlier is not None)
         region = Region(
             path=str(REGION),
-            size=device_size(device),
+            size=services.host.device_size(device),
             file_system=FileSystem(**file_system),
             sparse=sparse.find(namespace, namespace.root / REGION),
         )

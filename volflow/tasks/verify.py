@@ -29,7 +29,7 @@ class Verify(Step):
     def execute(self, device: str, file_system: dict[str, Any]) -> None:
         services = self.services
         totals = Totals(services.catalogue, self._backup_id, self.work.mover.location)
-        services.privilege.run("blockdev", "--flushbufs", device)
+        services.host.privilege.run("blockdev", "--flushbufs", device)
         self._mount.execute(device, file_system)
         try:
             assert self.work.namespace is not None

@@ -5,14 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from persistence import Catalogue, Ledger
 from volflow.cloud.cinder import Cinder
-from volflow.host.connector import Connector
+from volflow.host.host import Host
 from volflow.host.namespace import MountNamespace
-from volflow.host.privilege import Privilege
 from volflow.movers.base import Mover
 from volflow.observers.progress import Observer
 from volflow.tasks.concurrency import Slots
@@ -24,18 +22,15 @@ class Services:
 
     :ivar parents: the backup to compare with, by volume id
     :ivar whole: how many volumes the run covers of each project of which it covers all
-    :ivar mount_root: the directory over which each namespace mounts its own tmpfs
     :ivar lanes: how many volumes are worked on at a time
     :ivar stopping: set when the run is asked to stop
     """
 
     run_id: str
-    connector: Connector
-    privilege: Privilege
+    host: Host
     ledger: Ledger
     catalogue: Catalogue
     progress: Observer
-    mount_root: Path
     slots: Slots
     parents: Mapping[str, str] = field(default_factory=dict)
     whole: Mapping[str, int] = field(default_factory=dict)

@@ -68,7 +68,7 @@ class Night:
     def then(self, overrides: dict[str, Any]) -> None:
         """Back up as of an earlier time."""
         with self.site.volflow(**overrides) as volflow:
-            assert str(volflow.backup([self.notes]).outcome) == "complete"
+            assert str(volflow.backups.create([self.notes]).outcome) == "complete"
 
     def _of_another_cloud(self) -> None:
         """A backup of a project that is no more."""

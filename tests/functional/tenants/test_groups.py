@@ -234,8 +234,8 @@ def _fail(band: Band, lost: str, places: Mapping[str, Place]) -> Any:
         band.person.volflow() as volflow,
         faults.injected({band.old[name]: place for name, place in places.items()}, faults.raised),
     ):
-        targets = volflow.plan_restore(Selection(groups=(lost,)))
-        result = volflow.restore(targets)
+        targets = volflow.restores.plan(Selection(groups=(lost,)))
+        result = volflow.restores.run(targets)
     for volume in result.volumes:
         if volume.target_id:
             band.volumes[volume.name] = volume.target_id
@@ -380,10 +380,10 @@ def test_a_member_that_vanishes_after_the_plan(band: Band, trio: tuple[str, list
 
     group, volumes = trio
     with band.person.volflow() as volflow:
-        plan = volflow.plan_backup(Selection(groups=(group,)))
+        plan = volflow.backups.plan(Selection(groups=(group,)))
         band.person.change_group(group, remove_volumes=volumes[2])
         band.person.cloud.delete(volumes[2])
-        result = volflow.run_backup(plan)
+        result = volflow.backups.run(plan)
     outcomes = {volume.volume_id: volume for volume in result.volumes}
     assert str(outcomes[volumes[2]].outcome) == "failed"
     assert "not found in Cinder" in str(outcomes[volumes[2]].error)

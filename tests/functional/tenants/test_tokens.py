@@ -61,9 +61,9 @@ def test_a_token_expires_while_data_is_copied(short_lived: Town) -> None:
         person.volflow() as volflow,
         faults.injected({volume: Place("copy", "after")}, _held) as held,
     ):
-        token = volflow.context.cinder.client.client.session.get_token()
-        result = volflow.backup([volume])
-        renewed = volflow.context.cinder.client.client.session.get_token()
+        token = volflow.context.cloud.cinder.client.client.session.get_token()
+        result = volflow.backups.create([volume])
+        renewed = volflow.context.cloud.cinder.client.client.session.get_token()
     assert len(held) == 1
     assert str(result.outcome) == "complete"
     assert result.volumes[0].leftovers == ()
@@ -75,7 +75,7 @@ def test_a_token_expires_while_data_is_copied(short_lived: Town) -> None:
         person.volflow() as volflow,
         faults.injected({volume: Place("copy", "before")}, _held) as held,
     ):
-        result = volflow.restore(volflow.plan_restore([volume]))
+        result = volflow.restores.run(volflow.restores.plan([volume]))
     assert len(held) == 1
     assert str(result.outcome) == "complete"
     assert person.cloud.on(volume, lambda root: (root / "file").read_text()) == "data"

@@ -14,10 +14,10 @@ from concurrent.futures import ThreadPoolExecutor
 def work():
     from volflow import Volflow, config
 
-    with Volflow(config.load([sys.argv[1]])) as volflow, ThreadPoolExecutor(2) as pool:
+    with Volflow(Context(config.load([sys.argv[1]]))) as volflow, ThreadPoolExecutor(2) as pool:
         # As a run looks at what it needs.
         pool.submit(lambda: volflow._conductor).result()
-        pool.submit(lambda: volflow.context.connector).result()
+        pool.submit(lambda: volflow.context.host.connector).result()
 
 thread = threading.Thread(target=work)
 thread.start()

@@ -11,7 +11,7 @@ from uuid import UUID
 import pytest
 
 from volflow.cloud.cinder import Quota
-from volflow.context import Context
+from volflow.cloud.connection import Cloud
 from volflow.errors import CloudError, QuotaError, RepositoryError, UsageError, VolflowError
 from volflow.movers.base import StoredBackup
 from volflow.plans.restore import (
@@ -24,6 +24,7 @@ from volflow.plans.restore import (
 from volflow.plans.restore_groups import notes
 from volflow.repositories.backups import Backups
 from volflow.repositories.manifest import Manifest
+from volflow.repositories.opened import Repositories
 
 OWNER = "os-vol-tenant-attr:tenant_id"
 V1, V2, V3 = (str(UUID(int=number)) for number in (1, 2, 3))
@@ -54,7 +55,8 @@ class World:
 
     def plan(self, *backups: StoredBackup, whole: bool = True, **options: Any) -> RestorePlan:
         return plan_restore(
-            cast(Context, self),
+            cast(Cloud, self),
+            cast(Repositories, self),
             cast(Backups, self),
             backups,
             RestoreOptions(**options),
@@ -78,16 +80,12 @@ class World:
         group = {"id": "g"} if backup.tags.get("group") else {}
         return Manifest("", volume, {}, {}, group, {"size": 1, "created_at": "then"}, ())
 
-    # As the parts
+    # As the cloud and the repositories
 
-    @property
-    def repository_per_project(self) -> bool:
-        return self.per_project
-
-    def mover(self, project_id: str | None) -> Any:
+    def of(self, project_id: str | None) -> Any:
         return SimpleNamespace(restores_holes=True)
 
-    def cinder_in(self, project_id: str) -> Any:
+    def in_project(self, project_id: str) -> Any:
         if project_id in self.closed:
             raise CloudError(f"no role in {project_id}")
         left = 0 if project_id in self.full else None

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from volflow.context import Context
+from persistence import Catalogue
 from volflow.errors import (
     BackupNotFoundError,
     ConfigError,
@@ -18,6 +18,7 @@ from volflow.errors import (
 )
 from volflow.movers.base import StoredBackup
 from volflow.repositories.backups import Backups, find, latest, until
+from volflow.repositories.opened import Repositories
 
 
 def stored(backup: str, volume: str, name: str, day: int) -> StoredBackup:
@@ -113,19 +114,29 @@ def test_a_name_that_two_had_and_none_has() -> None:
 class Everywhere:
     """A context with a repository for each project, of which some cannot be used."""
 
-    repository_per_project = True
+    per_project = True
 
     def __init__(self) -> None:
         rows = [("alpha", "at alpha"), ("gone", "at gone"), ("moved", "elsewhere"), ("..", "x")]
         found = [SimpleNamespace(project_id=p, repository=r) for p, r in rows]
-        self.state = SimpleNamespace(catalogue=SimpleNamespace(list=lambda: found))
-        self.cinder = SimpleNamespace(project_id="admin")
+        self.catalogue = SimpleNamespace(list=lambda: found)
 
     def projects(self) -> list[str]:
         return ["admin", "alpha", "beta", "empty", "locked", "silent"]
 
-    def mover(self, project_id: str) -> Any:
+    def of(self, project_id: str) -> Any:
         return Everybodys(project_id)
+
+
+def everywhere() -> Backups:
+    """The backups of that context."""
+    there = Everywhere()
+    return Backups(
+        cast(Repositories, there),
+        lambda: cast(Catalogue, there.catalogue),
+        home=lambda: "admin",
+        projects=there.projects,
+    )
 
 
 class Everybodys:
@@ -158,7 +169,7 @@ class Everybodys:
 
 def test_the_repositories_of_all_projects() -> None:
     """None is missed but those that are not there, and that nobody said there were."""
-    found, troubles = Backups(cast(Context, Everywhere())).look_everywhere(["told"])
+    found, troubles = everywhere().look_everywhere(["told"])
     assert [backup.id for backup in found] == ["of alpha", "of beta"]
     assert {project: str(error) for project, error in troubles.items()} == {
         "gone": "there is no repository",

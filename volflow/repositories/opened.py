@@ -1,0 +1,90 @@
+"""The repositories that are configured: one for all projects, or one for each."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from oslo_config import cfg
+
+from volflow.host.privilege import Privilege
+from volflow.movers.restic.mover import Restic
+from volflow.movers.restic.program import masked
+
+LOG = logging.getLogger(__name__)
+
+# Stands for the project in the name of a repository and of its password file.
+_PROJECT = "{project_id}"
+
+
+class Repositories:
+    """The repositories that are configured. Each is opened when it is first asked for.
+
+    :param conf: volflow's configuration
+    :param privilege: restic runs as root
+    :param cache: gives restic's cache directory unless ``[repository] cache_dir`` is set
+    :param home: gives the id of the login's project; asked only where each project has its own
+        repository
+    """
+
+    def __init__(
+        self,
+        conf: cfg.ConfigOpts,
+        privilege: Privilege,
+        cache: Callable[[], Path],
+        home: Callable[[], str | None],
+    ) -> None:
+        self._conf = conf
+        self._group = conf.repository
+        self._privilege = privilege
+        self._cache = cache
+        self._home = home
+        self._lock = threading.Lock()
+        self._opened: dict[str | None, Restic] = {}
+        if self.per_project and not self._key_per_project:
+            LOG.warning(
+                "The repositories of all projects have one password: whoever has it, and can get "
+                "at another's repository, can read that. Write %s into password_file or "
+                "password_command of [repository], too.",
+                _PROJECT,
+            )
+
+    @property
+    def per_project(self) -> bool:
+        """Whether each project has a repository of its own."""
+        return _PROJECT in str(self._group.location or "")
+
+    @property
+    def _key_per_project(self) -> bool:
+        return _PROJECT in f"{self._group.password_file or ''}{self._group.password_command or ''}"
+
+    @property
+    def location(self) -> str:
+        """The name of the repository or repositories as configured, without secrets."""
+        return masked(str(self._group.location or ""))
+
+    def of(self, project_id: str | None = None) -> Restic:
+        """The repository of a project, or the one that all share.
+
+        :param project_id: the login's project unless given; ignored where all share one
+        """
+        key = (project_id or self._home()) if self.per_project else None
+        with self._lock:
+            if key not in self._opened:
+                self._opened[key] = Restic(
+                    self._conf, self._privilege, self._cache(), project_id=key
+                )
+            return self._opened[key]
+
+
+def free_bytes(path: Path | None) -> int | None:
+    """The free bytes of the file system that holds a directory, or will; None for no directory."""
+    if path is None:
+        return None
+    while not path.exists():
+        path = path.parent
+    found = os.statvfs(path)
+    return found.f_bavail * found.f_frsize
