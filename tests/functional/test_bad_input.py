@@ -457,7 +457,7 @@ def test_an_option_without_effect(ground: Ground, options: list[str], says: str)
 def test_an_empty_name_by_the_library(ground: Ground) -> None:
     """It is as good as none on the command line of a shell, and must not be here."""
     from volflow.errors import UsageError
-    from volflow.plans.restore import RestoreOptions
+    from volflow.results.options import RestoreOptions
 
     with ground.site.volflow() as volflow:
         with pytest.raises(UsageError, match="empty name"):

@@ -30,7 +30,7 @@ from tests.support.site import Site
 from volflow.cloud.cinder import Cinder
 from volflow.errors import ResourceNotFoundError
 from volflow.host import privilege
-from volflow.plans.restore import RestoreOptions
+from volflow.results.options import RestoreOptions
 from volflow.results.outcome import RunResult
 from volflow.runs.runner import Runner
 

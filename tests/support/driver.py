@@ -146,8 +146,8 @@ def _command(order: Order) -> dict[str, Any]:
     from volflow import config
     from volflow.api.volflow import Volflow
     from volflow.context import Context
-    from volflow.plans.restore import RestoreOptions
     from volflow.plans.selection import Selection
+    from volflow.results.options import RestoreOptions
 
     install(order.hooks, order.mark, order.place)
     with Volflow(Context(config.load([str(order.config)]))) as volflow:

@@ -24,7 +24,7 @@ def main(config_file: str, order: dict[str, Any]) -> None:
     from volflow import config
     from volflow.api.volflow import Volflow
     from volflow.context import Context
-    from volflow.plans.restore import RestoreOptions
+    from volflow.results.options import RestoreOptions
 
     places = {volume: faults.Place(*place) for volume, place in order["places"].items()}
     arrived: set[str] = set()

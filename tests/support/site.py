@@ -111,7 +111,7 @@ class Site:
 
     def restore(self, *what: str, parallel: int | None = None, **arguments: Any) -> Any:
         """Restore by the library; the result of the run. New volumes are known from then on."""
-        from volflow.plans.restore import RestoreOptions
+        from volflow.results.options import RestoreOptions
 
         options = RestoreOptions(**arguments)
         with self.volflow() as volflow:

@@ -11,17 +11,12 @@ from volflow.errors import VolflowError
 from volflow.movers.base import REGION, StoredBackup
 from volflow.movers.restic.browse import Browser
 from volflow.plans.quota import QuotaUse
-from volflow.plans.restore import (
-    RestoreOptions,
-    RestorePlan,
-    RestoreTarget,
-    plan_restore,
-    restore_needs,
-)
+from volflow.plans.restore import RestorePlan, RestoreTarget, plan_restore, restore_needs
 from volflow.plans.restore_groups import assign_groups, notes
 from volflow.plans.restore_source import choose
 from volflow.plans.selection import Selection
 from volflow.repositories.export import Exporter
+from volflow.results.options import RestoreOptions
 from volflow.results.outcome import LeftOut, RunResult
 from volflow.runs.prepare import flow_builder, prepare
 from volflow.runs.request import create_run
@@ -52,7 +47,7 @@ class RestoreApi:
         selection.check()
         stored, context = prepare(self._context), self._context
         options, whole = options or RestoreOptions(), not selection.volumes
-        projects = options.sources(context.cloud.cinder.project_id)
+        projects = options.source_projects(context.cloud.cinder.project_id)
         troubles: dict[str, VolflowError] = {}
         if selection.all_tenants:
             context.cloud.cinder.require_all_tenants()

@@ -23,14 +23,9 @@ from volflow.cli.selection import (
 )
 from volflow.errors import UsageError
 from volflow.observers.hooks import refusals
-from volflow.plans.restore import (
-    Destination,
-    Joining,
-    RestoreOptions,
-    RestorePlan,
-    RestoreTarget,
-)
+from volflow.plans.restore import Destination, Joining, RestorePlan, RestoreTarget
 from volflow.repositories.backups import find, until
+from volflow.results.options import RestoreOptions
 from volflow.results.outcome import Outcome
 
 # Options that make no sense where no volume is restored.

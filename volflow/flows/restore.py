@@ -5,7 +5,8 @@ from __future__ import annotations
 from taskflow.patterns import linear_flow
 
 from volflow.flows.volume import volume_flow
-from volflow.plans.restore import Destination, RestoreOptions, RestoreTarget
+from volflow.plans.restore import Destination, RestoreTarget
+from volflow.results.options import RestoreOptions
 from volflow.tasks.attachment import Attachment
 from volflow.tasks.base import Dispose, Step
 from volflow.tasks.device import Device, Flush
@@ -52,7 +53,7 @@ def _to_new(
     work: Work, target: RestoreTarget, options: RestoreOptions, group: RestoredGroup | None
 ) -> list[Step]:
     """Make a volume like the one backed up and fill it; a failure deletes it."""
-    manifest = options.mapped(target.manifest)
+    manifest = target.manifest.mapped(options.type_map, options.az_map)
     volume = MemberVolume(work, manifest, group) if group else NewVolume(work, manifest)
     properties = ApplyProperties(work, target.manifest, options.meta_override)
     return [

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
 from volflow.cloud.cinder import Cinder
 from volflow.cloud.connection import Cloud
-from volflow.cloud.properties import check_overrides
 from volflow.errors import QuotaError, UsageError, VolflowError
 from volflow.movers.base import StoredBackup
 from volflow.plans import preflight
 from volflow.plans.quota import QuotaUse, VolumeSize, for_restore
+from volflow.plans.restore_options import check_options
 from volflow.plans.selection import Volume, project_of
 from volflow.repositories.backups import Backups
 from volflow.repositories.manifest import Manifest, sparse_files_fit
 from volflow.repositories.opened import Repositories
+from volflow.results.options import RestoreOptions
 from volflow.results.outcome import LeftOut
 
 
@@ -41,77 +42,6 @@ class Joining(StrEnum):
     EXISTING = "existing"
     #: It is made anew, for all volumes of the run that were in it.
     ANEW = "anew"
-
-
-@dataclass(frozen=True)
-class RestoreOptions:
-    """How to restore.
-
-    :ivar new: make new volumes in any case
-    :ivar into: id or name of the existing volume to restore into
-    :ivar recreate_vol_on_error: restore into a copy of a volume that is attached
-    :ivar keep_newer: keep what is on the target and not in the backup
-    :ivar grow: let the file system take all of a volume that is larger than the old one
-    :ivar verify: compare what was written with what is stored; ``remove_old_vol`` does so always
-    :ivar meta_override: give the properties of the backup to a volume that is there, with these
-        changes; None leaves them as they are
-    :ivar type_map: volume types of this cloud by those of the backup
-    :ivar az_map: availability zones of this cloud by those of the backup
-    :ivar project_map: projects to restore to, by those of the backups
-    :ivar remove_old_vol: remove the volumes that restored ones replace, when all is verified
-    """
-
-    new: bool = False
-    into: str | None = None
-    recreate_vol_on_error: bool = False
-    keep_newer: bool = False
-    grow: bool = False
-    verify: bool = False
-    meta_override: Mapping[str, Any] | None = None
-    type_map: Mapping[str, str] = field(default_factory=dict)
-    az_map: Mapping[str, str] = field(default_factory=dict)
-    project_map: Mapping[str, str] = field(default_factory=dict)
-    remove_old_vol: bool = False
-
-    def check(self, backups: int) -> None:
-        """Make sure that the options go together.
-
-        :param backups: how many backups they are for
-        :raises UsageError: they do not
-        """
-        if self.into is not None and (self.new or backups > 1):
-            raise UsageError("--into takes one backup, and goes without --new.")
-        if self.into is not None and self.remove_old_vol:
-            raise UsageError(
-                "--remove-old-vol removes what new volumes replace, and --into makes no new one."
-            )
-        if self.keep_newer and (self.new or self.grow):
-            raise UsageError(
-                "--keep-newer is for volumes that are there; it goes without --new and --grow."
-            )
-        if self.meta_override is not None:
-            check_overrides(self.meta_override)
-
-    @property
-    def verified(self) -> bool:
-        """Whether what was written is compared with what is stored."""
-        return self.verify or self.remove_old_vol
-
-    def mapped(self, manifest: Manifest) -> Manifest:
-        """A manifest with the names of types and zones that this cloud has."""
-        return manifest.mapped(self.type_map, self.az_map)
-
-    def sources(self, project_id: str | None) -> set[str]:
-        """The projects whose volumes are restored to a project."""
-        mapped = {old for old, new in self.project_map.items() if new == project_id}
-        return mapped or {str(project_id)}
-
-    def owner(self, project_id: str | None) -> str | None:
-        """The project to which the volumes of a project are restored: the same, unless told."""
-        return self.project_map.get(project_id, project_id) if project_id else None
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -188,9 +118,8 @@ class RestoreTarget:
         """The volume that is made for it; a copy is like the volume now."""
         if self.destination is Destination.COPY and self.existing:
             return VolumeSize.of(self.existing)
-        return VolumeSize(
-            self.manifest.size_gib, options.mapped(self.manifest).volume["volume_type"]
-        )
+        manifest = self.manifest.mapped(options.type_map, options.az_map)
+        return VolumeSize(manifest.size_gib, manifest.volume["volume_type"])
 
     @property
     def overwritten(self) -> str | None:
@@ -241,7 +170,7 @@ def plan_restore(
     :raises VolflowError: a volume is attached, busy or too small, or cannot be made anew; all of
         those that are, are told. Where ``whole``, no volume can be restored.
     """
-    options.check(len(backups))
+    check_options(options, len(backups))
     if not whole:
         _no_doubles(backups)
     manifests, troubles = known.manifests(backups)
@@ -384,7 +313,7 @@ def _by_owner(
 ) -> dict[str | None, list[RestoreTarget]]:
     found: dict[str | None, list[RestoreTarget]] = defaultdict(list)
     for target in targets:
-        found[options.owner(target.project_id)].append(target)
+        found[options.target_project(target.project_id)].append(target)
     return found
 
 
@@ -413,7 +342,10 @@ def _target(
     options: RestoreOptions,
 ) -> RestoreTarget:
     project_id = backup.tags.get("project")
-    mover, cinder = repositories.of(project_id), cloud.in_project(options.owner(project_id))
+    mover, cinder = (
+        repositories.of(project_id),
+        cloud.in_project(options.target_project(project_id)),
+    )
     sparse_files_fit(manifest, restores_holes=mover.restores_holes)
     if options.into is not None:
         existing: dict[str, Any] | None = cinder.find_volume(options.into)
@@ -429,7 +361,7 @@ def _target(
             # been transferred since, too: then this project has it no more.
             existing = None
     if existing is None or options.new:
-        preflight.new_volume(cinder, options.mapped(manifest))
+        preflight.new_volume(cinder, manifest.mapped(options.type_map, options.az_map))
         target = RestoreTarget(backup, manifest, Destination.NEW, existing)
     elif options.recreate_vol_on_error and (
         existing["status"] == "in-use" or existing["attachments"]

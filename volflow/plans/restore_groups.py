@@ -8,7 +8,8 @@ from dataclasses import replace
 from volflow.cloud.connection import Cloud
 from volflow.cloud.groups import Groups, own_project
 from volflow.errors import ResourceNotFoundError
-from volflow.plans.restore import Destination, Joining, RestoreOptions, RestoreTarget
+from volflow.plans.restore import Destination, Joining, RestoreTarget
+from volflow.results.options import RestoreOptions
 
 
 def assign_groups(
@@ -25,7 +26,7 @@ def assign_groups(
     together: dict[tuple[str | None, str], list[RestoreTarget]] = {}
     for target in targets:
         if target.manifest.group:
-            key = (options.owner(target.project_id), str(target.manifest.group["id"]))
+            key = (options.target_project(target.project_id), str(target.manifest.group["id"]))
             together.setdefault(key, []).append(target)
     joining: dict[str, Joining] = {}
     for (project_id, group_id), members in together.items():

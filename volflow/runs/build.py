@@ -18,8 +18,9 @@ from volflow.flows.graph import FlowGraph
 from volflow.flows.restore import restore_flow
 from volflow.movers.base import StoredBackup
 from volflow.observers.all import observers
-from volflow.plans.restore import Joining, RestoreOptions, RestoreTarget
+from volflow.plans.restore import Joining, RestoreTarget
 from volflow.repositories.backups import latest
+from volflow.results.options import RestoreOptions
 from volflow.results.outcome import RunResult
 from volflow.runs import leftovers
 from volflow.runs.leftovers import Leftover
@@ -225,7 +226,8 @@ class FlowBuilder:
         manifests = []
         for member in members if run.stop != StopMode.ABORT else ():
             try:
-                manifests.append(options.mapped(self._target(run, member).manifest))
+                manifest = self._target(run, member).manifest
+                manifests.append(manifest.mapped(options.type_map, options.az_map))
             except VolflowError as error:
                 # It fails that volume, and is its error, when it is its turn.
                 LOG.info("Group %s is planned without %s: %s", work.volume_id, member, error)

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support import runs
 from tests.support.site import Site
-from volflow.plans.restore import RestoreOptions
+from volflow.results.options import RestoreOptions
 from volflow.runs import build as conductor
 
 pytestmark = pytest.mark.lab

@@ -14,17 +14,12 @@ from volflow.cloud.cinder import Quota
 from volflow.cloud.connection import Cloud
 from volflow.errors import CloudError, QuotaError, RepositoryError, UsageError, VolflowError
 from volflow.movers.base import StoredBackup
-from volflow.plans.restore import (
-    Destination,
-    RestoreOptions,
-    RestorePlan,
-    RestoreTarget,
-    plan_restore,
-)
+from volflow.plans.restore import Destination, RestorePlan, RestoreTarget, plan_restore
 from volflow.plans.restore_groups import notes
 from volflow.repositories.backups import Backups
 from volflow.repositories.manifest import Manifest
 from volflow.repositories.opened import Repositories
+from volflow.results.options import RestoreOptions
 
 OWNER = "os-vol-tenant-attr:tenant_id"
 V1, V2, V3 = (str(UUID(int=number)) for number in (1, 2, 3))

@@ -1,0 +1,27 @@
+"""Which options of a restore go together."""
+
+from __future__ import annotations
+
+from volflow.cloud.properties import check_overrides
+from volflow.errors import UsageError
+from volflow.results.options import RestoreOptions
+
+
+def check_options(options: RestoreOptions, backups: int) -> None:
+    """Make sure that the options of a restore go together.
+
+    :param backups: the number of backups to restore
+    :raises UsageError: two options exclude each other, or a value is not valid
+    """
+    if options.into is not None and (options.new or backups > 1):
+        raise UsageError("--into takes one backup, and goes without --new.")
+    if options.into is not None and options.remove_old_vol:
+        raise UsageError(
+            "--remove-old-vol removes what new volumes replace, and --into makes no new one."
+        )
+    if options.keep_newer and (options.new or options.grow):
+        raise UsageError(
+            "--keep-newer is for volumes that are there; it goes without --new and --grow."
+        )
+    if options.meta_override is not None:
+        check_overrides(options.meta_override)
