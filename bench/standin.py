@@ -18,8 +18,9 @@ from unittest import mock
 from cinderclient import api_versions, exceptions
 
 from volflow.cloud import connection
-from volflow.cloud.cinder import NEWEST, TAG_KEY, Cinder
+from volflow.cloud.cinder import NEWEST, Cinder
 from volflow.cloud.login import Login
+from volflow.cloud.marks import TAG_KEY
 from volflow.cloud.wait import Wait
 from volflow.host import host, privilege
 from volflow.movers.base import CopyProgress, Saved, StoredBackup

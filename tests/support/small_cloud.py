@@ -13,7 +13,8 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from persistence import RunState, State
-from volflow.cloud.cinder import TAG_KEY, Cinder
+from volflow.cloud.cinder import Cinder
+from volflow.cloud.marks import TAG_KEY
 from volflow.errors import CloudError, ResourceNotFoundError
 from volflow.tasks.concurrency import Slots
 from volflow.tasks.work import Services, Work

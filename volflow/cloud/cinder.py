@@ -17,6 +17,7 @@ from cinderclient import api_versions, client, exceptions
 from keystoneauth1 import exceptions as auth_exceptions
 from keystoneauth1.session import Session
 
+from volflow.cloud.marks import TAG_KEY, tag_of
 from volflow.cloud.wait import Resource, Wait, existing
 from volflow.errors import (
     CloudError,
@@ -37,18 +38,6 @@ FORCE_GONE = api_versions.APIVersion("3.66")
 # What an API, or a proxy before it, answers in a trouble that may pass, and how often to try again.
 _TRANSIENT = (500, 502, 503, 504)
 _RETRIES = 3
-
-# Metadata key that marks everything that a run makes in Cinder; its value is the ledger's tag.
-TAG_KEY = "volflow"
-# The kinds of volumes that carry one: what is made of a snapshot and deleted again; what a restore
-# makes; and what was there before, while a restore overwrites it.
-TEMPORARY, RESTORED, CLAIMED = "volume", "target", "claim"
-
-
-def kind_of(resource: Resource) -> str:
-    """What a run has marked this as: the kind in its tag; empty where it carries no run's tag."""
-    parts = str(resource["metadata"].get(TAG_KEY) or "").split("/")
-    return parts[2] if len(parts) == 3 else ""
 
 
 @dataclass(frozen=True)
@@ -285,7 +274,7 @@ class Cinder:
         with translated("Looking for volumes of this run"):
             found = self._client.volumes.list(search_opts={"metadata": {TAG_KEY: tag}})
         # The filter is the server's; a cloud whose administrator has disabled it sends all.
-        return [v for v in map(self._plain, found) if v["metadata"].get(TAG_KEY) == tag]
+        return [v for v in map(self._plain, found) if tag_of(v) == tag]
 
     def all_tagged(self) -> list[Resource]:
         """The volumes and snapshots of this project that any run has marked as its own."""
@@ -294,7 +283,7 @@ class Cinder:
                 *whole(self._client.volumes.list),
                 *whole(self._client.volume_snapshots.list),
             ]
-        return [r for r in map(self._plain, found) if r["metadata"].get(TAG_KEY)]
+        return [r for r in map(self._plain, found) if tag_of(r)]
 
     def create_volume(self, **properties: Any) -> Resource:
         """Ask for a volume; the arguments are the API's (``size`` in GiB). Does not wait."""
@@ -383,7 +372,7 @@ class Cinder:
 
     def snapshots_tagged(self, volume_id: str, tag: str) -> list[Resource]:
         """The snapshots of a volume that carry this tag."""
-        return [s for s in self.snapshots(volume_id) if s["metadata"].get(TAG_KEY) == tag]
+        return [s for s in self.snapshots(volume_id) if tag_of(s) == tag]
 
     def create_snapshot(
         self, volume_id: str, name: str, description: str, metadata: Mapping[str, str]

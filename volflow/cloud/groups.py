@@ -7,22 +7,19 @@ others: :data:`LEGACY` tells which they are.
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from cinderclient import exceptions
 
-from volflow.cloud.cinder import TAG_KEY, Cinder, translated
+from volflow.cloud.cinder import Cinder, translated
+from volflow.cloud.marks import TAG_KEY, is_described
 from volflow.cloud.wait import Resource
 from volflow.errors import ResourceNotFoundError
 
 # The field that tells whether a group is a consistency group of old.
 LEGACY = "consistency_group"
-
-# The mark of a group or a group snapshot that a run has made.
-_TAG = re.compile(r"[0-9a-f-]{36}/[^/\s]+/group( snapshot)?")
 
 # Cinder changes one thing of a group at a time, and refuses the next meanwhile.
 _CHANGES = threading.Lock()
@@ -101,7 +98,7 @@ class Groups:
         return [
             resource | {"metadata": {TAG_KEY: resource["description"]}}
             for resource in found
-            if _TAG.fullmatch(resource["description"] or "")
+            if is_described(resource)
         ]
 
     def _all(self) -> Iterator[Resource]:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from volflow.cloud.cinder import TAG_KEY, Cinder
+from volflow.cloud.cinder import Cinder
+from volflow.cloud.marks import ALIVE_KEY, TAG_KEY
 from volflow.errors import CloudError, UsageError
-from volflow.runs.lease import ALIVE_KEY
 
 Volume = dict[str, Any]
 

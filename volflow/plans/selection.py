@@ -8,16 +8,9 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
-from volflow.cloud.cinder import (
-    CLAIMED,
-    RESTORED,
-    TAG_KEY,
-    TEMPORARY,
-    Cinder,
-    kind_of,
-    require_usable,
-)
+from volflow.cloud.cinder import Cinder, require_usable
 from volflow.cloud.groups import Groups
+from volflow.cloud.marks import CLAIMED, RESTORED, TEMPORARY, Mark, kind_of
 from volflow.errors import ResourceNotFoundError, UsageError, VolumeStateError
 from volflow.movers.base import StoredBackup
 from volflow.results.outcome import LeftOut
@@ -176,11 +169,12 @@ def _unusable(volume: Volume) -> str | None:
     """Why this volume cannot be backed up now, if so."""
     if volume["status"] not in USABLE:
         return f"is in state '{volume['status']}'"
-    if kind_of(volume) in (CLAIMED, RESTORED):
+    mark = Mark.of(volume)
+    if mark and mark.kind in (CLAIMED, RESTORED):
         return (
-            f"is being restored by run {volume['metadata'][TAG_KEY].partition('/')[0]} of volflow, "
-            "and not whole before that has ended. If it was interrupted, resume or abort it; if it "
-            "failed, see 'volflow leftover list'"
+            f"is being restored by run {mark.run_id} of volflow, and not whole before that has "
+            "ended. If it was interrupted, resume or abort it; if it failed, see 'volflow leftover "
+            "list'"
         )
     if volume["encrypted"]:
         return "is encrypted by Cinder, which volflow cannot take yet"

@@ -26,10 +26,8 @@ _RELIABLE = 0.75
 # Seconds that the end of a run waits for a sign of life that is still under way.
 _PATIENCE = 5.0
 
-# Metadata key of the volumes of a run that is alive: when that was, in UTC. For those who cannot
-# see the lease, because they have another state database.
-ALIVE_KEY = "volflow_alive"
-# Seconds between two such signs.
+# Seconds between two signs of life on a run's volumes, for those who cannot see the lease because
+# they use another state database.
 ALIVE_EVERY = 600.0
 
 

@@ -11,8 +11,10 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from persistence import Ambiguous, Entry, EntryState, NotFound, State
-from volflow.cloud.cinder import TAG_KEY, Cinder, kind_of
+from volflow.cloud import marks
+from volflow.cloud.cinder import Cinder
 from volflow.cloud.groups import Groups
+from volflow.cloud.marks import KEPT, TAG_KEY, Mark, kind_of, tag
 from volflow.errors import VolflowError
 from volflow.runs import lease as heartbeat
 from volflow.tasks.attachment import Attachment
@@ -20,14 +22,13 @@ from volflow.tasks.base import Temporary
 from volflow.tasks.device import Device
 from volflow.tasks.group import GroupSnapshot, RestoredGroup
 from volflow.tasks.lock import RepositoryLock
-from volflow.tasks.new_volume import KEPT, Claim, NewVolume
+from volflow.tasks.new_volume import Claim, NewVolume
 from volflow.tasks.properties import ApplyProperties
 from volflow.tasks.safety_snapshot import SafetySnapshot
 from volflow.tasks.save import Save
 from volflow.tasks.snapshot import Snapshot
 from volflow.tasks.temporary_volume import TemporaryVolume
 from volflow.tasks.work import Work
-from volflow.tasks.work import tag as tag_of
 
 _KINDS: dict[str, type[Temporary]] = {
     kind.kind: kind
@@ -79,15 +80,21 @@ class Leftover:
 
     @property
     def run_id(self) -> str:
-        return self.tag.split("/")[0]
+        return self._mark.run_id
 
     @property
     def volume_id(self) -> str:
-        return self.tag.split("/")[1]
+        return self._mark.volume_id
 
     @property
     def kind(self) -> str:
-        return self.tag.split("/")[2]
+        return self._mark.kind
+
+    @property
+    def _mark(self) -> Mark:
+        mark = Mark.parse(self.tag)
+        assert mark is not None
+        return mark
 
 
 def known(state: State) -> list[Leftover]:
@@ -198,7 +205,7 @@ def _as_entry(work: Work, leftover: Leftover) -> Entry:
 def _ledger_tag(leftover: Leftover) -> str:
     """The tag by which the ledger has it: a new volume that is kept is marked otherwise."""
     if leftover.kind == KEPT:
-        return tag_of(leftover.run_id, leftover.volume_id, NewVolume.kind)
+        return tag(leftover.run_id, leftover.volume_id, NewVolume.kind)
     return leftover.tag
 
 
@@ -227,7 +234,5 @@ def _has_ended(state: State, run_id: str) -> bool | None:
 
 
 def _last_sign(resource: dict[str, object]) -> datetime:
-    metadata = resource["metadata"]
-    assert isinstance(metadata, dict)
-    text = metadata.get(heartbeat.ALIVE_KEY) or resource["created_at"]
-    return datetime.fromisoformat(str(text)).replace(tzinfo=UTC)
+    created_at = datetime.fromisoformat(str(resource["created_at"])).replace(tzinfo=UTC)
+    return marks.last_alive(resource) or created_at

@@ -22,7 +22,9 @@ from taskflow.types import notifier
 
 from persistence import Item, ItemFields, ItemState, Run, RunState, State, StateError
 from volflow import logs
+from volflow.cloud import marks
 from volflow.cloud.cinder import Cinder
+from volflow.cloud.marks import tag
 from volflow.errors import CloudError, DrivenError, SuspendedError
 from volflow.flows.graph import Component, FlowGraph
 from volflow.host.identity import boot_id, host_name
@@ -41,7 +43,7 @@ from volflow.tasks.restore import RestoreData
 from volflow.tasks.safety_snapshot import OVERWRITE
 from volflow.tasks.save import Save
 from volflow.tasks.temporary_volume import TemporaryVolume
-from volflow.tasks.work import Services, tag
+from volflow.tasks.work import Services
 
 LOG = logging.getLogger(__name__)
 
@@ -164,13 +166,11 @@ class Runner:
     def _show_life(self, run_id: str) -> None:
         """Tell those who cannot see the lease that the run is alive."""
         logs.begin(run_id)
-        now = datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="seconds")
+        sign = marks.alive(datetime.now(UTC))
         for entry in self._services.ledger.open(run_id):
             if entry.kind in (TemporaryVolume.kind, NewVolume.kind) and entry.resource_id:
                 try:
-                    self._cinder_of(entry.item).set_metadata(
-                        entry.resource_id, {heartbeat.ALIVE_KEY: now}
-                    )
+                    self._cinder_of(entry.item).set_metadata(entry.resource_id, sign)
                 except CloudError as error:
                     LOG.info("Volume %s could not be marked: %s", entry.resource_id, error)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from persistence import Entry, EntryState
-from volflow.cloud.cinder import TAG_KEY
+from volflow.cloud.marks import tag_of
 from volflow.tasks.base import Temporary
 from volflow.tasks.device import Device
 from volflow.tasks.new_volume import Claim, NewVolume
@@ -59,7 +59,7 @@ class Attachment(Temporary):
         """What else this run has attached the volume by: the answer may never have come."""
         volume_id = str(entry.details["volume_id"])
         volume = work.cinder.existing_volume(volume_id)
-        mark = volume["metadata"].get(TAG_KEY) if volume else None
+        mark = tag_of(volume) if volume else None
         made = mark in (work.tag(TemporaryVolume.kind), work.tag(NewVolume.kind))
         unknown = mark == work.tag(Claim.kind) and not entry.resource_id
         if not made and not unknown:

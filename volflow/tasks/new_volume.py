@@ -6,20 +6,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from persistence import Entry
-from volflow.cloud.cinder import CLAIMED, RESTORED, TAG_KEY, kind_of, require_usable
+from volflow.cloud.cinder import require_usable
 from volflow.cloud.groups import Groups, takes
+from volflow.cloud.marks import ALIVE_KEY, CLAIMED, KEPT, RESTORED, TAG_KEY, kind_of, tag_of
 from volflow.cloud.properties import own_metadata
 from volflow.errors import VolflowError, VolumeStateError
 from volflow.repositories.manifest import Manifest
-from volflow.runs.lease import ALIVE_KEY
 from volflow.tasks.base import Step, Temporary
 from volflow.tasks.group import RestoredGroup
 from volflow.tasks.safety_snapshot import is_half_written
 from volflow.tasks.work import Work
-
-# What a new volume is marked as from when it is the tenant's until the mark is off: nobody who
-# finds it, with or without this run's ledger, must delete it.
-KEPT = "kept"
 
 
 class NewVolume(Temporary):
@@ -80,7 +76,7 @@ class NewVolume(Temporary):
         if kept:
             volume = cinder.existing_volume(kept)
             # The tenant may have removed it, or another run may restore into it by now.
-            if volume and work.is_ours(volume["metadata"].get(TAG_KEY)):
+            if volume and work.is_ours(tag_of(volume)):
                 cinder.delete_metadata(kept, [TAG_KEY, ALIVE_KEY])
         # A process that was killed may have marked one as kept that the ledger does not.
         for tag in [entry.tag] if kept else [entry.tag, work.tag(KEPT)]:
@@ -161,7 +157,7 @@ class Claim(Temporary):
     def execute(self) -> str:
         cinder = self.work.cinder
         volume = cinder.volume(self._target_id)
-        if not self.work.is_ours(volume["metadata"].get(TAG_KEY)):
+        if not self.work.is_ours(tag_of(volume)):
             require_usable(volume, ("available",))
             # One that is kept is whole, and only its mark is left.
             if kind_of(volume) != KEPT:
@@ -174,7 +170,7 @@ class Claim(Temporary):
         return self._target_id
 
     def _require_free(self, volume: dict[str, Any]) -> None:
-        owner = volume["metadata"].get(TAG_KEY)
+        owner = tag_of(volume)
         if owner and not self.work.is_ours(owner):
             raise VolumeStateError(
                 f"Volume {self._target_id} is being restored by another run of volflow ({owner}). "
@@ -190,7 +186,7 @@ class Claim(Temporary):
         :param attachment_id: that of this run
         :raises VolumeStateError: the mark is another's or is off, or there is another attachment
         """
-        owner = work.cinder.volume(volume_id)["metadata"].get(TAG_KEY)
+        owner = tag_of(work.cinder.volume(volume_id))
         if owner != work.tag(cls.kind):
             raise VolumeStateError(
                 f"Volume {volume_id} does not carry the mark of this run any more, but "
@@ -208,7 +204,7 @@ class Claim(Temporary):
     def remove(cls, work: Work, entry: Entry) -> None:
         cinder, target_id = work.cinder, str(entry.details["volume_id"])
         volume = cinder.existing_volume(target_id)
-        if volume is None or volume["metadata"].get(TAG_KEY) != entry.tag:
+        if volume is None or tag_of(volume) != entry.tag:
             return
         if is_half_written(work):
             raise VolflowError(

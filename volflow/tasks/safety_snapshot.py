@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from persistence import Entry, EntryState
-from volflow.cloud.cinder import TAG_KEY
+from volflow.cloud.marks import TAG_KEY, tag_of
 from volflow.errors import VolflowError
 from volflow.tasks.base import Step, Temporary
 from volflow.tasks.work import Work
@@ -91,7 +91,7 @@ class SafetySnapshot(Temporary):
         :raises VolflowError: it cannot be brought back, or may hold what was written later
         """
         volume = work.cinder.existing_volume(volume_id)
-        ours = volume is not None and work.is_ours(volume["metadata"].get(TAG_KEY))
+        ours = volume is not None and work.is_ours(tag_of(volume))
         if not snapshots:
             if not ours:
                 return  # whoever has taken it over has removed the snapshot too

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from persistence import Entry
-from volflow.cloud.cinder import TAG_KEY, TEMPORARY
+from volflow.cloud.marks import TAG_KEY, TEMPORARY
 from volflow.tasks.base import Temporary
 from volflow.tasks.work import Work
 

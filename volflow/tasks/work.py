@@ -9,6 +9,7 @@ from typing import Any
 
 from persistence import Catalogue, Ledger
 from volflow.cloud.cinder import Cinder
+from volflow.cloud.marks import Mark, tag
 from volflow.host.host import Host
 from volflow.host.namespace import MountNamespace
 from volflow.movers.base import Mover
@@ -67,7 +68,8 @@ class Work:
 
     def is_ours(self, tag: str | None) -> bool:
         """Whether a tag is of this run and volume."""
-        return tag is not None and tag.startswith(f"{self.services.run_id}/{self.volume_id}/")
+        mark = Mark.parse(tag)
+        return mark is not None and mark == Mark(self.services.run_id, self.volume_id, mark.kind)
 
     def connection(self, attachment_id: str) -> dict[str, Any]:
         """The connection info of an attachment, which can hold secrets: kept in memory alone."""
@@ -75,8 +77,3 @@ class Work:
             attachment = self.cinder.attachment(attachment_id)
             self._connections[attachment_id] = attachment["connection_info"]
         return self._connections[attachment_id]
-
-
-def tag(run_id: str, volume_id: str, kind: str) -> str:
-    """The mark of a temporary thing, in the ledger and in Cinder."""
-    return f"{run_id}/{volume_id}/{kind}"

@@ -10,7 +10,7 @@ import pytest
 
 from persistence import EntryState, State
 from tests.support.small_cloud import SmallCloud, end, work_of
-from volflow.cloud.cinder import TAG_KEY
+from volflow.cloud.marks import KEPT, TAG_KEY
 from volflow.disk.filesystem import FileSystem
 from volflow.errors import VolumeStateError
 from volflow.host.identity import boot_id, host_name
@@ -20,7 +20,7 @@ from volflow.tasks import base
 from volflow.tasks.attachment import Attachment
 from volflow.tasks.device import Device
 from volflow.tasks.filesystem import MakeFileSystem
-from volflow.tasks.new_volume import KEPT, Claim, NewVolume
+from volflow.tasks.new_volume import Claim, NewVolume
 from volflow.tasks.safety_snapshot import SafetySnapshot, is_half_written
 from volflow.tasks.temporary_volume import TemporaryVolume
 from volflow.tasks.work import Work

@@ -1,0 +1,94 @@
+"""The marks that volflow puts on what it makes in Cinder, built and parsed.
+
+Volumes and snapshots carry them as metadata. Groups and group snapshots have no metadata: there
+the description is the tag. Runs that are stored, and clouds in which one was interrupted, have
+these values: they never change.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+# Metadata key that marks everything that a run makes in Cinder. Its value is the tag.
+TAG_KEY = "volflow"
+# Metadata key that a live run sets on its volumes every few minutes, to the time in UTC. It is for
+# those who cannot see the run's lease because they use another state database.
+ALIVE_KEY = "volflow_alive"
+
+# The kinds of volumes that carry a tag: one made from a snapshot, and deleted after the copy; one
+# that a restore makes; one that existed before, while a restore overwrites it.
+TEMPORARY, RESTORED, CLAIMED = "volume", "target", "claim"
+# A new volume that belongs to the tenant but still carries a tag. Nobody who finds it, with or
+# without the run's ledger, may delete it.
+KEPT = "kept"
+
+# The tag in the description of a group or a group snapshot, which a tenant can write too.
+_IN_DESCRIPTION = re.compile(r"[0-9a-f-]{36}/[^/\s]+/group( snapshot)?")
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What a tag says: ``<run id>/<volume id>/<kind>``.
+
+    :ivar volume_id: the volume that is backed up, or whose backup is restored; or the group
+    :ivar kind: the kind of the resource, as in the ledger
+    """
+
+    run_id: str
+    volume_id: str
+    kind: str
+
+    @classmethod
+    def parse(cls, tag: str | None) -> Mark | None:
+        """What a tag says; None where it is not a tag of volflow."""
+        parts = (tag or "").split("/")
+        return cls(*parts) if len(parts) == 3 else None
+
+    @classmethod
+    def of(cls, resource: Mapping[str, Any]) -> Mark | None:
+        """The mark of a volume or snapshot, as the API shows it; None where it has none."""
+        return cls.parse(tag_of(resource))
+
+    def __str__(self) -> str:
+        """The tag, as Cinder and the ledger have it."""
+        return tag(self.run_id, self.volume_id, self.kind)
+
+
+def tag(run_id: str, volume_id: str, kind: str) -> str:
+    """The tag of the one resource of this kind that a run makes for a volume or group."""
+    return f"{run_id}/{volume_id}/{kind}"
+
+
+def tag_of(resource: Mapping[str, Any]) -> str | None:
+    """The tag in the metadata of a volume or snapshot, whatever it says."""
+    tag = resource["metadata"].get(TAG_KEY)
+    return None if tag is None else str(tag)
+
+
+def kind_of(resource: Mapping[str, Any]) -> str:
+    """The kind in the tag of a volume or snapshot; empty where it has no tag of a run."""
+    mark = Mark.of(resource)
+    return mark.kind if mark else ""
+
+
+def is_described(resource: Mapping[str, Any]) -> bool:
+    """Whether the description of a group or group snapshot is a run's tag."""
+    return _IN_DESCRIPTION.fullmatch(resource["description"] or "") is not None
+
+
+def alive(moment: datetime) -> dict[str, str]:
+    """The metadata by which a run says that it is alive at this moment."""
+    return {ALIVE_KEY: moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S")}
+
+
+def last_alive(resource: Mapping[str, Any]) -> datetime | None:
+    """When the run of a volume last said that it is alive, in UTC.
+
+    :raises ValueError: somebody else has written the metadata
+    """
+    text = resource["metadata"].get(ALIVE_KEY)
+    return datetime.fromisoformat(str(text)).replace(tzinfo=UTC) if text else None
