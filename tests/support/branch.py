@@ -1,34 +1,33 @@
-"""The list of branches."""
+"""The marker of a branch: one way that a restore can go."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import Any
+
+import pytest
 
 from tests.support.stage import Stage
 
+Act = Callable[[Stage], None]
 
-@dataclass(frozen=True)
-class Branch:
-    """One way that a restore can go.
 
-    :ivar title: what is there, and what happens then
-    :ivar act: goes it, and fails unless all is as it should be
-    :ivar quick: part of the functional tests, too
+def branch(title: str, *, quick: bool = False) -> Callable[[Act], Act]:
+    """Mark a test as a branch of a restore.
+
+    ``-m branch`` selects all of them. When the test has ended, nothing temporary may be left on
+    its stage; see ``tests/functional/restore/conftest.py``.
+
+    :param title: the situation and what must happen, for the table
+    :param quick: the functional tests run it too; the others are slow
     """
 
-    title: str
-    act: Callable[[Stage], None]
-    quick: bool
+    def mark(act: Act) -> Act:
+        marks: list[Any] = [pytest.mark.branch(title)]
+        if not quick:
+            marks.append(pytest.mark.slow)
+        for each in marks:
+            act = each(act)
+        return act
 
-
-BRANCHES: list[Branch] = []
-
-
-def branch(title: str, *, quick: bool = False) -> Callable[[Callable[[Stage], None]], None]:
-    """Puts a function into the list."""
-
-    def add(act: Callable[[Stage], None]) -> None:
-        BRANCHES.append(Branch(title, act, quick))
-
-    return add
+    return mark

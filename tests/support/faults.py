@@ -47,8 +47,12 @@ class Place:
         return f"{self.when} {self.step}"
 
 
+# The target holds all of the restored data, and nothing of the restore is finished.
+AFTER_COPY = Place("flush device", "after")
+
+
 class InjectedError(Exception):
-    """The fault."""
+    """The injected fault."""
 
 
 def _restore(work: Work, flow: str, destination: Destination) -> Any:

@@ -1,4 +1,4 @@
-"""The lab and the stage for all branches, and the table in the end."""
+"""The stage for the branches of a restore, and the table of them at the end."""
 
 from __future__ import annotations
 
@@ -9,56 +9,74 @@ from typing import Any
 import pytest
 
 from tests.support.driver import ready
-from tests.support.site import Site, new_site
-from tests.support.stage import Stage
+from tests.support.site import new_site
+from tests.support.stage import Seen, Stage
 
-for part in ("targets", "properties", "several", "elsewhere", "looking"):
-    pytest.register_assert_rewrite(f"tests.functional.restore.{part}")
-
-ROWS = pytest.StashKey[list[tuple[str, ...]]]()
+# The order of the table.
+FILES = ("in_place", "other_targets", "properties", "several", "elsewhere", "looking")
 HEADINGS = ("Branch", "Data", "Properties", "Seconds", "Result")
+
+# The rows of the table, with the file that each comes from.
+ROWS = pytest.StashKey[list[tuple[str, tuple[str, ...]]]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[ROWS] = []
 
 
-@pytest.fixture(scope="session")
-def shared(scratch: Path, the_lab: Any, api: Any) -> Iterator[Site]:
-    # What processes are forked from that are to be killed belongs to the tests.
+@pytest.fixture(scope="module")
+def stage(scratch: Path, the_lab: Any, api: Any) -> Iterator[Stage]:
+    """A volume with every kind of file on it, which the branches of a file copy."""
+    # The process that runs are forked from must exist before the site notes what runs.
     ready()
-    with new_site(scratch, the_lab, api) as found:
-        yield found
+    with new_site(scratch, the_lab, api) as site:
+        yield Stage.make(site)
 
 
-@pytest.fixture(scope="session")
-def stage(shared: Site) -> Stage:
-    """A volume with everything odd in it, to be copied."""
-    return Stage.make(shared)
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Any:
+    """A branch notes what it compared, and fails if anything temporary is left."""
+    if pyfuncitem.get_closest_marker("branch") is None:
+        return (yield)
+    stage: Stage = pyfuncitem.funcargs["stage"]
+    stage.seen = Seen()
+    try:
+        result = yield
+    finally:
+        for name in ("data", "properties"):
+            if compared := getattr(stage.seen, name):
+                pyfuncitem.user_properties.append((name, _summary(compared)))
+    stage.nothing_left()
+    return result
+
+
+def _summary(compared: list[str]) -> str:
+    """What was compared first, and how many comparisons there were."""
+    return compared[0] if len(compared) == 1 else f"{len(compared)} x: {compared[0]}"
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
     report = yield
-    title = getattr(getattr(item, "callspec", None), "params", {}).get("branch")
-    if title is not None and (call.when == "call" or report.failed or report.skipped):
+    mark = item.get_closest_marker("branch")
+    if mark is not None and (call.when == "call" or report.failed or report.skipped):
         seen = dict(item.user_properties)
-        item.config.stash[ROWS].append(
-            (
-                title.title,
-                str(seen.get("data", "-")),
-                str(seen.get("properties", "-")),
-                f"{report.duration:.1f}",
-                "ok" if report.passed else report.outcome.upper(),
-            )
+        row = (
+            mark.args[0],
+            str(seen.get("data", "-")),
+            str(seen.get("properties", "-")),
+            f"{report.duration:.1f}",
+            "ok" if report.passed else report.outcome.upper(),
         )
+        item.config.stash[ROWS].append((item.path.stem.removeprefix("test_"), row))
     return report
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    rows = config.stash[ROWS]
-    if not rows:
+    found = sorted(config.stash[ROWS], key=lambda pair: FILES.index(pair[0]))
+    if not found:
         return
+    rows = [row for _, row in found]
     terminalreporter.section("every branch of a restore")
     widths = [max(map(len, column)) for column in zip(HEADINGS, *rows, strict=True)]
     for row in [HEADINGS, tuple("-" * width for width in widths), *rows]:

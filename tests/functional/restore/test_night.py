@@ -14,7 +14,8 @@ from tests.support.page import Printed, Shell, commands, path_with
 from tests.support.site import Site
 from tests.support.stage import in_project
 
-pytestmark = pytest.mark.lab
+# The rest of `tox -e restore`, beside the branches.
+pytestmark = [pytest.mark.lab, pytest.mark.slow, pytest.mark.page]
 
 PAGE = Path(__file__).parents[3] / "docs" / "restore.rst"
 # The project of a cloud that is gone, as the page has it.

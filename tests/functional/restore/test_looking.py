@@ -11,10 +11,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tests.support import tree
 from tests.support.branch import branch
 from tests.support.cloud import run
 from tests.support.stage import Stage
+
+pytestmark = pytest.mark.lab
 
 
 def _below(found: tree.Tree, directory: bytes) -> tree.Tree:
@@ -34,7 +38,7 @@ def _bare(entry: tree.Entry) -> tree.Entry:
 
 
 @branch("backup ls: what is in it")
-def _(stage: Stage) -> None:
+def test_backup_ls_lists_every_path_and_size(stage: Stage) -> None:
     was = stage.original("listed")
     shown = stage.rows("backup", "ls", was.volume, "/many")
     assert {row["Path"] for row in shown} == {f"/many/{n:03}" for n in range(200)}
@@ -51,7 +55,7 @@ def _(stage: Stage) -> None:
 
 
 @branch("backup extract: one file, a directory, with all metadata", quick=True)
-def _(stage: Stage) -> None:
+def test_backup_extract_keeps_all_metadata(stage: Stage) -> None:
     was = stage.original("extracted")
     place = stage.site.home / "extracted"
     stage.run(
@@ -69,7 +73,7 @@ def _(stage: Stage) -> None:
 
 
 @branch("backup extract: nothing is written outside its target")
-def _(stage: Stage) -> None:
+def test_backup_extract_writes_nothing_outside_its_target(stage: Stage) -> None:
     was = stage.original("outside")
     outside, place = stage.site.home / "not-here", stage.site.home / "target"
     outside.mkdir()
@@ -96,7 +100,7 @@ def _(stage: Stage) -> None:
 
 
 @branch("backup mount: the files, read-only, until interrupted")
-def _(stage: Stage) -> None:
+def test_backup_mount_shows_files_read_only_until_interrupted(stage: Stage) -> None:
     was = stage.original("mounted")
     place = stage.site.home / "mounted"
     place.mkdir()
@@ -141,7 +145,7 @@ def _(stage: Stage) -> None:
 
 
 @branch("backup mount: the terminal is closed, with somebody in it: nothing stays")
-def _(stage: Stage) -> None:
+def test_backup_mount_leaves_nothing_when_its_terminal_closes(stage: Stage) -> None:
     was = stage.original("looked into")
     place = stage.site.home / "looked-into"
     place.mkdir()
@@ -197,7 +201,7 @@ def _equal(one: bytes, other: bytes) -> None:
 
 
 @branch("backup diff: what has changed between two backups")
-def _(stage: Stage) -> None:
+def test_backup_diff_shows_every_change_between_two_backups(stage: Stage) -> None:
     was = stage.original("compared")
     stage.change(was.volume)
     now = stage.backed_up(was.volume)
@@ -217,7 +221,7 @@ def _(stage: Stage) -> None:
 
 
 @branch("backup verify: all of a backup, or a sample of all; damage is found")
-def _(stage: Stage) -> None:
+def test_backup_verify_finds_one_damaged_byte(stage: Stage) -> None:
     was = stage.original("verified")
     whole = stage.rows("backup", "verify", was.backup)
     assert whole[0]["Result"].startswith("whole, ")
@@ -249,7 +253,7 @@ def _(stage: Stage) -> None:
 
 
 @branch("backup delete: asked for; the others stay whole")
-def _(stage: Stage) -> None:
+def test_backup_delete_asks_first_and_spares_other_backups(stage: Stage) -> None:
     was = stage.original("deleted once")
     stage.change(was.volume)
     now = stage.backed_up(was.volume)

@@ -8,17 +8,20 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
 from cinderclient import exceptions
 
 from tests.support.branch import branch
 from tests.support.stage import PROPERTIES, Stage
+
+pytestmark = pytest.mark.lab
 
 OWNER = "os-vol-tenant-attr:tenant_id"
 GROUP_TYPE = "of the restore tests"
 
 
 @branch("all volumes of a tenant, side by side, as they were at a time")
-def _(stage: Stage) -> None:
+def test_all_volumes_of_a_tenant_come_back_as_they_were_at_a_time(stage: Stage) -> None:
     all_of_it = [stage.original(f"tenant {n}", **PROPERTIES) for n in range(3)]
     time.sleep(1)
     moment = datetime.now(UTC).isoformat()
@@ -38,7 +41,7 @@ def _(stage: Stage) -> None:
 
 
 @branch("of a tenant's volumes, those of a type and with metadata")
-def _(stage: Stage) -> None:
+def test_filters_choose_volumes_by_type_and_metadata(stage: Stage) -> None:
     wanted = stage.original("by its marks", metadata={"marked": "yes"})
     stage.original("without marks")
     command = ("restore", "create", "--all", "--metadata", "marked=yes", "--type", "lab", "--new")
@@ -51,7 +54,7 @@ def _(stage: Stage) -> None:
 
 
 @branch("all volumes of all tenants: each in its own project")
-def _(stage: Stage) -> None:
+def test_volumes_of_all_tenants_come_back_in_their_own_projects(stage: Stage) -> None:
     mine = stage.original("every one: mine", **PROPERTIES)
     with stage.other_project() as other:
         theirs = other.original("every one: theirs", **PROPERTIES)
@@ -110,7 +113,7 @@ def _dissolve(client: Any, group: str) -> None:
 
 
 @branch("all volumes of a group, in place; and beside it, in a group like it")
-def _(stage: Stage) -> None:
+def test_a_group_comes_back_in_place_and_in_a_new_group(stage: Stage) -> None:
     volumes = [stage.volume(f"member {n}", **PROPERTIES) for n in (1, 2)]
     with _grouped(stage, "pair", volumes) as group:
         shown = [stage.site.cloud.show(volume) for volume in volumes]
@@ -136,7 +139,7 @@ def _(stage: Stage) -> None:
 
 
 @branch("one of several cannot be restored: all are told, and nothing is made")
-def _(stage: Stage) -> None:
+def test_nothing_is_made_if_one_of_several_volumes_cannot_be_restored(stage: Stage) -> None:
     trio = [stage.original(f"of three {n}") for n in range(3)]
     with (
         stage.site.cloud.attached(trio[0].volume),

@@ -9,14 +9,18 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
 from tests.support import tree
 from tests.support.branch import branch
 from tests.support.cloud import in_a_namespace, run
 from tests.support.stage import PROPERTIES, Stage
 
+pytestmark = pytest.mark.lab
+
 
 @branch("no cloud, no database: into a directory", quick=True)
-def _(stage: Stage) -> None:
+def test_a_directory_can_be_filled_without_cloud_and_database(stage: Stage) -> None:
     was = stage.original("to a directory")
     place = stage.site.home / "directory"
     with stage.without_cloud() as alone:
@@ -32,7 +36,7 @@ def _(stage: Stage) -> None:
 
 
 @branch("no cloud: programs of a guest are for nobody else, whatever its root allows")
-def _(stage: Stage) -> None:
+def test_a_filled_directory_is_its_owners_alone(stage: Stage) -> None:
     def allow(root: Path) -> None:
         os.chown(root, 12, 34)
         root.chmod(0o1777)
@@ -74,7 +78,7 @@ def _same_image(stage: Stage, was: tree.Tree, image: Path) -> None:
 
 
 @branch("no cloud, no database: into a raw image")
-def _(stage: Stage) -> None:
+def test_a_raw_image_can_be_made_without_cloud_and_database(stage: Stage) -> None:
     was = stage.original("to an image")
     image = stage.site.home / "volume.img"
     with stage.without_cloud() as alone:
@@ -86,7 +90,7 @@ def _(stage: Stage) -> None:
 
 
 @branch("no cloud, no database: into a qcow2 image")
-def _(stage: Stage) -> None:
+def test_a_qcow2_image_can_be_made_without_cloud_and_database(stage: Stage) -> None:
     was = stage.original("to a qcow2 image")
     image, programs = stage.site.home / "volume.qcow2", stage.site.home / "programs"
     programs.mkdir()
@@ -111,7 +115,7 @@ def _(stage: Stage) -> None:
 
 
 @branch("no cloud: what makes no sense without one is refused")
-def _(stage: Stage) -> None:
+def test_options_that_need_a_cloud_are_refused_without_one(stage: Stage) -> None:
     was = stage.original("no sense")
     place = stage.site.home / "no-sense"
     for option in (["--grow"], ["--meta-override"], ["--remove-old-vol"], ["--type-map", "a=b"]):
@@ -124,7 +128,7 @@ def _(stage: Stage) -> None:
 
 
 @branch("the state database is lost: rebuilt from the repository, and restored")
-def _(stage: Stage) -> None:
+def test_a_lost_state_database_is_rebuilt_from_the_repository(stage: Stage) -> None:
     was = stage.original("catalogue", **PROPERTIES)
     before = {row["ID"] for row in stage.rows("backup", "list")}
     shutil.rmtree(stage.site.state)
