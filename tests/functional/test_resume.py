@@ -384,8 +384,8 @@ class Caller(threading.Thread):
                     self.result = self.volflow.backups.create([self.volume])
                 else:
                     options = RestoreOptions(**self.options)
-                    targets = self.volflow.restores.plan([self.volume], options)
-                    self.result = self.volflow.restores.run(targets, options)
+                    plan = self.volflow.restores.plan([self.volume], options)
+                    self.result = self.volflow.restores.run(plan)
             except Exception as error:  # noqa: BLE001 - the test looks at it
                 self.result = error
 

@@ -153,7 +153,7 @@ print(json.dumps({
     "volumes": len(plan.selected.volumes),
     "left out": len(plan.selected.left_out),
     "groups": len(plan.selected.groups),
-    "apart": len(plan.selected.apart),
+    "apart": len(plan.selected.split_groups),
 }))
 """
 

@@ -34,9 +34,9 @@ def test_a_volume_that_vanishes_before_it_is_restored_into(site: Site) -> None:
         site.cloud.format(volume, "ext4")
     site.backup(*volumes)
     with site.volflow() as volflow:
-        targets = volflow.restores.plan(Selection(everything=True))
+        plan = volflow.restores.plan(Selection(everything=True))
         site.cloud.delete(volumes[0])
-        result = volflow.restores.run(targets)
+        result = volflow.restores.run(plan)
     outcomes = {volume.volume_id: str(volume.outcome) for volume in result.volumes}
     assert outcomes == {volumes[0]: "failed", volumes[1]: "complete"}
 
@@ -63,8 +63,8 @@ def test_as_it_was_at_a_time(site: Site) -> None:
     with site.volflow() as volflow:
         now = volflow.restores.plan(Selection(everything=True))
         then = volflow.restores.plan(Selection(everything=True), at=moment)
-        assert {target.manifest.volume_id for target in now} == {early, late}
-        assert {target.manifest.volume_id for target in then} == {early}
+        assert {target.manifest.volume_id for target in now.targets} == {early, late}
+        assert {target.manifest.volume_id for target in then.targets} == {early}
         assert str(volflow.restores.run(then).outcome) == "complete"
     assert site.cloud.on(early, lambda root: (root / "file").read_text()) == "first"
     before = (moment - timedelta(days=1)).isoformat()
@@ -90,13 +90,13 @@ def test_what_was_deleted_does_not_come_back(site: Site) -> None:
         now = volflow.restores.plan(everything)
         then = volflow.restores.plan(everything, at=moment)
         named = volflow.restores.plan(["goes"])
-    assert [target.manifest.volume_id for target in now] == [volumes["stays"]]
+    assert [target.manifest.volume_id for target in now.targets] == [volumes["stays"]]
     (left,) = now.left_out
     assert left.volume_id == volumes["goes"]
     assert "was there no more" in left.reason
     assert not left.wanted
-    assert {target.manifest.volume_id for target in then} == set(volumes.values())
-    assert [target.manifest.volume_id for target in named] == [volumes["goes"]]
+    assert {target.manifest.volume_id for target in then.targets} == set(volumes.values())
+    assert [target.manifest.volume_id for target in named.targets] == [volumes["goes"]]
 
 
 def test_what_cannot_be_restored_stops_no_other(site: Site) -> None:

@@ -160,7 +160,7 @@ def _command(order: Order) -> dict[str, Any]:
             )
         elif order.verb == "restore":
             options = RestoreOptions(**order.options)
-            result = volflow.restores.run(volflow.restores.plan(order.what, options), options)
+            result = volflow.restores.run(volflow.restores.plan(order.what, options))
         else:
             found = getattr(volflow, order.verb)(order.what[0])
             if found is None:

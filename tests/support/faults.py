@@ -19,7 +19,7 @@ import volflow.tasks
 from volflow.flows.backup import backup_flow
 from volflow.flows.restore import restore_flow
 from volflow.movers.base import StoredBackup
-from volflow.plans.restore import Destination, RestoreTarget
+from volflow.plans.restore_target import Destination, RestoreTarget
 from volflow.repositories.manifest import Manifest
 from volflow.results.options import RestoreOptions
 from volflow.tasks.base import Step

@@ -54,8 +54,8 @@ def main(config_file: str, order: dict[str, Any]) -> None:
             volflow.backups.create(list(places), parallel=len(places))
         else:
             options = RestoreOptions(**faults.OPTIONS[order["flow"]])
-            targets = volflow.restores.plan(order["backups"], options)
-            volflow.restores.run(targets, options, parallel=len(places))
+            plan = volflow.restores.plan(order["backups"], options, parallel=len(places))
+            volflow.restores.run(plan)
 
 
 if __name__ == "__main__":

@@ -115,8 +115,7 @@ class Site:
 
         options = RestoreOptions(**arguments)
         with self.volflow() as volflow:
-            targets = volflow.restores.plan(what, options)
-            result = volflow.restores.run(targets, options, parallel=parallel)
+            result = volflow.restores.run(volflow.restores.plan(what, options, parallel=parallel))
         for volume in result.volumes:
             if volume.target_id:
                 self.cloud.adopt(volume.target_id)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 
 from volflow.context import Context
-from volflow.plans.backup import BackupPlan, plan_backup
+from volflow.plans.backup import BackupPlan, BackupPlanner
 from volflow.plans.selection import Selection, project_of
 from volflow.repositories.opened import free_bytes
 from volflow.results.outcome import RunResult
@@ -28,16 +28,14 @@ class BackupApi:
         """
         selection.check()
         stored, context = prepare(self._context), self._context
-        return plan_backup(
+        planner = BackupPlanner(
             context.cloud,
             context.repositories,
             context.host.connector,
             context.backups,
-            selection,
-            stored,
-            parallel or context.conf.backup.parallel,
             as_tenant=context.conf.cloud.act_in == "tenant",
         )
+        return planner.plan(selection, stored, parallel or context.conf.backup.parallel)
 
     def create(
         self,
@@ -67,7 +65,7 @@ class BackupApi:
                 "parallel": plan.parallel,
                 "groups": selected.groups,
                 "consistent": plan.consistent,
-                "whole": plan.whole,
+                "whole": plan.volumes_in_project,
                 "left_out": [asdict(one) for one in selected.left_out],
                 "projects": {volume["id"]: project_of(volume) for volume in selected.volumes},
                 # Whose the temporary things are, and whose quota they take.

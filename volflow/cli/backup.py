@@ -59,7 +59,7 @@ def _planned(volflow: Volflow, plan: BackupPlan) -> Table:
         say(f"The steps of {whose}: {', '.join(volflow.backups.steps(in_group=in_group))}.")
     for group_id, consistent in plan.consistent.items():
         say(f"Group {group_id}: {snapshotted(consistent, planned=True)}.")
-    for need in plan.needs:
+    for need in plan.quota_use:
         say(f"For a while this takes up to: {need}; the quota is that of {need.project_id}.")
     last = {backup.tags.get("volume"): backup for backup in plan.stored}
     first = sum(int(v["size"]) for v in selected.volumes if v["id"] not in last)

@@ -23,7 +23,8 @@ from volflow.cli.selection import (
 )
 from volflow.errors import UsageError
 from volflow.observers.hooks import refusals
-from volflow.plans.restore import Destination, Joining, RestorePlan, RestoreTarget
+from volflow.plans.restore import RestorePlan
+from volflow.plans.restore_target import Destination, Joining, RestoreTarget
 from volflow.repositories.backups import find, until
 from volflow.results.options import RestoreOptions
 from volflow.results.outcome import Outcome
@@ -159,30 +160,29 @@ class RestoreCreate(Lister):
             project_map=dict(parsed_args.project_map),
             remove_old_vol=parsed_args.remove_old_vol,
         )
-        plan = partial(self.volflow.restores.plan, chosen, options, at=parsed_args.at)
+        make_plan = partial(
+            self.volflow.restores.plan,
+            *(chosen, options),
+            at=parsed_args.at,
+            parallel=parsed_args.parallel,
+        )
         if parsed_args.dry_run:
-            targets = plan()
-            for line in _told(targets):
+            plan = make_plan()
+            for line in _told(plan):
                 say(line)
-            parallel, needs = self.volflow.restores.quota_use(
-                targets, options, parallel=parsed_args.parallel
-            )
-            say(f"{len(targets)} volumes, {parallel} at a time.")
-            for where, steps in self.volflow.restores.steps(targets, options).items():
+            say(f"{len(plan.targets)} volumes, {plan.parallel} at a time.")
+            for where, steps in self.volflow.restores.steps(plan).items():
                 say(f"The steps of a volume ({where}): {', '.join(steps)}.")
-            for line in _partial(targets):
+            for line in _partial(plan):
                 say(line)
-            for need in needs:
-                say(f"This takes up to: {need}; the quota is that of {need.project_id}.")
-            return _planned(targets, options)
+            for use in plan.quota_use:
+                say(f"This takes up to: {use}; the quota is that of {use.project_id}.")
+            return _planned(plan)
         with refusals(self.volflow.context.conf.hooks, "restore"):
-            targets = plan()
-            parallel, _ = self.volflow.restores.quota_use(
-                targets, options, parallel=parsed_args.parallel
-            )
+            plan = make_plan()
         if not parsed_args.yes:
-            _ask(targets, options)
-        result = self.volflow.restores.run(targets, options, parallel=parallel)
+            _ask(plan)
+        result = self.volflow.restores.run(plan)
         return show(self, parsed_args, [result])
 
     def _without_cinder(self, parsed_args: argparse.Namespace) -> Table:
@@ -226,7 +226,7 @@ def _told(plan: RestorePlan) -> list[str]:
     return [*plan.notes, *map(left_out_line, plan.left_out)]
 
 
-def _planned(targets: list[RestoreTarget], options: RestoreOptions) -> Table:
+def _planned(plan: RestorePlan) -> Table:
     names = ("Name", "Volume", "Backup", "Data of", "Goes to", "Group", "Removed afterwards")
     return names, [
         (
@@ -236,9 +236,9 @@ def _planned(targets: list[RestoreTarget], options: RestoreOptions) -> Table:
             target.manifest.snapshot["created_at"],
             _goal(target),
             _group(target),
-            _removed(target) if options.remove_old_vol else "-",
+            _removed(target) if plan.options.remove_old_vol else "-",
         )
-        for target in targets
+        for target in plan.targets
     ]
 
 
@@ -264,7 +264,7 @@ def _goal(target: RestoreTarget) -> str:
     return found if target.overwritten else f"a copy of {found}"
 
 
-def _ask(targets: RestorePlan, options: RestoreOptions) -> None:
+def _ask(plan: RestorePlan) -> None:
     """Have a person agree that volumes are overwritten and removed, if any are.
 
     :raises UsageError: nobody is there, or does not agree
@@ -272,28 +272,28 @@ def _ask(targets: RestorePlan, options: RestoreOptions) -> None:
     lines = [
         f"Volume {target.overwritten} will be overwritten with backup {target.backup.id[:8]}, "
         f"of {target.manifest.snapshot['created_at']} UTC."
-        for target in targets
+        for target in plan.targets
         if target.overwritten
     ]
-    if options.remove_old_vol:
+    if plan.options.remove_old_vol:
         lines += [
             f"Volume {target.replaced['id']} will stay: {target.in_the_way}."
             if target.in_the_way
             else f"Volume {target.replaced['id']} ({target.replaced['name'] or 'no name'}, "
             f"{target.replaced['size']} GiB) will be removed when all is restored and verified."
-            for target in targets
+            for target in plan.targets
             if target.replaced
         ]
-    overwrites = any(target.overwritten for target in targets)
-    told = [*_told(targets), *lines, *_partial(targets)] if lines else []
+    overwrites = any(target.overwritten for target in plan.targets)
+    told = [*_told(plan), *lines, *_partial(plan)] if lines else []
     agree(told, ", or --new for a new volume" if overwrites else "")
 
 
-def _partial(targets: list[RestoreTarget]) -> list[str]:
+def _partial(plan: RestorePlan) -> list[str]:
     """Which of the backups do not have all of their volume."""
     return [
         line
-        for target in targets
+        for target in plan.targets
         for line in not_in(target.backup, target.manifest.unread, most=_TOLD_BEFORE)
     ]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from taskflow.patterns import linear_flow
 
 from volflow.flows.volume import volume_flow
-from volflow.plans.restore import Destination, RestoreTarget
+from volflow.plans.restore_target import Destination, RestoreTarget
 from volflow.results.options import RestoreOptions
 from volflow.tasks.attachment import Attachment
 from volflow.tasks.base import Dispose, Step

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Self
 
 from volflow.cloud.cinder import Cinder, Quota
 from volflow.errors import QuotaError
+from volflow.plans.selection import Volume
 
 
 class VolumeSize(NamedTuple):
@@ -51,44 +52,6 @@ class QuotaUse:
         )
 
 
-def for_restore(
-    cinder: Cinder, stay: Sequence[VolumeSize], snapshots: Sequence[VolumeSize], parallel: int
-) -> tuple[int, QuotaUse]:
-    """How many volumes of a project can be restored side by side, and what that takes.
-
-    :param stay: the volumes that are made
-    :param snapshots: those of which a snapshot is taken for a while
-    :param parallel: as many at most
-    :raises QuotaError: not even one can be
-    """
-    left, project_id = cinder.quota_left(), str(cinder.project_id)
-    for count in range(parallel, 0, -1):
-        needs = list(_of_restore(project_id, left, stay, snapshots, count))
-        if all(need.held for _, need in needs):
-            return count, needs[0][1]
-    whose, short = next((whose, need) for whose, need in needs if not need.held)
-    raise QuotaError(
-        f"The quota of project {project_id}{whose} cannot hold what the restore takes: {short}. "
-        "Ask for more, or make room."
-    )
-
-
-def _of_restore(
-    project_id: str,
-    left: Quota,
-    stay: Sequence[VolumeSize],
-    snapshots: Sequence[VolumeSize],
-    count: int,
-) -> Iterator[tuple[str, QuotaUse]]:
-    """What is taken of the quota of all volumes, and then of each type's own."""
-    for name, quota in each(left):
-        made = [one.gib for one in stay if name in (None, one.volume_type)]
-        sizes = [one.gib for one in snapshots if name in (None, one.volume_type)]
-        taken = sorted(sizes, reverse=True)[:count]
-        total = sum(made) + sum(taken)
-        yield of_type(name), QuotaUse(project_id, len(made), len(taken), total, quota)
-
-
 def each(left: Quota) -> Iterator[tuple[str | None, Quota]]:
     """The quota of all volumes, without a name, and that of each type that has one."""
     yield None, left
@@ -98,3 +61,89 @@ def each(left: Quota) -> Iterator[tuple[str | None, Quota]]:
 def of_type(name: str | None) -> str:
     """How a message goes on that tells of a quota."""
     return f" for volume type '{name}'" if name else ""
+
+
+def parallel_by_quota(
+    cinder: Cinder, left: Quota, together: Sequence[Sequence[VolumeSize]], parallel: int
+) -> int:
+    """How many volumes can be worked on side by side in a project.
+
+    Each needs a snapshot and a volume of its own size for a while; both count. Volumes that are
+    snapshotted together need all their snapshots at once.
+
+    :param left: what is left of the project's quota
+    :param together: the volumes that share a snapshot; a list of one else
+    :param parallel: as many at most
+    :raises QuotaError: the quota does not hold what one of them needs
+    """
+    for count in range(min(parallel, sum(map(len, together))), 0, -1):
+        takes = ((quota, needed(together, count, name)) for name, quota in each(left))
+        if all(quota.holds(*taken) for quota, taken in takes):
+            return count
+    for name, quota in each(left):
+        taken = needed(together, 1, name)
+        if not quota.holds(*taken):
+            raise _no_room(cinder, name, quota, *taken[1:])
+    raise AssertionError("what holds each of the quotas holds all of them")
+
+
+def needed(
+    together: Sequence[Sequence[VolumeSize]], count: int, name: str | None = None
+) -> tuple[int, int, int]:
+    """The volumes, snapshots and GiB that it takes, at most, to work on so many at a time.
+
+    :param name: of the volume type whose own quota is meant
+    """
+    groups = [[one.gib for one in group if name in (None, one.volume_type)] for group in together]
+    sizes = [size for group in groups for size in group]
+    volumes = min(count, len(sizes))
+    snapshots = sum(sorted(map(len, groups), reverse=True)[:count])
+    of_snapshots = sum(sorted(map(sum, groups), reverse=True)[:count])
+    return volumes, snapshots, of_snapshots + sum(sorted(sizes, reverse=True)[:count])
+
+
+def no_room_for(
+    cinder: Cinder, left: Quota, together: Sequence[Sequence[Volume]]
+) -> dict[str, QuotaError]:
+    """The volumes, by id, whose type has a quota of its own that holds not even one of them.
+
+    :param left: what is left of the project's quota
+    :param together: the volumes that share a snapshot
+    """
+    found = {}
+    for group in together:
+        for volume in group:
+            name = volume["volume_type"]
+            alike = [int(one["size"]) for one in group if one["volume_type"] == name]
+            taken = len(alike), sum(alike) + int(volume["size"])
+            if name in left.types and not left.types[name].holds(1, *taken):
+                found[str(volume["id"])] = _no_room(cinder, name, left.types[name], *taken)
+    return found
+
+
+def _no_room(
+    cinder: Cinder, name: str | None, left: Quota, snapshots: int, gigabytes: int
+) -> QuotaError:
+    one = snapshots == 1
+    what = "of even one volume" if one else "of a group and a volume of it"
+    takes = f"{snapshots} snapshot{'' if one else 's'}, 1 volume and {gigabytes} GiB"
+    return QuotaError(
+        f"The quota of project {cinder.project_id}{of_type(name)} cannot hold the temporary "
+        f"snapshot and volume {what}: it takes {takes}, and there is left: {left}. Ask for more, "
+        "or make room."
+    )
+
+
+def new_volumes_fit(cinder: Cinder, volumes: Sequence[VolumeSize]) -> None:
+    """Make sure that a project's quota holds these new volumes.
+
+    :raises QuotaError: it does not
+    """
+    for name, left in each(cinder.quota_left()):
+        sizes = [one.gib for one in volumes if name in (None, one.volume_type)]
+        if not left.holds(len(sizes), 0, sum(sizes)):
+            raise QuotaError(
+                f"The quota of project {cinder.project_id}{of_type(name)} cannot hold "
+                f"{len(sizes)} new volume{'s' if len(sizes) > 1 else ''} of {sum(sizes)} GiB in "
+                f"all; there is left: {replace(left, snapshots=None)}. Ask for more, or make room."
+            )

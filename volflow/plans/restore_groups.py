@@ -1,4 +1,4 @@
-"""Which restored volumes are put into their group again, and whether that has to be made."""
+"""Which restored volumes join a group, and whether volflow creates that group."""
 
 from __future__ import annotations
 
@@ -8,20 +8,25 @@ from dataclasses import replace
 from volflow.cloud.connection import Cloud
 from volflow.cloud.groups import Groups, own_project
 from volflow.errors import ResourceNotFoundError
-from volflow.plans.restore import Destination, Joining, RestoreTarget
+from volflow.plans.restore_target import Destination, Joining, RestoreTarget
 from volflow.results.options import RestoreOptions
 
 
 def assign_groups(
-    cloud: Cloud, targets: Sequence[RestoreTarget], options: RestoreOptions, *, whole: bool
+    cloud: Cloud,
+    targets: Sequence[RestoreTarget],
+    options: RestoreOptions,
+    *,
+    groups_selected: bool,
 ) -> list[RestoreTarget]:
-    """Decide for each volume that was in a group whether it is to be in one again.
+    """Decide for each volume that was in a group which group it joins.
 
-    A volume that is made anew because it is gone takes its old place: in the group if that is
-    there, else in one like it. A volume that is made beside the old one does not: the old one has
-    the place. A volume that is there is put back where that is asked for.
+    A new volume for one that does not exist joins the old group if that exists, else a new group
+    like it. A new volume beside the old one joins none, because the old one is in the group. An
+    existing volume joins its old group again on request (``--group`` or ``--meta-override``).
 
-    :param whole: groups were asked for. What is then made beside their volumes is a group too.
+    :param groups_selected: groups were selected. With ``--new`` their new volumes form a new
+        group.
     """
     together: dict[tuple[str | None, str], list[RestoreTarget]] = {}
     for target in targets:
@@ -30,17 +35,17 @@ def assign_groups(
             together.setdefault(key, []).append(target)
     joining: dict[str, Joining] = {}
     for (project_id, group_id), members in together.items():
-        there = _is_there(cloud, project_id, group_id)
+        exists = _exists(cloud, project_id, group_id)
         for target in members:
-            joins = _joining(target, options, there=there, whole=whole)
+            joins = _joining(target, options, exists=exists, groups_selected=groups_selected)
             if joins:
                 joining[target.key] = joins
     return [replace(target, joins=joining.get(target.key)) for target in targets]
 
 
-def notes(targets: Sequence[RestoreTarget]) -> list[str]:
-    """What is to be known of groups: that the backups of the volumes of one are of several runs,
-    and so of several moments.
+def notes_on_groups(targets: Sequence[RestoreTarget]) -> list[str]:
+    """One note for each group whose volumes come from backups of several runs, and so from
+    different times.
     """
     together: dict[tuple[str | None, str], list[RestoreTarget]] = {}
     for target in targets:
@@ -59,25 +64,25 @@ def notes(targets: Sequence[RestoreTarget]) -> list[str]:
     return found
 
 
-def _is_there(cloud: Cloud, project_id: str | None, group_id: str) -> bool:
+def _exists(cloud: Cloud, project_id: str | None, group_id: str) -> bool:
     cinder = cloud.in_project(project_id)
     try:
         group = Groups(cinder).get(group_id)
     except ResourceNotFoundError:
         return False
-    # The id is from a backup, and an administrator sees the groups of others.
+    # The id is from a backup, and an administrator sees the groups of all projects.
     return own_project(group, cinder.project_id)
 
 
 def _joining(
-    target: RestoreTarget, options: RestoreOptions, *, there: bool, whole: bool
+    target: RestoreTarget, options: RestoreOptions, *, exists: bool, groups_selected: bool
 ) -> Joining | None:
-    beside = whole and options.new
+    new_group = groups_selected and options.new
     if target.destination is Destination.IN_PLACE:
         assert target.existing is not None
-        asked = whole or options.meta_override is not None
-        if not asked or target.existing.get("group_id") or options.into:
+        requested = groups_selected or options.meta_override is not None
+        if not requested or target.existing.get("group_id") or options.into:
             return None
-    elif target.existing is not None and not beside:
+    elif target.existing is not None and not new_group:
         return None
-    return Joining.EXISTING if there and not beside else Joining.ANEW
+    return Joining.EXISTING if exists and not new_group else Joining.ANEW

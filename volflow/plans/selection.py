@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
 from volflow.cloud.cinder import Cinder, require_usable
 from volflow.cloud.groups import Groups
 from volflow.cloud.marks import CLAIMED, RESTORED, TEMPORARY, Mark, kind_of
-from volflow.errors import ResourceNotFoundError, UsageError, VolumeStateError
+from volflow.errors import ResourceNotFoundError, UsageError, VolflowError, VolumeStateError
 from volflow.movers.base import StoredBackup
 from volflow.results.outcome import LeftOut
 
@@ -23,16 +23,54 @@ USABLE = ("available", "in-use")
 
 @dataclass(frozen=True)
 class Selected:
-    """What a selection came to.
+    """The volumes that a selection covers.
 
-    :ivar groups: the volumes that share a group snapshot, by group id
-    :ivar apart: groups whose volumes are snapshotted each by itself, as not all are selected
+    :ivar left_out: the volumes that were looked at and are not covered, and why
+    :ivar groups: ids of the volumes that share a group snapshot, by group id
+    :ivar split_groups: groups of which not all volumes are covered, so that each of these volumes
+        gets its own snapshot
     """
 
     volumes: list[Volume]
     left_out: list[LeftOut] = field(default_factory=list)
     groups: dict[str, list[str]] = field(default_factory=dict)
-    apart: list[str] = field(default_factory=list)
+    split_groups: list[str] = field(default_factory=list)
+
+    def without(self, troubles: Mapping[str, VolflowError]) -> Selected:
+        """Leave out the volumes that cannot be backed up, and keep the others.
+
+        :param troubles: why a volume cannot be backed up, by its id
+        :raises VolflowError: no volume remains
+        """
+        failing = [volume for volume in self.volumes if volume["id"] in troubles]
+        volumes = [volume for volume in self.volumes if volume["id"] not in troubles]
+        if not volumes:
+            # Each message once. The type of the first error decides the exit status.
+            errors = {str(troubles[volume["id"]]): troubles[volume["id"]] for volume in failing}
+            raise type(next(iter(errors.values())))("\n".join(errors))
+        left_out = [
+            LeftOut(volume["id"], volume["name"] or "", str(troubles[volume["id"]]), True)
+            for volume in failing
+        ]
+        remaining = {volume["id"] for volume in volumes}
+        return replace(
+            self,
+            volumes=volumes,
+            left_out=[*self.left_out, *left_out],
+            groups={
+                group_id: members
+                for group_id, members in self.groups.items()
+                if remaining.issuperset(members)
+            },
+            split_groups=[
+                *self.split_groups,
+                *(
+                    group_id
+                    for group_id, members in self.groups.items()
+                    if remaining.intersection(members) and not remaining.issuperset(members)
+                ),
+            ],
+        )
 
 
 @dataclass(frozen=True)
@@ -74,7 +112,7 @@ class Selection:
             raise UsageError("Filters go with --all and --all-tenants.")
 
     @property
-    def whole(self) -> bool:
+    def covers_project(self) -> bool:
         """Whether it covers all volumes of each project of which it covers any."""
         return (self.everything or self.all_tenants) and not self._filtered
 
@@ -157,7 +195,7 @@ def _keep_together(selected: Selected, members: Mapping[str, list[str]]) -> None
             if chosen.issuperset(ids):
                 selected.groups[group_id] = ids
             elif chosen.intersection(ids):
-                selected.apart.append(group_id)
+                selected.split_groups.append(group_id)
 
 
 def project_of(volume: Volume) -> str:

@@ -18,7 +18,7 @@ from volflow.flows.graph import FlowGraph
 from volflow.flows.restore import restore_flow
 from volflow.movers.base import StoredBackup
 from volflow.observers.all import observers
-from volflow.plans.restore import Joining, RestoreTarget
+from volflow.plans.restore_target import Joining, RestoreTarget
 from volflow.repositories.backups import latest
 from volflow.results.options import RestoreOptions
 from volflow.results.outcome import RunResult

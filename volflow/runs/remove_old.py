@@ -10,7 +10,7 @@ from persistence import Run, Runs
 from volflow.cloud.cinder import Cinder
 from volflow.errors import CloudError, ResourceNotFoundError
 from volflow.plans.preflight import in_the_way
-from volflow.plans.restore import Destination
+from volflow.plans.restore_target import Destination
 from volflow.plans.selection import USABLE
 from volflow.results.outcome import Outcome, RunResult, VolumeResult
 

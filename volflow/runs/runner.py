@@ -28,7 +28,7 @@ from volflow.cloud.marks import tag
 from volflow.errors import CloudError, DrivenError, SuspendedError
 from volflow.flows.graph import Component, FlowGraph
 from volflow.host.identity import boot_id, host_name
-from volflow.plans.restore import Destination
+from volflow.plans.restore_target import Destination
 from volflow.results import stored as record
 from volflow.results.outcome import Figures, Outcome, RunResult, VolumeResult
 from volflow.runs import lease as heartbeat

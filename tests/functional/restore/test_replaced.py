@@ -48,7 +48,7 @@ def test_killed_before_the_end_of_the_run(
     with site.volflow() as volflow, monkeypatch.context() as patch:
         patch.setattr(conductor, "remove_replaced", killed)
         with pytest.raises(Killed):
-            volflow.restores.run(volflow.restores.plan([volume], OPTIONS), OPTIONS)
+            volflow.restores.run(volflow.restores.plan([volume], OPTIONS))
     assert (volume in volumes(site)) is not done
     (left,) = runs.open_runs(site)
     resumed = site.cli("run", "resume", left, "-f", "json")
@@ -71,7 +71,7 @@ def test_aborted_before_the_end_of_the_run(
     with site.volflow() as volflow, monkeypatch.context() as patch:
         patch.setattr(conductor, "remove_replaced", killed)
         with pytest.raises(Killed):
-            volflow.restores.run(volflow.restores.plan([volume], OPTIONS), OPTIONS)
+            volflow.restores.run(volflow.restores.plan([volume], OPTIONS))
     (left,) = runs.open_runs(site)
     aborted = site.cli("run", "abort", left, "-f", "json")
     assert aborted.returncode == 0, aborted.stderr
@@ -83,9 +83,9 @@ def test_aborted_before_the_end_of_the_run(
 def test_a_volume_that_was_to_stay_stays_though_it_is_free_by_then(site: Site, volume: str) -> None:
     with site.volflow() as volflow:
         with site.cloud.attached(volume) as device:
-            targets = volflow.restores.plan([volume], OPTIONS)
+            plan = volflow.restores.plan([volume], OPTIONS)
             site.cloud.mounted(device, lambda root: (root / "file").write_text("newer"))
-        result = volflow.restores.run(targets, OPTIONS)
+        result = volflow.restores.run(plan)
     (one,) = result.volumes
     assert not one.removed
     assert "it stays, as planned: it is 'in-use', attached" in str(one.not_removed)
@@ -95,9 +95,9 @@ def test_a_volume_that_was_to_stay_stays_though_it_is_free_by_then(site: Site, v
 
 def test_a_volume_that_was_attached_for_a_while_stays(site: Site, volume: str) -> None:
     with site.volflow() as volflow:
-        targets = volflow.restores.plan([volume], OPTIONS)
+        plan = volflow.restores.plan([volume], OPTIONS)
         site.cloud.on(volume, lambda root: (root / "file").write_text("newer"))
-        result = volflow.restores.run(targets, OPTIONS)
+        result = volflow.restores.run(plan)
     (one,) = result.volumes
     assert not one.removed
     assert "since the restore was planned" in str(one.not_removed)

@@ -234,8 +234,8 @@ def _fail(band: Band, lost: str, places: Mapping[str, Place]) -> Any:
         band.person.volflow() as volflow,
         faults.injected({band.old[name]: place for name, place in places.items()}, faults.raised),
     ):
-        targets = volflow.restores.plan(Selection(groups=(lost,)))
-        result = volflow.restores.run(targets)
+        plan = volflow.restores.plan(Selection(groups=(lost,)))
+        result = volflow.restores.run(plan)
     for volume in result.volumes:
         if volume.target_id:
             band.volumes[volume.name] = volume.target_id

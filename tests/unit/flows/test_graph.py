@@ -11,7 +11,7 @@ from tests.support import faults
 from volflow.errors import RepositoryError
 from volflow.flows.graph import FlowGraph, VolumeFlowFactory
 from volflow.flows.restore import restore_flow
-from volflow.plans.restore import Destination, Joining, RestoreTarget
+from volflow.plans.restore_target import Destination, Joining, RestoreTarget
 from volflow.results.options import RestoreOptions
 from volflow.tasks.base import Step
 from volflow.tasks.group import GroupWanted, RestoredGroup

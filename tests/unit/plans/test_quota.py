@@ -10,9 +10,10 @@ import pytest
 
 from volflow.cloud.cinder import Cinder, Quota
 from volflow.errors import QuotaError
-from volflow.plans import preflight
+from volflow.plans import quota
 from volflow.plans.preflight import Volume
-from volflow.plans.quota import VolumeSize, for_restore
+from volflow.plans.quota import VolumeSize
+from volflow.plans.restore_quota import use_of_restore
 
 
 def _quota(types: Mapping[str, Quota] | None = None, **left: int | None) -> Quota:
@@ -27,11 +28,11 @@ def _cinder(types: Mapping[str, Quota] | None = None, **left: int | None) -> Cin
 
 
 def _parallel(cinder: Cinder, together: Sequence[Sequence[VolumeSize]], most: int) -> int:
-    return preflight.parallel_by_quota(cinder, cinder.quota_left(), together, most)
+    return quota.parallel_by_quota(cinder, cinder.quota_left(), together, most)
 
 
 def _no_room_for(cinder: Cinder, together: Sequence[Sequence[Volume]]) -> dict[str, QuotaError]:
-    return preflight.no_room_for(cinder, cinder.quota_left(), together)
+    return quota.no_room_for(cinder, cinder.quota_left(), together)
 
 
 def _sized(*sizes: int, volume_type: str = "slow") -> list[VolumeSize]:
@@ -49,7 +50,7 @@ def _sized(*sizes: int, volume_type: str = "slow") -> list[VolumeSize]:
     ],
 )
 def test_a_restore(left: dict[str, int], parallel: int) -> None:
-    found, need = for_restore(_cinder(**left), _sized(4), _sized(1, 5, 3), 3)
+    found, need = use_of_restore(_cinder(**left), _sized(4), _sized(1, 5, 3), 3)
     assert found == parallel
     assert need.held
     assert need.volumes == 1
@@ -58,18 +59,18 @@ def test_a_restore(left: dict[str, int], parallel: int) -> None:
 @pytest.mark.parametrize("left", [{"snapshots": 0}, {"gigabytes": 8}, {"volumes": 0}])
 def test_a_restore_that_does_not_fit(left: dict[str, int]) -> None:
     with pytest.raises(QuotaError, match="cannot hold what the restore takes"):
-        for_restore(_cinder(**left), _sized(4), _sized(1, 5, 3), 3)
+        use_of_restore(_cinder(**left), _sized(4), _sized(1, 5, 3), 3)
 
 
 def test_a_restore_without_snapshots() -> None:
-    found, need = for_restore(_cinder(snapshots=0), _sized(1, 2), [], 10)
+    found, need = use_of_restore(_cinder(snapshots=0), _sized(1, 2), [], 10)
     assert (found, need.snapshots, need.gigabytes) == (10, 0, 3)
 
 
 def test_a_group_takes_all_its_snapshots_at_once() -> None:
     together = [_sized(1, 1, 1), _sized(2), _sized(2)]
-    assert preflight.needed(together, 1) == (1, 3, 3 + 2)
-    assert preflight.needed(together, 2) == (2, 4, 3 + 2 + 2 + 2)
+    assert quota.needed(together, 1) == (1, 3, 3 + 2)
+    assert quota.needed(together, 2) == (2, 4, 3 + 2 + 2 + 2)
     assert _parallel(_cinder(snapshots=4), together, 10) == 2
     with pytest.raises(QuotaError, match="of a group and a volume of it"):
         _parallel(_cinder(snapshots=2), together, 10)
@@ -114,9 +115,9 @@ def test_volumes_that_their_type_has_no_room_for() -> None:
 def test_a_restore_beyond_the_quota_of_a_type() -> None:
     cinder = _cinder({"fast": _quota(volumes=1, gigabytes=9)})
     fast = _sized(4, volume_type="fast")
-    assert for_restore(cinder, [*fast, *_sized(50)], [*fast, *fast], 2)[0] == 1
+    assert use_of_restore(cinder, [*fast, *_sized(50)], [*fast, *fast], 2)[0] == 1
     with pytest.raises(QuotaError, match="for volume type 'fast' cannot hold what the restore"):
-        for_restore(cinder, [*fast, *fast], [], 2)
-    preflight.new_volumes_fit(cinder, [*fast, *_sized(50)])
+        use_of_restore(cinder, [*fast, *fast], [], 2)
+    quota.new_volumes_fit(cinder, [*fast, *_sized(50)])
     with pytest.raises(QuotaError, match="for volume type 'fast' cannot hold 2 new volumes"):
-        preflight.new_volumes_fit(cinder, [*fast, *fast])
+        quota.new_volumes_fit(cinder, [*fast, *fast])

@@ -14,8 +14,10 @@ from volflow.cloud.cinder import Quota
 from volflow.cloud.connection import Cloud
 from volflow.errors import CloudError, QuotaError, RepositoryError, UsageError, VolflowError
 from volflow.movers.base import StoredBackup
-from volflow.plans.restore import Destination, RestorePlan, RestoreTarget, plan_restore
-from volflow.plans.restore_groups import notes
+from volflow.plans.restore import RestorePlan, RestorePlanner
+from volflow.plans.restore_groups import notes_on_groups
+from volflow.plans.restore_target import Destination, RestoreTarget
+from volflow.plans.selection import Selection
 from volflow.repositories.backups import Backups
 from volflow.repositories.manifest import Manifest
 from volflow.repositories.opened import Repositories
@@ -48,14 +50,16 @@ class World:
     full: tuple[str, ...] = ()
     per_project: bool = True
 
-    def plan(self, *backups: StoredBackup, whole: bool = True, **options: Any) -> RestorePlan:
-        return plan_restore(
-            cast(Cloud, self),
-            cast(Repositories, self),
-            cast(Backups, self),
-            backups,
+    def plan(self, *backups: StoredBackup, named: bool = False, **options: Any) -> RestorePlan:
+        """Plan a restore of these backups: each by its id, or as those of all projects."""
+        planner = RestorePlanner(cast(Cloud, self), cast(Repositories, self), cast(Backups, self))
+        return planner.plan(
+            Selection(volumes=tuple(one.id for one in backups))
+            if named
+            else Selection(all_tenants=True),
             RestoreOptions(**options),
-            whole=whole,
+            sorted(backups, key=lambda one: one.created_at),
+            parallel=4,
         )
 
     # As the archive
@@ -76,6 +80,10 @@ class World:
         return Manifest("", volume, {}, {}, group, {"size": 1, "created_at": "then"}, ())
 
     # As the cloud and the repositories
+
+    @property
+    def cinder(self) -> Any:
+        return SimpleNamespace(project_id="admin", require_all_tenants=lambda: None)
 
     def of(self, project_id: str | None) -> Any:
         return SimpleNamespace(restores_holes=True)
@@ -121,11 +129,11 @@ def left_out(plan: RestorePlan) -> dict[str, str]:
 def test_nobody_pays_for_anothers_trouble(world: World, says: str) -> None:
     backups = backup("a", V1, "alpha"), backup("b", V2, "beta")
     plan = world.plan(*backups)
-    assert [target.backup.id for target in plan] == ["a"]
+    assert [target.backup.id for target in plan.targets] == ["a"]
     assert says in left_out(plan)[V2]
     # Named, they are restored all or none.
     with pytest.raises(VolflowError, match=says):
-        world.plan(*backups, whole=False)
+        world.plan(*backups, named=True)
 
 
 def test_nothing_can_be_restored() -> None:
@@ -141,17 +149,17 @@ def test_the_project_that_has_the_volume_gets_it() -> None:
     honest, forged = backup("a", V1, "alpha"), backup("b", V1, "beta", day=9)
     for options in ({}, {"new": True}):
         plan = World({V1: "alpha"}).plan(honest, forged, **options)
-        assert [target.backup.id for target in plan] == ["a"]
+        assert [target.backup.id for target in plan.targets] == ["a"]
         assert "project alpha has it now: backup a is restored" in left_out(plan)[V1]
     plan = World({V1: "beta"}).plan(honest, forged)
-    assert [target.backup.id for target in plan] == ["b"]
+    assert [target.backup.id for target in plan.targets] == ["b"]
 
 
 def test_each_project_gets_its_own_where_nobody_has_the_volume() -> None:
     """What one writes into its own repository takes nothing from another."""
     plan = World().plan(backup("a", V1, "alpha"), backup("b", V1, "beta", day=9))
-    assert {target.key for target in plan} == {f"{V1}@alpha", f"{V1}@beta"}
-    assert {target.destination for target in plan} == {Destination.NEW}
+    assert {target.key for target in plan.targets} == {f"{V1}@alpha", f"{V1}@beta"}
+    assert {target.destination for target in plan.targets} == {Destination.NEW}
     assert plan.left_out == ()
 
 
@@ -159,8 +167,8 @@ def test_one_operators_repository_is_believed() -> None:
     plan = World(per_project=False).plan(
         backup("a", V1, "alpha", day=9), backup("b", V1, "beta"), backup("c", V2, "beta")
     )
-    assert [target.key for target in plan] == [V1, V2]
-    assert plan[0].backup.id == "a"
+    assert [target.key for target in plan.targets] == [V1, V2]
+    assert plan.targets[0].backup.id == "a"
     assert "project alpha had it last" in left_out(plan)[V1]
 
 
@@ -171,13 +179,13 @@ def test_two_projects_that_become_one() -> None:
         backup("b", V1, "beta", day=2),
         project_map={"alpha": "one", "beta": "one"},
     )
-    assert [target.overwritten for target in plan] == [V1]
-    assert plan[0].backup.id == "b"
+    assert [target.overwritten for target in plan.targets] == [V1]
+    assert plan.targets[0].backup.id == "b"
 
 
 def test_one_volume_that_is_named_twice() -> None:
     with pytest.raises(UsageError, match=f"Backups a and b are of the same volume, {V1}"):
-        World().plan(backup("a", V1, "alpha"), backup("b", V1, "alpha"), whole=False)
+        World().plan(backup("a", V1, "alpha"), backup("b", V1, "alpha"), named=True)
 
 
 def test_a_group_of_several_moments_is_told() -> None:
@@ -186,8 +194,8 @@ def test_a_group_of_several_moments_is_told() -> None:
         one = StoredBackup(one.id, one.created_at, {**one.tags, "run": run, "group": "g"})
         return RestoreTarget(one, World()._manifest(one), Destination.NEW)
 
-    assert notes([target("a", "r1"), target("b", "r1")]) == []
-    (note,) = notes([target("a", "r1"), target("b", "r2")])
+    assert notes_on_groups([target("a", "r1"), target("b", "r1")]) == []
+    (note,) = notes_on_groups([target("a", "r1"), target("b", "r2")])
     assert (
         note == "group g: its volumes are not of one moment: a of run r1, then, b of run r2, then"
     )
