@@ -9,30 +9,176 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from persistence import Item, ItemState, Run, RunState, StateError
+    from volflow.api.doctor import Finding
+    from volflow.api.mount import MountedBackup
+    from volflow.api.repositories import RepositoryInfo
+    from volflow.api.runs import Resumed
     from volflow.api.volflow import Volflow
+    from volflow.config import load as load_config
     from volflow.context import Context
-    from volflow.errors import VolflowError
-    from volflow.repositories.manifest import Manifest
-    from volflow.results.outcome import Outcome, RunResult, VolumeResult
+    from volflow.errors import (
+        BackupNotFoundError,
+        CloudError,
+        ConfigError,
+        DiskError,
+        DrivenError,
+        HostError,
+        NoRepositoryError,
+        PasswordError,
+        QuotaError,
+        RepositoryError,
+        ResourceNotFoundError,
+        StoppedError,
+        SuspendedError,
+        UsageError,
+        VolflowError,
+        VolumeStateError,
+        WaitError,
+    )
+    from volflow.movers.base import CopyProgress, StoredBackup
+    from volflow.movers.restic.browse import Change, Node
+    from volflow.observers.progress import NullObserver, Observer
+    from volflow.plans.backup import BackupPlan
+    from volflow.plans.quota import QuotaUse
+    from volflow.plans.restore import RestorePlan
+    from volflow.plans.restore_target import Destination, Joining, RestoreTarget
+    from volflow.plans.selection import Selected, Selection
+    from volflow.repositories.export import Exporter
+    from volflow.repositories.manifest import Manifest, Region
+    from volflow.results.options import RestoreOptions
+    from volflow.results.outcome import Figures, LeftOut, Outcome, RunResult, StepTime, VolumeResult
+    from volflow.runs.leftovers import Leftover
+    from volflow.stop import Stop
 
-__all__ = ["Context", "Manifest", "Outcome", "RunResult", "Volflow", "VolflowError", "VolumeResult"]
+__all__ = [
+    "BackupNotFoundError",
+    "BackupPlan",
+    "Change",
+    "CloudError",
+    "ConfigError",
+    "Context",
+    "CopyProgress",
+    "Destination",
+    "DiskError",
+    "DrivenError",
+    "Exporter",
+    "Figures",
+    "Finding",
+    "HostError",
+    "Item",
+    "ItemState",
+    "Joining",
+    "LeftOut",
+    "Leftover",
+    "Manifest",
+    "MountedBackup",
+    "NoRepositoryError",
+    "Node",
+    "NullObserver",
+    "Observer",
+    "Outcome",
+    "PasswordError",
+    "QuotaError",
+    "QuotaUse",
+    "Region",
+    "RepositoryError",
+    "RepositoryInfo",
+    "ResourceNotFoundError",
+    "RestoreOptions",
+    "RestorePlan",
+    "RestoreTarget",
+    "Resumed",
+    "Run",
+    "RunResult",
+    "RunState",
+    "Selected",
+    "Selection",
+    "StateError",
+    "StepTime",
+    "Stop",
+    "StoppedError",
+    "StoredBackup",
+    "SuspendedError",
+    "UsageError",
+    "Volflow",
+    "VolflowError",
+    "VolumeResult",
+    "VolumeStateError",
+    "WaitError",
+    "load_config",
+]
 
+# The module that defines each name, and its name there if that is another one.
 _HOMES = {
+    "BackupNotFoundError": "volflow.errors",
+    "BackupPlan": "volflow.plans.backup",
+    "Change": "volflow.movers.restic.browse",
+    "CloudError": "volflow.errors",
+    "ConfigError": "volflow.errors",
     "Context": "volflow.context",
+    "CopyProgress": "volflow.movers.base",
+    "Destination": "volflow.plans.restore_target",
+    "DiskError": "volflow.errors",
+    "DrivenError": "volflow.errors",
+    "Exporter": "volflow.repositories.export",
+    "Figures": "volflow.results.outcome",
+    "Finding": "volflow.api.doctor",
+    "HostError": "volflow.errors",
+    "Item": "persistence",
+    "ItemState": "persistence",
+    "Joining": "volflow.plans.restore_target",
+    "LeftOut": "volflow.results.outcome",
+    "Leftover": "volflow.runs.leftovers",
     "Manifest": "volflow.repositories.manifest",
+    "MountedBackup": "volflow.api.mount",
+    "NoRepositoryError": "volflow.errors",
+    "Node": "volflow.movers.restic.browse",
+    "NullObserver": "volflow.observers.progress",
+    "Observer": "volflow.observers.progress",
     "Outcome": "volflow.results.outcome",
+    "PasswordError": "volflow.errors",
+    "QuotaError": "volflow.errors",
+    "QuotaUse": "volflow.plans.quota",
+    "Region": "volflow.repositories.manifest",
+    "RepositoryError": "volflow.errors",
+    "RepositoryInfo": "volflow.api.repositories",
+    "ResourceNotFoundError": "volflow.errors",
+    "RestoreOptions": "volflow.results.options",
+    "RestorePlan": "volflow.plans.restore",
+    "RestoreTarget": "volflow.plans.restore_target",
+    "Resumed": "volflow.api.runs",
+    "Run": "persistence",
     "RunResult": "volflow.results.outcome",
-    "VolflowError": "volflow.errors",
+    "RunState": "persistence",
+    "Selected": "volflow.plans.selection",
+    "Selection": "volflow.plans.selection",
+    "StateError": "persistence",
+    "StepTime": "volflow.results.outcome",
+    "Stop": "volflow.stop",
+    "StoppedError": "volflow.errors",
+    "StoredBackup": "volflow.movers.base",
+    "SuspendedError": "volflow.errors",
+    "UsageError": "volflow.errors",
     "Volflow": "volflow.api.volflow",
+    "VolflowError": "volflow.errors",
     "VolumeResult": "volflow.results.outcome",
+    "VolumeStateError": "volflow.errors",
+    "WaitError": "volflow.errors",
+    "load_config": "volflow.config:load",
 }
 
-# oslo.privsep and TaskFlow import eventlet where that is installed, and it warns of itself: nothing
-# that whoever uses volflow could do anything about.
+# oslo.privsep and TaskFlow import eventlet where it is installed, which warns about itself. Users
+# of volflow can do nothing about it.
 warnings.filterwarnings("ignore", message=r"\s*Eventlet is deprecated")
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'volflow' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    module, _, there = _HOMES[name].partition(":")
+    return getattr(import_module(module), there or name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

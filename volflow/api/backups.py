@@ -1,31 +1,73 @@
-"""Backups: making them."""
+"""Backups: create, list and find them, look into them, verify, export and delete them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
 
+from volflow.api.mount import MountedBackup, mounted
 from volflow.context import Context
+from volflow.errors import UsageError
+from volflow.movers.base import REGION, StoredBackup
+from volflow.movers.restic.browse import Browser, Change, Node
+from volflow.observers.hooks import refusals
 from volflow.plans.backup import BackupPlan, BackupPlanner
 from volflow.plans.selection import Selection, project_of
+from volflow.repositories.backups import find, find_by_id, until
+from volflow.repositories.export import Exporter
+from volflow.repositories.manifest import Manifest
 from volflow.repositories.opened import free_bytes
-from volflow.results.outcome import RunResult
+from volflow.results.outcome import Figures, RunResult
 from volflow.runs.prepare import flow_builder, prepare
 from volflow.runs.request import create_run
 
 
 class BackupApi:
-    """What can be done with backups."""
+    """Operations on backups: ``volflow.backups``.
+
+    Where a method takes a backup, pass a :class:`~volflow.StoredBackup`, or what :meth:`find`
+    takes: the id of a backup or its beginning, or the id or name of a volume for its last backup.
+    """
 
     def __init__(self, context: Context) -> None:
         self._context = context
 
-    def plan(self, selection: Selection, *, parallel: int | None = None) -> BackupPlan:
-        """Find the volumes of a selection, and make sure that they can be backed up.
+    def create(
+        self,
+        selection: Selection | Sequence[str],
+        *,
+        full: bool = False,
+        parallel: int | None = None,
+    ) -> RunResult:
+        """Back up volumes: plan the backup and run it.
 
-        :param parallel: how many volumes at a time at most; as configured unless given
-        :raises VolflowError: what would fail later
+        :param selection: the volumes, or a list of their ids or names
+        :param full: read every file, not only those that changed since the last backup
+        :param parallel: maximum number of volumes in parallel; ``[backup] parallel`` by default
+        :returns: the outcome of each volume and of the run; later failures are in it
+        :raises VolflowError: the backup cannot start; nothing was created
+        :raises SuspendedError: the run was suspended; it can be resumed
         """
+        if not isinstance(selection, Selection):
+            selection = Selection(volumes=tuple(selection))
+        with refusals(self._context.conf.hooks, "backup"):
+            plan = self.plan(selection, parallel=parallel)
+        return self.run(plan, full=full)
+
+    def plan(
+        self, selection: Selection | Sequence[str], *, parallel: int | None = None
+    ) -> BackupPlan:
+        """Find the selected volumes and check that they can be backed up. Creates nothing.
+
+        :param selection: the volumes, or a list of their ids or names
+        :param parallel: maximum number of volumes in parallel; ``[backup] parallel`` by default
+        :raises VolflowError: the backup would fail
+        """
+        if not isinstance(selection, Selection):
+            selection = Selection(volumes=tuple(selection))
         selection.check()
         stored, context = prepare(self._context), self._context
         planner = BackupPlanner(
@@ -37,25 +79,14 @@ class BackupApi:
         )
         return planner.plan(selection, stored, parallel or context.conf.backup.parallel)
 
-    def create(
-        self,
-        selection: Selection | Sequence[str],
-        *,
-        full: bool = False,
-        parallel: int | None = None,
-    ) -> RunResult:
-        """Back up the volumes of a selection, or those of these ids or names.
-
-        :param full: read every file again, instead of those that changed since the last backup
-        :param parallel: how many volumes at a time; as configured unless given
-        :raises VolflowError: before anything is made; what fails later is in the result
-        """
-        if not isinstance(selection, Selection):
-            selection = Selection(volumes=tuple(selection))
-        return self.run(self.plan(selection, parallel=parallel), full=full)
-
     def run(self, plan: BackupPlan, *, full: bool = False) -> RunResult:
-        """Back up as planned."""
+        """Run a planned backup.
+
+        :param plan: what :meth:`plan` returned
+        :param full: read every file, not only those that changed since the last backup
+        :returns: the outcome of each volume and of the run
+        :raises SuspendedError: the run was suspended; it can be resumed
+        """
         selected = plan.selected
         run = create_run(
             self._context,
@@ -68,22 +99,190 @@ class BackupApi:
                 "whole": plan.volumes_in_project,
                 "left_out": [asdict(one) for one in selected.left_out],
                 "projects": {volume["id"]: project_of(volume) for volume in selected.volumes},
-                # Whose the temporary things are, and whose quota they take.
+                # Which project owns the temporary resources, and whose quota they use.
                 "act_in": self._context.conf.cloud.act_in,
             },
             [(volume["id"], volume["name"] or "") for volume in selected.volumes],
         )
         return flow_builder(self._context).drive(run, plan.stored)
 
-    def steps(self, *, in_group: bool) -> list[str]:
-        """The names of the steps of one volume, in their order.
+    def steps(self, *, in_group: bool = False) -> list[str]:
+        """List the steps of the backup of one volume, in order.
 
-        :param in_group: it shares a snapshot with others
+        :param in_group: of a volume that shares a group snapshot with others
         """
         return flow_builder(self._context).backup_steps(in_group=in_group)
 
-    def free_bytes(self, projects: Iterable[str]) -> dict[str, int]:
-        """The free bytes where the repositories of projects are, by their name; of this host's."""
+    def free_bytes(self, plan: BackupPlan) -> dict[str, int]:
+        """Return the free space of the repositories that a backup writes to.
+
+        :param plan: what :meth:`plan` returned
+        :returns: free bytes by location; only of repositories in a directory of this host
+        """
+        projects = {project_of(volume) for volume in plan.selected.volumes}
         repositories = [self._context.repositories.of(one) for one in projects]
         found = {one.location: free_bytes(one.local_path) for one in repositories}
         return {name: free for name, free in found.items() if free is not None}
+
+    def list(
+        self, *, volume: str | None = None, projects: Iterable[str] | None = None
+    ) -> list[StoredBackup]:
+        """List the backups in the repository, the oldest first.
+
+        :param volume: only those of the volume with this id or name
+        :param projects: where each project has its own repository: look in those of these
+            projects; in that of the login's project by default
+        :raises RepositoryError: a repository is missing, refuses or fails
+        """
+        return [
+            backup
+            for backup in self._context.backups.backups(projects)
+            if volume in (None, backup.tags.get("volume"), backup.tags.get("name"))
+        ]
+
+    def find(
+        self,
+        name_or_id: str,
+        *,
+        at: datetime | None = None,
+        among: Sequence[StoredBackup] | None = None,
+    ) -> StoredBackup:
+        """Find a backup by its id or the beginning of it, or by its volume.
+
+        :param name_or_id: id of a backup or its beginning, or id or name of a volume for its last
+            backup
+        :param at: only among the backups that existed at this moment
+        :param among: only among these backups, as :meth:`list` returned them: the repository is
+            not asked again
+        :raises BackupNotFoundError: no backup matches
+        :raises UsageError: several backups match
+        """
+        return find(until(self.list() if among is None else among, at), name_or_id)
+
+    def get(self, backup_id: str, *, among: Sequence[StoredBackup] | None = None) -> StoredBackup:
+        """Get a backup by its id or the beginning of it.
+
+        :param among: only among these backups, as :meth:`list` returned them: the repository is
+            not asked again
+        :raises BackupNotFoundError: no backup matches
+        :raises UsageError: several backups match
+        """
+        return find_by_id(self.list() if among is None else among, backup_id)
+
+    def manifest(self, backup: StoredBackup | str) -> Manifest:
+        """Read a backup's manifest: the volume's properties and regions at the time.
+
+        :raises RepositoryError: it cannot be read
+        """
+        return self._context.backups.manifest(self._found(backup))
+
+    def figures(self, backups: Iterable[StoredBackup]) -> dict[str, Figures]:
+        """Return how much each backup read and stored, as the state database knows it.
+
+        :returns: figures by the id of the backup; only of those that the catalogue knows
+        """
+        location = self._context.repositories.of().location
+        # Old versions of restic report the beginning of an id only.
+        known = {
+            row.id[:8]: row.figures
+            for row in self._context.state.catalogue.list(repository=location)
+            if row.figures
+        }
+        return {
+            backup.id: Figures(**known[backup.id[:8]])
+            for backup in backups
+            if backup.id[:8] in known
+        }
+
+    def files(
+        self, backup: StoredBackup | str, path: str = "/", *, recursive: bool = False
+    ) -> Sequence[Node]:
+        """List the files in a directory of a backup.
+
+        :param path: a directory or file in the volume
+        :param recursive: list the subdirectories too
+        :raises RepositoryError: the backup does not have this path
+        """
+        backup = self._found(backup)
+        return self._browser(backup).list(backup.id, path, recursive=recursive)
+
+    def changes(
+        self, old: StoredBackup | str, new: StoredBackup | str, *, metadata: bool = False
+    ) -> Iterator[Change]:
+        """Compare two backups of a volume.
+
+        :param metadata: report files too of which only owner, mode, times or attributes changed
+        :returns: the paths that were added, removed or changed
+        :raises UsageError: the backups are of different volumes
+        :raises RepositoryError: restic could not compare them
+        """
+        old, new = self._found(old), self._found(new)
+        if old.tags.get("volume") != new.tags.get("volume"):
+            raise UsageError("These are backups of two volumes; compare two of one volume.")
+        return self._browser(old).changes(old.id, new.id, metadata=metadata)
+
+    def verify(self, backup: StoredBackup | str) -> int:
+        """Read a whole backup and compare it with the checksums in the repository.
+
+        :meth:`volflow.repositories.check <volflow.api.repositories.RepositoryApi.check>` reads a
+        sample of the whole repository.
+
+        :returns: bytes read
+        :raises RepositoryError: data is missing or damaged
+        """
+        backup = self._found(backup)
+        self._context.backups.manifest(backup)
+        return self._browser(backup).read_all(backup.id)
+
+    def mount(
+        self, backup: StoredBackup | str, directory: Path
+    ) -> AbstractContextManager[MountedBackup]:
+        """Mount a backup read-only at a directory while a ``with`` block runs.
+
+        :param directory: an empty directory
+        :raises UsageError: the directory does not exist, is not empty or cannot be read
+        :raises HostError: this host has no FUSE, or restic could not mount the backup
+        """
+        return mounted(self._context, lambda: self._found(backup), directory, self._browser)
+
+    def export(self, backup: StoredBackup | str) -> Exporter:
+        """Write a backup to a directory or a disk image. Neither needs Cinder.
+
+        :returns: :meth:`~volflow.Exporter.to_directory` extracts all files or some of them,
+            :meth:`~volflow.Exporter.to_image` writes a raw or qcow2 image
+        :raises HostError: this process may not mount
+        """
+        context, backup = self._context, self._found(backup)
+        context.host.privilege.check()
+        repository = context.repositories.of(backup.tags.get("project"))
+        return Exporter(
+            backup,
+            context.backups.manifest(backup),
+            repository,
+            Browser(repository, REGION),
+            context.host,
+            context.observer,
+            context.stop,
+        )
+
+    def delete(self, *backups: StoredBackup | str) -> None:
+        """Delete backups. Their data stays in the repository until it is pruned.
+
+        :param backups: backups, ids of backups or their beginnings. The name of a volume is not
+            accepted: it would mean its last backup.
+        :raises BackupNotFoundError: a backup does not exist; then none is deleted
+        :raises RepositoryError: the repository refuses
+        """
+        named = [one for one in backups if isinstance(one, str)]
+        stored = self.list() if named else []
+        chosen = [self.get(one, among=stored) if isinstance(one, str) else one for one in backups]
+        for backup in chosen:
+            repository = self._context.repositories.of(backup.tags.get("project"))
+            repository.forget(backup.id)
+            self._context.state.catalogue.remove(backup.id, repository.location)
+
+    def _found(self, backup: StoredBackup | str) -> StoredBackup:
+        return self.find(backup) if isinstance(backup, str) else backup
+
+    def _browser(self, backup: StoredBackup) -> Browser:
+        return Browser(self._context.repositories.of(backup.tags.get("project")), REGION)

@@ -1,4 +1,4 @@
-"""What is missing on this host or in this cloud, found before a run would find it."""
+"""Checks of this host and of the cloud: what would make a run fail."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from persistence import StateError
-from volflow.api.volflow import Volflow
+from volflow.context import Context
 from volflow.disk import filesystem
 from volflow.errors import HostError, QuotaError, VolflowError
 from volflow.host.privilege import find_program
 from volflow.plans.quota import each, of_type
 
-# The Debian package of each program that runs are made of.
+# The Debian package of each program that runs use.
 _PACKAGES = {
     "blkid": "util-linux",
     "df": "coreutils",
@@ -31,15 +31,20 @@ _PACKAGES = {
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at: whether it is good, and what there is or what to do."""
+    """The result of one check.
+
+    :ivar check: its name
+    :ivar good: whether it passed
+    :ivar text: what was found; or what is wrong, and what to do
+    """
 
     check: str
     good: bool
     text: str
 
 
-def examine(volflow: Volflow) -> Iterator[Finding]:
-    """Look at everything that a run needs. Makes nothing but the state directory."""
+def examine(context: Context) -> Iterator[Finding]:
+    """Check everything that a run needs. Creates nothing but the state directory."""
     for check, look in (
         ("privilege", _privilege),
         ("programs", _programs),
@@ -50,22 +55,22 @@ def examine(volflow: Volflow) -> Iterator[Finding]:
         ("cloud", _cloud),
         ("quota", _quota),
     ):
-        yield _finding(check, look, volflow)
+        yield _finding(check, look, context)
 
 
-def _finding(check: str, look: Callable[[Volflow], str], volflow: Volflow) -> Finding:
+def _finding(check: str, look: Callable[[Context], str], context: Context) -> Finding:
     try:
-        return Finding(check, True, look(volflow))
+        return Finding(check, True, look(context))
     except (VolflowError, StateError) as error:
         return Finding(check, False, str(error))
 
 
-def _privilege(volflow: Volflow) -> str:
-    volflow.context.host.privilege.check()
+def _privilege(context: Context) -> str:
+    context.host.privilege.check()
     return "volumes can be attached and mounted"
 
 
-def _programs(volflow: Volflow) -> str:
+def _programs(context: Context) -> str:
     wanted = {name for names in filesystem.programs().values() for name in names} | set(_PACKAGES)
     missing = sorted(name for name in wanted if find_program(name) is None)
     if missing:
@@ -74,36 +79,36 @@ def _programs(volflow: Volflow) -> str:
     return "all are installed"
 
 
-def _os_brick(volflow: Volflow) -> str:
-    properties = volflow.context.host.connector.properties()
+def _os_brick(context: Context) -> str:
+    properties = context.host.connector.properties()
     initiator = properties.get("initiator")
     return f"host {properties['host']}, " + (
         f"iSCSI initiator {initiator}" if initiator else "no iSCSI initiator"
     )
 
 
-def _restic(volflow: Volflow) -> str:
-    mover = volflow.context.repositories.of()
+def _restic(context: Context) -> str:
+    mover = context.repositories.of()
     mover.check()
     return "version " + ".".join(map(str, mover.version))
 
 
-def _repository(volflow: Volflow) -> str:
-    mover = volflow.context.repositories.of()
+def _repository(context: Context) -> str:
+    mover = context.repositories.of()
     return f"{mover.location} holds {len(mover.backups())} backups"
 
 
-def _state(volflow: Volflow) -> str:
-    return volflow.context.state.url
+def _state(context: Context) -> str:
+    return context.state.url
 
 
-def _cloud(volflow: Volflow) -> str:
-    cinder = volflow.context.cloud.cinder
+def _cloud(context: Context) -> str:
+    cinder = context.cloud.cinder
     return f"Cinder API {cinder.version.get_string()}, project {cinder.project_id}"
 
 
-def _quota(volflow: Volflow) -> str:
-    cinder = volflow.context.cloud.cinder
+def _quota(context: Context) -> str:
+    cinder = context.cloud.cinder
     left = cinder.quota_left()
     # The smallest volume takes a snapshot and a volume of 1 GiB for a while.
     for name, quota in each(left):

@@ -1,4 +1,4 @@
-"""Leftovers: temporary things that runs could not remove."""
+"""Leftovers: temporary resources that runs could not remove."""
 
 from __future__ import annotations
 
@@ -14,22 +14,25 @@ if TYPE_CHECKING:
 
 
 class LeftoverApi:
-    """What can be done with leftovers."""
+    """Operations on leftovers: ``volflow.leftovers``."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
 
     def list(self, *, lost: bool = False) -> list[Leftover]:
-        """The temporary things that runs have left.
+        """List the temporary resources that runs have left in Cinder and on this host.
 
-        :param lost: those of runs that this state database does not know, too
+        :param lost: also search Cinder for resources of runs that this state database does not know
         """
         return flow_builder(self._context).leftovers(lost=lost)
 
-    def clean(self, *, lost: bool, older_than: timedelta) -> Iterator[tuple[Leftover, str | None]]:
-        """Remove leftovers, and tell of each what is still in the way, if anything.
+    def clean(
+        self, *, lost: bool = False, older_than: timedelta = timedelta(hours=24)
+    ) -> Iterator[tuple[Leftover, str | None]]:
+        """Remove leftovers, one at a time. Resources of runs that are alive are not touched.
 
-        :param lost: those of runs that this state database does not know, too
-        :param older_than: how long such a run must have given no sign of life
+        :param lost: also those of runs that this state database does not know
+        :param older_than: with ``lost``: only if the run gave no sign of life for so long
+        :returns: each leftover, and why it could not be removed; None if it was removed
         """
         return flow_builder(self._context).clean_leftovers(lost=lost, older_than=older_than)

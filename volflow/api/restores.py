@@ -1,17 +1,15 @@
-"""Restores: planning and running them, and taking backups out without a cloud."""
+"""Restores: plan and run them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import datetime
 
 from volflow.context import Context
-from volflow.movers.base import REGION, StoredBackup
-from volflow.movers.restic.browse import Browser
+from volflow.observers.hooks import refusals
 from volflow.plans.restore import RestorePlan, RestorePlanner
 from volflow.plans.selection import Selection
-from volflow.repositories.export import Exporter
 from volflow.results.options import RestoreOptions
 from volflow.results.outcome import RunResult
 from volflow.runs.prepare import flow_builder, prepare
@@ -19,10 +17,36 @@ from volflow.runs.request import create_run
 
 
 class RestoreApi:
-    """What can be done to restore backups."""
+    """Operations on restores: ``volflow.restores``."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
+
+    def create(
+        self,
+        selection: Selection | Sequence[str],
+        options: RestoreOptions | None = None,
+        *,
+        at: datetime | None = None,
+        parallel: int | None = None,
+        confirm: Callable[[RestorePlan], None] | None = None,
+    ) -> RunResult:
+        """Restore volumes: plan the restore and run it. Existing volumes are overwritten.
+
+        :param selection: what to restore, as for :meth:`plan`
+        :param options: how to restore
+        :param at: restore the volumes as of this time
+        :param parallel: maximum number of volumes in parallel; ``[backup] parallel`` by default
+        :param confirm: receives the plan before anything is created; raises an error to stop
+        :returns: the outcome of each volume and of the run; later failures are in it
+        :raises VolflowError: the restore cannot start; nothing was created
+        :raises SuspendedError: the run was suspended; it can be resumed
+        """
+        with refusals(self._context.conf.hooks, "restore"):
+            plan = self.plan(selection, options, at=at, parallel=parallel)
+        if confirm is not None:
+            confirm(plan)
+        return self.run(plan)
 
     def plan(
         self,
@@ -32,13 +56,17 @@ class RestoreApi:
         at: datetime | None = None,
         parallel: int | None = None,
     ) -> RestorePlan:
-        """Decide where each backup goes: back into its volume if that is there, else to a new one.
+        """Decide where each backup goes: into its volume if that exists, else to a new volume.
 
-        :param selection: what to restore; or ids or prefixes of backups, or ids or names of
-            volumes, of which it is the last backup
-        :param at: as it was at this moment
-        :param parallel: how many volumes at a time at most; as configured unless given
-        :raises VolflowError: a backup or volume is not there, attached, busy or too small
+        Creates nothing.
+
+        :param selection: what to restore; or a list of ids of backups or their beginnings, or of
+            ids or names of volumes for their last backup
+        :param options: how to restore
+        :param at: restore the volumes as of this time
+        :param parallel: maximum number of volumes in parallel; ``[backup] parallel`` by default
+        :raises VolflowError: the restore would fail: a backup does not exist, or a volume is
+            attached, busy or too small
         """
         if not isinstance(selection, Selection):
             selection = Selection(volumes=tuple(selection))
@@ -53,9 +81,12 @@ class RestoreApi:
         )
 
     def run(self, plan: RestorePlan) -> RunResult:
-        """Restore as planned. Volumes that are there are overwritten.
+        """Run a planned restore. Existing volumes are overwritten.
 
-        :raises VolflowError: before anything is made; what fails later is in the result
+        :param plan: what :meth:`plan` returned
+        :returns: the outcome of each volume and of the run; later failures are in it
+        :raises VolflowError: the restore cannot start; nothing was created
+        :raises SuspendedError: the run was suspended; it can be resumed
         """
         targets = plan.targets
         run = create_run(
@@ -70,7 +101,7 @@ class RestoreApi:
                 "backups": {t.key: t.backup.id for t in targets},
                 "targets": {t.key: t.to_dict() for t in targets},
                 "projects": {t.key: t.project_id for t in targets},
-                # A restored volume belongs to the tenant that it came from.
+                # A restored volume belongs to the project that it came from.
                 "act_in": "tenant",
             },
             [(t.key, str(t.manifest.volume["name"] or "")) for t in targets],
@@ -78,20 +109,8 @@ class RestoreApi:
         return flow_builder(self._context).drive(run, [])
 
     def steps(self, plan: RestorePlan) -> dict[str, list[str]]:
-        """The names of the steps of one volume, in their order, by where its data goes."""
-        return flow_builder(self._context).restore_steps(plan.targets, plan.options)
+        """List the steps of the restore of one volume, in order, by where its data goes.
 
-    def export(self, backup: StoredBackup) -> Exporter:
-        """Take a backup out of the repository without a cloud."""
-        context = self._context
-        context.host.privilege.check()
-        repository = context.repositories.of(backup.tags.get("project"))
-        return Exporter(
-            backup,
-            self._context.backups.manifest(backup),
-            repository,
-            Browser(repository, REGION),
-            context.host,
-            context.observer,
-            context.stop,
-        )
+        :param plan: what :meth:`plan` returned
+        """
+        return flow_builder(self._context).restore_steps(plan.targets, plan.options)

@@ -1,62 +1,177 @@
-"""Runs: resuming and aborting them."""
+"""Runs: list, show, watch, resume and abort them."""
 
 from __future__ import annotations
 
-from persistence import Run, RunState
+import logging
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from persistence import Item, Run, RunState
 from volflow.context import Context
-from volflow.errors import UsageError
+from volflow.errors import SuspendedError, UsageError
+from volflow.observers.progress import Observer
+from volflow.results import stored
 from volflow.results.outcome import RunResult
-from volflow.runs import lease as heartbeat
+from volflow.runs import lease
 from volflow.runs.prepare import checks, flow_builder, prepare
 from volflow.stop import StopMode
+
+LOG = logging.getLogger(__name__)
 
 _OPEN = (RunState.RUNNING, RunState.SUSPENDED)
 
 
+@dataclass(frozen=True)
+class Resumed:
+    """What came of resuming one of several runs.
+
+    :ivar result: the result of the run; None if it could not be resumed
+    :ivar error: why it could not be resumed; a :class:`~volflow.DrivenError` if another process
+        already drives it
+    """
+
+    run: Run
+    result: RunResult | None = None
+    error: Exception | None = None
+
+
 class RunApi:
-    """What can be done with runs."""
+    """Operations on runs: ``volflow.runs``.
+
+    Where a method takes a run, pass its id or the beginning of it. An id that matches no run or
+    several raises a :class:`~volflow.StateError`.
+    """
 
     def __init__(self, context: Context) -> None:
         self._context = context
 
-    def resume(self, run_id: str) -> RunResult:
-        """Go on with a run whose process is no more.
+    def list(self, *, limit: int = 50) -> Sequence[Run]:
+        """List the runs, the newest first.
 
-        :param run_id: its id or a prefix
-        :raises UsageError: it has ended
-        :raises CloudError: it works in another cloud, or in a project that cannot be acted in
-        :raises DrivenError: a process drives it
+        :param limit: maximum number of runs
         """
-        run = self._unfinished(run_id)
-        return self._take_over(run)
+        return self._context.state.runs.list(limit=limit)
+
+    def get(self, run_id: str) -> Run:
+        """Get a run."""
+        return self._context.state.runs.get(run_id)
+
+    def volumes(self, run_id: str) -> Sequence[Item]:
+        """List the volumes of a run, with the state of each."""
+        return self._context.state.runs.items(self.get(run_id).id)
+
+    def is_driven(self, run: Run) -> bool:
+        """Return whether a process works on a run."""
+        return not run.state.final and lease.is_driven(self._context.state.leases, run.id)
+
+    def status(self, run: Run) -> str:
+        """Return the state of a run as ``volflow run list`` shows it.
+
+        :returns: ``running``, ``suspended``, ``complete``, ``partial``, ``failed``,
+            ``aborted``, or ``interrupted`` if the run has not ended and no process drives it
+        """
+        return stored.state(run, driven=self.is_driven(run))
+
+    def result(self, run_id: str) -> RunResult:
+        """Return the result of a run that has ended.
+
+        :raises UsageError: it has not ended
+        """
+        run = self.get(run_id)
+        if not run.state.final:
+            raise UsageError(f"Run {run.id} has not ended: it is {self.status(run)}.")
+        return stored.run_result(run, self.volumes(run.id))
+
+    def watch(
+        self, run_id: str, observer: Observer, *, stopping: threading.Event | None = None
+    ) -> Run:
+        """Follow a run that another process drives, until it ends or no process drives it.
+
+        :param observer: receives the progress
+        :param stopping: ends the watching when set; the run continues
+        :returns: the run as it is then
+        """
+        from volflow.runs.watch import Watch
+
+        return Watch(self._context.state, observer).follow(run_id, stopping or threading.Event())
+
+    def page(self, run_id: str) -> str:
+        """Return a run as an HTML page: when each step ran, and its outcome."""
+        from volflow.report.page import page
+
+        run = self.get(run_id)
+        return page(run, self.volumes(run.id), driven=self.is_driven(run))
+
+    def graph(self, run_id: str, *, format: Literal["svg", "dot"] = "svg") -> str:
+        """Return the graph of a run's tasks, with the state of each.
+
+        :param format: ``svg`` for an image, ``dot`` for Graphviz
+        """
+        from volflow.report import dot, graph, svg
+
+        state, run = self._context.state, self.get(run_id)
+        book = (
+            state.taskflow.get_connection().get_logbook(run.logbook_id) if run.logbook_id else None
+        )
+        found = graph.RunGraph.of(run, self.volumes(run.id), book, driven=self.is_driven(run))
+        return svg.svg(found) if format == "svg" else dot.dot(found)
+
+    def unfinished(self) -> Sequence[Run]:
+        """List the runs that have not ended and that no process drives, the oldest first."""
+        found = [run for one in _OPEN for run in self._context.state.runs.list(state=one)]
+        return sorted(
+            (run for run in found if not self.is_driven(run)), key=lambda run: run.created_at
+        )
+
+    def resume(self, run_id: str) -> RunResult:
+        """Continue a run that was suspended, or whose process or host has died.
+
+        :raises UsageError: it has ended, or uses another repository
+        :raises CloudError: it works in another cloud, or in a project without a role for this user
+        :raises DrivenError: a process drives it
+        :raises SuspendedError: it was suspended again
+        """
+        return self._take_over(self._unended(run_id))
+
+    def resume_all(self) -> Iterator[Resumed]:
+        """Resume all unfinished runs, one after the other, until ``volflow.stop`` is used.
+
+        A run that cannot be resumed does not keep the others from being resumed.
+
+        :raises SuspendedError: a run was suspended
+        """
+        for run in self.unfinished():
+            if self._context.stop.event.is_set():
+                return
+            try:
+                found = Resumed(run, self.resume(run.id))
+            except SuspendedError:
+                raise
+            except Exception as error:
+                LOG.debug("Why run %s could not be resumed", run.id, exc_info=True)
+                found = Resumed(run, error=error)
+            yield found
 
     def abort(self, run_id: str) -> RunResult | None:
-        """Undo a run: one whose process is no more here and now, one that is driven by asking.
+        """Undo a run that has not ended. Backups that it has stored stay.
 
-        :param run_id: its id or a prefix
-        :returns: the result; None where another process was asked to undo it
-        :raises UsageError: it has ended
-        :raises CloudError: it works in another cloud, or in a project that cannot be acted in
+        :returns: the result; None if another process drives the run: then that process was asked
+            to undo it
+        :raises UsageError: it has ended, or uses another repository
+        :raises CloudError: it works in another cloud, or in a project without a role for this user
         """
-        run, state = self._unfinished(run_id), self._context.state
-        if not heartbeat.is_driven(state.leases, run.id):
-            # Else whoever resumes it would undo it, though nobody here can.
+        run, state = self._unended(run_id), self._context.state
+        if not lease.is_driven(state.leases, run.id):
+            # Otherwise the next resume would undo the run, though nobody here can.
             flow_builder(self._context).check_reach(run)
         run = state.runs.update(run.id, stop=StopMode.ABORT)
-        if heartbeat.is_driven(state.leases, run.id):
+        if lease.is_driven(state.leases, run.id):
             return None
         return self._take_over(run)
 
-    def unfinished(self) -> list[Run]:
-        """The runs that have not ended and that no process drives, the oldest first."""
-        state = self._context.state
-        found = [run for one in _OPEN for run in state.runs.list(state=one)]
-        return sorted(
-            (run for run in found if not heartbeat.is_driven(state.leases, run.id)),
-            key=lambda run: run.created_at,
-        )
-
-    def _unfinished(self, run_id: str) -> Run:
+    def _unended(self, run_id: str) -> Run:
         run = self._context.state.runs.get(run_id)
         if run.state.final:
             raise UsageError(f"Run {run.id} has ended already: it is {run.state.lower()}.")
@@ -69,12 +184,13 @@ class RunApi:
 
     def _take_over(self, run: Run) -> RunResult:
         if run.stop == StopMode.ABORT:
-            # What is undone is in the ledger: the repository may be gone with what it held.
+            # The ledger lists what to undo: the repository may no longer exist.
             for check in checks(self._context):
                 check()
             return flow_builder(self._context).drive(run, [])
-        stored = prepare(self._context)
-        if stored is None:
-            # A repository that cannot be used fails its own volumes, when it is their turn.
-            stored, _ = self._context.backups.look(filter(None, run.request["projects"].values()))
-        return flow_builder(self._context).drive(run, stored)
+        backups = prepare(self._context)
+        if backups is None:
+            # A repository that cannot be used fails its own volumes when their turn comes.
+            projects = run.request["projects"].values()
+            backups, _ = self._context.backups.look(filter(None, projects))
+        return flow_builder(self._context).drive(run, backups)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from volflow.errors import UsageError
+from volflow import UsageError
 from volflow.printable import printable
 
 

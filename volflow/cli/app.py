@@ -16,13 +16,10 @@ import openstack.exceptions
 from cliff.app import App
 from cliff.commandmanager import CommandManager
 
-from volflow import config, logs
-from volflow.api.volflow import Volflow
+from volflow import Stop, Volflow, load_config, logs
 from volflow.cli.progress import reporter
 from volflow.cli.selection import filled
 from volflow.cloud.clouds_yaml import CloudsConfig
-from volflow.context import Context
-from volflow.stop import Stop
 
 LOG = logging.getLogger(__name__)
 
@@ -51,17 +48,16 @@ class ClientManager:
     def volflow(self) -> Volflow:
         if self._volflow is None:
             options = self._app.options
-            conf = config.load(options.config_file)
+            conf = load_config(options.config_file)
             for name, group in (("location", "repository"), ("password_file", "repository")):
                 if getattr(options, name):
                     conf.set_override(name, getattr(options, name), group)
             if options.state_dir:
                 conf.set_override("state_dir", options.state_dir)
             logs.setup(conf, self._app.quieted)
-            context = Context(
+            self._volflow = Volflow.from_config(
                 conf, cloud_arguments=options, observer=reporter(options.verbose_level)
             )
-            self._volflow = Volflow(context)
         return self._volflow
 
     @property

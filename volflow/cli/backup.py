@@ -5,17 +5,13 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from volflow.api.volflow import Volflow
+from volflow import BackupPlan, Figures, Volflow
 from volflow.cli import columns
 from volflow.cli.agreement import agree
 from volflow.cli.command import Lister, ShowOne
 from volflow.cli.result import Table, say, show, tell_left_out
 from volflow.cli.selection import add_selection, filled, positive, selection
-from volflow.observers.hooks import refusals
-from volflow.plans.backup import BackupPlan
-from volflow.plans.selection import project_of
 from volflow.report.words import snapshotted
-from volflow.repositories.backups import find, find_by_id
 
 
 class BackupCreate(Lister):
@@ -43,9 +39,9 @@ class BackupCreate(Lister):
         if parsed_args.dry_run:
             plan = self.volflow.backups.plan(chosen, parallel=parsed_args.parallel)
             return _planned(self.volflow, plan)
-        with refusals(self.volflow.context.conf.hooks, "backup"):
-            plan = self.volflow.backups.plan(chosen, parallel=parsed_args.parallel)
-        result = self.volflow.backups.run(plan, full=parsed_args.full)
+        result = self.volflow.backups.create(
+            chosen, full=parsed_args.full, parallel=parsed_args.parallel
+        )
         return show(self, parsed_args, [result])
 
 
@@ -68,9 +64,7 @@ def _planned(volflow: Volflow, plan: BackupPlan) -> Table:
         f"The repository takes at most {first} GiB for what has no backup yet, and what has "
         f"changed of {others} others."
     )
-    for location, free in volflow.backups.free_bytes(
-        {project_of(v) for v in selected.volumes}
-    ).items():
+    for location, free in volflow.backups.free_bytes(plan).items():
         say(f"There are {free / 1024**3:.0f} GiB free for {location}.")
     rows = []
     for volume in selected.volumes:
@@ -103,20 +97,16 @@ class BackupList(Lister):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
-        wanted = parsed_args.volume
-        known = self._figures()
+        found = self.volflow.backups.list(volume=parsed_args.volume)
+        known = self.volflow.backups.figures(found)
         more = ("project", "group") if parsed_args.long else ()
         names = (
             *("ID", "Created", "Volume", "Name", "Outcome"),
             *("Size GiB", "Files", "Read", "New data"),
         )
         rows = []
-        for backup in reversed(self.volflow.context.backups.backups()):
+        for backup in reversed(found):
             tags = backup.tags
-            if wanted and wanted not in (tags.get("volume"), tags.get("name")):
-                continue
-            # The catalogue knows what restic's list does not; without it there are no figures.
-            figures = known.get(backup.id[:8])
             rows.append(
                 (
                     columns.ShortId(backup.id),
@@ -125,16 +115,11 @@ class BackupList(Lister):
                     tags.get("name", ""),
                     str(backup.outcome),
                     int(tags.get("size", 0)),
-                    *_columns(figures),
+                    *_columns(known.get(backup.id)),
                     *(tags.get(name) or "-" for name in more),
                 )
             )
         return (*names, *(name.title() for name in more)), rows
-
-    def _figures(self) -> dict[str, dict[str, Any]]:
-        context = self.volflow.context
-        found = context.state.catalogue.list(repository=context.repositories.of().location)
-        return {backup.id[:8]: backup.figures for backup in found}
 
 
 class BackupDelete(Lister):
@@ -149,9 +134,9 @@ class BackupDelete(Lister):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
-        context, stored = self.volflow.context, self.volflow.context.backups.backups()
-        # The name of a volume would mean its last backup: too easily more than was meant.
-        chosen = [find_by_id(stored, what) for what in parsed_args.backups]
+        stored = self.volflow.backups.list()
+        # The name of a volume would mean its last backup, which is easily a mistake.
+        chosen = [self.volflow.backups.get(one, among=stored) for one in parsed_args.backups]
         lines = [
             f"Backup {b.id[:8]} of {b.tags.get('name') or b.tags.get('volume')}, made "
             f"{columns.Time(b.created_at)}, will be deleted."
@@ -159,24 +144,16 @@ class BackupDelete(Lister):
         ]
         if not parsed_args.yes:
             agree(lines)
-        for backup in chosen:
-            mover = context.repositories.of(backup.tags.get("project"))
-            mover.forget(backup.id)
-            context.state.catalogue.remove(backup.id, mover.location)
+        self.volflow.backups.delete(*chosen)
         return ("Deleted", "Volume", "Name"), [
             (columns.ShortId(b.id), b.tags.get("volume"), b.tags.get("name")) for b in chosen
         ]
 
 
-def _columns(figures: dict[str, Any] | None) -> tuple[Any, Any, Any]:
-    if not figures:
+def _columns(figures: Figures | None) -> tuple[Any, Any, Any]:
+    if figures is None:
         return ("-", "-", "-")
-    read = figures["files_new"] + figures["files_changed"]
-    return (
-        read + figures["files_unmodified"],
-        read,
-        columns.Bytes(figures["bytes_stored"]),
-    )
+    return (figures.files_total, figures.files_read, columns.Bytes(figures.bytes_stored))
 
 
 class BackupShow(ShowOne):
@@ -192,9 +169,8 @@ class BackupShow(ShowOne):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
-        archive = self.volflow.context.backups
-        backup = find(archive.backups(), parsed_args.backup)
-        manifest = archive.manifest(backup)
+        backup = self.volflow.backups.find(parsed_args.backup)
+        manifest = self.volflow.backups.manifest(backup)
         shown = {
             "id": backup.id,
             "created_at": columns.Time(backup.created_at),

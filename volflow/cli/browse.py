@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import time
 
+from volflow import Outcome, RepositoryError, UsageError
 from volflow.cli import columns
 from volflow.cli.command import Command, Lister
 from volflow.cli.result import Table, not_in, say
 from volflow.cli.selection import path
-from volflow.errors import HostError, RepositoryError, UsageError
-from volflow.movers.base import REGION, StoredBackup
-from volflow.movers.restic.browse import Browser, unmount
-from volflow.repositories.backups import find
-from volflow.results.outcome import Outcome
 
-# What a guest has put on its volume is nothing to act upon here.
-_LOOK_ONLY = "ro,nosuid,nodev,noexec"
 # What is read of the repository where no backup is named, in percent.
 _SAMPLE = 10.0
-# Seconds between two looks whether the repository is still there.
-_LOOK = 1.0
 
 
 class _OneBackup:
@@ -35,14 +26,6 @@ class _OneBackup:
         )
         return parser
 
-    def find(self, what: str) -> StoredBackup:
-        archive = self.volflow.context.backups  # type: ignore[attr-defined]
-        return find(archive.backups(), what)
-
-    def browser(self, backup: StoredBackup) -> Browser:
-        mover = self.volflow.context.repositories.of(backup.tags.get("project"))  # type: ignore[attr-defined]
-        return Browser(mover, REGION)
-
 
 class BackupLs(_OneBackup, Lister):
     """List the files in a backup"""
@@ -54,9 +37,8 @@ class BackupLs(_OneBackup, Lister):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
-        backup = self.find(parsed_args.backup)
-        nodes = self.browser(backup).list(
-            backup.id, parsed_args.path, recursive=parsed_args.recursive
+        nodes = self.volflow.backups.files(
+            parsed_args.backup, parsed_args.path, recursive=parsed_args.recursive
         )
         return ("Mode", "UID", "GID", "Size", "Modified", "Path"), [
             (
@@ -87,10 +69,10 @@ class BackupExtract(_OneBackup, Command):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
-        backup = self.find(parsed_args.backup)
-        takeout = self.volflow.restores.export(backup)
-        takeout.to_directory(parsed_args.to, parsed_args.paths)
-        unread = takeout.unread(parsed_args.paths)
+        backup = self.volflow.backups.find(parsed_args.backup)
+        exporter = self.volflow.backups.export(backup)
+        exporter.to_directory(parsed_args.to, parsed_args.paths)
+        unread = exporter.unread(parsed_args.paths)
         for line in not_in(backup, unread):
             say(line)
         if unread:
@@ -107,42 +89,9 @@ class BackupMount(_OneBackup, Command):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
-        directory = parsed_args.dir.absolute()
-        try:
-            usable = directory.is_dir() and not any(directory.iterdir())
-        except OSError as error:
-            raise UsageError(
-                f"{directory} cannot be looked at ({error.strerror}). If a process that was killed "
-                f"has left a mount there, 'umount {directory}' removes it."
-            ) from error
-        if not usable:
-            raise UsageError(f"{directory} is no empty directory.")
-        backup = self.find(parsed_args.backup)
-        context = self.volflow.context
-        context.host.privilege.check()
-        served = context.directory(f"fuse-{backup.id[:8]}-{time.time_ns()}")
-        stop = self.volflow.stop.event
-        try:
-            with self.browser(backup).mounted(backup.id, served, context.host.privilege) as (
-                tree,
-                process,
-            ):
-                context.host.privilege.run(
-                    "mount", "--bind", "-o", _LOOK_ONLY, str(tree), str(directory)
-                )
-                try:
-                    print(f"The backup is in {directory}. Press Ctrl-C to end.", flush=True)
-                    while not stop.wait(_LOOK):
-                        if process.poll() is not None:
-                            raise HostError("restic, which served the backup, has ended.")
-                finally:
-                    if not unmount(context.host.privilege, directory):
-                        say(f"{directory} is still in use: what is seen there ends now.")
-        finally:
-            try:
-                served.rmdir()
-            except OSError as error:
-                say(f"{served} is still there ({error.strerror}): remove it later.")
+        with self.volflow.backups.mount(parsed_args.backup, parsed_args.dir) as mounted:
+            print(f"The backup is in {mounted.directory}. Press Ctrl-C to end.", flush=True)
+            mounted.wait()
 
 
 class BackupDiff(Lister):
@@ -160,14 +109,12 @@ class BackupDiff(Lister):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
-        stored = self.volflow.context.backups.backups()
-        old, new = find(stored, parsed_args.old), find(stored, parsed_args.new)
-        if old.tags.get("volume") != new.tags.get("volume"):
-            raise UsageError("These are backups of two volumes; compare two of one volume.")
-        browser = Browser(self.volflow.context.repositories.of(old.tags.get("project")), REGION)
+        backups = self.volflow.backups
+        stored = backups.list()
+        old, new = (backups.find(one, among=stored) for one in (parsed_args.old, parsed_args.new))
         return ("Change", "Path"), [
             (change.kind, change.path)
-            for change in browser.changes(old.id, new.id, metadata=parsed_args.metadata)
+            for change in backups.changes(old, new, metadata=parsed_args.metadata)
         ]
 
 
@@ -197,17 +144,15 @@ class BackupVerify(Lister):
         percent = _SAMPLE if percent is None else percent
         if not 0 < percent <= 100:
             raise UsageError("--percent takes more than 0 and at most 100.")
-        context = self.volflow.context
         if not parsed_args.backups:
-            report = Browser(context.repositories.of(), REGION).check(percent).strip().splitlines()
+            report = self.volflow.repositories.check(percent=percent).strip().splitlines()
             return ("Checked", "Result"), [(f"{percent:g} %", report[-1])]
-        stored, rows = self.volflow.context.backups.backups(), []
+        backups, rows = self.volflow.backups, []
+        stored = backups.list()
         for what in parsed_args.backups:
-            backup = find(stored, what)
-            browser = Browser(context.repositories.of(backup.tags.get("project")), REGION)
+            backup = backups.find(what, among=stored)
             try:
-                self.volflow.context.backups.manifest(backup)
-                size = columns.Bytes(browser.read_all(backup.id)).human_readable()
+                size = columns.Bytes(backups.verify(backup)).human_readable()
                 result = f"whole, {size} read"
             except RepositoryError as error:
                 self.status, result = 1, f"FAILED: {error}"

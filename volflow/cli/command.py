@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from osc_lib.command import command
 
-from persistence import StateError
+from volflow import StateError, UsageError, VolflowError
 from volflow.cli.cells import harmless
-from volflow.errors import UsageError, VolflowError
 
 if TYPE_CHECKING:
-    from volflow.api.volflow import Volflow
+    from volflow import Volflow
 
 LOG = logging.getLogger(__name__)
 

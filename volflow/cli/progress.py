@@ -5,17 +5,12 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from dataclasses import dataclass, field
 
-from rich import filesize
-
-from volflow.movers.base import CopyProgress
-from volflow.observers.progress import NullObserver, Observer
+from volflow import CopyProgress, NullObserver, Observer, RunResult, VolumeResult
+from volflow.cli.volume_progress import VolumeProgress
 from volflow.printable import printable
 from volflow.report.words import plural
-from volflow.results.outcome import RunResult, VolumeResult
 
-WAITING = "waiting"
 # Seconds between two lines about one copy.
 _EVERY = 10.0
 
@@ -30,48 +25,6 @@ def reporter(verbosity: int) -> Observer:
     from volflow.cli.screen import Screen
 
     return Screen()
-
-
-@dataclass
-class VolumeProgress:
-    """How far one volume is."""
-
-    name: str
-    step: str = WAITING
-    copied: CopyProgress = field(default_factory=CopyProgress)
-    first: CopyProgress | None = None
-    first_at: float = 0.0
-    copied_at: float = 0.0
-    told: float = 0.0
-
-    @property
-    def begun(self) -> bool:
-        return self.step != WAITING
-
-    def began(self, step: str, state: str) -> None:
-        self.step = f"undoing {step}" if state == "REVERTING" else step
-
-    def copy_is(self, copied: CopyProgress) -> None:
-        again = copied.bytes < self.copied.bytes
-        self.copied, self.copied_at = copied, time.monotonic()
-        if self.first is None or again:
-            # Not where the copy began: one can begin to watch in the middle of it.
-            self.first, self.first_at = copied, self.copied_at
-
-    def copy(self) -> str:
-        """How far the copy is, and how fast."""
-        if self.first is None:
-            return ""
-        copied, seconds = self.copied, self.copied_at - self.first_at
-        parts = []
-        if copied.files_total:
-            parts.append(f"{copied.files} of {copied.files_total} files")
-        total = f" of {filesize.decimal(copied.bytes_total)}" if copied.bytes_total else ""
-        parts.append(f"{filesize.decimal(copied.bytes)}{total}")
-        if seconds > 0.5:
-            rate = int((copied.bytes - self.first.bytes) / seconds)
-            parts.append(f"{filesize.decimal(rate)}/s")
-        return ", ".join(parts)
 
 
 class Lines:

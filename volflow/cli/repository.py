@@ -29,11 +29,10 @@ class RepositoryInit(Lister):
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
         rows = []
         for project_id in parsed_args.project or [None]:
-            mover = self.volflow.context.repositories.of(project_id)
-            mover.init()
-            rows.append((mover.location, columns.Time(datetime.now(UTC))))
+            location = self.volflow.repositories.init(project_id)
+            rows.append((location, columns.Time(datetime.now(UTC))))
             say(
-                f"The repository {mover.location} is made. Keep its password where a disaster "
+                f"The repository {location} is made. Keep its password where a disaster "
                 "does not reach it: without it the backups are lost."
             )
         return ("Location", "Created"), rows
@@ -43,31 +42,16 @@ class RepositoryList(Lister):
     """List the repository that is configured and those that were used before"""
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
-        configured = self.volflow.context.repositories.of().location
-        stored = self.volflow.context.backups.backups()
-        rows = [
+        return ("Location", "Backups", "Volumes", "Last backup", "State"), [
             (
-                configured,
-                len(stored),
-                len({backup.tags.get("volume") for backup in stored}),
-                columns.Time(stored[-1].created_at if stored else None),
-                "configured",
+                found.location,
+                found.backups,
+                found.volumes,
+                columns.Time(found.last_backup),
+                "configured" if found.configured else "used before",
             )
+            for found in self.volflow.repositories.list()
         ]
-        catalogue = self.volflow.context.state.catalogue
-        others = [backup for backup in catalogue.list() if backup.repository != configured]
-        for location in sorted({backup.repository for backup in others}):
-            known = [backup for backup in others if backup.repository == location]
-            rows.append(
-                (
-                    location,
-                    len(known),
-                    len({backup.volume_id for backup in known}),
-                    columns.Time(max(backup.created_at for backup in known)),
-                    "used before",
-                )
-            )
-        return ("Location", "Backups", "Volumes", "Last backup", "State"), rows
 
 
 class RepositoryRebuildCatalogue(Command):
@@ -86,8 +70,8 @@ class RepositoryRebuildCatalogue(Command):
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         for project_id in parsed_args.project or [None]:
-            count = self.volflow.context.backups.rebuild_catalogue(project_id)
-            location = self.volflow.context.repositories.of(project_id).location
+            count = self.volflow.repositories.rebuild_catalogue(project_id)
+            location = self.volflow.repositories.location(project_id)
             print(f"The catalogue knows the {count} backups of {location}.")
 
 
@@ -95,11 +79,11 @@ class RepositoryCheck(Command):
     """Check the repository's structure; 'volflow backup verify' reads its data, too"""
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
-        print(self.volflow.context.repositories.of().run("check").strip())
+        print(self.volflow.repositories.check().strip())
 
 
 class RepositoryPrune(Command):
     """Free what no backup needs any more; no backup can run meanwhile"""
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
-        print(self.volflow.context.repositories.of().prune().strip())
+        print(self.volflow.repositories.prune().strip())

@@ -6,9 +6,17 @@ import argparse
 import json
 import sys
 from datetime import datetime
-from functools import partial
 from typing import Any
 
+from volflow import (
+    Destination,
+    Joining,
+    Outcome,
+    RestoreOptions,
+    RestorePlan,
+    RestoreTarget,
+    UsageError,
+)
 from volflow.cli import columns
 from volflow.cli.agreement import agree
 from volflow.cli.command import Lister
@@ -21,13 +29,6 @@ from volflow.cli.selection import (
     positive,
     selection,
 )
-from volflow.errors import UsageError
-from volflow.observers.hooks import refusals
-from volflow.plans.restore import RestorePlan
-from volflow.plans.restore_target import Destination, Joining, RestoreTarget
-from volflow.repositories.backups import find, until
-from volflow.results.options import RestoreOptions
-from volflow.results.outcome import Outcome
 
 # Options that make no sense where no volume is restored.
 _OF_VOLUMES = (
@@ -160,14 +161,10 @@ class RestoreCreate(Lister):
             project_map=dict(parsed_args.project_map),
             remove_old_vol=parsed_args.remove_old_vol,
         )
-        make_plan = partial(
-            self.volflow.restores.plan,
-            *(chosen, options),
-            at=parsed_args.at,
-            parallel=parsed_args.parallel,
-        )
         if parsed_args.dry_run:
-            plan = make_plan()
+            plan = self.volflow.restores.plan(
+                chosen, options, at=parsed_args.at, parallel=parsed_args.parallel
+            )
             for line in _told(plan):
                 say(line)
             say(f"{len(plan.targets)} volumes, {plan.parallel} at a time.")
@@ -178,11 +175,13 @@ class RestoreCreate(Lister):
             for use in plan.quota_use:
                 say(f"This takes up to: {use}; the quota is that of {use.project_id}.")
             return _planned(plan)
-        with refusals(self.volflow.context.conf.hooks, "restore"):
-            plan = make_plan()
-        if not parsed_args.yes:
-            _ask(plan)
-        result = self.volflow.restores.run(plan)
+        result = self.volflow.restores.create(
+            chosen,
+            options,
+            at=parsed_args.at,
+            parallel=parsed_args.parallel,
+            confirm=None if parsed_args.yes else _ask,
+        )
         return show(self, parsed_args, [result])
 
     def _without_cinder(self, parsed_args: argparse.Namespace) -> Table:
@@ -192,24 +191,23 @@ class RestoreCreate(Lister):
             if getattr(parsed_args, option, None) not in (None, False, [], ()):
                 name = option.replace("_", "-")
                 raise UsageError(f"--{name} is for volumes; --to-path and --to-image make none.")
-        archive = self.volflow.context.backups
-        backup = find(until(archive.backups(), parsed_args.at), parsed_args.what[0])
-        takeout = self.volflow.restores.export(backup)
+        backup = self.volflow.backups.find(parsed_args.what[0], at=parsed_args.at)
+        exporter = self.volflow.backups.export(backup)
         where = parsed_args.to_path or parsed_args.to_image
-        for line in not_in(backup, takeout.unread()):
+        for line in not_in(backup, exporter.unread()):
             say(line)
         if parsed_args.dry_run:
             print(f"Nothing is written to {where}: this is a dry run.", file=sys.stderr)
         elif parsed_args.to_path:
-            takeout.to_directory(parsed_args.to_path, verify=parsed_args.verify)
-            root = takeout.root()
+            exporter.to_directory(parsed_args.to_path, verify=parsed_args.verify)
+            root = exporter.root()
             say(
                 f"The root of the volume had {root.permissions}, and was of user {root.uid} and "
                 f"group {root.gid}; {where} is its owner's alone."
             )
         else:
-            takeout.to_image(parsed_args.to_image, verify=parsed_args.verify)
-        if takeout.unread() and not parsed_args.dry_run:
+            exporter.to_image(parsed_args.to_image, verify=parsed_args.verify)
+        if exporter.unread() and not parsed_args.dry_run:
             self.status = Outcome.PARTIAL.exit_status
         return ("Name", "Volume", "Backup", "Written to"), [
             (

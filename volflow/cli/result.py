@@ -7,13 +7,13 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from volflow import LeftOut, RunResult, StoredBackup, VolumeResult
 from volflow.cli import columns
 from volflow.cli.command import Lister
-from volflow.movers.base import StoredBackup
 from volflow.printable import printable
 from volflow.report.remarks import remarks
 from volflow.report.words import plural, snapshotted
-from volflow.results.outcome import LeftOut, RunResult, VolumeResult, worst
+from volflow.results.outcome import worst
 
 Table = tuple[Sequence[str], Iterable[Any]]
 

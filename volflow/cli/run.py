@@ -12,16 +12,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from persistence import Item, Run, State, StateError
+from volflow import (
+    DrivenError,
+    HostError,
+    Item,
+    LeftOut,
+    Run,
+    StateError,
+    SuspendedError,
+    VolflowError,
+)
 from volflow.cli import columns
 from volflow.cli.command import Command, Lister, ShowOne
 from volflow.cli.progress import reporter
 from volflow.cli.result import Table, show
-from volflow.errors import DrivenError, HostError, SuspendedError, VolflowError
 from volflow.report.words import plural, snapshotted
 from volflow.results import stored as record
-from volflow.results.outcome import LeftOut
-from volflow.runs import lease as heartbeat
 
 LOG = logging.getLogger(__name__)
 
@@ -38,17 +44,17 @@ class RunList(Lister):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
-        state = self.volflow.context.state
+        runs = self.volflow.runs
         return ("ID", "Kind", "State", "Host", "Started", "Ended"), [
             (
                 columns.ShortId(run.id),
                 run.kind,
-                record.state(run, driven=_is_driven(state, run)),
+                runs.status(run),
                 run.host,
                 columns.Time(run.created_at),
                 columns.Time(run.finished_at),
             )
-            for run in state.runs.list(limit=parsed_args.limit)
+            for run in runs.list(limit=parsed_args.limit)
         ]
 
 
@@ -72,25 +78,23 @@ class RunShow(_OneRun, ShowOne):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
-        runs = self.volflow.context.state.runs
+        runs = self.volflow.runs
         run = runs.get(parsed_args.run)
-        driven = _is_driven(self.volflow.context.state, run)
+        driven = runs.is_driven(run)
         full = parsed_args.formatter != "table"
         if parsed_args.html:
-            from volflow.report.page import page
-
-            _write(parsed_args.html, page(run, runs.items(run.id), driven=driven))
+            _write(parsed_args.html, runs.page(run.id))
         shown = {
             "id": run.id,
             "kind": run.kind,
-            "state": record.state(run, driven=driven),
+            "state": runs.status(run),
             "host": run.host,
             "pid": run.pid,
             "created_at": columns.Time(run.created_at),
             "finished_at": columns.Time(run.finished_at),
             "request": columns.Tree(run.request if full else _asked(run)),
             "left_out": columns.Lines([_left_out(one) for one in record.left_out(run)]),
-            "volumes": columns.Lines([_line(item, driven) for item in runs.items(run.id)]),
+            "volumes": columns.Lines([_line(item, driven) for item in runs.volumes(run.id)]),
         }
         return tuple(shown), tuple(shown.values())
 
@@ -99,14 +103,11 @@ class RunWatch(_OneRun, Lister):
     """Follow a run from another terminal until it ends; its outcome is the exit status"""
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
-        from volflow.runs.watch import Watch
-
-        state = self.volflow.context.state
-        progress = reporter(self.app.options.verbose_level)
+        runs, observer = self.volflow.runs, reporter(self.app.options.verbose_level)
         with _interruptible() as stopping:
-            run = Watch(state, progress).follow(parsed_args.run, stopping)
+            run = runs.watch(parsed_args.run, observer, stopping=stopping)
         if run.state.final:
-            return show(self, parsed_args, [record.run_result(run, state.runs.items(run.id))])
+            return show(self, parsed_args, [runs.result(run.id)])
         if stopping.is_set():
             raise SuspendedError(f"Run {run.id} goes on; nobody watches it here any more.")
         raise SuspendedError(
@@ -130,16 +131,7 @@ class RunGraph(_OneRun, Command):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
-        from volflow.report import dot, graph, svg
-
-        state = self.volflow.context.state
-        run = state.runs.get(parsed_args.run)
-        book = (
-            state.taskflow.get_connection().get_logbook(run.logbook_id) if run.logbook_id else None
-        )
-        driven = _is_driven(state, run)
-        found = graph.RunGraph.of(run, state.runs.items(run.id), book, driven=driven)
-        drawn = svg.svg(found) if parsed_args.format == "svg" else dot.dot(found)
+        drawn = self.volflow.runs.graph(parsed_args.run, format=parsed_args.format)
         _write(parsed_args.output or "-", drawn)
 
 
@@ -160,25 +152,20 @@ class RunResume(Lister):
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
         if not parsed_args.all:
             return show(self, parsed_args, [self.volflow.runs.resume(parsed_args.run)])
-        results, troubles = [], 0
-        for run in self.volflow.runs.unfinished():
-            if self.volflow.stop.event.is_set():
-                break
-            try:
-                results.append(self.volflow.runs.resume(run.id))
-            except DrivenError as error:
-                # Another process was quicker, which is as good.
-                LOG.warning("%s", error)
-            except SuspendedError:
-                raise
-            except Exception as error:
-                # It is no other run's concern, whatever it is.
-                why = error if isinstance(error, (VolflowError, StateError)) else repr(error)
-                LOG.error("Run %s could not be resumed: %s", run.id, why)
-                LOG.debug("Why run %s could not be resumed", run.id, exc_info=True)
-                troubles += 1
+        results, failed = [], False
+        for one in self.volflow.runs.resume_all():
+            if one.result is not None:
+                results.append(one.result)
+            elif isinstance(one.error, DrivenError):
+                # Another process was faster: the run continues there.
+                LOG.warning("%s", one.error)
+            else:
+                known = isinstance(one.error, (VolflowError, StateError))
+                why = one.error if known else repr(one.error)
+                LOG.error("Run %s could not be resumed: %s", one.run.id, why)
+                failed = True
         table = show(self, parsed_args, results)
-        self.status = 1 if troubles else self.status
+        self.status = 1 if failed else self.status
         return table
 
 
@@ -213,11 +200,6 @@ def _interruptible() -> Iterator[threading.Event]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _is_driven(state: State, run: Run) -> bool:
-    """Whether a process works on a run."""
-    return not run.state.final and heartbeat.is_driven(state.leases, run.id)
 
 
 def _write(name: str, text: str) -> None:

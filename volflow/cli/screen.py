@@ -10,11 +10,10 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from volflow.cli.progress import WAITING, VolumeProgress
-from volflow.movers.base import CopyProgress
+from volflow import CopyProgress, RunResult, VolumeResult
+from volflow.cli.volume_progress import WAITING, VolumeProgress
 from volflow.printable import printable
 from volflow.report.words import plural
-from volflow.results.outcome import RunResult, VolumeResult
 
 
 class Screen:

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from volflow.plans.selection import Selection
+from volflow import Selection
 
 
 def add_selection(parser: argparse.ArgumentParser) -> None:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import argparse
 
-from persistence import State
-from volflow import config
 from volflow.cli.command import Command
 
 
 class StateMigrate(Command):
-    """Make the tables of the state database, or bring them up to date
+    """Create the tables of the state database, or update them
 
-    SQLite needs it never: volflow does it by itself there. A database server may have other
-    users, so there it is done once, by hand, while no run is under way.
+    SQLite never needs this: volflow does it itself. Other programs may use a database server, so
+    there you do it once after each upgrade, while no run is under way.
     """
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
-        State.migrate(config.state_url(self.volflow.context.conf))
+        self.volflow.migrate_state()
         print("The state database is up to date.")

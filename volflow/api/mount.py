@@ -1,0 +1,106 @@
+"""Mounting a backup at a directory of this host."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from volflow.context import Context
+from volflow.errors import HostError, UsageError
+from volflow.movers.base import StoredBackup
+from volflow.movers.restic.browse import Browser, unmount
+
+LOG = logging.getLogger(__name__)
+
+# The guest wrote the files: this host must not run them, nor use its device files.
+_OPTIONS = "ro,nosuid,nodev,noexec"
+# Seconds between two checks whether restic still serves the backup.
+_INTERVAL = 1.0
+
+
+class MountedBackup:
+    """A backup that is mounted.
+
+    :ivar backup: the backup
+    :ivar directory: where it is mounted
+    """
+
+    def __init__(
+        self,
+        backup: StoredBackup,
+        directory: Path,
+        process: subprocess.Popen[bytes],
+        stopping: threading.Event,
+    ) -> None:
+        self.backup = backup
+        self.directory = directory
+        self._process = process
+        self._stopping = stopping
+
+    def check(self) -> None:
+        """Check that the backup is still served.
+
+        :raises HostError: restic has ended
+        """
+        if self._process.poll() is not None:
+            raise HostError("restic, which served the backup, has ended.")
+
+    def wait(self) -> None:
+        """Wait until ``volflow.stop`` is used, from another thread or a signal handler.
+
+        :raises HostError: restic has ended
+        """
+        while not self._stopping.wait(_INTERVAL):
+            self.check()
+
+
+@contextmanager
+def mounted(
+    context: Context,
+    find: Callable[[], StoredBackup],
+    directory: Path,
+    browser: Callable[[StoredBackup], Browser],
+) -> Iterator[MountedBackup]:
+    """Mount a backup read-only at a directory while the block runs.
+
+    :param find: returns the backup; called after the directory was checked
+    :param directory: an empty directory
+    :param browser: returns the browser of a backup's repository
+    :raises UsageError: the directory does not exist, is not empty or cannot be read
+    :raises HostError: this host has no FUSE, or restic could not mount the backup
+    """
+    directory = directory.absolute()
+    _check_empty(directory)
+    backup, privilege = find(), context.host.privilege
+    privilege.check()
+    served = context.directory(f"fuse-{backup.id[:8]}-{time.time_ns()}")
+    try:
+        with browser(backup).mounted(backup.id, served, privilege) as (tree, process):
+            privilege.run("mount", "--bind", "-o", _OPTIONS, str(tree), str(directory))
+            try:
+                yield MountedBackup(backup, directory, process, context.stop.event)
+            finally:
+                if not unmount(privilege, directory):
+                    LOG.warning("%s is still in use: what is seen there ends now.", directory)
+    finally:
+        try:
+            served.rmdir()
+        except OSError as error:
+            LOG.warning("%s is still there (%s): remove it later.", served, error.strerror)
+
+
+def _check_empty(directory: Path) -> None:
+    try:
+        usable = directory.is_dir() and not any(directory.iterdir())
+    except OSError as error:
+        raise UsageError(
+            f"{directory} cannot be looked at ({error.strerror}). If a process that was killed "
+            f"has left a mount there, 'umount {directory}' removes it."
+        ) from error
+    if not usable:
+        raise UsageError(f"{directory} is no empty directory.")
