@@ -47,9 +47,9 @@ def run(*, short: bool, rounds: int) -> Report:
     costs: dict[tuple[str, int], list[Cost]] = {}
     with place.directory() as directory, ExitStack() as servers:
         # Many others need neither the server nor its driver.
-        from tests.support import postgresql as postgresql_server
+        from tests.support import postgresql
 
-        server = servers.enter_context(postgresql_server.running())
+        server = servers.enter_context(postgresql.running())
         for number in range(rounds):
             for count in counts:
                 for database in ("SQLite", "PostgreSQL"):

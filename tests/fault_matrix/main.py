@@ -11,10 +11,10 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tests.fault_matrix.cell import CALLING, FLOWS, few, of_groups, of_removal, of_restic, of_tasks
+from tests.fault_matrix.case import CALLING, FLOWS, few, of_groups, of_removal, of_restic, of_tasks
 from tests.fault_matrix.trial import Verdict, begin
 from tests.fault_matrix.workers import Workers
-from tests.support.server import databases
+from tests.support.postgresql import databases
 
 Say = Callable[[str], None]
 
@@ -23,10 +23,10 @@ def main(arguments: Sequence[str]) -> int:
     """Run the matrix; 0 when nothing is left and nothing is lost."""
     parser = argparse.ArgumentParser(prog="matrix", description="Run the fault matrix.")
     parser.add_argument("--workers", type=int, default=4, metavar="N", help="so many at a time")
-    parser.add_argument("--short", action="store_true", help="one cell for each step and fault")
+    parser.add_argument("--short", action="store_true", help="one case for each step and fault")
     parser.add_argument("--postgresql", action="store_true", help="with the state in a server")
-    parser.add_argument("--only", default="", metavar="PATTERN", help="cells whose line fits")
-    parser.add_argument("--logs", type=Path, metavar="DIR", help="where to keep logs of bad cells")
+    parser.add_argument("--only", default="", metavar="PATTERN", help="cases whose line fits")
+    parser.add_argument("--logs", type=Path, metavar="DIR", help="where to keep logs of bad cases")
     parser.add_argument(
         "--after", type=Path, metavar="FILE", help="go on after a run that printed this"
     )
@@ -58,33 +58,33 @@ def run(
 
     :param short: the shortened one
     :param postgresql: with the state in a PostgreSQL server
-    :param only: a pattern for the lines of the cells to be run
-    :param logs: where to keep logs of bad cells
-    :param earlier: what an earlier run printed; cells that were good then are only counted
+    :param only: a pattern for the lines of the cases to be run
+    :param logs: where to keep logs of bad cases
+    :param earlier: what an earlier run printed; cases that were good then are only counted
     """
     began = time.monotonic()
     with contextlib.ExitStack() as stack:
         urls = stack.enter_context(databases(workers)) if postgresql else [None] * workers
         staff = stack.enter_context(Workers(urls))
         # What a repository that is gone takes is the longest: that is begun first.
-        cells = few() if short else [cell for flow in FLOWS for cell in of_restic(flow)]
+        cases = few() if short else [case for flow in FLOWS for case in of_restic(flow)]
         if not short:
-            cells += of_removal() + of_groups()
+            cases += of_removal() + of_groups()
             # Those flows first in which most can go wrong.
-            cells += sorted(staff.calls(CALLING), key=lambda cell: -FLOWS.index(cell.flow))
-            cells += [cell for flow in reversed(FLOWS) for cell in of_tasks(flow)]
-        chosen = [cell for cell in cells if re.search(only, str(cell))]
-        todo = [cell for cell in chosen if begin(cell, good=True) not in earlier]
+            cases += sorted(staff.calls(CALLING), key=lambda case: -FLOWS.index(case.flow))
+            cases += [case for flow in reversed(FLOWS) for case in of_tasks(flow)]
+        chosen = [case for case in cases if re.search(only, str(case))]
+        todo = [case for case in chosen if begin(case, good=True) not in earlier]
         verdicts = [_shown(verdict, say, logs) for verdict in staff.run(todo)]
     return _summary(verdicts, len(chosen) - len(todo), time.monotonic() - began, say)
 
 
 def _shown(verdict: Verdict, say: Say, logs: Path | None) -> Verdict:
-    """Print a cell's line, and what is wrong with it."""
+    """Print a case's line, and what is wrong with it."""
     say("\n".join([str(verdict), *verdict.troubles()]))
     if logs and not verdict.good:
         logs.mkdir(parents=True, exist_ok=True)
-        name = re.sub(r"[^\w]+", "-", str(verdict.cell))
+        name = re.sub(r"[^\w]+", "-", str(verdict.case))
         (logs / f"{name}.log").write_text("\n".join([*verdict.troubles(), verdict.log]))
     return verdict
 

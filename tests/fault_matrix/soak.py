@@ -23,9 +23,9 @@ from pathlib import Path
 from typing import Any
 
 from tests.fault_matrix.image import change
-from tests.fault_matrix.stand import Stand, stand
+from tests.fault_matrix.testbed import Testbed, new_testbed
 from tests.support import tree
-from tests.support.driver import Answer, carry_out, finish, start
+from tests.support.volflow_process import Answer, carry_out, finish, start
 
 _ACTORS = 4
 _KILLED = 0.7
@@ -43,7 +43,7 @@ class Actor(threading.Thread):
     :ivar troubles: what must not be
     """
 
-    def __init__(self, here: Stand, volume: str, until: float, seed: int) -> None:
+    def __init__(self, here: Testbed, volume: str, until: float, seed: int) -> None:
         super().__init__(daemon=True)
         self.here, self.volume, self.until = here, volume, until
         self.chance = random.Random(seed)
@@ -79,12 +79,12 @@ class Actor(threading.Thread):
         verb, _, new = kind.partition(" ")
         what = self.volume if kind == "backup" else self.chance.choice(list(self.backups))
         answer = self._do(verb, what, **({"options": {"new": True}} if new else {}))
-        while runs := self.here.books.runs_of(self.volume):
+        while runs := self.here.state_reader.runs_of(self.volume):
             (run,) = runs
             over = time.monotonic() > self.until
             verbs = ["resume"] if over else ["resume", "resume", "abort"]
             answer = self._do(self.chance.choice(verbs), run, spared=over)
-            if over and self.here.books.runs_of(self.volume):
+            if over and self.here.state_reader.runs_of(self.volume):
                 self.troubles.append(f"{kind}: it cannot be resumed: {answer}")
                 return
         if answer.error:
@@ -93,7 +93,7 @@ class Actor(threading.Thread):
 
     def _told(self, answer: Answer) -> Answer:
         """The answer, or what the state database tells where the process was killed after all."""
-        known, (self._run, result) = self._run, self.here.books.newest(self.volume)
+        known, (self._run, result) = self._run, self.here.state_reader.newest(self.volume)
         if not answer.exit or self._run == known:
             return answer
         return Answer(exit=0, result=result["outcome"], volumes=[result])
@@ -136,7 +136,10 @@ def soak(minutes: float, say: Callable[[str], None] = print, *, seed: int | None
     """Soak, and print what came of it; 0 when nothing is left and nothing is lost."""
     seed = seed if seed is not None else random.randrange(10**6)
     say(f"{minutes:g} minutes, {_ACTORS} volumes, seed {seed}")
-    with tempfile.TemporaryDirectory(prefix="volflow-soak-") as name, stand(Path(name)) as here:
+    with (
+        tempfile.TemporaryDirectory(prefix="volflow-soak-") as name,
+        new_testbed(Path(name)) as here,
+    ):
         volumes = here.cloud.clones(here.source, [f"volume {n}" for n in range(_ACTORS)])
         until = time.monotonic() + minutes * 60
         actors = [Actor(here, volume, until, seed + n) for n, volume in enumerate(volumes)]
@@ -161,16 +164,16 @@ def soak(minutes: float, say: Callable[[str], None] = print, *, seed: int | None
     return 1 if leaks or troubles else 0
 
 
-def _settled(here: Stand) -> list[str]:
+def _settled(here: Testbed) -> list[str]:
     """Do what an operator does in the end: clean up."""
-    if here.books.ledger() or here.locks():
+    if here.state_reader.ledger() or here.locks():
         cleaned = carry_out(here.order("clean"))
         if cleaned.error or any(why for _, why in cleaned.result or []):
             return [f"leftover clean: {cleaned}"]
     return []
 
 
-def _losses(here: Stand, actors: Sequence[Actor]) -> list[str]:
+def _losses(here: Testbed, actors: Sequence[Actor]) -> list[str]:
     """Look at every byte of every backup and for each that was told of, and restore some."""
     troubles = []
     try:

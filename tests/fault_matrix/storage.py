@@ -12,12 +12,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tests.fault_matrix.cell import Cell, Fault
+from tests.fault_matrix.case import Case
 from tests.fault_matrix.image import TEXT
-from tests.fault_matrix.stand import Stand
+from tests.fault_matrix.testbed import Testbed
 from tests.support import tree
 from tests.support.cloud import run
-from tests.support.rest import RestServer
+from tests.support.fault_kinds import Fault
+from tests.support.rest_server import RestServer
 
 # More than two of restic's packs, so that there is a half-way.
 _LARGE = 56 * tree.MIB
@@ -27,42 +28,42 @@ _VICTIM = "directory/07"
 
 
 @contextmanager
-def faulty(stand: Stand, cell: Cell) -> Iterator[tuple[Stand, Callable[[], None]]]:
-    """A stand on which restic is going to fail, and what makes all well again."""
-    if cell.fault is Fault.UNREADABLE:
-        with _volume(stand, "unreadable", _plain) as here:
+def faulty(testbed: Testbed, case: Case) -> Iterator[tuple[Testbed, Callable[[], None]]]:
+    """A testbed on which restic is going to fail, and what makes all well again."""
+    if case.fault is Fault.UNREADABLE:
+        with _volume(testbed, "unreadable", _plain) as here:
             yield _damaged(here), lambda: None
-    elif cell.fault is Fault.DISK_FULL:
+    elif case.fault is Fault.DISK_FULL:
         with (
-            _small_disk(stand) as disk,
-            _volume(_begun(stand, disk), "large", _large) as here,
+            _small_disk(testbed) as disk,
+            _volume(_begun(testbed, disk), "large", _large) as here,
         ):
             yield here, lambda: None
     else:
-        directory = stand.home.parent / f"served-{secrets.token_hex(4)}"
+        directory = testbed.home.parent / f"served-{secrets.token_hex(4)}"
         with (
             RestServer(directory) as server,
-            _volume(_begun(stand, directory, server.location), "large", _large) as here,
+            _volume(_begun(testbed, directory, server.location), "large", _large) as here,
         ):
-            if cell.flow != "backup":
+            if case.flow != "backup":
                 here.baseline = here.back_up()
-            yield here, _trouble(here, server, cell)
+            yield here, _trouble(here, server, case)
 
 
 @contextmanager
-def doomed(stand: Stand) -> Iterator[Stand]:
-    """A stand whose source nobody needs any more."""
-    with _volume(stand, "old", _plain) as here:
+def doomed(testbed: Testbed) -> Iterator[Testbed]:
+    """A testbed whose source nobody needs any more."""
+    with _volume(testbed, "old", _plain) as here:
         here.baseline = here.back_up()
         yield here
 
 
 @contextmanager
-def grouped(stand: Stand) -> Iterator[Stand]:
-    """A stand whose source is in a group."""
-    client = stand.cloud.client
+def grouped(testbed: Testbed) -> Iterator[Testbed]:
+    """A testbed whose source is in a group."""
+    client = testbed.cloud.client
     types = [kind.id for kind in client.volume_types.list()]
-    with _volume(stand, "member", _plain) as here:
+    with _volume(testbed, "member", _plain) as here:
         kind = client.group_types.create(f"cells-{secrets.token_hex(4)}", "Of the matrix")
         group = client.groups.create(kind.id, ",".join(types), "group", "").id
         try:
@@ -83,15 +84,15 @@ def _settled(client: Any, group: str) -> None:
         time.sleep(0.05)
 
 
-def _begun(stand: Stand, directory: Path, location: str | None = None) -> Stand:
-    """A stand with a repository of its own, in which there is a backup: it must not be lost."""
-    here = replace(stand, repository_path=directory, location=location)
+def _begun(testbed: Testbed, directory: Path, location: str | None = None) -> Testbed:
+    """A testbed with a repository of its own, in which there is a backup: it must not be lost."""
+    here = replace(testbed, repository_path=directory, location=location)
     here.init()
     here.back_up()
     return here
 
 
-def _trouble(here: Stand, server: RestServer, cell: Cell) -> Callable[[], None]:
+def _trouble(here: Testbed, server: RestServer, case: Case) -> Callable[[], None]:
     """Have the fault happen when restic is half-way; what makes all well again."""
 
     def kill() -> None:
@@ -102,7 +103,7 @@ def _trouble(here: Stand, server: RestServer, cell: Cell) -> Callable[[], None]:
         server.down = True
 
     acts = {Fault.RESTIC_KILLED: kill, Fault.UNREACHABLE: go}
-    server.after("POST" if cell.flow == "backup" else "GET", 2, acts.get(cell.fault, here.kill))
+    server.after("POST" if case.flow == "backup" else "GET", 2, acts.get(case.fault, here.kill))
 
     def mend() -> None:
         server.down = False
@@ -113,7 +114,7 @@ def _trouble(here: Stand, server: RestServer, cell: Cell) -> Callable[[], None]:
 
 
 def _restics(home: Path) -> Iterator[int]:
-    """The processes of restic that work for this stand."""
+    """The processes of restic that work for this testbed."""
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
             continue
@@ -126,16 +127,16 @@ def _restics(home: Path) -> Iterator[int]:
 
 
 @contextmanager
-def _volume(stand: Stand, name: str, fill: Callable[[Path], None]) -> Iterator[Stand]:
-    """A stand with another volume as its source."""
-    volume = stand.cloud.create(name=name, description="as it was")
+def _volume(testbed: Testbed, name: str, fill: Callable[[Path], None]) -> Iterator[Testbed]:
+    """A testbed with another volume as its source."""
+    volume = testbed.cloud.create(name=name, description="as it was")
     try:
-        stand.cloud.fill(volume, "ext4", fill)
-        here = replace(stand, source=volume, reference=None)
+        testbed.cloud.fill(volume, "ext4", fill)
+        here = replace(testbed, source=volume, reference=None)
         here.look()
         yield here
     finally:
-        stand.cloud.delete(volume)
+        testbed.cloud.delete(volume)
 
 
 def _plain(root: Path) -> None:
@@ -153,20 +154,20 @@ def _large(root: Path) -> None:
         (root / f"large{number}").write_bytes(secrets.token_bytes(_LARGE // 8))
 
 
-def _damaged(stand: Stand) -> Stand:
+def _damaged(testbed: Testbed) -> Testbed:
     """The same, with one file whose inode is damaged."""
     # It is not looked at again.
-    stand.change()
-    with stand.cloud.attached(stand.source) as device:
+    testbed.change()
+    with testbed.cloud.attached(testbed.source) as device:
         run("debugfs", "-w", "-R", f"set_inode_field /{_VICTIM} block[0] 0", device)
         run("sync")
-    left = {path: entry for path, entry in stand.present.items() if path != os.fsencode(_VICTIM)}
-    return replace(stand, present=left, changed=stand.state())
+    left = {path: entry for path, entry in testbed.present.items() if path != os.fsencode(_VICTIM)}
+    return replace(testbed, present=left, changed=testbed.state())
 
 
 @contextmanager
-def _small_disk(stand: Stand) -> Iterator[Path]:
-    disk = stand.home.parent / "small-disk"
+def _small_disk(testbed: Testbed) -> Iterator[Path]:
+    disk = testbed.home.parent / "small-disk"
     disk.mkdir()
     run("mount", "-t", "tmpfs", "-o", f"size={_SMALL_DISK}", "tmpfs", str(disk))
     try:

@@ -1,4 +1,4 @@
-"""Trying out one cell: the fault, what an operator does then, and what is left and lost."""
+"""Trying out one case: the fault, what an operator does then, and what is left and lost."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.fault_matrix import storage
-from tests.fault_matrix.cell import (
+from tests.fault_matrix.case import (
     ABORTED,
     CALL_FAULTS,
     COPY,
@@ -21,16 +21,15 @@ from tests.fault_matrix.cell import (
     INSTEAD,
     OVER,
     UNDO_FAULTS,
-    Cell,
-    Fault,
-    Site,
+    Case,
 )
 from tests.fault_matrix.image import ADDED
-from tests.fault_matrix.stand import Stand
+from tests.fault_matrix.testbed import Testbed
 from tests.support import faults, tree
-from tests.support.driver import Answer, carry_out
-from tests.support.hooks import Hook
-from tests.support.proxy import Trouble
+from tests.support.cinder_proxy import Trouble
+from tests.support.fault_kinds import CallSite, Fault
+from tests.support.step_hooks import Hook
+from tests.support.volflow_process import Answer, carry_out
 
 # Where a flow fails whose undoing is looked at: when there is most to undo. In place that is what
 # no other flow has: the properties and the data of before are brought back.
@@ -61,7 +60,7 @@ _OWN = {INSTEAD: storage.doomed, GROUP: storage.grouped}
 
 @dataclass
 class Verdict:
-    """What came of a cell.
+    """What came of a case.
 
     :ivar outcome: of the run in the end; ``refused`` where nothing was begun
     :ivar needed: what the operator had to do
@@ -70,7 +69,7 @@ class Verdict:
     :ivar wrong: what else is not as it should be
     """
 
-    cell: Cell
+    case: Case
     outcome: str = ""
     needed: list[str] = field(default_factory=list)
     leaks: list[str] = field(default_factory=list)
@@ -91,7 +90,7 @@ class Verdict:
 
     def __str__(self) -> str:
         return (
-            f"{begin(self.cell, good=self.good)}{self.outcome:<8}  {self.operator:<25}"
+            f"{begin(self.case, good=self.good)}{self.outcome:<8}  {self.operator:<25}"
             f"  {self.seconds:5.1f} s"
         )
 
@@ -103,9 +102,9 @@ class Verdict:
         ]
 
 
-def begin(cell: Cell, *, good: bool) -> str:
-    """How the line of a cell begins."""
-    return f"{'ok' if good else 'BAD':<3}  {cell!s:<124}  "
+def begin(case: Case, *, good: bool) -> str:
+    """How the line of a case begins."""
+    return f"{'ok' if good else 'BAD':<3}  {case!s:<124}  "
 
 
 @dataclass(frozen=True)
@@ -117,38 +116,38 @@ class Before:
     stored: list[str]
 
 
-def calls(stand: Stand, flow: str, *, undoing: bool) -> list[Site]:
+def calls(testbed: Testbed, flow: str, *, undoing: bool) -> list[CallSite]:
     """The calls that a flow makes of Cinder, and from where.
 
     :param undoing: those that it makes while it is undone
     """
     hooks = (Hook(LATE[flow], "execute", "before", "raise"),) if undoing else ()
-    order = _order(stand, flow, hooks=hooks)
-    with _in_use(stand, flow):
-        seen = stand.proxy.record(order.mark if undoing else None)
-        stand.proxy.follow(order.place)
+    order = _order(testbed, flow, hooks=hooks)
+    with _in_use(testbed, flow):
+        seen = testbed.proxy.record(order.mark if undoing else None)
+        testbed.proxy.follow(order.place)
         answer = carry_out(order)
-        stand.proxy.mend()
-        _remove_target(stand, answer)
+        testbed.proxy.mend()
+        _remove_target(testbed, answer)
     if answer.result != ("failed" if undoing else "complete"):
         raise RuntimeError(f"{flow}: {answer}\n{order.log.read_text()}")
     return list(seen)
 
 
-def tried(stand: Stand, cell: Cell) -> Verdict:
-    """Try out a cell."""
-    began, verdict = time.monotonic(), Verdict(cell)
-    if cell.where == "restic":
-        with storage.faulty(stand, cell) as (here, mend), _in_use(here, cell.flow) as devices:
+def tried(testbed: Testbed, case: Case) -> Verdict:
+    """Try out a case."""
+    began, verdict = time.monotonic(), Verdict(case)
+    if case.where == "restic":
+        with storage.faulty(testbed, case) as (here, mend), _in_use(here, case.flow) as devices:
             _try(here, verdict, mend, devices)
-    elif cell.flow in _OWN:
-        with _OWN[cell.flow](stand) as here, _in_use(here, cell.flow) as devices:
+    elif case.flow in _OWN:
+        with _OWN[case.flow](testbed) as here, _in_use(here, case.flow) as devices:
             _try(here, verdict, here.proxy.mend, devices)
     else:
-        with _in_use(stand, cell.flow) as devices:
-            _try(stand, verdict, stand.proxy.mend, devices)
+        with _in_use(testbed, case.flow) as devices:
+            _try(testbed, verdict, testbed.proxy.mend, devices)
     verdict.seconds = time.monotonic() - began
-    orders = sorted(stand.orders.iterdir())
+    orders = sorted(testbed.orders.iterdir())
     if not verdict.good:
         files = [order / "log" for order in orders if (order / "log").exists()]
         verdict.log = "\n".join(file.read_text() for file in files)
@@ -158,132 +157,132 @@ def tried(stand: Stand, cell: Cell) -> Verdict:
 
 
 def _try(
-    stand: Stand, verdict: Verdict, mend: Callable[[], None], devices: Collection[str]
+    testbed: Testbed, verdict: Verdict, mend: Callable[[], None], devices: Collection[str]
 ) -> None:
-    before = Before(stand.image(), stand.shown(), stand.stored())
-    processes = stand.auditor.processes()
-    answer = _attempt(stand, verdict)
+    before = Before(testbed.image(), testbed.shown(), testbed.stored())
+    processes = testbed.auditor.processes()
+    answer = _attempt(testbed, verdict)
     mend()
-    answer = _recover(stand, verdict, answer)
+    answer = _recover(testbed, verdict, answer)
     verdict.outcome = str(answer.result or "refused")
-    _look(stand, verdict, before, answer)
-    verdict.leaks += [f"restic's lock {lock} is left" for lock in stand.locks()]
-    findings = stand.auditor.settled(
-        stand.cloud.known, processes=processes, devices=devices, seconds=4
+    _look(testbed, verdict, before, answer)
+    verdict.leaks += [f"restic's lock {lock} is left" for lock in testbed.locks()]
+    findings = testbed.auditor.settled(
+        testbed.cloud.known, processes=processes, devices=devices, seconds=4
     )
     verdict.leaks += [str(finding) for finding in findings]
 
 
 @contextmanager
-def _in_use(stand: Stand, flow: str) -> Iterator[list[str]]:
+def _in_use(testbed: Testbed, flow: str) -> Iterator[list[str]]:
     """The source as a flow wants it, and its devices: a copy is made of what is attached."""
-    stand.change()
+    testbed.change()
     if flow != COPY:
         yield []
         return
-    with stand.cloud.attached(stand.source, host="a-server") as device:
+    with testbed.cloud.attached(testbed.source, host="a-server") as device:
         yield [device]
 
 
-def _order(stand: Stand, flow: str, **more: Any) -> Any:
+def _order(testbed: Testbed, flow: str, **more: Any) -> Any:
     if flow == "backup":
-        return stand.order("backup", stand.source, **more)
+        return testbed.order("backup", testbed.source, **more)
     if flow == GROUP:
-        return stand.order("backup", options={"groups": (stand.group,)}, **more)
-    return stand.order("restore", stand.baseline, options=faults.OPTIONS[flow], **more)
+        return testbed.order("backup", options={"groups": (testbed.group,)}, **more)
+    return testbed.order("restore", testbed.baseline, options=faults.OPTIONS[flow], **more)
 
 
-def _hooks(cell: Cell) -> tuple[Hook, ...]:
+def _hooks(case: Case) -> tuple[Hook, ...]:
     """What happens around the steps."""
-    if cell.undoing:
-        return (Hook(LATE[cell.flow], "execute", "before", "raise"),)
-    if cell.fault in _FAULTS_OF_CALLS or cell.where == "restic":
+    if case.undoing:
+        return (Hook(LATE[case.flow], "execute", "before", "raise"),)
+    if case.fault in _FAULTS_OF_CALLS or case.where == "restic":
         return ()
-    when = "before" if cell.fault.name.endswith("BEFORE") else "after"
-    if cell.fault not in UNDO_FAULTS:
-        act = "raise" if cell.fault.name.startswith("RAISED") else "kill"
-        return (Hook(cell.where, "execute", when, act),)
-    steps = faults.steps(cell.flow)
-    later = steps[steps.index(cell.where) + 1 :]
+    when = "before" if case.fault.name.endswith("BEFORE") else "after"
+    if case.fault not in UNDO_FAULTS:
+        act = "raise" if case.fault.name.startswith("RAISED") else "kill"
+        return (Hook(case.where, "execute", when, act),)
+    steps = faults.steps(case.flow)
+    later = steps[steps.index(case.where) + 1 :]
     failing = (
         Hook(later[0], "execute", "before", "raise")
         if later
-        else Hook(cell.where, "execute", "after", "raise")
+        else Hook(case.where, "execute", "after", "raise")
     )
-    return (failing, Hook(cell.where, "revert", when, "kill"))
+    return (failing, Hook(case.where, "revert", when, "kill"))
 
 
-def _attempt(stand: Stand, verdict: Verdict) -> Answer:
+def _attempt(testbed: Testbed, verdict: Verdict) -> Answer:
     """Run the flow once, with the fault."""
-    cell = verdict.cell
-    config = _IMPATIENT.get(cell.fault, {})
-    hooks = _hooks(cell)
-    order = _order(stand, cell.flow, hooks=hooks, config=config)
-    armed = order.mark if cell.undoing else None
-    trouble = Trouble(cell.where, cell.fault, stand.kill, cell.site, armed)
-    stand.proxy.follow(order.place)
-    if cell.fault in _FAULTS_OF_CALLS:
-        stand.proxy.break_down(trouble)
-    answer = stand.carry_out(order)
+    case = verdict.case
+    config = _IMPATIENT.get(case.fault, {})
+    hooks = _hooks(case)
+    order = _order(testbed, case.flow, hooks=hooks, config=config)
+    armed = order.mark if case.undoing else None
+    trouble = Trouble(case.where, case.fault, testbed.kill, case.site, armed)
+    testbed.proxy.follow(order.place)
+    if case.fault in _FAULTS_OF_CALLS:
+        testbed.proxy.break_down(trouble)
+    answer = testbed.carry_out(order)
     # A fault that did not happen proves nothing.
-    if cell.fault in _FAULTS_OF_CALLS and not trouble.count:
+    if case.fault in _FAULTS_OF_CALLS and not trouble.count:
         verdict.wrong.append("the call was not made")
     verdict.wrong += trouble.failures
-    if cell.fault in _KILLS and answer.exit != -signal.SIGKILL:
+    if case.fault in _KILLS and answer.exit != -signal.SIGKILL:
         verdict.wrong.append(f"it was not killed: {answer}")
     if hooks and (not order.mark.exists() or order.mark.read_text() != str(hooks[-1])):
         verdict.wrong.append("the step was not come to")
     return answer
 
 
-def _recover(stand: Stand, verdict: Verdict, answer: Answer) -> Answer:
+def _recover(testbed: Testbed, verdict: Verdict, answer: Answer) -> Answer:
     """Do what an operator does, until nothing is open; the last answer about the run."""
     if answer.exit is None:
         verdict.wrong.append(str(answer.error))
     for _ in range(4):
-        open_runs = stand.books.runs()
+        open_runs = testbed.state_reader.runs()
         if not open_runs:
             break
-        verb = "abort" if verdict.cell.fault in ABORTED else "resume"
+        verb = "abort" if verdict.case.fault in ABORTED else "resume"
         verdict.needed.append(verb)
-        answer = carry_out(stand.order(verb, open_runs[0]))
+        answer = carry_out(testbed.order(verb, open_runs[0]))
         if answer.exit != 0 or answer.error:
             verdict.wrong.append(f"{verb}: exit {answer.exit}, {answer.error}")
     named = " ".join(line for volume in answer.volumes for line in volume["leftovers"])
-    for tag, state, reason in stand.books.ledger():
+    for tag, state, reason in testbed.state_reader.ledger():
         if tag.endswith("/overwrite"):
             continue  # the safety snapshot tells of it, to which the volume has to go back
         if state != "LEFTOVER" or str(reason) not in named:
             verdict.wrong.append(f"{tag} is {state} and not named in the result")
     for _ in range(2):
-        if not stand.books.ledger() and not stand.locks():
+        if not testbed.state_reader.ledger() and not testbed.locks():
             break
         verdict.needed.append("clean")
-        cleaned = carry_out(stand.order("clean"))
+        cleaned = carry_out(testbed.order("clean"))
         if cleaned.error or any(why for _, why in cleaned.result or []):
             verdict.wrong.append(f"leftover clean: {cleaned}")
     return answer
 
 
-def _look(stand: Stand, verdict: Verdict, before: Before, answer: Answer) -> None:
+def _look(testbed: Testbed, verdict: Verdict, before: Before, answer: Answer) -> None:
     """Compare everything with how it was."""
-    flow, outcome = verdict.cell.flow, verdict.outcome
-    resumed = verdict.cell.fault in _RESUMED and not verdict.cell.undoing
+    flow, outcome = verdict.case.flow, verdict.outcome
+    resumed = verdict.case.fault in _RESUMED and not verdict.case.undoing
     if resumed and outcome != "complete":
         verdict.wrong.append(f"a resumed run is {outcome}: {answer.error or answer.volumes}")
-    if verdict.cell.fault is Fault.UNREADABLE and outcome != "partial":
+    if verdict.case.fault is Fault.UNREADABLE and outcome != "partial":
         verdict.wrong.append(f"a file that could not be read is not told: {answer.volumes}")
     if outcome == "failed" and not all(volume["error"] for volume in answer.volumes):
         verdict.wrong.append(f"failed without a reason: {answer.volumes}")
     if flow in ("restore to new", COPY, INSTEAD) and outcome == "complete":
-        verdict.losses += _compare_target(stand, verdict, answer)
-    _look_at_source(stand, verdict, before, answer)
-    _look_at_backups(stand, verdict, before, answer)
+        verdict.losses += _compare_target(testbed, verdict, answer)
+    _look_at_source(testbed, verdict, before, answer)
+    _look_at_backups(testbed, verdict, before, answer)
 
 
-def _look_at_source(stand: Stand, verdict: Verdict, before: Before, answer: Answer) -> None:
-    flow, outcome = verdict.cell.flow, verdict.outcome
-    gone, removed = stand.is_gone(), any(volume["removed"] for volume in answer.volumes)
+def _look_at_source(testbed: Testbed, verdict: Verdict, before: Before, answer: Answer) -> None:
+    flow, outcome = verdict.case.flow, verdict.outcome
+    gone, removed = testbed.is_gone(), any(volume["removed"] for volume in answer.volumes)
     if gone != removed:
         verdict.losses.append(
             f"the volume is {'gone' if gone else 'there'}, and told is {answer.volumes}"
@@ -293,23 +292,23 @@ def _look_at_source(stand: Stand, verdict: Verdict, before: Before, answer: Answ
     if gone:
         return
     restored = flow in _INTO and outcome == "complete"
-    wanted = stand.properties if restored else before.shown
+    wanted = testbed.properties if restored else before.shown
     told = _told(verdict, answer) if restored else ()
-    verdict.losses += [f"the volume's {line}" for line in _unlike(wanted, stand.shown(), told)]
+    verdict.losses += [f"the volume's {line}" for line in _unlike(wanted, testbed.shown(), told)]
     if restored:
-        content = dict(stand.content)
+        content = dict(testbed.content)
         if flow == OVER:
             # It is not in the backup, and stays.
-            content[ADDED.encode()] = stand.present[ADDED.encode()]
-        found = tree.differences(content, stand.tree_of_volume(stand.source))
+            content[ADDED.encode()] = testbed.present[ADDED.encode()]
+        found = tree.differences(content, testbed.tree_of_volume(testbed.source))
         verdict.losses += [f"restored volume: {line}" for line in found]
-    elif stand.image() != before.image:
+    elif testbed.image() != before.image:
         verdict.losses.append("the volume's bytes are not those of before")
 
 
 def _told(verdict: Verdict, answer: Answer) -> set[str]:
     """The properties that Cinder has refused to bring back, as the run tells."""
-    if verdict.cell.fault not in _FAULTS_OF_CALLS or verdict.cell.fault in _KILLS:
+    if verdict.case.fault not in _FAULTS_OF_CALLS or verdict.case.fault in _KILLS:
         return set()
     return {each["name"] for volume in answer.volumes for each in volume["differences"]}
 
@@ -322,44 +321,45 @@ def _unlike(was: dict[str, Any], now: dict[str, Any], told: Collection[str] = ()
     ]
 
 
-def _look_at_backups(stand: Stand, verdict: Verdict, before: Before, answer: Answer) -> None:
-    stored = stand.stored()
+def _look_at_backups(testbed: Testbed, verdict: Verdict, before: Before, answer: Answer) -> None:
+    stored = testbed.stored()
     verdict.losses += [f"backup {one[:8]} is gone" for one in before.stored if one not in stored]
     fresh = [one for one in stored if one not in before.stored]
-    if verdict.cell.flow in _BACKUPS and verdict.outcome in ("complete", "partial"):
+    if verdict.case.flow in _BACKUPS and verdict.outcome in ("complete", "partial"):
         told = str(answer.volumes[0]["backup_id"])
         if not any(one.startswith(told) for one in fresh):
             verdict.losses.append(f"backup {told[:8]} is said to be there and is not")
-    if verdict.cell.flow not in _BACKUPS and fresh:
+    if verdict.case.flow not in _BACKUPS and fresh:
         verdict.wrong.append("a restore made a backup")
     for one in fresh:
-        found = tree.differences(stand.present, stand.tree_of_backup(one))
+        found = tree.differences(testbed.present, testbed.tree_of_backup(one))
         if verdict.outcome == "complete":
-            found += _unlike(stand.manifest_without_a_fault(), stand.manifest(one))
+            found += _unlike(testbed.manifest_without_a_fault(), testbed.manifest(one))
         verdict.losses += [f"new backup {one[:8]}: {line}" for line in found]
     try:
-        whole = stand.whole()
+        whole = testbed.whole()
         verdict.losses += [f"backup {one[:8]} is not whole" for one in stored if one not in whole]
-        stand.restic("check", "--read-data")
+        testbed.restic("check", "--read-data")
     except AssertionError as error:
         verdict.losses.append(str(error))
 
 
-def _compare_target(stand: Stand, verdict: Verdict, answer: Answer) -> list[str]:
+def _compare_target(testbed: Testbed, verdict: Verdict, answer: Answer) -> list[str]:
     """Look at a volume that was made, and remove it."""
     target = str(answer.volumes[0]["target_id"])
-    stand.cloud.adopt(target)
+    testbed.cloud.adopt(target)
     keys = ("name", "description", "size", "volume_type", "availability_zone", "metadata", "status")
     was, now = (
-        {key: shown[key] for key in keys} for shown in (stand.properties, stand.cloud.show(target))
+        {key: shown[key] for key in keys}
+        for shown in (testbed.properties, testbed.cloud.show(target))
     )
     found = [f"new volume: {line}" for line in _unlike(was, now, _told(verdict, answer))]
-    found += tree.differences(stand.content, stand.tree_of_volume(target))
-    stand.cloud.delete(target)
+    found += tree.differences(testbed.content, testbed.tree_of_volume(target))
+    testbed.cloud.delete(target)
     return found
 
 
-def _remove_target(stand: Stand, answer: Answer) -> None:
+def _remove_target(testbed: Testbed, answer: Answer) -> None:
     for volume in answer.volumes:
-        if volume["target_id"] not in (None, stand.source):
-            stand.cloud.delete(stand.cloud.adopt(volume["target_id"]))
+        if volume["target_id"] not in (None, testbed.source):
+            testbed.cloud.delete(testbed.cloud.adopt(volume["target_id"]))

@@ -1,4 +1,4 @@
-"""Workers: processes that try out cells side by side, each on a stand of its own."""
+"""Workers: processes that try out cases side by side, each on a testbed of its own."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.fault_matrix.cell import Cell, of_calls
-from tests.fault_matrix.stand import stand
+from tests.fault_matrix.case import Case, of_calls
+from tests.fault_matrix.testbed import new_testbed
 from tests.fault_matrix.trial import Verdict, calls, tried
 
 
@@ -63,8 +63,8 @@ class Workers:
         self._jobs.cancel_join_thread()
         self._directory.cleanup()
 
-    def calls(self, flows: Iterable[str]) -> Iterator[Cell]:
-        """The cells of all the calls that these flows make."""
+    def calls(self, flows: Iterable[str]) -> Iterator[Case]:
+        """The cases of all the calls that these flows make."""
         wanted = [Recording(flow, undoing) for flow in flows for undoing in (False, True)]
         for job in wanted:
             self._jobs.put(job)
@@ -72,11 +72,11 @@ class Workers:
             recording, seen = self._next()
             yield from of_calls(recording.flow, seen, undoing=recording.undoing)
 
-    def run(self, cells: Sequence[Cell]) -> Iterator[Verdict]:
-        """Try out cells; verdicts as they come."""
-        for cell in cells:
-            self._jobs.put(cell)
-        for _ in cells:
+    def run(self, cases: Sequence[Case]) -> Iterator[Verdict]:
+        """Try out cases; verdicts as they come."""
+        for case in cases:
+            self._jobs.put(case)
+        for _ in cases:
             yield self._next()
 
     def _next(self) -> Any:
@@ -102,7 +102,7 @@ def _serve(directory: Path, connection: str | None, jobs: Any, answers: Any) -> 
             with contextlib.ExitStack() as stack:
                 generation += 1
                 where = directory / str(generation)
-                here = stack.enter_context(stand(where, connection))
+                here = stack.enter_context(new_testbed(where, connection))
                 if _work(here, jobs, answers) is None:
                     return
     except Exception:  # noqa: BLE001 - the one who waits for answers is told
@@ -110,7 +110,7 @@ def _serve(directory: Path, connection: str | None, jobs: Any, answers: Any) -> 
 
 
 def _work(here: Any, jobs: Any, answers: Any) -> bool | None:
-    """Work until there is no job any more (None), or the stand is spoilt."""
+    """Work until there is no job any more (None), or the testbed is spoilt."""
     while (job := jobs.get()) is not None:
         if isinstance(job, Recording):
             answers.put((job, calls(here, job.flow, undoing=job.undoing)))

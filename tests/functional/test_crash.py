@@ -263,7 +263,7 @@ def _killed_and_resumed(fleet: Fleet, flow: str) -> Resumed:
         "backups": [fleet.backups[volume] for volume in volumes.values()],
     }
     killed = subprocess.run(
-        [sys.executable, "-m", "tests.support.killed", str(site.config()), json.dumps(order)],
+        [sys.executable, "-m", "tests.support.killed_run", str(site.config()), json.dumps(order)],
         env=site.environment,
         capture_output=True,
         encoding="utf-8",

@@ -20,7 +20,7 @@ import pytest
 
 from tests.support import faults, prometheus
 from tests.support.cloud import run
-from tests.support.runs import until
+from tests.support.controlled_runs import until
 from tests.support.site import Site
 
 pytestmark = pytest.mark.lab

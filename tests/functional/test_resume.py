@@ -22,11 +22,21 @@ from typing import Any
 import pytest
 
 from persistence import Run
-from tests.support import runs, tree
-from tests.support.driver import ready
-from tests.support.rest import RestServer
-from tests.support.runs import begin, held, killed, query, run, until
+from tests.support import tree
+from tests.support.controlled_runs import (
+    Bystander,
+    begin,
+    held,
+    hook,
+    killed,
+    open_runs,
+    query,
+    run,
+    until,
+)
+from tests.support.rest_server import RestServer
 from tests.support.site import Site
+from tests.support.volflow_process import ready
 from volflow.cloud.cinder import Cinder
 from volflow.errors import ResourceNotFoundError
 from volflow.host import privilege
@@ -82,7 +92,7 @@ def test_after_a_reboot_what_belongs_to_the_boot_is_done_again(
     assert len(attachments) == 1
     reboot(site)
 
-    process = begin(site, "resume", left, hooks=(runs.hook("unmount", "hold"),))
+    process = begin(site, "resume", left, hooks=(hook("unmount", "hold"),))
     process.wait_for_hook()
     now = {a.id for a in site.cloud.client.attachments.list()}
     process.go_on()
@@ -145,7 +155,7 @@ def process_of(site: Site, run_id: str) -> int:
 
 def test_one_of_two_processes_resumes_and_the_other_says_who_does(site: Site, volume: str) -> None:
     left = killed(site, "backup", volume, step="copy")
-    hold = (runs.hook("copy", "hold"),)
+    hold = (hook("copy", "hold"),)
     both = [begin(site, "resume", left, hooks=hold) for _ in range(2)]
     until(lambda: any(not each.process.is_alive() for each in both))
     (loser,) = [each for each in both if not each.process.is_alive()]
@@ -256,7 +266,7 @@ def test_a_restore_whose_backup_is_gone_fails_that_volume_alone(
 def test_a_run_that_is_driven_is_aborted_by_asking(site: Site, volume: str, verb: str) -> None:
     before = content(site, volume)
     with held(site, verb, volume, step="copy") as process:
-        left = runs.open_runs(site)[0]
+        left = open_runs(site)[0]
         done = site.cli("run", "abort", left[:8])
         assert done.returncode == 0, done.stderr
         assert "was asked to undo it" in done.stderr
@@ -305,7 +315,7 @@ def test_a_signal_suspends_within_ten_seconds(
     assert time.monotonic() - began < PATIENCE
     assert process.returncode == 1
     assert restics(site) == []
-    (left,) = runs.open_runs(site)
+    (left,) = open_runs(site)
     assert query(site, "SELECT state FROM run") == [("SUSPENDED",)]
     slow.go_on()
     done = site.cli("run", "resume", left, "-f", "json")
@@ -343,7 +353,7 @@ def test_a_restore_in_place_is_suspended_and_goes_on(
         process.wait(PATIENCE)
     assert restics(site) == []
     slow.go_on()
-    (left,) = runs.open_runs(site)
+    (left,) = open_runs(site)
     assert run(site, "resume", left).result == "complete"
     assert content(site, large) == before
 
@@ -361,7 +371,7 @@ def test_several_volumes_are_suspended_at_once(site: Site, slow: RestServer, lar
     assert query(site, "SELECT state FROM run") == [("SUSPENDED",)]
     assert "does not end in time" not in said(site).read_text()
     slow.go_on()
-    (left,) = runs.open_runs(site)
+    (left,) = open_runs(site)
     answer = run(site, "resume", left)
     assert answer.result == "complete"
     assert len(answer.volumes) == 2
@@ -408,7 +418,7 @@ def test_a_run_in_another_thread_is_suspended(site: Site, slow: RestServer, larg
     assert "is suspended" in str(caller.result)
     assert restics(site) == []
     slow.go_on()
-    (left,) = runs.open_runs(site)
+    (left,) = open_runs(site)
     assert run(site, "resume", left).result == "complete"
 
 
@@ -504,7 +514,7 @@ def test_waiting_for_cinder_is_interrupted(site: Site, volume: str, slow_snapsho
     assert slow_snapshots.asked.wait(60)
     caller.suspended()
     slow_snapshots.done.set()
-    (left,) = runs.open_runs(site)
+    (left,) = open_runs(site)
     assert run(site, "resume", left).result == "complete"
 
 
@@ -517,7 +527,7 @@ def test_what_is_removed_on_the_way_forward_is_not_waited_for(
     caller.suspended()
     assert query(site, "SELECT state FROM ledger WHERE kind = 'volume' AND state != 'GONE'")
     slow_deletes.done.set()
-    (left,) = runs.open_runs(site)
+    (left,) = open_runs(site)
     answer = run(site, "resume", left)
     assert answer.result == "complete"
     assert answer.volumes[0]["leftovers"] == []
@@ -558,7 +568,7 @@ def test_making_a_file_system_is_interrupted(
         caller.start()
         until(mark.exists)
         caller.suspended()
-    (left,) = runs.open_runs(site)
+    (left,) = open_runs(site)
     assert run(site, "resume", left).result == "complete"
     assert content(site, volume) == before
 
@@ -585,14 +595,14 @@ def test_a_process_whose_run_was_taken_undoes_nothing(
     command = ("restore", "create", "--yes") if verb == "restore" else ("backup", "create")
     with started(site, *command, large, program=("-c", HELD_UP)) as process:
         slow.wait()
-        (left,) = runs.open_runs(site)
+        (left,) = open_runs(site)
         process.send_signal(signal.SIGSTOP)
         until(lambda: query(site, "SELECT 1 FROM lease WHERE until < ?", utc()) != [])
         # On another host its copy would lose the device; here the other process needs it free.
         for child in children(process.pid):
             os.kill(child, signal.SIGKILL)
         slow.go_on()
-        winner = begin(site, "resume", left, hooks=(runs.hook("unmount", "hold"),))
+        winner = begin(site, "resume", left, hooks=(hook("unmount", "hold"),))
         winner.wait_for_hook()
         there = things(site)
         process.send_signal(signal.SIGCONT)
@@ -693,7 +703,7 @@ def test_what_cannot_be_removed_is_named_and_can_be_removed_later(site: Site, vo
 
 
 def test_what_a_run_left_whose_database_is_gone(site: Site, volume: str) -> None:
-    bystander = runs.Bystander(site)
+    bystander = Bystander(site)
     other = site.cloud.clones(volume, ["other"])[0]
     killed(site, "backup", volume, step="copy")
     shutil.rmtree(site.state)

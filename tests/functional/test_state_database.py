@@ -10,11 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import runs
 from tests.support.cloud import run as run_program
-from tests.support.driver import ready
-from tests.support.runs import begin, held, run
+from tests.support.controlled_runs import begin, held, hook, query, run
 from tests.support.site import Site
+from tests.support.volflow_process import ready
 
 pytestmark = pytest.mark.lab
 
@@ -52,7 +51,7 @@ def small_disk(site: Site, scratch: Path) -> Iterator[Path]:
 
 def resumed(site: Site, state: Path) -> None:
     """Resume the one run that is open; all must be well then."""
-    ((left,),) = runs.query(
+    ((left,),) = query(
         site, "SELECT id FROM run WHERE state IN ('RUNNING', 'SUSPENDED')", state=state
     )
     answer = run(site, "resume", left)
@@ -77,7 +76,7 @@ def test_runs_side_by_side_share_one_database(site: Site, volume: str) -> None:
     volumes = [volume, *site.cloud.clones(volume, ["second", "third", "fourth"])]
     processes = [begin(site, "backup", each) for each in volumes]
     assert [process.end().result for process in processes] == ["complete"] * 4
-    states = runs.query(site, "SELECT state FROM run")
+    states = query(site, "SELECT state FROM run")
     assert states == [("COMPLETE",)] * 4
 
 
@@ -128,9 +127,9 @@ def test_it_is_read_only_when_a_run_is_to_be_resumed(
 
 def run_killed(site: Site, state: Path, volume: str) -> str:
     """A run that was killed; its id."""
-    hooks = (runs.hook("copy", "kill"),)
+    hooks = (hook("copy", "kill"),)
     assert run(site, "backup", volume, hooks=hooks).exit == -9
-    return str(runs.query(site, "SELECT id FROM run", state=state)[0][0])
+    return str(query(site, "SELECT id FROM run", state=state)[0][0])
 
 
 @contextmanager
@@ -186,12 +185,12 @@ def locked(state: Path) -> Iterator[None]:
 
 
 def test_a_server_is_prepared_by_the_operator(site: Site, volume: str) -> None:
-    from tests.support import postgresql as postgresql_server
+    from tests.support import postgresql
 
     try:
-        server = postgresql_server.running()
+        server = postgresql.running()
         url = server.__enter__()
-    except postgresql_server.Unavailable as error:
+    except postgresql.Unavailable as error:
         pytest.skip(str(error))
     try:
         site.overrides["state__connection"] = url
@@ -212,12 +211,12 @@ def test_runs_that_ended_long_ago_are_forgotten(site: Site, volume: str) -> None
     long_ago = "2020-01-01 00:00:00"
     for _ in range(2):
         assert run(site, "backup", volume).result == "complete"
-    (first, second) = (row[0] for row in runs.query(site, "SELECT id FROM run ORDER BY created_at"))
-    runs.query(site, "UPDATE run SET finished_at = ?", long_ago)
+    (first, second) = (row[0] for row in query(site, "SELECT id FROM run ORDER BY created_at"))
+    query(site, "UPDATE run SET finished_at = ?", long_ago)
     left_over = "UPDATE ledger SET state = 'LEFTOVER' WHERE kind = 'snapshot' AND run_id = ?"
-    runs.query(site, left_over, first)
+    query(site, left_over, first)
     assert run(site, "backup", volume, DEFAULT__keep_runs=30).result == "complete"
-    left = {row[0] for row in runs.query(site, "SELECT id FROM run")}
+    left = {row[0] for row in query(site, "SELECT id FROM run")}
     assert first in left
     assert second not in left
     assert len(left) == 2

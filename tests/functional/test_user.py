@@ -22,8 +22,8 @@ import pytest
 from tests.support import tree
 from tests.support.auditor import mounts
 from tests.support.cloud import in_a_namespace, run
-from tests.support.rest import RestServer
-from tests.support.runs import query, until
+from tests.support.controlled_runs import query, until
+from tests.support.rest_server import RestServer
 from tests.support.site import PASSWORD, Site
 
 pytestmark = pytest.mark.lab

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from tests.support import faults, prometheus
-from tests.support.driver import ready
-from tests.support.runs import held, killed, open_runs, until
+from tests.support.controlled_runs import held, killed, open_runs, until
 from tests.support.site import Site
+from tests.support.volflow_process import ready
 
 pytestmark = pytest.mark.lab
 

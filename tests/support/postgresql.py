@@ -105,3 +105,21 @@ def running() -> Iterator[str]:
                 server.wait()
     finally:
         shutil.rmtree(directory, ignore_errors=True)
+
+
+@contextmanager
+def databases(count: int) -> Iterator[list[str]]:
+    """URLs of this many databases with the tables of volflow, as an operator makes them."""
+    import psycopg
+
+    from persistence import State
+
+    with running() as url:
+        urls = []
+        for number in range(count):
+            name = f"state{number}"
+            with psycopg.connect(url, autocommit=True) as server:
+                server.execute(f"CREATE DATABASE {name}")
+            urls.append(f"{url.rpartition('/')[0]}/{name}")
+            State.migrate(urls[-1])
+        yield urls

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.support.driver import ready
 from tests.support.site import new_site
 from tests.support.stage import Seen, Stage
+from tests.support.volflow_process import ready
 
 # The order of the table.
 FILES = ("in_place", "other_targets", "properties", "several", "elsewhere", "looking")

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from tests.support import runs
-from tests.support.driver import ready
+from tests.support import controlled_runs
 from tests.support.site import Site
+from tests.support.volflow_process import ready
 
 pytestmark = pytest.mark.lab
 
@@ -66,8 +66,8 @@ PLACES = [("group", "before"), ("group", "after"), ("new volume", "after"), ("co
 
 @pytest.mark.parametrize(("step", "when"), PLACES)
 def test_it_goes_on(site: Site, lost: list[str], step: str, when: str) -> None:
-    run = runs.killed(site, "restore", *lost, step=step, when=when)
-    answer = runs.run(site, "resume", run)
+    run = controlled_runs.killed(site, "restore", *lost, step=step, when=when)
+    answer = controlled_runs.run(site, "resume", run)
     assert answer.exit == 0, answer
     assert {volume["outcome"] for volume in answer.volumes} == {"complete"}, answer
     # One group, as it was, with both.
@@ -83,10 +83,10 @@ def test_it_goes_on(site: Site, lost: list[str], step: str, when: str) -> None:
 
 @pytest.mark.parametrize(("step", "when"), PLACES)
 def test_it_is_given_up(site: Site, lost: list[str], step: str, when: str) -> None:
-    run = runs.killed(site, "restore", *lost, step=step, when=when)
+    run = controlled_runs.killed(site, "restore", *lost, step=step, when=when)
     # To undo it takes no repository.
     away = site.repository.rename(site.home / "away")
-    answer = runs.run(site, "abort", run)
+    answer = controlled_runs.run(site, "abort", run)
     away.rename(site.repository)
     assert answer.exit == 0, answer
     assert answer.error is None
@@ -97,10 +97,10 @@ def test_it_is_given_up(site: Site, lost: list[str], step: str, when: str) -> No
 
 def test_the_backup_of_one_is_gone(site: Site, lost: list[str]) -> None:
     """That volume fails and is undone; the other one comes back, in the group."""
-    run = runs.killed(site, "restore", *lost, step="copy", when="before")
+    run = controlled_runs.killed(site, "restore", *lost, step="copy", when="before")
     tagged = json.loads(site.restic("snapshots", "--json", "--host", lost[0]))
     site.restic("forget", *(each["id"] for each in tagged))
-    answer = runs.run(site, "resume", run)
+    answer = controlled_runs.run(site, "resume", run)
     outcomes = {volume["volume_id"]: volume["outcome"] for volume in answer.volumes}
     assert outcomes == {lost[0]: "failed", lost[1]: "complete"}, answer
     told = {volume["volume_id"]: volume for volume in answer.volumes}

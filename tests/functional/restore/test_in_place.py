@@ -12,8 +12,8 @@ import pytest
 from tests.support import tree
 from tests.support.branch import branch
 from tests.support.cloud import run
+from tests.support.controlled_runs import held, killed
 from tests.support.faults import AFTER_COPY, injected, raised
-from tests.support.runs import held, killed
 from tests.support.stage import PROPERTIES, Stage
 from volflow.errors import CloudError
 from volflow.movers.base import REGION

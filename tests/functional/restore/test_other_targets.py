@@ -9,9 +9,9 @@ import pytest
 
 from tests.support import tree
 from tests.support.branch import branch
+from tests.support.controlled_runs import killed
 from tests.support.faults import AFTER_COPY, injected, raised
-from tests.support.refusing import Refusing
-from tests.support.runs import killed
+from tests.support.refusing_proxy import Refusing
 from tests.support.stage import PROPERTIES, Stage, everything_set
 
 pytestmark = pytest.mark.lab

@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.branch import branch
 from tests.support.faults import AFTER_COPY, injected, raised
-from tests.support.refusing import Refusing
+from tests.support.refusing_proxy import Refusing
 from tests.support.stage import IMAGE, PROPERTIES, Original, Stage, everything_set
 
 pytestmark = pytest.mark.lab

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.support import runs
+from tests.support.controlled_runs import open_runs, query
 from tests.support.site import Site
 from volflow.results.options import RestoreOptions
 from volflow.runs import build as conductor
@@ -50,13 +50,13 @@ def test_killed_before_the_end_of_the_run(
         with pytest.raises(Killed):
             volflow.restores.run(volflow.restores.plan([volume], OPTIONS))
     assert (volume in volumes(site)) is not done
-    (left,) = runs.open_runs(site)
+    (left,) = open_runs(site)
     resumed = site.cli("run", "resume", left, "-f", "json")
     assert resumed.returncode == 0, resumed.stderr
     (row,) = json.loads(resumed.stdout)
     assert (row["outcome"], row["removed"], row["not_removed"]) == ("complete", True, None)
     assert volumes(site) == {site.cloud.adopt(row["target_id"])}
-    assert runs.query(site, "SELECT state FROM run WHERE id = ?", left) == [("COMPLETE",)]
+    assert query(site, "SELECT state FROM run WHERE id = ?", left) == [("COMPLETE",)]
     site.cloud.known.volumes.discard(volume)
 
 
@@ -72,7 +72,7 @@ def test_aborted_before_the_end_of_the_run(
         patch.setattr(conductor, "remove_replaced", killed)
         with pytest.raises(Killed):
             volflow.restores.run(volflow.restores.plan([volume], OPTIONS))
-    (left,) = runs.open_runs(site)
+    (left,) = open_runs(site)
     aborted = site.cli("run", "abort", left, "-f", "json")
     assert aborted.returncode == 0, aborted.stderr
     (row,) = json.loads(aborted.stdout)

@@ -37,7 +37,13 @@ class Office:
         known = set(self.runs())
         order = {"flow": "backup", "places": {volume: ["copy", "before"]}}
         done = subprocess.run(
-            [sys.executable, "-m", "tests.support.killed", str(person.config()), json.dumps(order)],
+            [
+                sys.executable,
+                "-m",
+                "tests.support.killed_run",
+                str(person.config()),
+                json.dumps(order),
+            ],
             capture_output=True,
             encoding="utf-8",
             check=False,

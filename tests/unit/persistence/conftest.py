@@ -20,7 +20,7 @@ import sqlalchemy as sa
 import persistence
 from persistence import Run, State, schema
 from persistence.database import Database, parse
-from tests.support import postgresql as postgresql_server
+from tests.support.postgresql import Unavailable, running
 
 # Those that others depend on come last.
 _TABLES = ["atomdetails", "flowdetails", "logbooks"]
@@ -36,8 +36,8 @@ def postgresql() -> Iterator[str]:
         if not url:
             pytest.importorskip("psycopg", reason="psycopg is not installed")
             try:
-                url = stack.enter_context(postgresql_server.running())
-            except postgresql_server.Unavailable as error:
+                url = stack.enter_context(running())
+            except Unavailable as error:
                 pytest.skip(str(error))
         yield url
 

@@ -1,12 +1,12 @@
-"""A cell of the matrix: one fault, at one place, of one flow."""
+"""A case of the matrix: one fault, at one place, of one flow."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from enum import StrEnum
 
 from tests.support import faults
+from tests.support.fault_kinds import CallSite, Fault
 
 IN_PLACE = "restore in place"
 COPY = "restore to a copy"
@@ -20,36 +20,6 @@ INSTEAD = "restore instead"
 GROUP = "backup of a group"
 # From which flow a flow differs in these steps only.
 _LIKE = {COPY: ("restore to new", ("keep",)), OVER: (IN_PLACE, ("copy",))}
-
-
-class Fault(StrEnum):
-    """What goes wrong."""
-
-    RAISED_BEFORE = "exception before its effect"
-    RAISED_AFTER = "exception after its effect"
-    KILLED_BEFORE = "SIGKILL before its effect"
-    KILLED_AFTER = "SIGKILL after its effect"
-    ABORTED_AFTER = "SIGKILL after its effect, abort"
-    UNDOING_BEFORE = "SIGKILL before it is undone"
-    UNDOING_AFTER = "SIGKILL after it is undone"
-
-    ERROR_500 = "HTTP 500 once"
-    ERRORS_500 = "HTTP 500 for good"
-    ERROR_409 = "HTTP 409"
-    ERROR_404 = "HTTP 404"
-    DROPPED = "time-out, effect done"
-    SILENT = "no answer, effect done"
-    DIED = "SIGKILL, effect done"
-    DIED_ABORTED = "SIGKILL, effect done, abort"
-    BROKEN = "resource in error"
-    STUCK = "resource stays in transition"
-
-    RUN_KILLED = "SIGKILL half-way"
-    RUN_ABORTED = "SIGKILL half-way, abort"
-    RESTIC_KILLED = "restic killed half-way"
-    DISK_FULL = "repository's disk full"
-    UNREACHABLE = "repository unreachable half-way"
-    UNREADABLE = "a file cannot be read"
 
 
 TASK_FAULTS = tuple(fault for fault in Fault if fault.name.startswith(("RAISED", "KILLED")))
@@ -77,21 +47,7 @@ _MORE_WRITES = (Fault.DIED, Fault.DROPPED, Fault.ERRORS_500)
 
 
 @dataclass(frozen=True)
-class Site:
-    """From where a flow makes a call.
-
-    :ivar call: the call, by its pattern
-    :ivar step: the step that makes it; empty between the steps
-    :ivar later: the step has asked Cinder for a change before: it waits, or looks what came of it
-    """
-
-    call: str
-    step: str = ""
-    later: bool = False
-
-
-@dataclass(frozen=True)
-class Cell:
+class Case:
     """One fault.
 
     :ivar where: the step, the call, or the program at which it happens
@@ -103,7 +59,7 @@ class Cell:
     where: str
     fault: Fault
     undoing: bool = False
-    site: Site | None = None
+    site: CallSite | None = None
 
     def __str__(self) -> str:
         where = self.where
@@ -114,10 +70,10 @@ class Cell:
         return f"{self.flow:<17}  {where:<68}  {self.fault}"
 
 
-def of_tasks(flow: str) -> list[Cell]:
+def of_tasks(flow: str) -> list[Case]:
     """Every step with every fault of a step; of a flow like another one what it has of its own."""
     kinds = (*TASK_FAULTS, Fault.ABORTED_AFTER, *UNDO_FAULTS)
-    return [Cell(flow, step, fault) for step in _own_steps(flow) for fault in kinds]
+    return [Case(flow, step, fault) for step in _own_steps(flow) for fault in kinds]
 
 
 def _own_steps(flow: str) -> list[str]:
@@ -126,12 +82,12 @@ def _own_steps(flow: str) -> list[str]:
     return [step for step in faults.steps(flow) if step not in known]
 
 
-def of_calls(flow: str, sites: Iterable[Site], *, undoing: bool) -> list[Cell]:
+def of_calls(flow: str, sites: Iterable[CallSite], *, undoing: bool) -> list[Case]:
     """Every call with every fault of a call, and with some from wherever else it is made.
 
     :param sites: those from which the flow was seen to make calls, in their order
     """
-    found: list[Cell] = []
+    found: list[Case] = []
     known: set[str] = set()
     for site in sites:
         reads = site.call.startswith("GET")
@@ -140,10 +96,10 @@ def of_calls(flow: str, sites: Iterable[Site], *, undoing: bool) -> list[Cell]:
         if site.call not in known:
             known.add(site.call)
             kinds = _kinds(site.call, undoing=undoing)
-            found += [Cell(flow, site.call, fault, undoing) for fault in kinds]
+            found += [Case(flow, site.call, fault, undoing) for fault in kinds]
         elif flow != COPY or site.step in _own_steps(COPY):
             kinds = _MORE_READS if reads else _MORE_WRITES
-            found += [Cell(flow, site.call, fault, undoing, site) for fault in kinds]
+            found += [Case(flow, site.call, fault, undoing, site) for fault in kinds]
     return found
 
 
@@ -158,73 +114,73 @@ def _kinds(call: str, *, undoing: bool) -> tuple[Fault, ...]:
     return kinds
 
 
-def of_restic(flow: str) -> list[Cell]:
+def of_restic(flow: str) -> list[Case]:
     """The faults of the program that copies, and of the repository."""
     kinds = [Fault.RESTIC_KILLED, Fault.UNREACHABLE, Fault.RUN_KILLED, Fault.RUN_ABORTED]
     if flow == "backup":
         kinds += [Fault.DISK_FULL, Fault.UNREADABLE]
-    return [Cell(flow, "restic", fault) for fault in kinds]
+    return [Case(flow, "restic", fault) for fault in kinds]
 
 
-def of_removal() -> list[Cell]:
+def of_removal() -> list[Case]:
     """The faults of the removal of what a restored volume replaces."""
     kinds = (*CALL_FAULTS, Fault.SILENT, Fault.DIED, Fault.DIED_ABORTED)
-    return [Cell(INSTEAD, "DELETE /volumes/{id}", fault) for fault in kinds]
+    return [Case(INSTEAD, "DELETE /volumes/{id}", fault) for fault in kinds]
 
 
-def of_groups() -> list[Cell]:
+def of_groups() -> list[Case]:
     """The faults of what the volumes of a group share, and of its steps that no other flow has."""
     steps = ("group snapshot", "snapshot", "let others")
     kinds = (*TASK_FAULTS, Fault.ABORTED_AFTER)
     asked = (Fault.ERRORS_500, Fault.DROPPED, Fault.DIED, Fault.DIED_ABORTED)
     calls = ("POST /group_snapshots", "DELETE /group_snapshots/{id}")
     return [
-        *(Cell(GROUP, step, fault) for step in steps for fault in kinds),
-        *(Cell(GROUP, call, fault) for call in calls for fault in asked),
+        *(Case(GROUP, step, fault) for step in steps for fault in kinds),
+        *(Case(GROUP, call, fault) for call in calls for fault in asked),
     ]
 
 
-def few() -> list[Cell]:
+def few() -> list[Case]:
     """The shortened matrix: each step with one fault, each fault with one call of each flow."""
-    found: list[Cell] = []
+    found: list[Case] = []
     known: set[str] = set()
     for flow in FLOWS:
         kinds = (*TASK_FAULTS, Fault.ABORTED_AFTER, *UNDO_FAULTS)
         for step in faults.steps(flow):
             if step not in known:
                 # Each flow's own steps, and what the flows have in common in turn.
-                found.append(Cell(flow, step, kinds[len(found) % len(kinds)]))
+                found.append(Case(flow, step, kinds[len(found) % len(kinds)]))
                 known.add(step)
     found += [
-        Cell(IN_PLACE, "copy", Fault.KILLED_AFTER),
-        Cell(IN_PLACE, "safety snapshot", Fault.UNDOING_BEFORE),
-        Cell("restore to new", "new volume", Fault.KILLED_AFTER),
+        Case(IN_PLACE, "copy", Fault.KILLED_AFTER),
+        Case(IN_PLACE, "safety snapshot", Fault.UNDOING_BEFORE),
+        Case("restore to new", "new volume", Fault.KILLED_AFTER),
     ]
     found += [
-        Cell("backup", "POST /snapshots", Fault.DROPPED),
-        Cell("backup", "POST /snapshots", Fault.BROKEN),
-        Cell("backup", "POST /volumes", Fault.DIED),
-        Cell(IN_PLACE, "POST /snapshots", Fault.DIED_ABORTED),
-        Cell(IN_PLACE, "restic", Fault.RUN_KILLED),
-        Cell(OVER, "copy", Fault.KILLED_AFTER),
-        Cell(INSTEAD, "DELETE /volumes/{id}", Fault.DIED),
-        Cell(GROUP, "group snapshot", Fault.KILLED_AFTER),
-        Cell("backup", "POST /volumes", Fault.STUCK),
-        Cell("backup", "POST /attachments", Fault.SILENT),
-        Cell("backup", "DELETE /volumes/{id}", Fault.BROKEN),
-        Cell("backup", "DELETE /attachments/{id}", Fault.ERROR_409),
-        Cell("restore to new", "POST /volumes", Fault.DROPPED),
-        Cell("restore to new", "GET /volumes/{id}", Fault.ERROR_404, undoing=True),
-        Cell(
+        Case("backup", "POST /snapshots", Fault.DROPPED),
+        Case("backup", "POST /snapshots", Fault.BROKEN),
+        Case("backup", "POST /volumes", Fault.DIED),
+        Case(IN_PLACE, "POST /snapshots", Fault.DIED_ABORTED),
+        Case(IN_PLACE, "restic", Fault.RUN_KILLED),
+        Case(OVER, "copy", Fault.KILLED_AFTER),
+        Case(INSTEAD, "DELETE /volumes/{id}", Fault.DIED),
+        Case(GROUP, "group snapshot", Fault.KILLED_AFTER),
+        Case("backup", "POST /volumes", Fault.STUCK),
+        Case("backup", "POST /attachments", Fault.SILENT),
+        Case("backup", "DELETE /volumes/{id}", Fault.BROKEN),
+        Case("backup", "DELETE /attachments/{id}", Fault.ERROR_409),
+        Case("restore to new", "POST /volumes", Fault.DROPPED),
+        Case("restore to new", "GET /volumes/{id}", Fault.ERROR_404, undoing=True),
+        Case(
             "backup",
             "GET /volumes/{id}",
             Fault.ERROR_404,
-            site=Site("GET /volumes/{id}", "remove temporary volume", later=True),
+            site=CallSite("GET /volumes/{id}", "remove temporary volume", later=True),
         ),
-        Cell(IN_PLACE, "POST /volumes/{id}/action revert", Fault.ERRORS_500, undoing=True),
-        Cell(IN_PLACE, "DELETE /snapshots/{id}", Fault.ERROR_500),
-        Cell("backup", "restic", Fault.RESTIC_KILLED),
-        Cell("backup", "restic", Fault.DISK_FULL),
-        Cell("backup", "restic", Fault.UNREADABLE),
+        Case(IN_PLACE, "POST /volumes/{id}/action revert", Fault.ERRORS_500, undoing=True),
+        Case(IN_PLACE, "DELETE /snapshots/{id}", Fault.ERROR_500),
+        Case("backup", "restic", Fault.RESTIC_KILLED),
+        Case("backup", "restic", Fault.DISK_FULL),
+        Case("backup", "restic", Fault.UNREADABLE),
     ]
     return found

@@ -1,6 +1,6 @@
-"""Where cells are tried out: a lab, a proxy, a repository, a state database and a volume.
+"""Where cases are tried out: a lab, a proxy, a repository, a state database and a volume.
 
-Each worker has one of its own, so that whatever is found there is of the cell at hand.
+Each worker has one of its own, so that whatever is found there is of the case at hand.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from urllib.parse import urlsplit
 
 from cinderclient import exceptions
 
-from tests.fault_matrix.books import Books, audited
 from tests.fault_matrix.image import TEXT, change, digest
+from tests.fault_matrix.state_reader import StateReader, audited
 from tests.support import repository, tree
 from tests.support.auditor import TOKEN_VARIABLE, Api
+from tests.support.cinder_proxy import Administrator, Proxy
 from tests.support.cloud import Cloud, run
-from tests.support.driver import Answer, Order, carry_out, finish, start
-from tests.support.proxy import Administrator, Proxy
+from tests.support.volflow_process import Answer, Order, carry_out, finish, start
 
 _PASSWORD = "correct horse battery staple\n"
 _SPARSE = "sparse"
 
 
 @dataclass
-class Stand:
+class Testbed:
     """One worker's own cloud and everything of volflow.
 
     :ivar home: the directory of all that is volflow's
@@ -56,7 +56,7 @@ class Stand:
     lab: Any
     cloud: Cloud
     proxy: Proxy
-    books: Books
+    state_reader: StateReader
     auditor: Any
     environment: dict[str, str]
     source: str = ""
@@ -84,7 +84,7 @@ class Stand:
         """A configuration file; ``group__option=value`` changes it."""
         values = {
             "DEFAULT__state_dir": self.home / "state",
-            "state__connection": self.books.connection,
+            "state__connection": self.state_reader.connection,
             "cloud__name": "lab",
             "repository__location": self.location or self.repository,
             "repository__password_file": self.home / "password",
@@ -277,8 +277,8 @@ def _fill(root: Path) -> None:
 
 
 @contextmanager
-def stand(directory: Path, connection: str | None = None) -> Iterator[Stand]:
-    """A stand as long as the block runs.
+def new_testbed(directory: Path, connection: str | None = None) -> Iterator[Testbed]:
+    """A testbed, for as long as the block runs.
 
     :param connection: the state database's URL; SQLite unless given
     """
@@ -303,17 +303,17 @@ def stand(directory: Path, connection: str | None = None) -> Iterator[Stand]:
         told["lab"]["auth"]["endpoint"] = f"http://127.0.0.1:{proxy.port}/v3"
         clouds.write(told, home / "clouds.yaml")
         api = Api.noauth(lab.endpoint, settings.USER, settings.PROJECT)
-        books = Books(home / "state", connection)
-        # What an earlier stand has spoilt.
-        books.clear()
-        found = Stand(
+        state_reader = StateReader(home / "state", connection)
+        # An earlier testbed may have left something there.
+        state_reader.clear()
+        found = Testbed(
             home=home,
             lab=lab,
             cloud=Cloud(lab.cinder(), home / "mounts"),
             proxy=proxy,
-            books=books,
+            state_reader=state_reader,
             auditor=audited(
-                books,
+                state_reader,
                 api=api,
                 pool=lab.directory.pool_mount,
                 places=[home],

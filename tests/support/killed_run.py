@@ -1,4 +1,4 @@
-"""A run that is killed: ``python -m tests.support.killed CONFIG ORDER``, the order as JSON.
+"""A run that is killed: ``python -m tests.support.killed_run CONFIG ORDER``, the order as JSON.
 
 Each volume's flow comes to its own place and waits there. When the last of them has arrived, the
 process is killed with all of them where they are.

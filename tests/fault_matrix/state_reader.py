@@ -22,7 +22,7 @@ _LOOKS = {
 
 
 @dataclass(frozen=True)
-class Books:
+class StateReader:
     """One state database.
 
     :ivar directory: the state directory
@@ -86,11 +86,11 @@ class Books:
                 yield Finding("state database", f"{name}: {' '.join(map(str, row))}")
 
 
-def audited(books: Books, **arguments: Any) -> Auditor:
-    """An auditor that reads these books, on whatever server they are."""
+def audited(state_reader: StateReader, **arguments: Any) -> Auditor:
+    """An auditor that reads these state_reader, on whatever server they are."""
 
     class Reader(Auditor):
         def _databases(self) -> Iterator[Finding]:
-            yield from books.findings()
+            yield from state_reader.findings()
 
     return Reader(**arguments)

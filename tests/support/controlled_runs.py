@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.support.driver import Answer, Order, finish, start
-from tests.support.hooks import Hook, release
 from tests.support.site import Site
+from tests.support.step_hooks import Hook, release
+from tests.support.volflow_process import Answer, Order, finish, start
 
 
 def hook(step: str, act: str, *, method: str = "execute", when: str = "before") -> Hook:

@@ -19,10 +19,10 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
-from tests.support.hooks import Hook, install
+from tests.support.step_hooks import Hook, install
 
 _PRELOADED = [
-    "tests.support.driver",
+    "tests.support.volflow_process",
     "volflow.api.volflow",
     "volflow.cloud.connection",
     "volflow.host.connector",
@@ -162,7 +162,7 @@ def _command(order: Order) -> dict[str, Any]:
             options = RestoreOptions(**order.options)
             result = volflow.restores.run(volflow.restores.plan(order.what, options))
         else:
-            found = getattr(volflow, order.verb)(order.what[0])
+            found = getattr(volflow.runs, order.verb)(order.what[0])
             if found is None:
                 return {"result": None}
             result = found

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from tests.fault_matrix.cell import Fault, Site
+from tests.support.fault_kinds import CallSite, Fault
 
 _UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
 _PROJECT = re.compile(r"^/v3/[0-9a-f]{32}(?=/)")
@@ -58,13 +58,13 @@ class Trouble:
     call: str
     fault: Fault
     kill: Callable[[], None]
-    site: Site | None = None
+    site: CallSite | None = None
     armed: Path | None = None
     count: int = 0
     failures: list[str] = field(default_factory=list)
     mending: list[Callable[[], None]] = field(default_factory=list)
 
-    def meets(self, site: Site) -> bool:
+    def meets(self, site: CallSite) -> bool:
         if self.armed is not None and not self.armed.exists():
             return False
         if site.call != self.call:
@@ -85,7 +85,7 @@ class Proxy:
         self._cinder, self._admin = cinder, admin
         self._lock = threading.Lock()
         self._trouble: Trouble | None = None
-        self._seen: list[Site] | None = None
+        self._seen: list[CallSite] | None = None
         self._place: Path | None = None
         # The step that made the last call, and whether it has asked for a change.
         self._last = ("", False)
@@ -112,7 +112,7 @@ class Proxy:
         """Look into a file for the step that makes a call."""
         self._place, self._last = place, ("", False)
 
-    def record(self, since: Path | None = None) -> list[Site]:
+    def record(self, since: Path | None = None) -> list[CallSite]:
         """Note from where which calls are made from now on.
 
         :param since: a file; what is called before it is there is left out
@@ -148,7 +148,7 @@ class Proxy:
             trouble.count += 1
             return trouble
 
-    def _site(self, call: str) -> Site:
+    def _site(self, call: str) -> CallSite:
         try:
             step = self._place.read_text() if self._place else ""
         except FileNotFoundError:
@@ -156,7 +156,7 @@ class Proxy:
         later = self._last == (step, True)
         self._last = (step, later or not call.startswith("GET"))
         # Between the steps there is no order that could be relied on.
-        return Site(call, step, later and bool(step))
+        return CallSite(call, step, later and bool(step))
 
 
 class Administrator:
