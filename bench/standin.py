@@ -23,9 +23,9 @@ from volflow.cloud.login import Login
 from volflow.cloud.marks import TAG_KEY
 from volflow.cloud.wait import Wait
 from volflow.host import host, privilege
-from volflow.movers.base import CopyProgress, Saved, StoredBackup
+from volflow.movers.base import MountedTree, Saved, StoredBackup
 from volflow.repositories import opened
-from volflow.results.outcome import Figures
+from volflow.results.outcome import CopyProgress, Figures
 
 _PROJECT = "1ab00000000000000000000000000001"
 _MOMENT = "2026-01-01T00:00:00.000000"
@@ -240,6 +240,7 @@ class Mover:
     def save(
         self,
         namespace: Namespace,
+        regions: Sequence[MountedTree],
         *,
         volume_id: str,
         tags: Mapping[str, str],
@@ -310,6 +311,9 @@ class Repositories(opened.Repositories):
         self._mover = mover
 
     def of(self, project_id: str | None = None) -> Mover:  # type: ignore[override]
+        return self._mover
+
+    def mover(self, project_id: str | None = None) -> Mover:  # type: ignore[override]
         return self._mover
 
 

@@ -36,8 +36,7 @@ if TYPE_CHECKING:
         VolumeStateError,
         WaitError,
     )
-    from volflow.movers.base import CopyProgress, StoredBackup
-    from volflow.movers.restic.browse import Change, Node
+    from volflow.movers.base import Change, Node, StoredBackup
     from volflow.observers.progress import NullObserver, Observer
     from volflow.plans.backup import BackupPlan
     from volflow.plans.quota import QuotaUse
@@ -47,7 +46,15 @@ if TYPE_CHECKING:
     from volflow.repositories.export import Exporter
     from volflow.repositories.manifest import Manifest, Region
     from volflow.results.options import RestoreOptions
-    from volflow.results.outcome import Figures, LeftOut, Outcome, RunResult, StepTime, VolumeResult
+    from volflow.results.outcome import (
+        CopyProgress,
+        Figures,
+        LeftOut,
+        Outcome,
+        RunResult,
+        StepTime,
+        VolumeResult,
+    )
     from volflow.runs.leftovers import Leftover
     from volflow.stop import Stop
 
@@ -113,11 +120,11 @@ __all__ = [
 _HOMES = {
     "BackupNotFoundError": "volflow.errors",
     "BackupPlan": "volflow.plans.backup",
-    "Change": "volflow.movers.restic.browse",
+    "Change": "volflow.movers.base",
     "CloudError": "volflow.errors",
     "ConfigError": "volflow.errors",
     "Context": "volflow.context",
-    "CopyProgress": "volflow.movers.base",
+    "CopyProgress": "volflow.results.outcome",
     "Destination": "volflow.plans.restore_target",
     "DiskError": "volflow.errors",
     "DrivenError": "volflow.errors",
@@ -133,7 +140,7 @@ _HOMES = {
     "Manifest": "volflow.repositories.manifest",
     "MountedBackup": "volflow.api.mount",
     "NoRepositoryError": "volflow.errors",
-    "Node": "volflow.movers.restic.browse",
+    "Node": "volflow.movers.base",
     "NullObserver": "volflow.observers.progress",
     "Observer": "volflow.observers.progress",
     "Outcome": "volflow.results.outcome",

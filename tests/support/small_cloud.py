@@ -169,7 +169,7 @@ def work_of(state: State, cloud: SmallCloud, volume_id: str, run_id: str | None 
         progress=cast(Any, None),
         slots=Slots(1, threading.Event()),
     )
-    return Work(services, volume_id, cast(Cinder, cloud), cast(Any, None))
+    return Work(services, volume_id, cast(Cinder, cloud), cast(Any, None), cast(Any, None))
 
 
 def end(state: State, work: Work) -> None:

@@ -11,12 +11,12 @@ from pathlib import Path
 from volflow.api.mount import MountedBackup, mounted
 from volflow.context import Context
 from volflow.errors import UsageError
-from volflow.movers.base import REGION, StoredBackup
-from volflow.movers.restic.browse import Browser, Change, Node
+from volflow.movers.base import Change, Node, StoredBackup
 from volflow.observers.hooks import refusals
 from volflow.plans.backup import BackupPlan, BackupPlanner
 from volflow.plans.selection import Selection, project_of
 from volflow.repositories.backups import find, find_by_id, until
+from volflow.repositories.contents import BackupContents
 from volflow.repositories.export import Exporter
 from volflow.repositories.manifest import Manifest
 from volflow.repositories.opened import free_bytes
@@ -203,8 +203,7 @@ class BackupApi:
         :param recursive: list the subdirectories too
         :raises RepositoryError: the backup does not have this path
         """
-        backup = self._found(backup)
-        return self._browser(backup).list(backup.id, path, recursive=recursive)
+        return self._contents(self._found(backup)).list(path, recursive=recursive)
 
     def changes(
         self, old: StoredBackup | str, new: StoredBackup | str, *, metadata: bool = False
@@ -219,7 +218,7 @@ class BackupApi:
         old, new = self._found(old), self._found(new)
         if old.tags.get("volume") != new.tags.get("volume"):
             raise UsageError("These are backups of two volumes; compare two of one volume.")
-        return self._browser(old).changes(old.id, new.id, metadata=metadata)
+        return self._contents(old).changes(new.id, metadata=metadata)
 
     def verify(self, backup: StoredBackup | str) -> int:
         """Read a whole backup and compare it with the checksums in the repository.
@@ -230,9 +229,7 @@ class BackupApi:
         :returns: bytes read
         :raises RepositoryError: data is missing or damaged
         """
-        backup = self._found(backup)
-        self._context.backups.manifest(backup)
-        return self._browser(backup).read_all(backup.id)
+        return self._contents(self._found(backup)).read_all()
 
     def mount(
         self, backup: StoredBackup | str, directory: Path
@@ -243,7 +240,7 @@ class BackupApi:
         :raises UsageError: the directory does not exist, is not empty or cannot be read
         :raises HostError: this host has no FUSE, or restic could not mount the backup
         """
-        return mounted(self._context, lambda: self._found(backup), directory, self._browser)
+        return mounted(self._context, lambda: self._found(backup), directory, self._contents)
 
     def export(self, backup: StoredBackup | str) -> Exporter:
         """Write a backup to a directory or a disk image. Neither needs Cinder.
@@ -254,12 +251,11 @@ class BackupApi:
         """
         context, backup = self._context, self._found(backup)
         context.host.privilege.check()
-        repository = context.repositories.of(backup.tags.get("project"))
         return Exporter(
             backup,
             context.backups.manifest(backup),
-            repository,
-            Browser(repository, REGION),
+            context.repositories.mover(backup.tags.get("project")),
+            self._contents(backup),
             context.host,
             context.observer,
             context.stop,
@@ -284,5 +280,5 @@ class BackupApi:
     def _found(self, backup: StoredBackup | str) -> StoredBackup:
         return self.find(backup) if isinstance(backup, str) else backup
 
-    def _browser(self, backup: StoredBackup) -> Browser:
-        return Browser(self._context.repositories.of(backup.tags.get("project")), REGION)
+    def _contents(self, backup: StoredBackup) -> BackupContents:
+        return self._context.backups.contents(backup)

@@ -90,7 +90,7 @@ def _os_brick(context: Context) -> str:
 def _restic(context: Context) -> str:
     mover = context.repositories.of()
     mover.check()
-    return "version " + ".".join(map(str, mover.version))
+    return f"version {mover.version}"
 
 
 def _repository(context: Context) -> str:

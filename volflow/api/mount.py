@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,8 +11,9 @@ from pathlib import Path
 
 from volflow.context import Context
 from volflow.errors import HostError, UsageError
+from volflow.host.mount import unmount
 from volflow.movers.base import StoredBackup
-from volflow.movers.restic.browse import Browser, unmount
+from volflow.repositories.contents import BackupContents
 
 LOG = logging.getLogger(__name__)
 
@@ -34,12 +34,12 @@ class MountedBackup:
         self,
         backup: StoredBackup,
         directory: Path,
-        process: subprocess.Popen[bytes],
+        ended: Callable[[], bool],
         stopping: threading.Event,
     ) -> None:
         self.backup = backup
         self.directory = directory
-        self._process = process
+        self._ended = ended
         self._stopping = stopping
 
     def check(self) -> None:
@@ -47,7 +47,7 @@ class MountedBackup:
 
         :raises HostError: restic has ended
         """
-        if self._process.poll() is not None:
+        if self._ended():
             raise HostError("restic, which served the backup, has ended.")
 
     def wait(self) -> None:
@@ -64,13 +64,13 @@ def mounted(
     context: Context,
     find: Callable[[], StoredBackup],
     directory: Path,
-    browser: Callable[[StoredBackup], Browser],
+    contents: Callable[[StoredBackup], BackupContents],
 ) -> Iterator[MountedBackup]:
     """Mount a backup read-only at a directory while the block runs.
 
     :param find: returns the backup; called after the directory was checked
     :param directory: an empty directory
-    :param browser: returns the browser of a backup's repository
+    :param contents: returns the contents of the backup
     :raises UsageError: the directory does not exist, is not empty or cannot be read
     :raises HostError: this host has no FUSE, or restic could not mount the backup
     """
@@ -80,10 +80,10 @@ def mounted(
     privilege.check()
     served = context.directory(f"fuse-{backup.id[:8]}-{time.time_ns()}")
     try:
-        with browser(backup).mounted(backup.id, served, privilege) as (tree, process):
-            privilege.run("mount", "--bind", "-o", _OPTIONS, str(tree), str(directory))
+        with contents(backup).mounted(served) as found:
+            privilege.run("mount", "--bind", "-o", _OPTIONS, str(found.path), str(directory))
             try:
-                yield MountedBackup(backup, directory, process, context.stop.event)
+                yield MountedBackup(backup, directory, found.ended, context.stop.event)
             finally:
                 if not unmount(privilege, directory):
                     LOG.warning("%s is still in use: what is seen there ends now.", directory)

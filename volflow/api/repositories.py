@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from volflow.context import Context
-from volflow.movers.base import REGION
-from volflow.movers.restic.browse import Browser
 
 
 @dataclass(frozen=True)
@@ -93,10 +91,7 @@ class RepositoryApi:
         :returns: restic's report
         :raises RepositoryError: something is missing or damaged
         """
-        repository = self._context.repositories.of(project_id)
-        if percent is None:
-            return repository.run("check")
-        return Browser(repository, REGION).check(percent)
+        return self._context.repositories.of(project_id).check_data(percent or 0.0)
 
     def prune(self, project_id: str | None = None) -> str:
         """Remove data that no backup needs. No backup can run at the same time.

@@ -141,7 +141,8 @@ def _copy(
 ) -> list[Step]:
     attachment, device = Attachment(work), Device(work)
     mount = Mount(work, read_only=False)
-    region = target.manifest.regions[0]
+    # A volume is one file system so far.
+    (region,) = target.manifest.regions
     file_system: Step
     # There is nothing to keep on a volume that is new.
     over = options.keep_newer and target.destination is not Destination.NEW
@@ -162,7 +163,7 @@ def _copy(
             over=over,
         ),
         Unmount(mount, strict=True),
-        *([Verify(work, target.backup.id)] if options.verified else []),
+        *([Verify(work, target.backup.id, target.manifest)] if options.verified else []),
         Flush(device),
         Dispose(attachment),
     ]

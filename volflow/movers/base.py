@@ -1,39 +1,36 @@
-"""What every mover can do. A mover sees file trees, and nothing of Cinder."""
+"""Repository and Mover: what volflow asks of whatever stores its backups.
+
+A repository keeps backups. A mover copies the data of volumes into it and out of it. Both see file
+trees and a manifest, and nothing of Cinder. A backup looks like a directory: the manifest is the
+file :data:`MANIFEST`, each region of the volume is a tree whose path the manifest gives. Paths in a
+backup are relative to that directory.
+
+Every method raises :class:`~volflow.errors.RepositoryError`, or a class of that, when the
+repository does not exist, refuses access or fails. The message says what to do.
+"""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
 from volflow.host.namespace import MountNamespace
-from volflow.results.outcome import Figures, Outcome
+from volflow.results.outcome import CopyProgress, Figures, Outcome
 
-# Where things stand below a namespace's root, and so in every backup.
-REGIONS = Path("regions")
-# Where the one region stands that a volume has so far.
-REGION = REGIONS / "0"
+# Where the manifest is in a backup, and below a namespace's root while the backup is stored.
 MANIFEST = Path("manifest.json")
 
 
 @dataclass(frozen=True)
-class CopyProgress:
-    """How far a copy is. A total is 0 as long as it is not known. Sizes are bytes."""
-
-    files: int = 0
-    files_total: int = 0
-    bytes: int = 0
-    bytes_total: int = 0
-
-
-@dataclass(frozen=True)
 class StoredBackup:
-    """A backup in the repository, as the repository tells of it.
+    """A backup as the repository lists it.
 
-    :ivar tags: what :meth:`Mover.save` was given
+    :ivar tags: the tags that :meth:`Mover.save` stored with it
     """
 
     id: str
@@ -42,21 +39,23 @@ class StoredBackup:
 
     @property
     def unread(self) -> int:
-        """How many files of the volume could not be read, and are not in it."""
+        """The number of files that could not be read and are missing from the backup."""
         found = self.tags.get("unread", "")
         return int(found) if found.isdecimal() else 0
 
     @property
     def outcome(self) -> Outcome:
-        """Whether all of the volume is in it."""
+        """Complete, or partial if files are missing."""
         return Outcome.PARTIAL if self.unread else Outcome.COMPLETE
 
 
 @dataclass(frozen=True)
 class Saved:
-    """What came of storing a backup.
+    """The result of storing a backup.
 
-    :ivar unread: every path that could not be read
+    :ivar id: the id of the backup
+    :ivar unread: the path in the backup of every file that could not be read; a name without a
+        slash if the mover cannot tell the path
     """
 
     id: str
@@ -64,36 +63,189 @@ class Saved:
     unread: tuple[str, ...] = ()
 
 
-class Mover(Protocol):
-    """Moves the trees under a namespace's root into a repository and back.
+@dataclass(frozen=True)
+class MountedTree:
+    """A region that is a file tree, mounted in a namespace.
 
-    Every method raises :class:`~volflow.errors.RepositoryError` when the repository is missing,
-    refuses or fails, and says what to do.
+    :ivar path: relative to the namespace's root, and the same in the backup
     """
+
+    path: Path
+
+
+@dataclass(frozen=True)
+class Node:
+    """A file, directory or other object in a backup.
+
+    :ivar path: absolute, as a text
+    :ivar type: file, dir, symlink, fifo, socket, chardev or dev, as restic calls them
+    :ivar permissions: as ``ls -l`` shows them
+    :ivar size: bytes; 0 for anything but a file
+    """
+
+    path: str
+    type: str
+    permissions: str
+    uid: int
+    gid: int
+    size: int
+    modified_at: datetime
+
+
+@dataclass(frozen=True)
+class Change:
+    """A path that differs between two backups.
+
+    :ivar path: absolute, as a text
+    :ivar kind: ``added``, ``removed``, ``changed`` if the content differs, or ``metadata`` if
+        nothing else does
+    """
+
+    path: str
+    kind: str
+
+
+@dataclass(frozen=True)
+class ServedBackup:
+    """A backup that the repository shows as a directory.
+
+    :ivar path: the directory that shows the backup
+    :ivar ended: returns True once the program that serves the mount has ended
+    """
+
+    path: Path
+    ended: Callable[[], bool]
+
+
+class Repository(Protocol):
+    """Keeps backups."""
 
     @property
     def location(self) -> str:
         """The repository's name, without secrets."""
         ...
 
+    @property
+    def local_path(self) -> Path | None:
+        """The repository's directory, if it is on this host."""
+        ...
+
+    @property
+    def version(self) -> str:
+        """The version of the program that accesses the repository."""
+        ...
+
     def check(self) -> None:
-        """Make sure that the mover's programs and options are there and usable."""
+        """Make sure that the required programs are installed and the options are valid.
+
+        :raises ConfigError: an option is invalid or missing
+        """
         ...
 
     def init(self) -> None:
-        """Make the repository."""
+        """Create the repository.
+
+        :raises RepositoryError: it exists already
+        """
+        ...
+
+    def exists(self) -> bool:
+        """Whether the repository exists. The password is not needed.
+
+        :raises RepositoryError: this cannot be determined
+        """
         ...
 
     def backups(self) -> Sequence[StoredBackup]:
-        """All backups in the repository, the oldest first; shows that it can be written to.
+        """All backups, the oldest first. Fails also if the repository is read-only.
 
-        What a run has stored of a volume more than once is one backup: the last of it.
+        If a run has stored a volume more than once, only the last one is a backup.
+
+        :raises NoRepositoryError: the repository does not exist
+        :raises PasswordError: the password is wrong
         """
+        ...
+
+    def manifest(self, backup_id: str) -> str:
+        """The text of a backup's manifest.
+
+        :raises BackupNotFoundError: the backup does not exist
+        """
+        ...
+
+    def forget(self, backup_id: str) -> None:
+        """Remove a backup from the list. :meth:`prune` frees its space.
+
+        :raises BackupNotFoundError: the backup does not exist
+        """
+        ...
+
+    def prune(self) -> str:
+        """Free the space that no backup needs; returns a report.
+
+        No backup may be stored at the same time.
+        """
+        ...
+
+    def check_data(self, percent: float = 0.0) -> str:
+        """Check the repository's structure; returns a report.
+
+        :param percent: how much of the stored data to read and compare with its checksums
+        :raises RepositoryError: data is missing or damaged
+        """
+        ...
+
+    def unlock(self) -> None:
+        """Remove the locks of processes that were killed. Locks of running ones stay.
+
+        :raises RepositoryError: the lock of a dead process cannot be removed
+        """
+        ...
+
+    def nodes(self, backup_id: str, path: Path, *, recursive: bool = False) -> Sequence[Node]:
+        """The object with this path. If it is a directory, its contents follow.
+
+        :param recursive: list the contents of its subdirectories too
+        :returns: nodes with paths in the backup; none if the backup has no such path
+        """
+        ...
+
+    def changes(self, old_id: str, new_id: str, *, metadata: bool = False) -> Iterator[Change]:
+        """The differences between two backups, with paths in the backup.
+
+        :param metadata: include paths of which only the metadata differs
+        """
+        ...
+
+    def read_all(self, backup_id: str, path: Path) -> int:
+        """Read every byte below a path of a backup and compare it with its checksums.
+
+        :returns: the number of bytes read
+        :raises RepositoryError: data is missing or damaged
+        """
+        ...
+
+    def mounted(self, backup_id: str, mount_point: Path) -> AbstractContextManager[ServedBackup]:
+        """Mount a backup read-only while the ``with`` block runs.
+
+        :param mount_point: an empty directory
+        :raises HostError: this host cannot mount it
+        """
+        ...
+
+
+class Mover(Protocol):
+    """Copies regions of a volume into a repository and back."""
+
+    @property
+    def restores_holes(self) -> bool:
+        """Whether :meth:`restore` never writes more of a sparse file than was allocated."""
         ...
 
     def save(
         self,
         namespace: MountNamespace,
+        regions: Sequence[MountedTree],
         *,
         volume_id: str,
         tags: Mapping[str, str],
@@ -101,23 +253,19 @@ class Mover(Protocol):
         progress: Callable[[CopyProgress], None],
         stopping: threading.Event,
     ) -> Saved:
-        """Store ``REGIONS`` and ``MANIFEST`` below the namespace's root as one backup.
+        """Store the regions and the ``MANIFEST`` below the namespace's root as one backup.
 
-        :param parent_id: the backup against which unchanged files are told
-        :raises StoppedError: ``stopping`` was set; nothing is stored then
+        :param parent_id: files that have not changed since this backup are not read
+        :raises StoppedError: ``stopping`` was set; nothing is stored
         """
-        ...
-
-    def manifest(self, backup_id: str) -> str:
-        """The text of a backup's manifest."""
         ...
 
     def paths(self, backup_id: str, tree: Path) -> Iterator[tuple[str, bool]]:
         """Every path below a tree of a backup, and whether it is a directory.
 
-        The tree itself comes first, as an empty path, and a directory before what is in it.
+        The tree itself comes first, as an empty path. A directory comes before its contents.
 
-        :raises RepositoryError: a name cannot be told as it is
+        :raises RepositoryError: the exact name of a file cannot be determined
         """
         ...
 
@@ -125,14 +273,14 @@ class Mover(Protocol):
         self,
         namespace: MountNamespace,
         backup_id: str,
+        paths: Sequence[Path],
         *,
-        paths: Sequence[Path] = (REGIONS,),
         progress: Callable[[CopyProgress], None],
         stopping: threading.Event,
     ) -> None:
-        """Write what is below these paths of the backup below the namespace's root.
+        """Write these paths of the backup, with their contents, below the namespace's root.
 
-        :raises StoppedError: ``stopping`` was set; what was written by then stays
+        :raises StoppedError: ``stopping`` was set; what has been written stays
         """
         ...
 
@@ -145,19 +293,11 @@ class Mover(Protocol):
         progress: Callable[[CopyProgress], None],
         stopping: threading.Event,
     ) -> None:
-        """Compare a tree below the namespace's root with that of the backup.
+        """Compare a tree below the namespace's root with the same tree of the backup.
 
-        Of each file the content, the kind, the owner and the permissions.
+        Compares the content, type, owner and permissions of each file.
 
-        :raises HostError: they are not the same
+        :raises HostError: they differ
         :raises StoppedError: ``stopping`` was set
         """
-        ...
-
-    def forget(self, backup_id: str) -> None:
-        """Strike a backup."""
-        ...
-
-    def unlock(self) -> None:
-        """Remove what the repository is locked with by copies that were killed."""
         ...

@@ -6,8 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from volflow.movers.base import CopyProgress
-from volflow.results.outcome import RunResult, VolumeResult
+from volflow.results.outcome import CopyProgress, RunResult, VolumeResult
 
 LOG = logging.getLogger(__name__)
 

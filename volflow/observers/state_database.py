@@ -7,8 +7,8 @@ import time
 from dataclasses import asdict
 
 from persistence import Runs, StateError
-from volflow.movers.base import CopyProgress
 from volflow.observers.progress import NullObserver
+from volflow.results.outcome import CopyProgress
 
 LOG = logging.getLogger(__name__)
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from persistence import Catalogue, NotFound
-from volflow.movers.base import CopyProgress
-from volflow.results.outcome import Figures
+from volflow.results.outcome import CopyProgress, Figures
 
 
 class Totals:

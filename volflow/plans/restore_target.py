@@ -146,7 +146,7 @@ def choose_target(
     :raises VolflowError: the volume is attached, busy or too small, or cannot be created
     """
     project_id = backup.tags.get("project")
-    mover = repositories.of(project_id)
+    mover = repositories.mover(project_id)
     cinder = cloud.in_project(options.target_project(project_id))
     sparse_files_fit(manifest, restores_holes=mover.restores_holes)
     existing = _existing_volume(cinder, manifest, options)

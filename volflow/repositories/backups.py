@@ -18,6 +18,7 @@ from volflow.errors import (
     VolflowError,
 )
 from volflow.movers.base import StoredBackup
+from volflow.repositories.contents import BackupContents
 from volflow.repositories.manifest import Manifest
 from volflow.repositories.opened import Repositories
 
@@ -146,12 +147,12 @@ class Backups:
 
         :returns: the number of backups
         """
-        mover, catalogue = self._repositories.of(project_id), self._catalogue()
-        known = {b.id: b for b in catalogue.list(repository=mover.location)}
-        stored = list(mover.backups())
+        repository, catalogue = self._repositories.of(project_id), self._catalogue()
+        location = repository.location
+        known = {b.id: b for b in catalogue.list(repository=location)}
+        stored = list(repository.backups())
         catalogue.replace(
-            mover.location,
-            [known.get(backup.id) or _catalogued(backup, mover.location) for backup in stored],
+            location, [known.get(backup.id) or _catalogued(backup, location) for backup in stored]
         )
         return len(stored)
 
@@ -161,8 +162,8 @@ class Backups:
         :raises RepositoryError: it cannot be read, or is of another volume
         """
         if backup.id not in self._manifests:
-            mover = self._repositories.of(backup.tags.get("project"))
-            manifest = Manifest.from_json(mover.manifest(backup.id))
+            repository = self._repositories.of(backup.tags.get("project"))
+            manifest = Manifest.from_json(repository.manifest(backup.id))
             if manifest.volume_id != backup.tags.get("volume"):
                 raise RepositoryError(
                     f"Backup {backup.id[:8]} says that it is of volume "
@@ -170,6 +171,14 @@ class Backups:
                 )
             self._manifests[backup.id] = manifest
         return self._manifests[backup.id]
+
+    def contents(self, backup: StoredBackup) -> BackupContents:
+        """The files of a backup.
+
+        :raises RepositoryError: its manifest cannot be read
+        """
+        repository = self._repositories.of(backup.tags.get("project"))
+        return BackupContents(repository, backup.id, self.manifest(backup))
 
     def manifests(
         self, backups: Sequence[StoredBackup]

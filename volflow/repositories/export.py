@@ -14,11 +14,11 @@ from volflow.errors import HostError, UsageError
 from volflow.host.host import Host
 from volflow.host.namespace import MountNamespace
 from volflow.host.privilege import Privilege, find_program
-from volflow.movers.base import REGION, CopyProgress, StoredBackup
-from volflow.movers.restic.browse import Browser, Node
-from volflow.movers.restic.mover import Restic
+from volflow.movers.base import Mover, Node, StoredBackup
 from volflow.observers.progress import Observer
+from volflow.repositories.contents import BackupContents
 from volflow.repositories.manifest import Manifest, Region, sparse_files_fit
+from volflow.results.outcome import CopyProgress
 from volflow.stop import Stop
 
 
@@ -29,8 +29,8 @@ class Exporter:
         self,
         backup: StoredBackup,
         manifest: Manifest,
-        mover: Restic,
-        browser: Browser,
+        mover: Mover,
+        contents: BackupContents,
         host: Host,
         observer: Observer,
         stop: Stop,
@@ -38,14 +38,10 @@ class Exporter:
         self._backup = backup
         self._manifest = manifest
         self._mover = mover
-        self._browser = browser
+        self._contents = contents
         self._host = host
         self._observer = observer
         self._stop = stop
-
-    @property
-    def _region(self) -> Region:
-        return self._manifest.regions[0]
 
     def unread(self, paths: Sequence[str] = ()) -> tuple[str, ...]:
         """What the backup does not have, because it could not be read.
@@ -81,7 +77,7 @@ class Exporter:
             room=shutil.disk_usage(_existing(directory)).free,
         )
         for path in inside:
-            self._browser.list(self._backup.id, str(path))
+            self._contents.node(str(path))
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         privilege = self._host.privilege
         privilege.run("chmod", "0700", str(directory))
@@ -90,10 +86,11 @@ class Exporter:
         filled.mkdir(mode=0o700)
         try:
             with self._namespace() as namespace:
-                namespace.bind(filled, namespace.root / REGION)
-                self._fill(namespace, [REGION / path for path in inside] or [REGION])
+                root = self._manifest.root
+                namespace.bind(filled, namespace.root / root)
+                self._fill(namespace, [root / path for path in inside] or [root])
                 if verify and not inside:
-                    namespace.run("sync", "--file-system", namespace.root / REGION)
+                    namespace.run("sync", "--file-system", namespace.root / root)
                     self._compare(namespace)
             each = ("find", str(filled), "-mindepth", "1", "-maxdepth", "1")
             move = ("mv", "--no-clobber", "--target-directory", str(directory), "{}", "+")
@@ -103,7 +100,7 @@ class Exporter:
 
     def root(self) -> Node:
         """What the root of the volume was like."""
-        return self._browser.directory(self._backup.id)
+        return self._contents.node()
 
     def to_image(self, image: Path, *, verify: bool = False) -> None:
         """Write the file system into a disk image of the volume's size.
@@ -117,6 +114,9 @@ class Exporter:
         image = image.absolute()
         if image.exists():
             raise UsageError(f"{image} is there already; name a new file.")
+        if len(self._manifest.regions) > 1:
+            raise UsageError("The volume has several regions; take them out into a directory.")
+        (region,) = self._manifest.regions
         qcow2 = image.suffix == ".qcow2"
         if qcow2 and find_program("qemu-img") is None:
             raise HostError("qemu-img is not installed: install the package 'qemu-utils'.")
@@ -127,14 +127,14 @@ class Exporter:
             # What a process has left that was killed.
             for part in (raw, done):
                 part.unlink(missing_ok=True)
-            os.truncate(_made(raw), self._region.size)
+            os.truncate(_made(raw), region.size)
             with self._namespace() as namespace:
-                self._region.file_system.make(namespace, str(raw))
-                self._mount(namespace, raw, read_only=False)
-                self._fill(namespace, [REGION])
+                region.file_system.make(namespace, str(raw))
+                _mount(namespace, raw, region, read_only=False)
+                self._fill(namespace, [Path(region.path)])
                 namespace.unmount()
                 if verify:
-                    self._mount(namespace, raw, read_only=True)
+                    _mount(namespace, raw, region, read_only=True)
                     self._compare(namespace)
                     namespace.unmount()
             if qcow2:
@@ -154,11 +154,6 @@ class Exporter:
         finally:
             namespace.close()
 
-    def _mount(self, namespace: MountNamespace, image: Path, *, read_only: bool) -> None:
-        kind = self._region.file_system
-        options = ["loop", *kind.mount_options(read_only=read_only)]
-        namespace.mount(str(image), namespace.root / REGION, kind.type, options)
-
     @contextlib.contextmanager
     def _told(self, step: str) -> Iterator[Callable[[CopyProgress], None]]:
         """Tell of a step; gives who is told how far it is."""
@@ -172,24 +167,32 @@ class Exporter:
 
     def _compare(self, namespace: MountNamespace) -> None:
         with self._told("verify") as progress:
-            self._mover.compare(
-                namespace,
-                self._backup.id,
-                REGION,
-                progress=progress,
-                stopping=self._stop.event,
-            )
+            for region in self._manifest.regions:
+                self._mover.compare(
+                    namespace,
+                    self._backup.id,
+                    Path(region.path),
+                    progress=progress,
+                    stopping=self._stop.event,
+                )
 
     def _fill(self, namespace: MountNamespace, paths: Sequence[Path]) -> None:
         with self._told("copy") as progress:
             self._mover.restore(
                 namespace,
                 self._backup.id,
-                paths=paths,
+                paths,
                 progress=progress,
                 stopping=self._stop.event,
             )
-        sparse.shape(namespace, namespace.root / REGION, self._region.sparse)
+        for region in self._manifest.regions:
+            sparse.shape(namespace, namespace.root / region.path, region.sparse)
+
+
+def _mount(namespace: MountNamespace, image: Path, region: Region, *, read_only: bool) -> None:
+    kind = region.file_system
+    options = ["loop", *kind.mount_options(read_only=read_only)]
+    namespace.mount(str(image), namespace.root / region.path, kind.type, options)
 
 
 def _made(file: Path) -> Path:

@@ -7,8 +7,10 @@ the other does, and the repository alone is enough for a restore.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -19,16 +21,24 @@ from volflow.errors import DiskError, RepositoryError
 Json = dict[str, Any]
 
 FORMAT = 1
+# The directory of a backup that holds the regions.
+_REGIONS = Path("regions")
+
+
+def region_path(number: int) -> Path:
+    """The path in a new backup of the region with this number. They count from 0."""
+    return _REGIONS / str(number)
 
 
 @dataclass(frozen=True)
 class Region:
-    """A part of a volume that is stored by itself; so far always one file tree.
+    """A part of a volume that is stored by itself; so far always a file tree.
 
-    :ivar path: where the tree stands in the backup
+    :ivar path: the path of the tree in the backup
     :ivar size: bytes of the device
     :ivar sparse: the sparse files, by their path in the tree
-    :ivar unread: what could not be read and is not in the backup, by its path in the volume
+    :ivar unread: what could not be read and is not in the backup, by its absolute path in the
+        tree; a name without a slash if the path is unknown
     """
 
     path: str
@@ -72,15 +82,45 @@ class Manifest:
         return str(self.volume["id"])
 
     @property
+    def root(self) -> Path:
+        """The directory of the backup that people see as the root of the volume.
+
+        With one region it is the region's tree. With several it holds the trees of all.
+        """
+        return Path(os.path.commonpath([region.path for region in self.regions]))
+
+    def in_volume(self, path: str) -> str:
+        """The path in the volume, as people see it, for a path in the backup."""
+        return path.removeprefix(str(self.root))
+
+    @property
     def unread(self) -> tuple[str, ...]:
-        """What of the volume could not be read, and is not in the backup."""
-        return tuple(path for region in self.regions for path in region.unread)
+        """What of the volume could not be read, and is not in the backup: paths in the volume."""
+        return tuple(
+            self.in_volume(f"{region.path}{path}") if path.startswith("/") else path
+            for region in self.regions
+            for path in region.unread
+        )
 
     def without(self, unread: Sequence[str]) -> Manifest:
-        """The same for a backup in which this is missing: paths in the volume."""
-        # There is one region so far: to people, its paths are the volume's.
-        (region,) = self.regions
-        return replace(self, regions=(replace(region, unread=tuple(unread)),))
+        """This manifest for a backup that lacks some files.
+
+        :param unread: their paths in the volume; one whose path is unknown counts as of the first
+            region
+        """
+        missing: dict[str, list[str]] = {region.path: [] for region in self.regions}
+        for path in unread:
+            for region in self.regions:
+                prefix = self.in_volume(region.path)
+                if path.startswith(f"{prefix}/"):
+                    missing[region.path].append(path.removeprefix(prefix))
+                    break
+            else:
+                missing[self.regions[0].path].append(path)
+        regions = tuple(
+            replace(region, unread=tuple(missing[region.path])) for region in self.regions
+        )
+        return replace(self, regions=regions)
 
     @property
     def size_gib(self) -> int:
@@ -174,6 +214,10 @@ def _require(manifest: Manifest) -> None:
         raise TypeError("properties are no object")
     if not manifest.regions:
         raise ValueError("it has no region")
+    for number, region in enumerate(manifest.regions):
+        # A volume is mounted there: no path may lead out of the namespace or into another region.
+        if region.path != str(region_path(number)):
+            raise ValueError(f"region {number} has the path {region.path!r}")
     numbers = [manifest.size_gib, *(region.size for region in manifest.regions)]
     numbers += [each["size"] for region in manifest.regions for each in region.sparse.values()]
     if not all(isinstance(number, int) for number in numbers):

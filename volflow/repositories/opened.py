@@ -11,13 +11,13 @@ from pathlib import Path
 from oslo_config import cfg
 
 from volflow.host.privilege import Privilege
-from volflow.movers.restic.mover import Restic
-from volflow.movers.restic.program import masked
+from volflow.movers.base import Mover, Repository
+from volflow.movers.restic.mover import ResticMover
+from volflow.movers.restic.program import ResticProgram
+from volflow.movers.restic.repository import ResticRepository
+from volflow.repositories.settings import PROJECT, RepositorySettings, masked
 
 LOG = logging.getLogger(__name__)
-
-# Stands for the project in the name of a repository and of its password file.
-_PROJECT = "{project_id}"
 
 
 class Repositories:
@@ -43,41 +43,50 @@ class Repositories:
         self._cache = cache
         self._home = home
         self._lock = threading.Lock()
-        self._opened: dict[str | None, Restic] = {}
+        self._programs: dict[str | None, ResticProgram] = {}
         if self.per_project and not self._key_per_project:
             LOG.warning(
                 "The repositories of all projects have one password: whoever has it, and can get "
                 "at another's repository, can read that. Write %s into password_file or "
                 "password_command of [repository], too.",
-                _PROJECT,
+                PROJECT,
             )
 
     @property
     def per_project(self) -> bool:
         """Whether each project has a repository of its own."""
-        return _PROJECT in str(self._group.location or "")
+        return PROJECT in str(self._group.location or "")
 
     @property
     def _key_per_project(self) -> bool:
-        return _PROJECT in f"{self._group.password_file or ''}{self._group.password_command or ''}"
+        return PROJECT in f"{self._group.password_file or ''}{self._group.password_command or ''}"
 
     @property
     def location(self) -> str:
         """The name of the repository or repositories as configured, without secrets."""
         return masked(str(self._group.location or ""))
 
-    def of(self, project_id: str | None = None) -> Restic:
+    def of(self, project_id: str | None = None) -> Repository:
         """The repository of a project, or the one that all share.
 
         :param project_id: the login's project unless given; ignored where all share one
         """
+        return ResticRepository(self._program(project_id))
+
+    def mover(self, project_id: str | None = None) -> Mover:
+        """The mover for the repository of a project, or for the one that all share.
+
+        :param project_id: the login's project unless given; ignored where all share one
+        """
+        return ResticMover(self._program(project_id))
+
+    def _program(self, project_id: str | None) -> ResticProgram:
         key = (project_id or self._home()) if self.per_project else None
         with self._lock:
-            if key not in self._opened:
-                self._opened[key] = Restic(
-                    self._conf, self._privilege, self._cache(), project_id=key
-                )
-            return self._opened[key]
+            if key not in self._programs:
+                settings = RepositorySettings(self._conf, self._cache(), project_id=key)
+                self._programs[key] = ResticProgram(settings, self._privilege)
+            return self._programs[key]
 
 
 def free_bytes(path: Path | None) -> int | None:

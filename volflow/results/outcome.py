@@ -54,6 +54,16 @@ class Figures:
 
 
 @dataclass(frozen=True)
+class CopyProgress:
+    """How far a copy is. A total is 0 as long as it is unknown. Sizes are in bytes."""
+
+    files: int = 0
+    files_total: int = 0
+    bytes: int = 0
+    bytes_total: int = 0
+
+
+@dataclass(frozen=True)
 class StepTime:
     """When a step was worked on.
 

@@ -105,9 +105,7 @@ class FlowBuilder:
 
         :param in_group: it shares a snapshot with others
         """
-        work = Work(
-            self.services(None), "", self._context.cloud.cinder, self._context.repositories.of()
-        )
+        work = self._home_work(self.services(None), "")
         group = GroupSnapshot(work)
         flow = member_backup_flow(work, group) if in_group else backup_flow(work)
         shared = [group] if in_group else []
@@ -117,9 +115,7 @@ class FlowBuilder:
         self, targets: Sequence[RestoreTarget], options: RestoreOptions
     ) -> dict[str, list[str]]:
         """The names of the steps of one volume, in their order, by where its data goes."""
-        work = Work(
-            self.services(None), "", self._context.cloud.cinder, self._context.repositories.of()
-        )
+        work = self._home_work(self.services(None), "")
         found: dict[str, list[str]] = {}
         for target in targets:
             group, where = None, str(target.destination)
@@ -165,12 +161,7 @@ class FlowBuilder:
         if lost:
             services = self.services(None)
             for leftover in leftovers.lost(self._context.state, self._context.cloud.cinder):
-                work = Work(
-                    services,
-                    leftover.volume_id,
-                    self._context.cloud.cinder,
-                    self._context.repositories.of(),
-                )
+                work = self._home_work(services, leftover.volume_id)
                 yield leftover, leftovers.clean_lost(work, leftover, older_than=older_than)
 
     def services(self, run: Run | None, parents: dict[str, str] | None = None) -> Services:
@@ -205,9 +196,16 @@ class FlowBuilder:
                 "the run's own cloud."
             )
         cinder = self._context.cloud.in_project(acting or home.project_id)
-        return Work(
-            services, key, cinder, self._context.repositories.of(project_id or home.project_id)
-        )
+        return self._work(services, key, cinder, project_id or home.project_id)
+
+    def _home_work(self, services: Services, key: str) -> Work:
+        """The same in the project of the login."""
+        return self._work(services, key, self._context.cloud.cinder, None)
+
+    def _work(self, services: Services, key: str, cinder: Cinder, project_id: str | None) -> Work:
+        repositories = self._context.repositories
+        repository, mover = repositories.of(project_id), repositories.mover(project_id)
+        return Work(services, key, cinder, repository, mover)
 
     def check_reach(self, run: Run) -> None:
         """Make sure that this login reaches all that a run has made.

@@ -8,9 +8,9 @@ import time
 from taskflow import states
 
 from persistence import Item, ItemState, Run, RunState, State
-from volflow.movers.base import CopyProgress
 from volflow.observers.progress import Observer
 from volflow.results import stored as record
+from volflow.results.outcome import CopyProgress
 from volflow.runs import lease as heartbeat
 
 # Seconds between two looks.

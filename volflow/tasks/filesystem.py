@@ -21,6 +21,14 @@ def _overwriting(safety: SafetySnapshot, volume_id: str, attachment_id: str) -> 
     safety.overwriting()
 
 
+def found_file_systems(stored: dict[str, Any]) -> list[FileSystem]:
+    """The file systems of a volume, in the order of its regions, from the result of a step.
+
+    :param stored: a dictionary of one, because so far a volume is one file system
+    """
+    return [FileSystem(**stored)]
+
+
 class Probe(Step):
     """Tells what is on the volume. Makes nothing."""
 

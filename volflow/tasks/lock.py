@@ -35,4 +35,4 @@ class RepositoryLock(Temporary):
 
     @classmethod
     def remove(cls, work: Work, entry: Entry) -> None:
-        work.mover.unlock()
+        work.repository.unlock()

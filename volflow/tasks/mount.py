@@ -5,17 +5,17 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from volflow.disk.filesystem import FileSystem
 from volflow.errors import HostError
-from volflow.movers.base import REGION
+from volflow.repositories.manifest import region_path
 from volflow.tasks.base import Step
+from volflow.tasks.filesystem import found_file_systems
 from volflow.tasks.work import Work
 
 LOG = logging.getLogger(__name__)
 
 
 class Mount(Step):
-    """Mounts the file system; its revert unmounts it.
+    """Mounts the file system of each region; its revert unmounts it.
 
     It stands in no ledger: the namespace ends with this process, and the mount with it.
     """
@@ -32,13 +32,13 @@ class Mount(Step):
         self.unmount()
         namespace = services.host.namespace()
         self.work.namespace = namespace
-        found = FileSystem(**file_system)
-        namespace.mount(
-            device,
-            namespace.root / REGION,
-            found.type,
-            found.mount_options(read_only=self._read_only),
-        )
+        for number, found in enumerate(found_file_systems(file_system)):
+            namespace.mount(
+                device,
+                namespace.root / region_path(number),
+                found.type,
+                found.mount_options(read_only=self._read_only),
+            )
 
     def unmount(self) -> None:
         """Unmount and end the namespace, if there is one.

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from volflow.disk import clearing, sparse
-from volflow.disk.holes import Sparse
 from volflow.errors import HostError
 from volflow.host.namespace import MountNamespace
-from volflow.movers.base import REGION
 from volflow.observers.totals import Totals
-from volflow.repositories.manifest import Manifest
+from volflow.repositories.manifest import Manifest, Region
 from volflow.tasks.base import Step
 from volflow.tasks.lock import RepositoryLock
 from volflow.tasks.work import Work
@@ -48,42 +48,50 @@ class RestoreData(Step):
         services, namespace = self.services, self.work.namespace
         if namespace is None:
             raise HostError("The volume is not mounted.")
-        place, files = namespace.root / REGION, self._manifest.regions[0].sparse
+        regions = self._manifest.regions
         if self._over:
-            files = self._make_room(namespace)
+            regions = tuple(self._make_room(namespace, region) for region in regions)
         else:
-            # What a process has written that was killed: restic trips over links that are there.
-            namespace.run("find", place, "-xdev", "-mindepth", "1", "-delete")
-        totals = Totals(services.catalogue, self._backup_id, self.work.mover.location)
+            for region in regions:
+                # What a killed process has written: restic fails on links that exist.
+                place = namespace.root / region.path
+                namespace.run("find", place, "-xdev", "-mindepth", "1", "-delete")
+        totals = Totals(services.catalogue, self._backup_id, self.work.repository.location)
         with RepositoryLock.watched(self.work):
             self.work.mover.restore(
                 namespace,
                 self._backup_id,
+                [Path(region.path) for region in regions],
                 progress=lambda copied: services.progress.copied(
                     self.work.volume_id, totals.of(copied)
                 ),
                 stopping=services.stopping,
             )
-        sparse.shape(namespace, place, files)
-        # Once this task has succeeded, a resumed run relies on it, even after a loss of power.
-        namespace.run("sync", "--file-system", place)
+        for region in regions:
+            place = namespace.root / region.path
+            sparse.shape(namespace, place, region.sparse)
+            # Once this task has succeeded, a resumed run relies on it, even after a loss of power.
+            namespace.run("sync", "--file-system", place)
 
     @property
     def unread(self) -> tuple[str, ...]:
         """What cannot be restored, because it could not be read when it was backed up."""
         return self._manifest.unread
 
-    def _make_room(self, namespace: MountNamespace) -> dict[str, Sparse]:
-        """Remove what stands where the backup has something, and give all holes there are to be."""
-        place, wanted = namespace.root / REGION, self._manifest.regions[0].sparse
+    def _make_room(self, namespace: MountNamespace, region: Region) -> Region:
+        """Remove what is in the place of the backup's files.
+
+        :returns: the region with all the sparse files that it must have
+        """
+        place, wanted = namespace.root / region.path, region.sparse
         listed, files = [], {}
-        for path, directory in self.work.mover.paths(self._backup_id, REGION):
+        for path, directory in self.work.mover.paths(self._backup_id, Path(region.path)):
             listed.append(f"{'d' if directory else 'f'}{path}\0")
             # One that could not be read is not in the backup: what stands there keeps its own.
             if path in wanted:
                 files[path] = wanted[path]
         namespace.run(*_CLEARING, place, stdin="".join(listed))
-        return sparse.find(namespace, place) | files
+        return replace(region, sparse=sparse.find(namespace, place) | files)
 
     def revert(self, *args: Any, **kwargs: Any) -> None:
         RepositoryLock.release(self.work)

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from persistence import Backup, Entry
 from volflow.disk import sparse
-from volflow.disk.filesystem import FileSystem
 from volflow.disk.traffic import bytes_read
 from volflow.errors import HostError
 from volflow.host.namespace import MountNamespace
-from volflow.movers.base import MANIFEST, REGION, Saved, StoredBackup
-from volflow.repositories.manifest import Manifest, Region
+from volflow.movers.base import MANIFEST, MountedTree, Saved, StoredBackup
+from volflow.repositories.manifest import Manifest, Region, region_path
 from volflow.results.outcome import Figures, Outcome
 from volflow.tasks.base import Temporary
+from volflow.tasks.filesystem import found_file_systems
 from volflow.tasks.lock import RepositoryLock
 from volflow.tasks.work import Work
 
@@ -61,14 +62,18 @@ class Save(Temporary):
         earlier = self._stored_earlier()
         parent_id = earlier.id if earlier else services.parents.get(self.work.volume_id)
         self.intend(unfinished=earlier is not None)
-        region = Region(
-            path=str(REGION),
-            size=services.host.device_size(device),
-            file_system=FileSystem(**file_system),
-            sparse=sparse.find(namespace, namespace.root / REGION),
+        size = services.host.device_size(device)
+        regions = tuple(
+            Region(
+                path=str(region_path(number)),
+                size=size,
+                file_system=found,
+                sparse=sparse.find(namespace, namespace.root / region_path(number)),
+            )
+            for number, found in enumerate(found_file_systems(file_system))
         )
         manifest = Manifest(
-            run_id=services.run_id, **description, snapshot=snapshot, regions=(region,)
+            run_id=services.run_id, **description, snapshot=snapshot, regions=regions
         )
         read_before = bytes_read(device)
         saved = self._store(namespace, manifest, tags, parent_id)
@@ -80,7 +85,7 @@ class Save(Temporary):
         services.catalogue.add(
             Backup(
                 id=saved.id,
-                repository=self.work.mover.location,
+                repository=self.work.repository.location,
                 volume_id=self.work.volume_id,
                 volume_name=tags["name"],
                 project_id=tags["project"],
@@ -108,10 +113,11 @@ class Save(Temporary):
         while True:
             told = {"unread": str(len(unread))} if unread else {}
             namespace.write(namespace.root / MANIFEST, manifest.without(unread).to_json())
-            saved = self._save_once(namespace, {**tags, **told}, parent_id)
+            trees = [MountedTree(Path(region.path)) for region in manifest.regions]
+            saved = self._save_once(namespace, trees, {**tags, **told}, parent_id)
             stored = saved.figures.bytes_stored + (figures.bytes_stored if figures else 0)
             figures = replace(figures or saved.figures, bytes_stored=stored)
-            found = dict.fromkeys(path.removeprefix(str(REGION)) for path in saved.unread)
+            found = dict.fromkeys(manifest.in_volume(path) for path in saved.unread)
             # It ends: each time there are more.
             if found.keys() <= set(unread):
                 return replace(saved, unread=unread, figures=figures)
@@ -119,12 +125,17 @@ class Save(Temporary):
             self.intend(unfinished=True)
 
     def _save_once(
-        self, namespace: MountNamespace, tags: Mapping[str, str], parent_id: str | None
+        self,
+        namespace: MountNamespace,
+        trees: Sequence[MountedTree],
+        tags: Mapping[str, str],
+        parent_id: str | None,
     ) -> Saved:
         services = self.services
         with RepositoryLock.watched(self.work):
             return self.work.mover.save(
                 namespace,
+                trees,
                 volume_id=self.work.volume_id,
                 tags=tags,
                 parent_id=parent_id,
@@ -147,13 +158,13 @@ class Save(Temporary):
         stored = _stored(work) if entry.details.get("unfinished") else None
         if stored and not stored.unread:
             # It may not say that something is missing in it.
-            work.mover.forget(stored.id)
+            work.repository.forget(stored.id)
 
 
 def _stored(work: Work) -> StoredBackup | None:
     """What this run has stored of the volume."""
     mine = (work.services.run_id, work.volume_id)
-    for backup in work.mover.backups():
+    for backup in work.repository.backups():
         if (backup.tags.get("run"), backup.tags.get("volume")) == mine:
             return backup
     return None

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-from volflow.movers.base import REGION
 from volflow.observers.totals import Totals
+from volflow.repositories.manifest import Manifest
 from volflow.tasks.base import Step
 from volflow.tasks.lock import RepositoryLock
 from volflow.tasks.mount import Mount
@@ -21,28 +22,29 @@ class Verify(Step):
 
     step = "verify"
 
-    def __init__(self, work: Work, backup_id: str) -> None:
+    def __init__(self, work: Work, backup_id: str, manifest: Manifest) -> None:
         super().__init__(work)
-        self._backup_id = backup_id
+        self._backup_id, self._manifest = backup_id, manifest
         self._mount = Mount(work, read_only=True)
 
     def execute(self, device: str, file_system: dict[str, Any]) -> None:
         services = self.services
-        totals = Totals(services.catalogue, self._backup_id, self.work.mover.location)
+        totals = Totals(services.catalogue, self._backup_id, self.work.repository.location)
         services.host.privilege.run("blockdev", "--flushbufs", device)
         self._mount.execute(device, file_system)
         try:
             assert self.work.namespace is not None
             with RepositoryLock.watched(self.work):
-                self.work.mover.compare(
-                    self.work.namespace,
-                    self._backup_id,
-                    REGION,
-                    progress=lambda copied: services.progress.copied(
-                        self.work.volume_id, totals.of(copied)
-                    ),
-                    stopping=services.stopping,
-                )
+                for region in self._manifest.regions:
+                    self.work.mover.compare(
+                        self.work.namespace,
+                        self._backup_id,
+                        Path(region.path),
+                        progress=lambda copied: services.progress.copied(
+                            self.work.volume_id, totals.of(copied)
+                        ),
+                        stopping=services.stopping,
+                    )
         finally:
             self._mount.unmount()
 

@@ -12,7 +12,7 @@ from volflow.cloud.cinder import Cinder
 from volflow.cloud.marks import Mark, tag
 from volflow.host.host import Host
 from volflow.host.namespace import MountNamespace
-from volflow.movers.base import Mover
+from volflow.movers.base import Mover, Repository
 from volflow.observers.progress import Observer
 from volflow.tasks.concurrency import Slots
 
@@ -45,13 +45,15 @@ class Work:
     :ivar volume_id: the volume that is backed up, or whose backup is restored; or the group that
         several share
     :ivar cinder: block storage in the project in which this is done
-    :ivar mover: the repository of the volume's project
+    :ivar repository: the repository of the volume's project
+    :ivar mover: what copies into and out of that repository
     :ivar namespace: the mount namespace, while something is mounted
     """
 
     services: Services
     volume_id: str
     cinder: Cinder
+    repository: Repository
     mover: Mover
     namespace: MountNamespace | None = None
     _connections: dict[str, dict[str, Any]] = field(default_factory=dict)

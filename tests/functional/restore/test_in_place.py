@@ -16,7 +16,7 @@ from tests.support.controlled_runs import held, killed
 from tests.support.faults import AFTER_COPY, injected, raised
 from tests.support.stage import PROPERTIES, Stage
 from volflow.errors import CloudError
-from volflow.movers.base import REGION
+from volflow.repositories.manifest import region_path
 from volflow.tasks.restore import RestoreData
 
 pytestmark = pytest.mark.lab
@@ -113,7 +113,7 @@ def test_verify_finds_what_was_altered_after_the_copy(stage: Stage) -> None:
     def altered(self: RestoreData) -> None:
         execute(self)
         assert self.work.namespace is not None
-        place = self.work.namespace.root / REGION
+        place = self.work.namespace.root / region_path(0)
         self.work.namespace.run("sh", "-c", f"printf X | dd of={place}/random conv=notrunc bs=1")
 
     RestoreData.execute = altered  # type: ignore[method-assign]

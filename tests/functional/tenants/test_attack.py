@@ -183,13 +183,13 @@ def test_with_a_forged_project_id(scene: Scene, project_id: str) -> None:
     from volflow import config
     from volflow.errors import ConfigError
     from volflow.host.privilege import Privilege
-    from volflow.movers.restic.mover import Restic
+    from volflow.repositories.opened import Repositories
 
     conf = config.load([str(scene.beta.config())])
     forged = project_id.format(scene.alpha.project_id, scene.alpha.project_id)
-    mover = Restic(conf, Privilege(""), scene.beta.home, project_id=forged)
+    repositories = Repositories(conf, Privilege(""), lambda: scene.beta.home, lambda: forged)
     with pytest.raises(ConfigError, match="is not the id of a project"):
-        mover.backups()
+        repositories.of().backups()
     done = scene.beta.cli("repository", "init", "--project", forged)
     assert done.returncode == 1, done
     assert "is not the id of a project" in done.stderr

@@ -10,9 +10,8 @@ from rich.console import Console
 
 from volflow.cli.progress import Lines
 from volflow.cli.screen import Screen
-from volflow.movers.base import CopyProgress
 from volflow.observers.progress import NullObserver, Observers
-from volflow.results.outcome import Outcome, VolumeResult
+from volflow.results.outcome import CopyProgress, Outcome, VolumeResult
 
 HOSTILE = "[bold]x[/nonsense] \x1b[31m\n"
 

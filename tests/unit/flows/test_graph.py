@@ -81,7 +81,7 @@ def test_what_is_only_undone_needs_no_manifest(destination: Destination, grouped
         "existing": {"id": "volume"},
         "joins": str(Joining.ANEW),
     }
-    work = Work(NOTHING, "volume", NOTHING, NOTHING)
+    work = Work(NOTHING, "volume", NOTHING, NOTHING, NOTHING)
     wanted = GroupWanted({}, "", (), None)
     group = RestoredGroup(work, wanted, anew=True) if grouped else None
     options = RestoreOptions(meta_override={}, type_map={"a": "b"}, az_map={"a": "b"})

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from persistence import Backup, State
-from volflow.movers.base import CopyProgress
 from volflow.observers.totals import Totals
+from volflow.results.outcome import CopyProgress
 
 FIGURES = {"files_new": 3, "files_changed": 2, "files_unmodified": 5, "bytes_total": 1000}
 

@@ -85,7 +85,7 @@ class World:
     def cinder(self) -> Any:
         return SimpleNamespace(project_id="admin", require_all_tenants=lambda: None)
 
-    def of(self, project_id: str | None) -> Any:
+    def mover(self, project_id: str | None) -> Any:
         return SimpleNamespace(restores_holes=True)
 
     def in_project(self, project_id: str) -> Any:

@@ -28,12 +28,12 @@ def test_what_could_not_be_read_keeps_what_it_has(tmp_path: Path) -> None:
     for name in SPARSE:
         (place / name).write_bytes(os.urandom(2**20))
     mover = SimpleNamespace(paths=lambda *_: [("", True), ("stored", False)])
-    work = Work(cast(Any, None), "v", cast(Any, None), cast(Any, mover))
+    work = Work(cast(Any, None), "v", cast(Any, None), cast(Any, None), cast(Any, mover))
     manifest = Manifest("r", {"id": "v"}, {}, {}, {}, {}, (REGION,))
     me = Privilege(helper="")
     namespace = SimpleNamespace(root=tmp_path, run=me.run, records=me.records)
     step = RestoreData(work, "b", manifest, over=True)
-    files = step._make_room(cast(Any, namespace))
-    assert files == {"stored": SPARSE["stored"]}
+    region = step._make_room(cast(Any, namespace), REGION)
+    assert region.sparse == {"stored": SPARSE["stored"]}
     assert not (place / "stored").exists()
     assert step.unread == ("/unread",)

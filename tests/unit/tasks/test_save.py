@@ -83,7 +83,8 @@ def state(tmp_path: Path) -> Iterator[State]:
 def _save(state: State, repository: Repository) -> Save:
     run = state.runs.create("backup", {}, [("v", "n")], host="h", boot_id="b", pid=1)
     services = SimpleNamespace(run_id=run.id, ledger=state.ledger, stopping=None)
-    return Save(Work(cast(Any, services), "v", cast(Any, None), cast(Any, repository)))
+    both = cast(Any, repository)
+    return Save(Work(cast(Any, services), "v", cast(Any, None), both, both))
 
 
 def _stored(save: Save, where: Mounted) -> Saved:

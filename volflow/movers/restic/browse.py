@@ -1,181 +1,91 @@
-"""Looking into a backup: its files, its differences to another, and whether it can be read."""
+"""Reads backups in a repository of restic: lists, compares, checks and mounts them."""
 
 from __future__ import annotations
 
 import json
-import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
-from volflow.errors import HostError, RepositoryError
-from volflow.host.privilege import Privilege
-from volflow.movers.restic.mover import time_of
-from volflow.movers.restic.program import ResticProgram
+from volflow.errors import HostError
+from volflow.host.mount import unmount
+from volflow.movers.base import Change, Node, ServedBackup
+from volflow.movers.restic.program import ResticProgram, time_of
 
-# Bytes read at a time of what is only read to be checked.
+# Bytes to read at a time.
 _CHUNK = 1024 * 1024
 # Seconds that FUSE may take to show a repository.
 _PATIENCE = 60.0
-
-
-@dataclass(frozen=True)
-class Node:
-    """A file, directory or other thing in a backup.
-
-    :ivar path: in the volume
-    :ivar type: as restic calls it: file, dir, symlink, fifo, socket, chardev, dev
-    :ivar size: bytes; 0 for what has none
-    """
-
-    path: str
-    type: str
-    permissions: str
-    uid: int
-    gid: int
-    size: int
-    modified_at: datetime
-
-
-@dataclass(frozen=True)
-class Change:
-    """A path that differs between two backups.
-
-    :ivar kind: ``added``, ``removed``, ``changed`` in content, or only in ``metadata``
-    """
-
-    path: str
-    kind: str
-
-
 # Owner, mode and times, as restic lists them; a change of an attribute or ACL changes ctime.
 _METADATA = ("uid", "gid", "mode", "mtime", "ctime")
 
 _KINDS = {"+": "added", "-": "removed", "M": "changed", "T": "changed", "U": "metadata"}
 
 
-def unmount(privilege: Privilege, point: Path) -> bool:
-    """Unmount what is mounted at a directory, at once; whether nobody was in it any more."""
-    if privilege.attempt("umount", str(point)).returncode == 0:
-        return True
-    # Whoever still stands in it keeps it for himself.
-    privilege.attempt("umount", "--lazy", str(point))
-    return False
-
-
 class Browser:
-    """Looks into the backups of a repository.
+    """Reads the backups of a repository.
 
-    :param restic: the repository
-    :param tree: where the volume's tree stands in a backup
+    :param program: restic, set up for this repository
     """
 
-    def __init__(self, restic: ResticProgram, tree: Path) -> None:
-        self._restic = restic
-        self._tree = f"/{tree}"
+    def __init__(self, program: ResticProgram) -> None:
+        self._program = program
 
-    def list(self, backup_id: str, path: str = "/", *, recursive: bool = False) -> list[Node]:
-        """What is in a directory of the volume, or the file of that name.
-
-        :raises RepositoryError: the backup has no such path
-        """
-        nodes = self._nodes(backup_id, path, recursive=recursive)
-        return [*(nodes[1:] if nodes[0].type == "dir" else nodes)]
-
-    def directory(self, backup_id: str, path: str = "/") -> Node:
-        """A directory of the volume itself.
-
-        :raises RepositoryError: the backup has no such path
-        """
-        return self._nodes(backup_id, path)[0]
-
-    def _nodes(self, backup_id: str, path: str, *, recursive: bool = False) -> Sequence[Node]:
-        """What has a path; of a directory it comes first, and then what is in it."""
-        inside = path.strip("/")
-        wanted = f"{self._tree}/{inside}".rstrip("/")
+    def nodes(self, backup_id: str, path: Path, *, recursive: bool = False) -> Sequence[Node]:
+        """The object with this path. If it is a directory, its contents follow."""
         options = ["--recursive"] if recursive else []
-        lines = self._restic.lines("ls", "--json", *options, backup_id, wanted)
-        nodes = [node for node in map(json.loads, lines) if node["struct_type"] == "node"]
-        if not nodes:
-            raise RepositoryError(f"The backup holds no '/{inside}'.")
-        return [self._node(node) for node in nodes]
+        lines = self._program.lines("ls", "--json", *options, backup_id, f"/{path}")
+        found = [node for node in map(json.loads, lines) if node["struct_type"] == "node"]
+        return [_node(node) for node in found]
 
     def changes(self, old_id: str, new_id: str, *, metadata: bool = False) -> Iterator[Change]:
-        """What has changed from one backup to another.
-
-        :param metadata: tell too of what has changed in its metadata alone
-        :raises RepositoryError: restic cannot tell
-        """
+        """The differences between two backups, with paths in the backup."""
         options = ["--metadata"] if metadata else []
-        # restic compares the number of the device too, which may be another for each backup.
+        # restic compares the number of the device too, which can differ between backups.
         before, after = [self._metadata(one) if metadata else {} for one in (old_id, new_id)]
-        for line in self._restic.lines("diff", "--json", *options, old_id, new_id):
+        for line in self._program.lines("diff", "--json", *options, old_id, new_id):
             message = json.loads(line)
             if message["message_type"] != "change":
                 continue
+            kind = _KINDS.get(message["modifier"][:1], message["modifier"])
             path = message["path"]
-            # The volume's root has no name, and is always there.
-            if path.startswith(f"{self._tree}/") and path != f"{self._tree}/":
-                kind = _KINDS.get(message["modifier"][:1], message["modifier"])
-                name = path.rstrip("/")
-                if kind != "metadata" or before.get(name) != after.get(name):
-                    yield Change(path.removeprefix(self._tree), kind)
+            name = path.rstrip("/")
+            if kind != "metadata" or before.get(name) != after.get(name):
+                yield Change(path, kind)
 
     def _metadata(self, backup_id: str) -> dict[str, int]:
-        """A number for the metadata of each path; the time of its change stands for all of it."""
-        lines = self._restic.lines("ls", "--json", "--recursive", backup_id, self._tree)
+        """A hash of the metadata of each path."""
+        lines = self._program.lines("ls", "--json", "--recursive", backup_id)
         return {
             node["path"]: hash(tuple(node.get(field) for field in _METADATA))
             for node in map(json.loads, lines)
             if node["struct_type"] == "node"
         }
 
-    def read_all(self, backup_id: str) -> int:
-        """Read every byte of a backup, which restic compares with its checksums.
-
-        :returns: the bytes read
-        :raises RepositoryError: something is missing or damaged
-        """
-        # What the cache holds says nothing of what the repository holds.
-        command = ("dump", "--no-cache", backup_id, self._tree)
+    def read_all(self, backup_id: str, path: Path) -> int:
+        """Read every byte below a path of a backup; restic compares it with its checksums."""
+        # The cache says nothing about what is in the repository.
+        command = ("dump", "--no-cache", backup_id, f"/{path}")
         size = 0
-        with self._restic.started(*command) as (process, errors):
+        with self._program.started(*command) as (process, errors):
             assert process.stdout is not None
             while chunk := process.stdout.read(_CHUNK):
                 size += len(chunk)
             status = process.wait()
             if status:
-                raise self._restic.error("dump", status, errors())
+                raise self._program.error("dump", status, errors())
         return size
 
-    def check(self, percent: float) -> str:
-        """Check the repository, and read so much of its data; gives restic's report.
-
-        :raises RepositoryError: something is missing or damaged
-        """
-        return self._restic.run("check", f"--read-data-subset={percent:g}%")
-
     @contextmanager
-    def mounted(
-        self, backup_id: str, mount_point: Path, privilege: Privilege
-    ) -> Iterator[tuple[Path, subprocess.Popen[bytes]]]:
-        """Mount the whole repository as long as the block runs.
-
-        :param mount_point: an empty directory
-        :param privilege: files of volumes are root's to see
-        :returns: the root of the volume in this backup, and the process that serves it
-        :raises HostError: FUSE is not there, or restic could not mount it
-        """
+    def mounted(self, backup_id: str, mount_point: Path) -> Iterator[ServedBackup]:
+        """Mount the whole repository, and show one backup of it, while the block runs."""
         if not Path("/dev/fuse").exists():
             raise HostError("This host has no /dev/fuse: load the kernel module 'fuse'.")
-        tree = mount_point / backup_id / self._tree.lstrip("/")
-        with self._restic.started("mount", "--path-template", "%I", str(mount_point)) as (
-            process,
-            errors,
-        ):
+        # restic mounts as root: only root can look.
+        privilege, tree = self._program.privilege, mount_point / backup_id
+        command = ("mount", "--path-template", "%I", str(mount_point))
+        with self._program.started(*command) as (process, errors):
             deadline = time.monotonic() + _PATIENCE
             try:
                 while privilege.attempt("test", "-d", str(tree)).returncode:
@@ -184,17 +94,18 @@ class Browser:
                     if time.monotonic() > deadline:
                         raise HostError(f"restic has not mounted it after {_PATIENCE:g} s.")
                     time.sleep(0.1)
-                yield tree, process
+                yield ServedBackup(tree, ended=lambda: process.poll() is not None)
             finally:
                 unmount(privilege, mount_point)
 
-    def _node(self, node: dict[str, object]) -> Node:
-        return Node(
-            path=str(node["path"]).removeprefix(self._tree),
-            type=str(node["type"]),
-            permissions=str(node["permissions"]),
-            uid=int(str(node["uid"])),
-            gid=int(str(node["gid"])),
-            size=int(str(node.get("size", 0))),
-            modified_at=time_of(str(node["mtime"])),
-        )
+
+def _node(node: dict[str, object]) -> Node:
+    return Node(
+        path=str(node["path"]),
+        type=str(node["type"]),
+        permissions=str(node["permissions"]),
+        uid=int(str(node["uid"])),
+        gid=int(str(node["gid"])),
+        size=int(str(node.get("size", 0))),
+        modified_at=time_of(str(node["mtime"])),
+    )

@@ -1,7 +1,7 @@
-"""restic as the mover: one restic snapshot is one backup of one volume.
+"""restic as the mover.
 
 The snapshot's host is the volume's id, so that ``restic forget --keep-...``, which groups by host,
-keeps so many backups of each volume.
+applies to each volume.
 """
 
 from __future__ import annotations
@@ -12,89 +12,48 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote
 
 from volflow.disk import comparison
 from volflow.errors import HostError, RepositoryError
-from volflow.host.identity import host_name, started
 from volflow.host.namespace import MountNamespace
-from volflow.movers.base import MANIFEST, REGIONS, CopyProgress, Saved, StoredBackup
+from volflow.movers.base import MANIFEST, MountedTree, Saved
 from volflow.movers.restic.program import ResticProgram
+from volflow.movers.restic.repository import pack
 from volflow.movers.stall import StallGuard
-from volflow.results.outcome import Figures
+from volflow.results.outcome import CopyProgress, Figures
 
-# The first version whose restore makes holes of zeros by itself.
+# The first version whose restore turns zeros into holes.
 SPARSE_RESTORE = (0, 15, 0)
 # Exit status of restic backup: stored, but some files could not be read.
 _SOME_UNREAD = 3
-# Seconds for the removal of a lock; to a repository that is gone restic tries for minutes.
-_UNLOCK_LIMIT = 20.0
-# What stands in JSON for bytes that are no text.
+# What JSON shows for bytes that are no text.
 _UNKNOWN = "\N{REPLACEMENT CHARACTER}"
-# What stands for a file that restic could not read and does not name.
+# Placeholder for a file that restic could not read and does not name.
 _UNNAMED = "a file that restic does not name"
-# So many files that differ are named.
+# The number of differing files to name.
 _NAMED = 20
-# Marks our snapshots among others in the repository.
-_TAG = "volflow"
 
 
-class Restic(ResticProgram):
-    """A restic repository, as the mover."""
+class ResticMover:
+    """Copies with ``restic backup``, ``restic restore`` and ``restic dump``.
+
+    :param program: restic, set up for this repository
+    """
+
+    def __init__(self, program: ResticProgram) -> None:
+        self._program = program
 
     @property
     def restores_holes(self) -> bool:
-        """Whether a sparse file never takes more room than it had while it is restored."""
-        return self.version >= SPARSE_RESTORE
-
-    def init(self) -> None:
-        """Make the repository."""
-        self.check()
-        self.run("init")
-
-    def backups(self) -> list[StoredBackup]:
-        """All backups in the repository, the oldest first; shows that it can be written to."""
-        self._local_is_writable()
-        return list(_last(self._snapshots()).values())
-
-    def _snapshots(self) -> list[StoredBackup]:
-        """All our snapshots, the oldest first."""
-        found = json.loads(self.run("snapshots", "--json", "--tag", _TAG)) or []
-        try:
-            stored = [
-                StoredBackup(
-                    id=snapshot["id"],
-                    created_at=time_of(snapshot["time"]),
-                    tags=_unpack(snapshot.get("tags") or []),
-                )
-                for snapshot in found
-            ]
-        except ValueError as error:
-            # There are times in the world of restic that there are not in Python's.
-            raise RepositoryError(
-                f"The repository {self.location} holds a snapshot of no possible time ({error}): "
-                "'restic forget' removes it."
-            ) from error
-        return sorted(stored, key=lambda backup: backup.created_at)
-
-    def _local_is_writable(self) -> None:
-        """Tell at once what restic tells after trying for most of a minute."""
-        path = self.local_path
-        if path is None:
-            return
-        there = self._privilege.attempt("test", "-d", str(path)).returncode == 0
-        if there and self._privilege.attempt("test", "-w", str(path)).returncode:
-            raise RepositoryError(
-                f"The repository {self.location} cannot be written to: look at how its file "
-                "system is mounted."
-            )
+        """Whether restore never writes more of a sparse file than was allocated."""
+        return self._program.version >= SPARSE_RESTORE
 
     def save(
         self,
         namespace: MountNamespace,
+        regions: Sequence[MountedTree],
         *,
         volume_id: str,
         tags: Mapping[str, str],
@@ -104,13 +63,14 @@ class Restic(ResticProgram):
     ) -> Saved:
         """Store what is below the namespace's root as one restic snapshot."""
         command = ["backup", "--json", "--host", volume_id]
-        for tag in _pack(tags):
+        for tag in pack(tags):
             command += ["--tag", tag]
         command += ["--parent", parent_id] if parent_id else ["--force"]
-        # Relative to the root: a path is the same wherever the root is.
-        command += [str(REGIONS), str(MANIFEST)]
+        # Relative to the root: a path is the same wherever the root is. What restic groups
+        # snapshots by is the same whatever the number of regions is.
+        command += [*sorted({region.path.parts[0] for region in regions}), str(MANIFEST)]
         summary: dict[str, Any] = {}
-        watch = StallGuard(stopping, self._group.stall_limit)
+        watch = StallGuard(stopping, self._program.settings.stall_limit)
 
         def read(line: str) -> None:
             if not line.startswith("{"):
@@ -128,9 +88,9 @@ class Restic(ResticProgram):
             elif message["message_type"] == "summary":
                 summary.update(message)
 
-        status, errors = self.follow(namespace, command, read, watch)
+        status, errors = self._program.follow(namespace, command, read, watch)
         if status not in (0, _SOME_UNREAD) or "snapshot_id" not in summary:
-            raise self.error("backup", status, errors)
+            raise self._program.error("backup", status, errors)
         # The manifest is ours and always new; only the volume's own files are counted.
         own = namespace.run("stat", "--format=%s", namespace.root / MANIFEST)
         return Saved(
@@ -151,60 +111,16 @@ class Restic(ResticProgram):
         The cache holds the snapshot that was just stored under its full name. Where it does not,
         the beginning is an id too.
         """
-        done = self._privilege.attempt(
-            "find", self._cache_dir, "-path", f"*/snapshots/*/{snapshot_id}*"
+        done = self._program.privilege.attempt(
+            "find", str(self._program.settings.cache_dir), "-path", f"*/snapshots/*/{snapshot_id}*"
         )
         names = {Path(line).name for line in done.stdout.splitlines()}
         return names.pop() if len(names) == 1 else snapshot_id
 
-    def forget(self, backup_id: str) -> None:
-        """Strike a backup; what nothing else needs is freed by :meth:`prune`."""
-        stored = self._snapshots()
-        whose = {_whose(one) for one in stored if one.id == backup_id}
-        # With what it has taken the place of: that must not come forth again.
-        ids = [one.id for one in stored if _whose(one) in whose]
-        self.run("forget", *dict.fromkeys([*ids, backup_id]))
-
-    def prune(self) -> str:
-        """Free what no backup needs any more; gives restic's report."""
-        stored = self._snapshots()
-        last = {one.id for one in _last(stored).values()}
-        if replaced := [one.id for one in stored if one.id not in last]:
-            self.run("forget", *replaced)
-        return self.run("prune")
-
-    def unlock(self) -> None:
-        """Remove the locks of processes that are no more; those of living ones stay.
-
-        :raises RepositoryError: one stays whose process has ended: restic takes it for alive as
-            long as its parent has not taken note of that
-        """
-        self.run("unlock", limit=_UNLOCK_LIMIT)
-        for lock_id in self._locks():
-            try:
-                lock = json.loads(self.run("cat", "lock", lock_id, "--no-lock"))
-            except RepositoryError:
-                if lock_id in self._locks():
-                    raise
-                continue  # that of a living process, which has ended meanwhile
-            if lock["hostname"] == host_name() and not started(int(lock["pid"])):
-                raise RepositoryError(
-                    f"Lock {lock_id[:8]} of the repository {self.location} stays, though process "
-                    f"{lock['pid']} that held it has ended. 'restic unlock' removes it as soon as "
-                    "the kernel has forgotten that process."
-                )
-
-    def _locks(self) -> list[str]:
-        return self.run("list", "locks", "--no-lock", limit=_UNLOCK_LIMIT).split()
-
-    def manifest(self, backup_id: str) -> str:
-        """The text of a backup's manifest."""
-        return self.run("dump", backup_id, f"/{MANIFEST}")
-
     def paths(self, backup_id: str, tree: Path) -> Iterator[tuple[str, bool]]:
         """Every path below a tree of a backup, and whether it is a directory."""
         root = f"/{tree}"
-        for line in self.lines("ls", "--json", "--recursive", backup_id, root):
+        for line in self._program.lines("ls", "--json", "--recursive", backup_id, root):
             node = json.loads(line)
             if node["struct_type"] != "node":
                 continue
@@ -223,8 +139,8 @@ class Restic(ResticProgram):
         self,
         namespace: MountNamespace,
         backup_id: str,
+        paths: Sequence[Path],
         *,
-        paths: Sequence[Path] = (REGIONS,),
         progress: Callable[[CopyProgress], None],
         stopping: threading.Event,
     ) -> None:
@@ -234,7 +150,7 @@ class Restic(ResticProgram):
             command += ["--include", pattern(path)]
         if self.restores_holes:
             command.append("--sparse")
-        watch = StallGuard(stopping, self._group.stall_limit)
+        watch = StallGuard(stopping, self._program.settings.stall_limit)
 
         def look() -> None:
             files, size = namespace.written()
@@ -243,10 +159,10 @@ class Restic(ResticProgram):
             progress(copied)
 
         with _polled(look):
-            status, errors = self.follow(namespace, command, lambda _: None, watch)
+            status, errors = self._program.follow(namespace, command, lambda _: None, watch)
         # Up to 0.17 a file that could not be restored is told, and the exit status is 1.
         if status:
-            raise self.error("restore", status, errors)
+            raise self._program.error("restore", status, errors)
 
     def compare(
         self,
@@ -258,7 +174,7 @@ class Restic(ResticProgram):
         stopping: threading.Event,
     ) -> None:
         """Compare a tree below the namespace's root with that of the backup."""
-        watch = StallGuard(stopping, self._group.stall_limit)
+        watch = StallGuard(stopping, self._program.settings.stall_limit)
         differing: list[str] = []
 
         def read(line: str) -> None:
@@ -273,9 +189,9 @@ class Restic(ResticProgram):
 
         command = ["dump", backup_id, f"/{tree}"]
         program = (sys.executable, "-I", "-S", comparison.__file__, namespace.root)
-        status, errors = self.follow(namespace, command, read, watch, through=program)
+        status, errors = self._program.follow(namespace, command, read, watch, through=program)
         if status:
-            raise self.error("dump", status, errors)
+            raise self._program.error("dump", status, errors)
         if differing:
             more = f" and {len(differing) - _NAMED} more" if len(differing) > _NAMED else ""
             raise HostError(
@@ -287,34 +203,6 @@ class Restic(ResticProgram):
 def pattern(path: Path) -> str:
     """The pattern that matches this path of a snapshot and what is below it, and nothing else."""
     return "/" + re.sub(r"([*?\[\\])", r"\\\1", str(path))
-
-
-def _whose(stored: StoredBackup) -> tuple[str, ...]:
-    """What a run has stored of a volume is one backup, however often it had to begin."""
-    run, volume = stored.tags.get("run"), stored.tags.get("volume")
-    return (run, volume) if run and volume else (stored.id,)
-
-
-def _last(stored: Sequence[StoredBackup]) -> dict[tuple[str, ...], StoredBackup]:
-    """The last of what each run has stored of each volume, in the order of all."""
-    last = {_whose(one): one for one in stored}
-    return dict(sorted(last.items(), key=lambda item: item[1].created_at))
-
-
-def _pack(tags: Mapping[str, str]) -> list[str]:
-    # restic splits what it is given at commas.
-    return [_TAG, *(f"{key}={quote(value, safe='')}" for key, value in tags.items())]
-
-
-def _unpack(tags: Sequence[str]) -> dict[str, str]:
-    return {
-        key: unquote(value) for key, mark, value in (tag.partition("=") for tag in tags) if mark
-    }
-
-
-def time_of(text: str) -> datetime:
-    """A time as restic writes it: with nanoseconds, of which datetime takes six digits."""
-    return datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", text))
 
 
 def _unread(errors: Sequence[str], root: Path) -> tuple[str, ...]:

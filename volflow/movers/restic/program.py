@@ -9,16 +9,14 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from signal import SIGINT, SIGKILL
 from tempfile import TemporaryFile
-from typing import IO, Any
-
-from oslo_config import cfg
+from typing import IO, Any, Protocol
 
 from volflow.errors import (
     BackupNotFoundError,
-    ConfigError,
     NoRepositoryError,
     PasswordError,
     RepositoryError,
@@ -46,9 +44,6 @@ _OVERRIDDEN = (
     "RESTIC_PASSWORD_FILE",
     "RESTIC_PASSWORD_COMMAND",
 )
-
-# Ids as Keystone makes them: what a project is called must not lead to another's repository.
-_PROJECT_ID = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 # What restic says on its standard error (0.14 to 0.18), and what that means.
 _MEANINGS = [
@@ -96,86 +91,92 @@ _MEANINGS = [
 ]
 
 
+class Settings(Protocol):
+    """The settings of one repository. Those that depend on the project raise ConfigError."""
+
+    @property
+    def program(self) -> str:
+        """The restic program: a name on the PATH, or a path."""
+        ...
+
+    @property
+    def options(self) -> Sequence[str]:
+        """restic's extended options."""
+        ...
+
+    @property
+    def stall_limit(self) -> float:
+        """Seconds without progress after which a copy has failed."""
+        ...
+
+    @property
+    def cache_dir(self) -> Path:
+        """restic's cache directory."""
+        ...
+
+    @property
+    def url(self) -> str:
+        """The repository's name as restic takes it. It may contain secrets."""
+        ...
+
+    @property
+    def location(self) -> str:
+        """The repository's name, without secrets."""
+        ...
+
+    @property
+    def local_path(self) -> Path | None:
+        """The repository's directory, if it is on this host."""
+        ...
+
+    @property
+    def password_file(self) -> Path | None:
+        """The file with the password; None if a command prints it."""
+        ...
+
+    @property
+    def password_command(self) -> str:
+        """The command that prints the password; empty if it is in a file."""
+        ...
+
+    def check(self) -> None:
+        """Make sure that the options make sense."""
+        ...
+
+
 class ResticProgram:
     """restic, called with the repository, the password and the cache that are configured.
 
-    :param conf: volflow's configuration
-    :param privilege: files of volumes are root's, and so is what reads them
-    :param cache_dir: restic's cache unless ``[repository] cache_dir`` is set
-    :param project_id: whose repository it is, where each project has its own
+    :param settings: the settings of the repository
+    :param privilege: files of volumes belong to root, so restic reads them as root
     """
 
-    def __init__(
-        self,
-        conf: cfg.ConfigOpts,
-        privilege: Privilege,
-        cache_dir: Path,
-        *,
-        project_id: str | None = None,
-    ) -> None:
-        self._group = conf.repository
-        self._project_id = project_id
-        self._privilege = privilege
-        self._cache_dir = str(self._group.cache_dir or cache_dir)
+    def __init__(self, settings: Settings, privilege: Privilege) -> None:
+        self.settings = settings
+        self.privilege = privilege
         self._known_version: tuple[int, ...] | None = None
 
     @property
     def location(self) -> str:
-        """The repository's name, without the user and password that a URL can hold."""
-        return masked(self._location)
-
-    @property
-    def _location(self) -> str:
-        if not self._group.location:
-            raise ConfigError(
-                "No repository is configured: set location in [repository] of volflow.conf, or "
-                "OS_REPOSITORY__LOCATION, or give --repository."
-            )
-        return self._of_project(str(self._group.location))
-
-    def _of_project(self, text: str) -> str:
-        """Put the project's id where an option asks for it.
-
-        :raises ConfigError: it is no id that may stand in a path or a command
-        """
-        if "{project_id}" not in text:
-            return text
-        if self._project_id is None:
-            raise ConfigError(
-                f"'{text}' of [repository] is for each project, and location is for all of them: "
-                "write {project_id} into both or into neither."
-            )
-        if not _PROJECT_ID.fullmatch(self._project_id):
-            raise ConfigError(
-                f"'{self._project_id}' is not the id of a project: it must be 32 hexadecimal "
-                "digits to stand in the name of a repository or its password."
-            )
-        return text.replace("{project_id}", str(self._project_id))
-
-    @property
-    def local_path(self) -> Path | None:
-        """The repository's directory where it is one of this host."""
-        location = self._location
-        if location.startswith("local:"):
-            return Path(location.removeprefix("local:"))
-        return None if re.match(r"[a-z0-9]+:", location) else Path(location)
+        """The repository's name, without secrets."""
+        return self.settings.location
 
     @property
     def version(self) -> tuple[int, ...]:
         """restic's version."""
         if self._known_version is None:
-            if find_program(self._group.restic) is None:
+            if find_program(self.settings.program) is None:
                 raise RepositoryError(
-                    f"restic is not installed ('{self._group.restic}' was looked for): install "
+                    f"restic is not installed ('{self.settings.program}' was looked for): install "
                     "the package 'restic', or set restic in [repository]."
                 )
-            done = self._privilege.attempt(self._group.restic, "version")
+            done = self.privilege.attempt(self.settings.program, "version")
             found = re.match(r"restic (\d+)\.(\d+)\.(\d+)", done.stdout)
             if not found:
                 # sudo's refusal is not restic's.
-                self._privilege.check()
+                self.privilege.check()
                 raise RepositoryError(
-                    f"'{self._group.restic} version' does not name a version of restic: "
+                    f"'{self.settings.program} version' does not name a version of restic: "
                     f"{(done.stdout + done.stderr).strip()}"
                 )
             self._known_version = tuple(map(int, found.groups()))
@@ -189,12 +190,7 @@ class ResticProgram:
                 f"restic {have} is too old, volflow needs {need} or newer: install a newer "
                 "package 'restic', or set restic in [repository]."
             )
-        self._password_options()
-        if self.local_path and not self.local_path.is_absolute():
-            raise ConfigError(
-                f"The repository '{self._location}' is a relative path; give an absolute one, so "
-                "that it is the same wherever volflow is started."
-            )
+        self.settings.check()
 
     def exists(self) -> bool:
         """Whether there is a repository, whoever has its password.
@@ -203,12 +199,12 @@ class ResticProgram:
         """
         # Of no repository: restic looks at it only where there is one.
         environment = self._environment() | {"RESTIC_PASSWORD": "none"}
-        command = (self._group.restic, *self._own_options(), "cat", "config")
+        command = (self.settings.program, *self._own_options(), "cat", "config")
         done = subprocess.run(
-            self._privilege.argv(*command, keep=sorted(environment)),
+            self.privilege.argv(*command, keep=sorted(environment)),
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            env=self._privilege.environment(environment),
+            env=self.privilege.environment(environment),
             start_new_session=True,
             check=False,
         )
@@ -220,27 +216,16 @@ class ResticProgram:
         raise error
 
     def _own_options(self) -> list[str]:
-        options = ["--cache-dir", self._cache_dir]
-        for option in self._group.options:
+        options = ["--cache-dir", str(self.settings.cache_dir)]
+        for option in self.settings.options:
             options += ["--option", option]
         return options
 
     def _options(self) -> list[str]:
-        return self._own_options() + self._password_options()
-
-    def _password_options(self) -> list[str]:
-        path = self._of_project(self._group.password_file or "")
-        command = self._of_project(self._group.password_command or "")
-        if bool(path) == bool(command):
-            raise ConfigError(
-                "The repository's password must come from one place: set either password_file or "
-                "password_command in [repository]."
-            )
-        if command:
-            return ["--password-command", command]
-        if not Path(path).is_file():
-            raise ConfigError(f"The password file {path} of [repository] does not exist.")
-        return ["--password-file", str(Path(path).absolute())]
+        settings = self.settings
+        if path := settings.password_file:
+            return [*self._own_options(), "--password-file", str(path)]
+        return [*self._own_options(), "--password-command", settings.password_command]
 
     def _environment(self) -> dict[str, str]:
         # Two reports a second are enough for a person to see.
@@ -249,7 +234,7 @@ class ResticProgram:
             "RESTIC_PROGRESS_FPS": "2",
             **dict.fromkeys(_OVERRIDDEN, ""),
             # Not on the command line, which everybody can read: a URL can hold a password.
-            "RESTIC_REPOSITORY": self._location,
+            "RESTIC_REPOSITORY": self.settings.url,
         }
 
     def start(self, *command: str, bound: IO[bytes] | None = None) -> subprocess.Popen[bytes]:
@@ -262,13 +247,13 @@ class ResticProgram:
         """
         self.check()
         environment = self._environment()
-        program = (*(_BOUND if bound else ()), self._group.restic, *self._options())
+        program = (*(_BOUND if bound else ()), self.settings.program, *self._options())
         return subprocess.Popen(
-            self._privilege.argv(*program, *command, keep=sorted(environment)),
+            self.privilege.argv(*program, *command, keep=sorted(environment)),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=bound or subprocess.PIPE,
-            env=self._privilege.environment(environment),
+            env=self.privilege.environment(environment),
             start_new_session=True,
         )
 
@@ -341,7 +326,7 @@ class ResticProgram:
         self.check()
         process = namespace.popen(
             *through,
-            self._group.restic,
+            self.settings.program,
             *self._options(),
             *command,
             cwd=namespace.root,
@@ -362,7 +347,7 @@ class ResticProgram:
             raise StoppedError(f"restic {command[0]} was stopped.")
         if status and watch.stalled:
             raise RepositoryError(
-                f"restic {command[0]} was ended after {self._group.stall_limit:g} s without "
+                f"restic {command[0]} was ended after {self.settings.stall_limit:g} s without "
                 f"progress; look whether {self.location} can be reached, or raise stall_limit in "
                 "[repository]."
             )
@@ -370,11 +355,11 @@ class ResticProgram:
 
     def end(self, process: subprocess.Popen[Any]) -> None:
         # SIGINT is the signal after which restic removes its lock, if it still can.
-        self._privilege.signal(process, SIGINT)
+        self.privilege.signal(process, SIGINT)
         try:
             process.wait(_PATIENCE)
         except subprocess.TimeoutExpired:
-            self._privilege.signal(process, SIGKILL)
+            self.privilege.signal(process, SIGKILL)
 
     def error(self, doing: str, status: int, errors: Sequence[str]) -> RepositoryError:
         text = "\n".join(errors).strip()
@@ -388,10 +373,10 @@ class ResticProgram:
         )
 
 
-def masked(location: str) -> str:
-    """A repository's name without the user and password that a URL can hold."""
-    return re.sub(r"//[^/@]*@", "//", location)
-
-
 def _text(output: bytes) -> str:
     return output.decode("utf-8", errors="surrogateescape")
+
+
+def time_of(text: str) -> datetime:
+    """A time as restic writes it: with nanoseconds, of which datetime takes six digits."""
+    return datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", text))

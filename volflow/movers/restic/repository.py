@@ -1,0 +1,183 @@
+"""restic as the repository: one restic snapshot is one backup of one volume."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from urllib.parse import quote, unquote
+
+from volflow.errors import RepositoryError
+from volflow.host.identity import host_name, started
+from volflow.movers.base import MANIFEST, Change, Node, ServedBackup, StoredBackup
+from volflow.movers.restic.browse import Browser
+from volflow.movers.restic.program import ResticProgram, time_of
+
+# Seconds for the removal of a lock; restic tries for minutes to reach a repository.
+_UNLOCK_LIMIT = 20.0
+# Marks the snapshots of volflow among others in the repository.
+_TAG = "volflow"
+
+
+class ResticRepository:
+    """A repository of restic.
+
+    :param program: restic, set up for this repository
+    """
+
+    def __init__(self, program: ResticProgram) -> None:
+        self._program = program
+        self._browser = Browser(program)
+
+    @property
+    def location(self) -> str:
+        """The repository's name, without the user and password that a URL can contain."""
+        return self._program.location
+
+    @property
+    def local_path(self) -> Path | None:
+        """The repository's directory, if it is on this host."""
+        return self._program.settings.local_path
+
+    @property
+    def version(self) -> str:
+        """restic's version."""
+        return ".".join(map(str, self._program.version))
+
+    def check(self) -> None:
+        """Make sure that restic is installed and new enough, and that the options make sense."""
+        self._program.check()
+
+    def init(self) -> None:
+        """Create the repository."""
+        self._program.run("init")
+
+    def exists(self) -> bool:
+        """Whether the repository exists. The password is not needed."""
+        return self._program.exists()
+
+    def backups(self) -> Sequence[StoredBackup]:
+        """All backups in the repository, the oldest first; shows that it can be written to."""
+        self._local_is_writable()
+        return list(_last(self._snapshots()).values())
+
+    def _snapshots(self) -> list[StoredBackup]:
+        """All our snapshots, the oldest first."""
+        found = json.loads(self._program.run("snapshots", "--json", "--tag", _TAG)) or []
+        try:
+            stored = [
+                StoredBackup(
+                    id=snapshot["id"],
+                    created_at=time_of(snapshot["time"]),
+                    tags=unpack(snapshot.get("tags") or []),
+                )
+                for snapshot in found
+            ]
+        except ValueError as error:
+            # There are times in the world of restic that there are not in Python's.
+            raise RepositoryError(
+                f"The repository {self.location} holds a snapshot of no possible time ({error}): "
+                "'restic forget' removes it."
+            ) from error
+        return sorted(stored, key=lambda backup: backup.created_at)
+
+    def _local_is_writable(self) -> None:
+        """Tell at once what restic tells after trying for most of a minute."""
+        path = self._program.settings.local_path
+        if path is None:
+            return
+        there = self._program.privilege.attempt("test", "-d", str(path)).returncode == 0
+        if there and self._program.privilege.attempt("test", "-w", str(path)).returncode:
+            raise RepositoryError(
+                f"The repository {self.location} cannot be written to: look at how its file "
+                "system is mounted."
+            )
+
+    def forget(self, backup_id: str) -> None:
+        """Strike a backup; what nothing else needs is freed by :meth:`prune`."""
+        stored = self._snapshots()
+        whose = {_whose(one) for one in stored if one.id == backup_id}
+        # With what it has taken the place of: that must not come forth again.
+        ids = [one.id for one in stored if _whose(one) in whose]
+        self._program.run("forget", *dict.fromkeys([*ids, backup_id]))
+
+    def prune(self) -> str:
+        """Free what no backup needs any more; gives restic's report."""
+        stored = self._snapshots()
+        last = {one.id for one in _last(stored).values()}
+        if replaced := [one.id for one in stored if one.id not in last]:
+            self._program.run("forget", *replaced)
+        return self._program.run("prune")
+
+    def unlock(self) -> None:
+        """Remove the locks of processes that are no more; those of living ones stay.
+
+        :raises RepositoryError: one stays whose process has ended: restic takes it for alive as
+            long as its parent has not taken note of that
+        """
+        self._program.run("unlock", limit=_UNLOCK_LIMIT)
+        for lock_id in self._locks():
+            try:
+                lock = json.loads(self._program.run("cat", "lock", lock_id, "--no-lock"))
+            except RepositoryError:
+                if lock_id in self._locks():
+                    raise
+                continue  # that of a living process, which has ended meanwhile
+            if lock["hostname"] == host_name() and not started(int(lock["pid"])):
+                raise RepositoryError(
+                    f"Lock {lock_id[:8]} of the repository {self.location} stays, though process "
+                    f"{lock['pid']} that held it has ended. 'restic unlock' removes it as soon as "
+                    "the kernel has forgotten that process."
+                )
+
+    def _locks(self) -> list[str]:
+        return self._program.run("list", "locks", "--no-lock", limit=_UNLOCK_LIMIT).split()
+
+    def manifest(self, backup_id: str) -> str:
+        """The text of a backup's manifest."""
+        return self._program.run("dump", backup_id, f"/{MANIFEST}")
+
+    def check_data(self, percent: float = 0.0) -> str:
+        """Check the repository's structure, and a part of its data; returns a report."""
+        subset = [f"--read-data-subset={percent:g}%"] if percent else []
+        return self._program.run("check", *subset)
+
+    def nodes(self, backup_id: str, path: Path, *, recursive: bool = False) -> Sequence[Node]:
+        """The object with this path. If it is a directory, its contents follow."""
+        return self._browser.nodes(backup_id, path, recursive=recursive)
+
+    def changes(self, old_id: str, new_id: str, *, metadata: bool = False) -> Iterator[Change]:
+        """The differences between two backups, with paths in the backup."""
+        return self._browser.changes(old_id, new_id, metadata=metadata)
+
+    def read_all(self, backup_id: str, path: Path) -> int:
+        """Read every byte below a path of a backup; restic compares it with its checksums."""
+        return self._browser.read_all(backup_id, path)
+
+    def mounted(self, backup_id: str, mount_point: Path) -> AbstractContextManager[ServedBackup]:
+        """Mount a backup by FUSE while the ``with`` block runs."""
+        return self._browser.mounted(backup_id, mount_point)
+
+
+def _whose(stored: StoredBackup) -> tuple[str, ...]:
+    """What a run has stored of a volume is one backup, however often it had to begin."""
+    run, volume = stored.tags.get("run"), stored.tags.get("volume")
+    return (run, volume) if run and volume else (stored.id,)
+
+
+def _last(stored: Sequence[StoredBackup]) -> dict[tuple[str, ...], StoredBackup]:
+    """The last of what each run has stored of each volume, in the order of all."""
+    last = {_whose(one): one for one in stored}
+    return dict(sorted(last.items(), key=lambda item: item[1].created_at))
+
+
+def pack(tags: Mapping[str, str]) -> list[str]:
+    # restic splits what it is given at commas.
+    return [_TAG, *(f"{key}={quote(value, safe='')}" for key, value in tags.items())]
+
+
+def unpack(tags: Sequence[str]) -> dict[str, str]:
+    return {
+        key: unquote(value) for key, mark, value in (tag.partition("=") for tag in tags) if mark
+    }
