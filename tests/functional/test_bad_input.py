@@ -215,10 +215,10 @@ def test_a_keystone_that_cannot_be_reached(ground: Ground, tmp_path: Path) -> No
     [
         ({"volumes": 0}, "0 volumes"),
         ({"snapshots": 0}, "0 snapshots"),
-        ({"gigabytes": 0}, "GiB. Ask for more, or make room"),
+        ({"gigabytes": 0}, "GiB. Request more quota, or free some"),
         ({"volumes_lab": 0}, "0 volumes"),
         ({"snapshots_lab": 0}, "0 snapshots"),
-        ({"gigabytes_lab": 1}, "0 GiB. Ask for more, or make room"),
+        ({"gigabytes_lab": 1}, "0 GiB. Request more quota, or free some"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
@@ -345,7 +345,7 @@ def test_the_repository_is_on_the_volume_itself(ground: Ground) -> None:
                 run("restic", "--repo", str(place), "init", env=environment)
                 ground.refused(
                     *("backup", "create", "self"),
-                    says=f"The repository {place} lies on volume self .{volume}. itself",
+                    says=f"The repository {place} is stored on volume self .{volume}. itself",
                     config=ground.site.config(repository__location=place),
                 )
             finally:
@@ -436,7 +436,7 @@ def test_a_target_that_is_too_small(ground: Ground) -> None:
     ground.site.cloud.format(large, "xfs")
     backup = ground.site.backup(large).volumes[0].backup_id
     small = ground.site.cloud.create(1, name="small")
-    says = f"{small}.* has 1 GiB, and the backup is of 2 GiB: extend it first"
+    says = f"{small}.* has 1 GiB, but the backup needs 2 GiB: extend it first"
     ground.refused("restore", "create", "--yes", "--into", "small", backup, says=says)
 
 
@@ -445,8 +445,11 @@ def test_a_target_that_is_too_small(ground: Ground) -> None:
     [
         (["--new", "--type-map", "lba=lab"], "--type-map lba=.*none .* has 'lba'; .*: lab"),
         (["--new", "--az-map", "nvoa=nova"], "--az-map nvoa=.*none .* has 'nvoa'; .*: nova"),
-        (["--into", "good", "--remove-old-vol"], "--into makes no new one"),
-        (["--remove-old-vol"], "all of these are restored in place; --new makes new ones"),
+        (["--into", "good", "--remove-old-vol"], "--into creates no new volume"),
+        (
+            ["--remove-old-vol"],
+            "all of these are restored in place. Use --new to create new volumes",
+        ),
     ],
     ids=["type-map", "az-map", "into", "in place"],
 )

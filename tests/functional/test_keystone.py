@@ -174,7 +174,7 @@ def test_the_repository_is_on_the_volume_itself(member: Site) -> None:
         done = in_a_namespace(inside)
         point.rmdir()
         assert done.returncode == 1, done
-        assert f"lies on volume self ({volume}) itself" in done.stderr
+        assert f"is stored on volume self ({volume}) itself" in done.stderr
     # In use by this host, and the repository elsewhere: nothing is in the way.
     with member.cloud.attached(volume, host=this_host()):
         done = member.cli("backup", "create", "self", "--dry-run")
@@ -190,7 +190,7 @@ def test_a_quota_of_a_type(member: Site, the_cloud: Any, volume: str) -> None:
         _refused(
             member,
             *("backup", "create", volume),
-            says=("for volume type 'lab' cannot hold", "there is left: 0 snapshots"),
+            says=("for volume type 'lab' cannot hold", "left: 0 snapshots"),
         )
         with _forbidden(the_cloud, "volume_extension:quotas:show"):
             done = member.cli("backup", "create", volume, "--dry-run")

@@ -157,5 +157,5 @@ def test_the_quota_lowers_it(site: Site, the_lab: Any) -> None:
     finally:
         client.quotas.update(settings.PROJECT, volumes=before.volumes)
     assert done.returncode == 0, done
-    assert "2 at a time instead of 10: the quota" in done.stderr
+    assert "2 volumes in parallel instead of 10: the quota" in done.stderr
     assert told.in_flight() <= 2

@@ -151,7 +151,7 @@ def test_a_quota_of_a_type_lets_fewer_go_side_by_side(shop: tuple[Site, dict[str
         found, said = _dry(site, "backup", "--all")
     assert found == volumes.keys()
     assert "4 volumes, 2 at a time" in said
-    assert "2 at a time instead of 10: the quota" in said
+    assert "2 volumes in parallel instead of 10: the quota" in said
 
 
 def test_a_quota_of_a_type_that_is_used_up(shop: tuple[Site, dict[str, str]]) -> None:
@@ -198,7 +198,7 @@ def test_a_quota_for_less_than_one_volume(shop: tuple[Site, dict[str, str]]) -> 
             done = site.cli("backup", "create", "--all")
             assert done.returncode == 1, done
             assert "cannot hold the temporary snapshot and volume of even one" in done.stderr
-            assert "Ask for more, or make room" in done.stderr
+            assert "Request more quota, or free some" in done.stderr
     with site.quota(volumes=len(volumes) + 3):
         done = site.cli("restore", "create", "--all", "--new", "--yes")
         assert done.returncode == 1, done
@@ -206,7 +206,7 @@ def test_a_quota_for_less_than_one_volume(shop: tuple[Site, dict[str, str]]) -> 
     with site.quota(snapshots=0):
         done = site.cli("restore", "create", "db", "--yes")
         assert done.returncode == 1, done
-        assert "cannot hold what the restore takes" in done.stderr
+        assert "cannot hold what the restore needs" in done.stderr
 
 
 def test_a_restore_too_is_slowed_down_by_the_quota(shop: tuple[Site, dict[str, str]]) -> None:

@@ -10,7 +10,7 @@ from volflow.context import Context
 from volflow.disk import filesystem
 from volflow.errors import HostError, QuotaError, VolflowError
 from volflow.host.privilege import find_program
-from volflow.plans.quota import each, of_type
+from volflow.plans.quota import by_type, type_suffix
 
 # The Debian package of each program that runs use.
 _PACKAGES = {
@@ -111,10 +111,10 @@ def _quota(context: Context) -> str:
     cinder = context.cloud.cinder
     left = cinder.quota_left()
     # The smallest volume takes a snapshot and a volume of 1 GiB for a while.
-    for name, quota in each(left):
+    for name, quota in by_type(left):
         if not quota.holds(1, 1, 2):
             raise QuotaError(
-                f"The quota of project {cinder.project_id}{of_type(name)} holds not even the "
+                f"The quota of project {cinder.project_id}{type_suffix(name)} holds not even the "
                 f"smallest volume's temporary snapshot and volume; there is left: {quota}. Ask for "
                 "more, or make room."
             )

@@ -1,1 +1,1 @@
-"""What is decided before anything is made."""
+"""Plans: what a backup or a restore is going to do, decided before it creates anything."""

@@ -79,7 +79,7 @@ class BackupPlanner:
                 if project_of(volume) in troubles
             }
         )
-        self._refuse_repository_on_volume(selected)
+        self._check_repositories(selected)
         allowed = backup_quota.limits(
             self.cloud,
             selected,
@@ -108,9 +108,9 @@ class BackupPlanner:
                 troubles[project_id] = error
         return troubles
 
-    def _refuse_repository_on_volume(self, selected: Selected) -> None:
+    def _check_repositories(self, selected: Selected) -> None:
         paths = {self.repositories.of(one).local_path for one in _projects(selected)}
-        preflight.repositories_apart(
+        preflight.check_repositories_elsewhere(
             self.cloud.cinder, self.connector, sorted(filter(None, paths)), selected.volumes
         )
 

@@ -9,7 +9,13 @@ from dataclasses import dataclass, field
 from volflow.cloud.cinder import Quota
 from volflow.cloud.connection import Cloud
 from volflow.errors import CloudError, VolflowError
-from volflow.plans.quota import QuotaUse, VolumeSize, needed, no_room_for, parallel_by_quota
+from volflow.plans.quota import (
+    QuotaUse,
+    VolumeSize,
+    parallel_by_quota,
+    temporary_use,
+    volumes_without_room,
+)
 from volflow.plans.selection import Selected, Volume, project_of
 
 LOG = logging.getLogger(__name__)
@@ -48,7 +54,7 @@ def limits(
             left = quotas[owner] = cinder.quota_left()
             together = _snapshotted_together(mine, selected.groups)
             if leave_out:
-                no_room = no_room_for(cinder, left, together)
+                no_room = volumes_without_room(cinder, left, together)
                 troubles |= no_room
                 mine = [volume for volume in mine if volume["id"] not in no_room]
                 together = _snapshotted_together(mine, selected.groups)
@@ -63,7 +69,7 @@ def limits(
         # A project with few volumes does not slow down the others.
         if allowed < min(parallel, len(mine)):
             LOG.warning(
-                "%s at a time instead of %s: the quota of project %s holds no more.",
+                "%s volumes in parallel instead of %s: the quota of project %s allows no more.",
                 *(allowed, parallel, owner or cloud.cinder.project_id),
             )
             parallel = allowed
@@ -77,9 +83,9 @@ def quota_use(
     found = []
     for owner, mine in _by_owner(selected, as_tenant=as_tenant):
         together = _sizes(_snapshotted_together(mine, selected.groups))
-        taken = needed(together, allowed.parallel)
+        use = temporary_use(together, allowed.parallel)
         project_id = str(cloud.in_project(owner).project_id)
-        found.append(QuotaUse(project_id, *taken, allowed.left[owner]))
+        found.append(QuotaUse(project_id, *use, allowed.left[owner]))
     return tuple(found)
 
 

@@ -1,10 +1,10 @@
-"""What is looked at before a run makes anything: all that would only fail later."""
+"""Checks before a run creates anything: they find what would only fail later."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from volflow.cloud.cinder import Cinder, require_usable
 from volflow.errors import (
@@ -16,92 +16,92 @@ from volflow.errors import (
 from volflow.host.devices import devices_below
 from volflow.host.identity import host_name
 from volflow.plans.quota import VolumeSize, parallel_by_quota
+from volflow.plans.selection import Volume
 from volflow.repositories.manifest import Manifest
 
 if TYPE_CHECKING:
     from volflow.host.connector import Connector
 
-Volume = dict[str, Any]
 
-
-def repositories_apart(
-    cinder: Cinder, connector: Connector, paths: Sequence[Path], wanted: Sequence[Volume]
+def check_repositories_elsewhere(
+    cinder: Cinder, connector: Connector, paths: Sequence[Path], volumes: Sequence[Volume]
 ) -> None:
-    """Refuse a repository that is a directory on one of the volumes.
+    """Refuse a repository in a directory on one of the volumes to back up.
 
     :param paths: the directories of the repositories that are on this host
-    :raises RepositoryError: naming the volume
+    :raises RepositoryError: a repository is on one of the volumes
     """
-    below = {device: path for path in paths for device in devices_below(path)}
-    for volume in wanted if below else ():
-        # To which host a volume is attached, Cinder tells administrators alone.
+    path_on = {device: path for path in paths for device in devices_below(path)}
+    for volume in volumes if path_on else ():
+        # Cinder shows only administrators to which host a volume is attached.
         if not any(a.get("host_name") in (None, host_name()) for a in volume["attachments"]):
             continue
         for attachment in volume["attachments"]:
             try:
                 connection = cinder.attachment(attachment["attachment_id"])["connection_info"]
             except ResourceNotFoundError:
-                # Detached since the volume was looked at.
+                # Detached in the meantime.
                 continue
-            on = below.keys() & set(connector.paths(connection)) if connection else ()
-            for path in sorted(below[device] for device in on):
+            devices = path_on.keys() & set(connector.paths(connection)) if connection else ()
+            for path in sorted(path_on[device] for device in devices):
                 raise RepositoryError(
-                    f"The repository {path} lies on volume {volume['name'] or volume['id']} "
-                    f"({volume['id']}) itself: it would be lost together with what it protects. "
-                    "Choose a place on other storage."
+                    f"The repository {path} is stored on volume {volume['name'] or volume['id']} "
+                    f"({volume['id']}) itself, and would be lost together with it. Use other "
+                    "storage for the repository."
                 )
 
 
-def new_volume(cinder: Cinder, manifest: Manifest) -> None:
-    """Make sure that this cloud can make a volume like the one of the backup.
+def check_volume_can_be_created(cinder: Cinder, manifest: Manifest) -> None:
+    """Make sure that this cloud has what a volume like the one of the backup needs.
 
-    :raises ResourceNotFoundError: it lacks the volume type or the availability zone
+    :raises ResourceNotFoundError: the volume type or the availability zone does not exist
     """
-    was = manifest.volume
-    if was["volume_type"]:
+    wanted = manifest.volume
+    if wanted["volume_type"]:
         try:
-            cinder.find_volume_type(was["volume_type"])
+            cinder.find_volume_type(wanted["volume_type"])
         except ResourceNotFoundError as error:
             raise ResourceNotFoundError(
-                f"{error} --type-map {was['volume_type']}=TYPE takes another one."
+                f"{error} Use --type-map {wanted['volume_type']}=TYPE to choose another type."
             ) from error
     zones = cinder.availability_zones()
-    if was["availability_zone"] not in zones:
+    if wanted["availability_zone"] not in zones:
         raise ResourceNotFoundError(
-            f"This cloud has no availability zone '{was['availability_zone']}'; it has: "
-            f"{', '.join(zones)}. --az-map {was['availability_zone']}=ZONE takes another one."
+            f"This cloud has no availability zone '{wanted['availability_zone']}'; it has: "
+            f"{', '.join(zones)}. Use --az-map {wanted['availability_zone']}=ZONE to choose "
+            "another zone."
         )
 
 
-def map_matches(option: str, olds: Iterable[str], names: set[str]) -> None:
-    """Refuse to map what no backup has: a name that is misspelt would map nothing in silence.
+def check_map(option: str, olds: Iterable[str], names: set[str]) -> None:
+    """Refuse to map a name that no backup has, because a misspelt name would have no effect.
 
-    :param option: how the mapping is asked for
-    :param olds: what is to become something else
-    :param names: what there is
-    :raises UsageError: naming what there is
+    :param option: the option of the command line
+    :param olds: the names to map
+    :param names: the names that the backups have
+    :raises UsageError: no backup has one of the names
     """
     for old in olds:
         if old not in names:
-            there = ", ".join(sorted(names)) or "none"
             raise UsageError(
-                f"{option} {old}=...: none of the backups has '{old}'; what they have: {there}."
+                f"{option} {old}=...: none of the backups has '{old}'; they have: "
+                f"{', '.join(sorted(names)) or 'none'}."
             )
 
 
-def copy_of(cinder: Cinder, existing: Volume, manifest: Manifest) -> None:
-    """Make sure that a volume that is attached can be copied, and the copy restored into.
+def check_copy(cinder: Cinder, existing: Volume, manifest: Manifest) -> None:
+    """Make sure that an attached volume can be copied, and the backup restored into the copy.
 
     :raises VolumeStateError: it is busy, encrypted or too small
     :raises QuotaError: the quota does not hold a snapshot of it and the copy
     """
     require_usable(existing, ("available", "in-use"))
-    _fits(existing, manifest)
+    _check_fits(existing, manifest)
     parallel_by_quota(cinder, cinder.quota_left(), [[VolumeSize.of(existing)]], 1)
 
 
-def existing_target(target: Volume, manifest: Manifest) -> None:
-    """Make sure that a volume can be restored into.
+def check_in_place(target: Volume, manifest: Manifest) -> None:
+    """Make sure that a backup can be restored into an existing volume.
 
     :raises VolumeStateError: it is attached, busy, read-only, encrypted or too small
     """
@@ -115,14 +115,14 @@ def existing_target(target: Volume, manifest: Manifest) -> None:
     require_usable(target, ("available",))
     if target["metadata"].get("readonly") == "True":
         raise VolumeStateError(
-            f"{name} is read-only. 'openstack volume set --read-write {target['id']}' changes "
-            "that; or restore to a new volume with --new."
+            f"{name} is read-only. Make it writable with 'openstack volume set --read-write "
+            f"{target['id']}', or restore to a new volume with --new."
         )
-    _fits(target, manifest)
+    _check_fits(target, manifest)
 
 
-def in_the_way(cinder: Cinder, volume: Volume) -> str | None:
-    """Why an old volume cannot be removed, if so: it is in use, or something hangs on it."""
+def why_not_removable(cinder: Cinder, volume: Volume) -> str | None:
+    """Why an old volume cannot be removed; None if it can: nothing uses it or depends on it."""
     if volume["status"] != "available" or volume["attachments"]:
         return f"it is '{volume['status']}'" + (", attached" if volume["attachments"] else "")
     if cinder.snapshots(volume["id"]):
@@ -132,12 +132,14 @@ def in_the_way(cinder: Cinder, volume: Volume) -> str | None:
     return None
 
 
-def _fits(target: Volume, manifest: Manifest) -> None:
+def _check_fits(target: Volume, manifest: Manifest) -> None:
     name = f"Volume {target['name'] or target['id']} ({target['id']})"
     if target["encrypted"]:
-        raise VolumeStateError(f"{name} is encrypted by Cinder; volflow cannot fill it yet.")
+        raise VolumeStateError(
+            f"{name} is encrypted by Cinder; volflow cannot restore into it yet."
+        )
     if int(target["size"]) < manifest.size_gib:
         raise VolumeStateError(
-            f"{name} has {target['size']} GiB, and the backup is of {manifest.size_gib} GiB: "
+            f"{name} has {target['size']} GiB, but the backup needs {manifest.size_gib} GiB: "
             "extend it first."
         )

@@ -1,4 +1,4 @@
-"""What a run takes of the quotas of projects, and how many volumes at a time they allow."""
+"""What a run takes of the quota of a project, and how many volumes it allows in parallel."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from volflow.plans.selection import Volume
 
 
 class VolumeSize(NamedTuple):
-    """A volume that is there or will be, as quotas count it."""
+    """A volume as quotas count it."""
 
     gib: int
     volume_type: str | None
 
     @classmethod
     def of(cls, volume: Mapping[str, Any]) -> Self:
-        """The same of a volume as Cinder shows it."""
+        """The size and type of a volume as Cinder shows it."""
         return cls(int(volume["size"]), volume.get("volume_type"))
 
 
 @dataclass(frozen=True)
 class QuotaUse:
-    """What is taken of the quota of one project, at most.
+    """What a run takes of the quota of one project, at most.
 
-    :ivar left: what there is
+    :ivar left: what is left of the quota before the run
     """
 
     project_id: str
@@ -37,8 +37,8 @@ class QuotaUse:
     left: Quota
 
     @property
-    def held(self) -> bool:
-        """Whether the quota holds it."""
+    def fits(self) -> bool:
+        """Whether the quota is large enough."""
         return self.left.holds(self.volumes, self.snapshots, self.gigabytes)
 
     def __str__(self) -> str:
@@ -52,47 +52,52 @@ class QuotaUse:
         )
 
 
-def each(left: Quota) -> Iterator[tuple[str | None, Quota]]:
-    """The quota of all volumes, without a name, and that of each type that has one."""
+def by_type(left: Quota) -> Iterator[tuple[str | None, Quota]]:
+    """The quota of all volumes, with None, and that of each volume type that has its own."""
     yield None, left
     yield from left.types.items()
 
 
-def of_type(name: str | None) -> str:
-    """How a message goes on that tells of a quota."""
+def type_suffix(name: str | None) -> str:
+    """What to put behind "quota of project X" in a message.
+
+    :param name: the volume type whose own quota is meant, if any
+    """
     return f" for volume type '{name}'" if name else ""
 
 
 def parallel_by_quota(
     cinder: Cinder, left: Quota, together: Sequence[Sequence[VolumeSize]], parallel: int
 ) -> int:
-    """How many volumes can be worked on side by side in a project.
+    """How many volumes of a project the quota allows in parallel.
 
-    Each needs a snapshot and a volume of its own size for a while; both count. Volumes that are
-    snapshotted together need all their snapshots at once.
+    Each needs a temporary snapshot and a temporary volume of its own size; the quota counts both.
+    Volumes that share a group snapshot need all their snapshots at the same time.
 
     :param left: what is left of the project's quota
-    :param together: the volumes that share a snapshot; a list of one else
-    :param parallel: as many at most
+    :param together: the volumes by the snapshot that they share; lists of one for the others
+    :param parallel: at most this many
     :raises QuotaError: the quota does not hold what one of them needs
     """
     for count in range(min(parallel, sum(map(len, together))), 0, -1):
-        takes = ((quota, needed(together, count, name)) for name, quota in each(left))
-        if all(quota.holds(*taken) for quota, taken in takes):
+        uses = ((quota, temporary_use(together, count, name)) for name, quota in by_type(left))
+        if all(quota.holds(*use) for quota, use in uses):
             return count
-    for name, quota in each(left):
-        taken = needed(together, 1, name)
-        if not quota.holds(*taken):
-            raise _no_room(cinder, name, quota, *taken[1:])
-    raise AssertionError("what holds each of the quotas holds all of them")
+    for name, quota in by_type(left):
+        use = temporary_use(together, 1, name)
+        if not quota.holds(*use):
+            raise _no_room(cinder, name, quota, *use[1:])
+    raise AssertionError("one volume fits in each quota, but not in all of them")
 
 
-def needed(
+def temporary_use(
     together: Sequence[Sequence[VolumeSize]], count: int, name: str | None = None
 ) -> tuple[int, int, int]:
-    """The volumes, snapshots and GiB that it takes, at most, to work on so many at a time.
+    """The temporary volumes, snapshots and GiB that this many volumes in parallel take, at most.
 
-    :param name: of the volume type whose own quota is meant
+    :param together: the volumes by the snapshot that they share
+    :param count: the number of volumes in parallel
+    :param name: count only volumes of this type, for its own quota
     """
     groups = [[one.gib for one in group if name in (None, one.volume_type)] for group in together]
     sizes = [size for group in groups for size in group]
@@ -102,22 +107,23 @@ def needed(
     return volumes, snapshots, of_snapshots + sum(sorted(sizes, reverse=True)[:count])
 
 
-def no_room_for(
+def volumes_without_room(
     cinder: Cinder, left: Quota, together: Sequence[Sequence[Volume]]
 ) -> dict[str, QuotaError]:
-    """The volumes, by id, whose type has a quota of its own that holds not even one of them.
+    """Find the volumes whose type has its own quota, with too little left for even one of them.
 
     :param left: what is left of the project's quota
-    :param together: the volumes that share a snapshot
+    :param together: the volumes by the snapshot that they share
+    :returns: why there is no room for a volume, by its id
     """
     found = {}
     for group in together:
         for volume in group:
             name = volume["volume_type"]
             alike = [int(one["size"]) for one in group if one["volume_type"] == name]
-            taken = len(alike), sum(alike) + int(volume["size"])
-            if name in left.types and not left.types[name].holds(1, *taken):
-                found[str(volume["id"])] = _no_room(cinder, name, left.types[name], *taken)
+            use = len(alike), sum(alike) + int(volume["size"])
+            if name in left.types and not left.types[name].holds(1, *use):
+                found[str(volume["id"])] = _no_room(cinder, name, left.types[name], *use)
     return found
 
 
@@ -126,24 +132,24 @@ def _no_room(
 ) -> QuotaError:
     one = snapshots == 1
     what = "of even one volume" if one else "of a group and a volume of it"
-    takes = f"{snapshots} snapshot{'' if one else 's'}, 1 volume and {gigabytes} GiB"
+    needs = f"{snapshots} snapshot{'' if one else 's'}, 1 volume and {gigabytes} GiB"
     return QuotaError(
-        f"The quota of project {cinder.project_id}{of_type(name)} cannot hold the temporary "
-        f"snapshot and volume {what}: it takes {takes}, and there is left: {left}. Ask for more, "
-        "or make room."
+        f"The quota of project {cinder.project_id}{type_suffix(name)} cannot hold the temporary "
+        f"snapshot and volume {what}: they need {needs}; left: {left}. Request more quota, or "
+        "free some."
     )
 
 
-def new_volumes_fit(cinder: Cinder, volumes: Sequence[VolumeSize]) -> None:
-    """Make sure that a project's quota holds these new volumes.
+def check_new_volumes(cinder: Cinder, volumes: Sequence[VolumeSize]) -> None:
+    """Make sure that the project's quota holds these new volumes.
 
-    :raises QuotaError: it does not
+    :raises QuotaError: the quota is too small
     """
-    for name, left in each(cinder.quota_left()):
+    for name, left in by_type(cinder.quota_left()):
         sizes = [one.gib for one in volumes if name in (None, one.volume_type)]
         if not left.holds(len(sizes), 0, sum(sizes)):
             raise QuotaError(
-                f"The quota of project {cinder.project_id}{of_type(name)} cannot hold "
+                f"The quota of project {cinder.project_id}{type_suffix(name)} cannot hold "
                 f"{len(sizes)} new volume{'s' if len(sizes) > 1 else ''} of {sum(sizes)} GiB in "
-                f"all; there is left: {replace(left, snapshots=None)}. Ask for more, or make room."
+                f"all; left: {replace(left, snapshots=None)}. Request more quota, or free some."
             )

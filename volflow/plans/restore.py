@@ -150,8 +150,8 @@ class RestorePlanner:
             raise _as_one(list(troubles.values()), len(backups))
         if options.remove_old_vol and all(t.destination is Destination.IN_PLACE for t in targets):
             raise UsageError(
-                "--remove-old-vol removes what new volumes replace, and all of these are restored "
-                "in place; --new makes new ones."
+                "--remove-old-vol removes old volumes that new ones replace, but all of these are "
+                "restored in place. Use --new to create new volumes."
             )
         return targets, [
             LeftOut(b.tags["volume"], b.tags.get("name", ""), str(troubles[b.id]), True)
@@ -161,12 +161,12 @@ class RestorePlanner:
 
 
 def _check_maps(options: RestoreOptions, manifests: Iterable[Manifest]) -> None:
-    """Refuse a map of volume types or zones that no backup has."""
+    """Make sure that ``--type-map`` and ``--az-map`` map only names that the backups have."""
     known = list(manifests)
     types = {name for manifest in known for name in manifest.type_names}
     zones = {name for manifest in known for name in manifest.zone_names}
-    preflight.map_matches("--type-map", options.type_map, types)
-    preflight.map_matches("--az-map", options.az_map, zones)
+    preflight.check_map("--type-map", options.type_map, types)
+    preflight.check_map("--az-map", options.az_map, zones)
 
 
 def _as_one(errors: Sequence[VolflowError], count: int) -> VolflowError:
@@ -179,7 +179,8 @@ def _as_one(errors: Sequence[VolflowError], count: int) -> VolflowError:
         return errors[0]
     lines = "".join(f"\n{text}" for text in texts)
     return VolflowError(
-        f"{len(errors)} of {count} volumes cannot be restored so, and nothing was done:{lines}"
+        f"{len(errors)} of {count} volumes cannot be restored this way, so nothing was restored:"
+        f"{lines}"
     )
 
 
@@ -194,5 +195,5 @@ def _refuse_two_of_one_volume(backups: Sequence[StoredBackup]) -> None:
         if other is not backup:
             raise UsageError(
                 f"Backups {other.id[:8]} and {backup.id[:8]} are of the same volume, "
-                f"{backup.tags.get('volume')}: restore one at a time."
+                f"{backup.tags.get('volume')}: restore only one of them."
             )

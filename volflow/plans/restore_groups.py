@@ -56,11 +56,13 @@ def notes_on_groups(targets: Sequence[RestoreTarget]) -> list[str]:
     for (_, group_id), members in together.items():
         if len({target.backup.tags.get("run") for target in members}) > 1:
             each = ", ".join(
-                f"{target.manifest.volume['name'] or target.manifest.volume_id} of run "
+                f"{target.manifest.volume['name'] or target.manifest.volume_id} from run "
                 f"{target.backup.tags.get('run', '')[:8]}, {target.manifest.snapshot['created_at']}"
                 for target in members
             )
-            found.append(f"group {group_id}: its volumes are not of one moment: {each}")
+            found.append(
+                f"group {group_id}: the backups of its volumes are from different times: {each}"
+            )
     return found
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from volflow.cloud.cinder import Cinder, Quota
 from volflow.cloud.connection import Cloud
 from volflow.errors import QuotaError, VolflowError
-from volflow.plans.quota import QuotaUse, VolumeSize, each, new_volumes_fit, of_type
+from volflow.plans.quota import QuotaUse, VolumeSize, by_type, check_new_volumes, type_suffix
 from volflow.plans.restore_target import Destination, RestoreTarget
 from volflow.results.options import RestoreOptions
 
@@ -27,7 +27,7 @@ def within_quotas(
         cinder = cloud.in_project(project_id)
         try:
             if created:
-                new_volumes_fit(cinder, created)
+                check_new_volumes(cinder, created)
             _use_in_project(cinder, mine, options, 1)
         except QuotaError as error:
             over_quota |= {target.backup.id: error for target in mine}
@@ -88,12 +88,12 @@ def use_of_restore(
     left, project_id = cinder.quota_left(), str(cinder.project_id)
     for count in range(parallel, 0, -1):
         uses = list(_uses(project_id, left, created, snapshots, count))
-        if all(use.held for _, use in uses):
+        if all(use.fits for _, use in uses):
             return count, uses[0][1]
-    whose, short = next((whose, use) for whose, use in uses if not use.held)
+    whose, short = next((whose, use) for whose, use in uses if not use.fits)
     raise QuotaError(
-        f"The quota of project {project_id}{whose} cannot hold what the restore takes: {short}. "
-        "Ask for more, or make room."
+        f"The quota of project {project_id}{whose} cannot hold what the restore needs: {short}. "
+        "Request more quota, or free some."
     )
 
 
@@ -105,9 +105,9 @@ def _uses(
     count: int,
 ) -> Iterator[tuple[str, QuotaUse]]:
     """What is taken of the project's quota, and then of the quota of each volume type."""
-    for name, quota in each(left):
+    for name, quota in by_type(left):
         made = [one.gib for one in created if name in (None, one.volume_type)]
         sizes = [one.gib for one in snapshots if name in (None, one.volume_type)]
         taken = sorted(sizes, reverse=True)[:count]
         total = sum(made) + sum(taken)
-        yield of_type(name), QuotaUse(project_id, len(made), len(taken), total, quota)
+        yield type_suffix(name), QuotaUse(project_id, len(made), len(taken), total, quota)

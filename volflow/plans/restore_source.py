@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
@@ -11,30 +11,29 @@ from typing import NamedTuple
 from volflow.errors import BackupNotFoundError
 from volflow.movers.base import StoredBackup
 from volflow.plans.selection import Selection
-from volflow.repositories import backups as archive
-from volflow.repositories.backups import Backups
+from volflow.repositories.backups import Backups, find, latest, until
 from volflow.results.outcome import LeftOut
 
-# How many volumes a run was to back up. Anybody can have written it who has the repository's key.
+# The number of volumes of a complete run. Whoever has the repository's key can write anything.
 _COUNT = re.compile(r"[0-9]{1,9}")
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """What a selection came to, of the backups that there are.
+    """The backups that a selection covers.
 
-    :ivar backups: those to restore
-    :ivar left_out: what was looked at and is not among them, and why
+    :ivar backups: the backups to restore
+    :ivar left_out: the backups that were looked at and are not restored, and why
     """
 
     backups: list[StoredBackup]
     left_out: list[LeftOut] = field(default_factory=list)
 
 
-class WholeRun(NamedTuple):
-    """A run that has backed up all volumes of a project.
+class CompleteRun(NamedTuple):
+    """A run that backed up all volumes of a project.
 
-    :ivar began: when it stored the first of them
+    :ivar began: when it stored the first backup
     """
 
     run_id: str
@@ -42,73 +41,69 @@ class WholeRun(NamedTuple):
 
 
 def choose(
-    known: Backups,
+    backups: Backups,
     stored: Sequence[StoredBackup],
     selection: Selection,
     *,
     projects: Collection[str],
     at: datetime | None,
 ) -> Chosen:
-    """The backups that a restore is to bring back.
+    """Choose the backups to restore: the last one of each volume that existed then.
 
+    :param backups: reads manifests, for filters that need them
     :param stored: the backups, the oldest first
-    :param projects: those whose volumes are the caller's own, for ``--all``
-    :param at: as it was at this moment
-    :raises BackupNotFoundError: there is none
+    :param projects: ids of the projects whose volumes ``--all`` covers
+    :param at: restore the volumes as of this time
+    :raises BackupNotFoundError: no backup matches the selection
     """
     selection.check()
-    before = archive.until(stored, at)
+    before = until(stored, at)
     if selection.volumes:
-        return Chosen([archive.find(before, name) for name in selection.volumes])
-    last = archive.latest(before)
+        return Chosen([find(before, name) for name in selection.volumes])
+    candidates = latest(before)
     left_out: list[LeftOut] = []
-    whole = {"": whole_runs(before)}
+    complete = {"": complete_runs(before)}
     if selection.everything:
-        last = [backup for backup in last if backup.tags.get("project") in projects]
+        candidates = [one for one in candidates if one.tags.get("project") in projects]
     elif selection.groups:
-        last, left_out = _of_groups(before, last, selection.groups)
-        # A group that is gone is wanted all the same: as it was when it was last backed up.
-        ended = {backup.tags["group"]: backup.created_at for backup in _by_time(last)}
-        whole = {group: whole_runs(before, begun_by=moment) for group, moment in ended.items()}
-    found = []
-    for backup in last:
-        runs = whole[backup.tags["group"] if selection.groups else ""]
-        reason = _gone(backup, runs) or selection.unwanted_backup(backup)
+        candidates, left_out = _of_groups(before, candidates, selection.groups)
+        # A group that does not exist any more is restored as of its last backup.
+        last = {one.tags["group"]: one.created_at for one in _by_time(candidates)}
+        complete = {group: complete_runs(before, begun_by=time) for group, time in last.items()}
+    chosen = []
+    for backup in candidates:
+        runs = complete[backup.tags["group"] if selection.groups else ""]
+        reason = _why_deleted(backup, runs) or selection.why_backup_unwanted(backup)
         if reason:
-            left_out.append(left(backup, reason, wanted=False))
+            left_out.append(_left_out(backup, reason, wanted=False))
         else:
-            found.append(backup)
+            chosen.append(backup)
     if selection.metadata or selection.volume_type:
-        found, more = _by_manifest(known, found, selection)
-        left_out += more
-    if not found:
+        chosen, filtered = _by_manifest(backups, chosen, selection)
+        left_out += filtered
+    if not chosen:
         lines = "".join(f"\n{one.name or one.volume_id}: {one.reason}" for one in left_out)
-        raise BackupNotFoundError(f"There is no backup of what was selected.{lines}")
-    return Chosen(found, left_out)
+        raise BackupNotFoundError(f"No backup matches the selection.{lines}")
+    return Chosen(chosen, left_out)
 
 
-def left(backup: StoredBackup, reason: str, *, wanted: bool) -> LeftOut:
-    """That the volume of a backup is not restored."""
-    return LeftOut(backup.tags["volume"], backup.tags.get("name", ""), reason, wanted)
-
-
-def whole_runs(
+def complete_runs(
     stored: Sequence[StoredBackup], *, begun_by: datetime | None = None
-) -> dict[str, WholeRun]:
-    """By project, the last run that has backed up all of its volumes.
+) -> dict[str, CompleteRun]:
+    """The last run that backed up all volumes of a project, by the project's id.
 
-    Each backup of such a run says how many volumes it was to back up. A run of which some are
-    missing, because they failed or were deleted since, says nothing of what was there.
+    Each backup of such a run has the number of its volumes in the tag ``whole``. A run of which
+    backups are missing, because they failed or were deleted, does not show which volumes existed.
 
     :param stored: the backups, the oldest first
-    :param begun_by: look at no run that began later
+    :param begun_by: ignore runs that began later
     """
     runs: dict[tuple[str, str], list[StoredBackup]] = {}
     for backup in stored:
         if _COUNT.fullmatch(backup.tags.get("whole", "")):
             key = (backup.tags.get("project", ""), backup.tags.get("run", ""))
             runs.setdefault(key, []).append(backup)
-    found: dict[str, WholeRun] = {}
+    found: dict[str, CompleteRun] = {}
     for (project_id, run_id), backups in sorted(
         runs.items(), key=lambda item: item[1][-1].created_at
     ):
@@ -116,61 +111,63 @@ def whole_runs(
         if begun_by and backups[0].created_at > begun_by:
             continue
         if len(volumes) >= int(backups[0].tags["whole"]):
-            found[project_id] = WholeRun(run_id, backups[0].created_at)
+            found[project_id] = CompleteRun(run_id, backups[0].created_at)
     return found
 
 
-def _gone(backup: StoredBackup, whole: dict[str, WholeRun]) -> str | None:
-    """Why the volume of this backup, which is its last, was there no more, if so."""
-    run = whole.get(backup.tags.get("project", ""))
+def _why_deleted(backup: StoredBackup, complete: Mapping[str, CompleteRun]) -> str | None:
+    """Why the volume of its last backup no longer existed; None if it may have existed."""
+    run = complete.get(backup.tags.get("project", ""))
     if run is None or backup.created_at >= run.began:
         return None
     return (
-        f"was there no more when run {run.run_id[:8]} backed up all volumes of its project, at "
-        f"{_told(run.began)}; its last backup is {backup.id[:8]}, made {_told(backup.created_at)}"
+        f"no longer existed when run {run.run_id[:8]} backed up all volumes of its project at "
+        f"{_text(run.began)}; its last backup is {backup.id[:8]} of {_text(backup.created_at)}"
     )
 
 
 def _of_groups(
     before: Sequence[StoredBackup], last: Sequence[StoredBackup], groups: Sequence[str]
 ) -> tuple[list[StoredBackup], list[LeftOut]]:
-    """The backups of the volumes that are in groups, and those of volumes that have left them.
+    """The last backups of the volumes in these groups, and the volumes that have left a group.
 
-    :raises BackupNotFoundError: there is none of a group
+    :raises BackupNotFoundError: no volume of a group has a backup
     """
     found = [backup for backup in last if backup.tags.get("group") in groups]
     missing = set(groups) - {str(backup.tags.get("group")) for backup in found}
     if missing:
-        raise BackupNotFoundError(
-            f"There is no backup of a volume of group {', '.join(sorted(missing))}."
-        )
-    were = {_volume(backup): backup for backup in before if backup.tags.get("group") in groups}
+        raise BackupNotFoundError(f"No volume of group {', '.join(sorted(missing))} has a backup.")
+    members = {_volume(one): one for one in before if one.tags.get("group") in groups}
     left_out = []
     for backup in last:
-        was = were.get(_volume(backup))
-        if was and was.tags["group"] != backup.tags.get("group"):
+        member = members.get(_volume(backup))
+        if member and member.tags["group"] != backup.tags.get("group"):
             reason = (
-                f"has left group {was.tags['group']} since its backup {was.id[:8]}, made "
-                f"{_told(was.created_at)}"
+                f"has left group {member.tags['group']} since its backup {member.id[:8]} of "
+                f"{_text(member.created_at)}"
             )
-            left_out.append(left(backup, reason, wanted=False))
+            left_out.append(_left_out(backup, reason, wanted=False))
     return found, left_out
 
 
 def _by_manifest(
     known: Backups, backups: Sequence[StoredBackup], selection: Selection
 ) -> tuple[list[StoredBackup], list[LeftOut]]:
-    """What filters leave that ask for more than the repository's list tells."""
+    """Apply the filters that need the manifest."""
     manifests, troubles = known.manifests(backups)
     found, left_out = [], []
     for backup in backups:
         if backup.id in troubles:
-            left_out.append(left(backup, str(troubles[backup.id]), wanted=True))
-        elif reason := selection.unwanted(manifests[backup.id].volume):
-            left_out.append(left(backup, reason, wanted=False))
+            left_out.append(_left_out(backup, str(troubles[backup.id]), wanted=True))
+        elif reason := selection.why_unwanted(manifests[backup.id].volume):
+            left_out.append(_left_out(backup, reason, wanted=False))
         else:
             found.append(backup)
     return found, left_out
+
+
+def _left_out(backup: StoredBackup, reason: str, *, wanted: bool) -> LeftOut:
+    return LeftOut(backup.tags["volume"], backup.tags.get("name", ""), reason, wanted)
 
 
 def _by_time(backups: Sequence[StoredBackup]) -> list[StoredBackup]:
@@ -181,6 +178,6 @@ def _volume(backup: StoredBackup) -> tuple[str, str | None]:
     return backup.tags["volume"], backup.tags.get("project")
 
 
-def _told(moment: datetime) -> str:
-    # As it is told: what is near the end of time cannot be had in another zone.
+def _text(moment: datetime) -> str:
+    # In the time zone that it has: a time near datetime.max cannot be converted.
     return moment.isoformat(" ", "minutes")

@@ -151,20 +151,22 @@ def choose_target(
     sparse_files_fit(manifest, restores_holes=mover.restores_holes)
     existing = _existing_volume(cinder, manifest, options)
     if existing is None or options.new:
-        preflight.new_volume(cinder, manifest.mapped(options.type_map, options.az_map))
+        preflight.check_volume_can_be_created(
+            cinder, manifest.mapped(options.type_map, options.az_map)
+        )
         target = RestoreTarget(backup, manifest, Destination.NEW, existing)
     elif options.recreate_vol_on_error and (
         existing["status"] == "in-use" or existing["attachments"]
     ):
-        preflight.copy_of(cinder, existing, manifest)
+        preflight.check_copy(cinder, existing, manifest)
         target = RestoreTarget(backup, manifest, Destination.COPY, existing)
     else:
-        preflight.existing_target(existing, manifest)
+        preflight.check_in_place(existing, manifest)
         return RestoreTarget(backup, manifest, Destination.IN_PLACE, existing)
     if options.remove_old_vol and existing is not None:
         # The old volume may still hold what the backup lacks.
         why = "the backup is partial" if manifest.unread else None
-        return replace(target, in_the_way=why or preflight.in_the_way(cinder, existing))
+        return replace(target, in_the_way=why or preflight.why_not_removable(cinder, existing))
     return target
 
 
@@ -182,8 +184,8 @@ def _existing_volume(cinder: Cinder, manifest: Manifest, options: RestoreOptions
     existing = cinder.find_volume(options.into)
     if _of_another_project(existing, cinder):
         raise UsageError(
-            f"Volume {options.into} does not belong to project {cinder.project_id}, as the "
-            "backup does: what is one's must not become another's."
+            f"Volume {options.into} belongs to another project than {cinder.project_id}, to which "
+            "the backup is restored: data of one project must not go to another."
         )
     return existing
 
@@ -227,8 +229,8 @@ def one_of_each(
             for other in several:
                 if other is not taken:
                     superseded[other.backup.id] = VolflowError(
-                        f"Backup {other.backup.id[:8]} of project {other.project_id} is of volume "
-                        f"{volume_id} too, and project {taken.project_id} {why}: backup "
-                        f"{taken.backup.id[:8]} is restored. Name the other one to restore it."
+                        f"Backup {other.backup.id[:8]} of project {other.project_id} is also of "
+                        f"volume {volume_id}, but project {taken.project_id} {why}: backup "
+                        f"{taken.backup.id[:8]} is restored. To restore the other one, name it."
                     )
     return found, superseded

@@ -1,4 +1,4 @@
-"""Which volumes a run covers, and which it leaves out and why."""
+"""Which volumes a backup covers, and which it leaves out and why."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from volflow.results.outcome import LeftOut
 
 Volume = dict[str, Any]
 
-# A snapshot can be taken of these.
+# The states in which Cinder takes a snapshot of a volume.
 USABLE = ("available", "in-use")
 
 
@@ -75,15 +75,17 @@ class Selected:
 
 @dataclass(frozen=True)
 class Selection:
-    """What was asked for. Exactly one of the first four says where to look.
+    """The volumes that a backup or a restore is requested for.
 
-    :ivar volumes: ids or names
+    Exactly one of the first four attributes says where to look; the others filter.
+
+    :ivar volumes: ids or names; for a restore also ids of backups or their beginnings
     :ivar everything: all volumes of the caller's project
     :ivar all_tenants: all volumes of all projects, for an administrator
-    :ivar groups: ids of generic volume groups; Cinder has made such of consistency groups
+    :ivar groups: ids of generic volume groups; Cinder shows consistency groups as such too
     :ivar name: a shell pattern that the name must match
     :ivar metadata: keys and values that the volume's metadata must have
-    :ivar volume_type: name of the type that it must have
+    :ivar volume_type: name of the volume type
     :ivar exclude: ids or names of volumes to leave out
     """
 
@@ -97,19 +99,20 @@ class Selection:
     exclude: tuple[str, ...] = ()
 
     def check(self) -> None:
-        """Make sure that the request makes sense.
+        """Make sure that the selection makes sense.
 
-        :raises UsageError: none or several of the places to look, a filter without one, or
-            something empty, which would select more than was meant
+        :raises UsageError: none or several of the places to look are given, a filter is given
+            without one that it can filter, or a name or id is empty, which would select more than
+            was meant
         """
         values = (*self.volumes, *self.groups, *self.exclude, *self.metadata)
         if not all((*values, self.name != "", self.volume_type != "")):
-            raise UsageError("An empty name or id selects nothing; was a variable not set?")
+            raise UsageError("An empty name or id selects nothing. Is a variable not set?")
         places = [bool(self.volumes), self.everything, self.all_tenants, bool(self.groups)]
         if sum(places) != 1:
-            raise UsageError("Name volumes, or say --all, --all-tenants or --group: one of them.")
+            raise UsageError("Name volumes, or use one of --all, --all-tenants and --group.")
         if self._filtered and not (self.everything or self.all_tenants):
-            raise UsageError("Filters go with --all and --all-tenants.")
+            raise UsageError("Filters work only with --all and --all-tenants.")
 
     @property
     def covers_project(self) -> bool:
@@ -121,62 +124,71 @@ class Selection:
         return bool(self.name or self.metadata or self.volume_type or self.exclude)
 
     def find(self, cinder: Cinder) -> Selected:
-        """Look the volumes up.
+        """Find the volumes in Cinder.
 
-        :raises UsageError: it makes no sense, or a volume comes twice
-        :raises ResourceNotFoundError: a volume or group that is named is not there, or there is
-            no volume at all that can be backed up
-        :raises VolumeStateError: one that is named cannot be snapshotted now
+        :raises UsageError: the selection makes no sense, or names a volume twice
+        :raises ResourceNotFoundError: a named volume or group does not exist, or no volume at all
+            can be backed up
+        :raises VolumeStateError: a named volume cannot be snapshotted now
         """
         self.check()
         if self.volumes:
             return Selected(_named(cinder, self.volumes))
         if self.groups:
             return _members(cinder, self.groups)
-        return self._sieve(cinder.volumes(all_tenants=self.all_tenants))
+        return self._filter(cinder.volumes(all_tenants=self.all_tenants))
 
-    def unwanted_backup(self, backup: StoredBackup) -> str | None:
-        """Why nobody wants this backup, as far as can be told without its manifest, if so."""
-        return self._unnamed(str(backup.tags.get("volume")), backup.tags.get("name", ""))
-
-    def _sieve(self, found: Iterable[Volume]) -> Selected:
-        selected = Selected([])
+    def _filter(self, found: Iterable[Volume]) -> Selected:
+        volumes: list[Volume] = []
+        left_out: list[LeftOut] = []
         members: dict[str, list[str]] = {}
         for volume in found:
-            members.setdefault(volume.get("group_id") or "", []).append(volume["id"])
-            reason = self.unwanted(volume)
-            trouble = None if reason else _unusable(volume)
-            if reason or trouble:
-                selected.left_out.append(
-                    LeftOut(
-                        volume["id"], volume["name"] or "", reason or trouble or "", reason is None
-                    )
-                )
+            if volume.get("group_id"):
+                members.setdefault(volume["group_id"], []).append(volume["id"])
+            unwanted = self.why_unwanted(volume)
+            reason = unwanted or _why_unusable(volume)
+            if reason is None:
+                volumes.append(volume)
             else:
-                selected.volumes.append(volume)
-        if not selected.volumes:
-            why = "".join(f"\n{o.name or o.volume_id}: {o.reason}" for o in selected.left_out)
+                left_out.append(
+                    LeftOut(volume["id"], volume["name"] or "", reason, unwanted is None)
+                )
+        if not volumes:
+            why = "".join(f"\n{one.name or one.volume_id}: {one.reason}" for one in left_out)
             where = "all projects" if self.all_tenants else "this project"
             raise ResourceNotFoundError(f"There is no volume to back up in {where}.{why}")
-        _keep_together(selected, members)
-        return selected
+        chosen = {volume["id"] for volume in volumes}
+        several = {group_id: ids for group_id, ids in members.items() if len(ids) > 1}
+        return Selected(
+            volumes,
+            left_out,
+            groups={group: ids for group, ids in several.items() if chosen.issuperset(ids)},
+            split_groups=[
+                group
+                for group, ids in several.items()
+                if chosen.intersection(ids) and not chosen.issuperset(ids)
+            ],
+        )
 
-    def unwanted(self, volume: Volume) -> str | None:
-        """Why nobody wants this volume, if so."""
-        name, metadata = volume["name"] or "", volume["metadata"]
+    def why_unwanted(self, volume: Volume) -> str | None:
+        """Why the selection does not cover this volume; None if it does."""
         if kind_of(volume) == TEMPORARY:
-            return "is temporary, of a run of volflow"
-        reason = self._unnamed(volume["id"], name)
+            return "is a temporary volume of a volflow run"
+        reason = self._why_unnamed(volume["id"], volume["name"] or "")
         if reason:
             return reason
         if self.volume_type and volume["volume_type"] != self.volume_type:
             return f"its type is '{volume['volume_type']}'"
         for key, value in self.metadata.items():
-            if metadata.get(key) != value:
+            if volume["metadata"].get(key) != value:
                 return f"its metadata does not have {key}={value}"
         return None
 
-    def _unnamed(self, volume_id: str, name: str) -> str | None:
+    def why_backup_unwanted(self, backup: StoredBackup) -> str | None:
+        """Why the selection does not cover this backup, judged without its manifest."""
+        return self._why_unnamed(str(backup.tags.get("volume")), backup.tags.get("name", ""))
+
+    def _why_unnamed(self, volume_id: str, name: str) -> str | None:
         if volume_id in self.exclude or (name and name in self.exclude):
             return "is excluded"
         if self.name and not fnmatchcase(name, self.name):
@@ -184,78 +196,70 @@ class Selection:
         return None
 
 
-def _keep_together(selected: Selected, members: Mapping[str, list[str]]) -> None:
-    """Have the volumes of a group share a snapshot where all of them are selected.
-
-    :param members: all volumes of each group; those of none under the empty id
-    """
-    chosen = {volume["id"] for volume in selected.volumes}
-    for group_id, ids in members.items():
-        if group_id and len(ids) > 1:
-            if chosen.issuperset(ids):
-                selected.groups[group_id] = ids
-            elif chosen.intersection(ids):
-                selected.split_groups.append(group_id)
-
-
 def project_of(volume: Volume) -> str:
-    """The project that a volume is in; empty where the API does not say."""
+    """The id of the volume's project; empty if the API does not show it."""
     return str(volume.get("os-vol-tenant-attr:tenant_id") or "")
 
 
-def _unusable(volume: Volume) -> str | None:
-    """Why this volume cannot be backed up now, if so."""
+def _why_unusable(volume: Volume) -> str | None:
+    """Why this volume cannot be backed up now; None if it can."""
     if volume["status"] not in USABLE:
         return f"is in state '{volume['status']}'"
     mark = Mark.of(volume)
     if mark and mark.kind in (CLAIMED, RESTORED):
         return (
-            f"is being restored by run {mark.run_id} of volflow, and not whole before that has "
-            "ended. If it was interrupted, resume or abort it; if it failed, see 'volflow leftover "
+            f"is being restored by run {mark.run_id} of volflow, and incomplete until that run "
+            "ends. If it was interrupted, resume or abort it; if it failed, see 'volflow leftover "
             "list'"
         )
     if volume["encrypted"]:
-        return "is encrypted by Cinder, which volflow cannot take yet"
+        return "is encrypted by Cinder, which volflow does not support yet"
     return None
 
 
-def _require(volume: Volume) -> None:
+def _require_usable(volume: Volume) -> None:
     require_usable(volume, USABLE)
-    trouble = _unusable(volume)
-    if trouble:
+    reason = _why_unusable(volume)
+    if reason:
         raise VolumeStateError(
-            f"Volume {volume['name'] or volume['id']} ({volume['id']}) {trouble}."
+            f"Volume {volume['name'] or volume['id']} ({volume['id']}) {reason}."
         )
 
 
 def _named(cinder: Cinder, names_or_ids: Iterable[str]) -> list[Volume]:
     found = [cinder.find_volume(name) for name in names_or_ids]
-    _no_doubles([volume["id"] for volume in found], "Volume {} is named more than once.")
+    _refuse_duplicates([volume["id"] for volume in found], "Volume {} is named more than once.")
     for volume in found:
-        _require(volume)
+        _require_usable(volume)
     return found
 
 
 def _members(cinder: Cinder, group_ids: Iterable[str]) -> Selected:
-    _no_doubles(list(group_ids), "Group {} is named more than once.")
-    selected = Selected([])
+    """All volumes of these groups."""
+    _refuse_duplicates(list(group_ids), "Group {} is named more than once.")
+    volumes: list[Volume] = []
+    groups: dict[str, list[str]] = {}
     for group_id in group_ids:
         group = Groups(cinder).get(group_id)
         members = cinder.group_volumes(group["id"])
         if not members:
             raise ResourceNotFoundError(
-                f"Group {group['name'] or group_id} ({group_id}) holds no volume."
+                f"Group {group['name'] or group_id} ({group_id}) has no volumes."
             )
         for volume in members:
-            _require(volume)
-        selected.groups[group_id] = [volume["id"] for volume in members]
-        selected.volumes.extend(members)
-    # Possible where one has moved from one group to the other between two looks.
-    _no_doubles([volume["id"] for volume in selected.volumes], "Volume {} is in two groups.")
-    return selected
+            _require_usable(volume)
+        groups[group_id] = [volume["id"] for volume in members]
+        volumes += members
+    # A volume can move from one group to another between the two requests.
+    _refuse_duplicates([volume["id"] for volume in volumes], "Volume {} is in two groups.")
+    return Selected(volumes, groups=groups)
 
 
-def _no_doubles(ids: list[str], message: str) -> None:
+def _refuse_duplicates(ids: list[str], message: str) -> None:
+    """Refuse an id that comes twice.
+
+    :param message: the error, with {} for the id
+    """
     for one, times in Counter(ids).items():
         if times > 1:
             raise UsageError(message.format(one))

@@ -9,7 +9,7 @@ from typing import Any
 from persistence import Run, Runs
 from volflow.cloud.cinder import Cinder
 from volflow.errors import CloudError, ResourceNotFoundError
-from volflow.plans.preflight import in_the_way
+from volflow.plans.preflight import why_not_removable
 from volflow.plans.restore_target import Destination
 from volflow.plans.selection import USABLE
 from volflow.results.outcome import Outcome, RunResult, VolumeResult
@@ -85,7 +85,7 @@ def _make_gone(
         return None
     if aborting:
         return "the run was aborted"
-    trouble = _gone_since(cinder, new) or in_the_way(cinder, now) or _changed(old, now)
+    trouble = _gone_since(cinder, new) or why_not_removable(cinder, now) or _changed(old, now)
     if trouble is None:
         cinder.delete_volume(volume_id)
     return trouble

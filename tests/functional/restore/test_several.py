@@ -146,7 +146,7 @@ def test_nothing_is_made_if_one_of_several_volumes_cannot_be_restored(stage: Sta
         stage.site.cloud.attached(trio[2].volume),
     ):
         said = stage.run("restore", "create", *(was.volume for was in trio), "--yes", status=1)
-        assert "2 of 3 volumes cannot be restored so, and nothing was done" in said
+        assert "2 of 3 volumes cannot be restored this way, so nothing was restored" in said
         assert trio[0].volume in said
         assert trio[1].volume not in said
         assert trio[2].volume in said

@@ -336,5 +336,5 @@ def test_into_another_tenants_volume(scene: Scene) -> None:
             *("restore", "create", "own", "--into", scene.volume, "--yes"),
             status=2,
         )
-    assert "must not become another's" in said
+    assert "data of one project must not go to another" in said
     assert scene.secret() == SECRET

@@ -275,7 +275,7 @@ def test_a_group_that_is_empty(band: Band) -> None:
     group = band.person.group("nobody")
     try:
         said = band.person.refused("backup", "create", "--group", group)
-        assert f"Group nobody ({group}) holds no volume" in said
+        assert f"Group nobody ({group}) has no volumes" in said
     finally:
         band.dissolve(group)
 
@@ -347,7 +347,7 @@ def test_of_several_moments(band: Band, trio: tuple[str, list[str]]) -> None:
     band.person.change_group(group, remove_volumes=volumes[2])
     done = band.person.cli("restore", "create", "--group", group, "--dry-run")
     assert done.returncode == 0, done
-    assert f"group {group}: its volumes are not of one moment" in done.stderr
+    assert f"group {group}: the backups of its volumes are from different times" in done.stderr
     assert f"v0 of run {second['run_id'][:8]}" in done.stderr
     assert f"v1 of run {first[:8]}" in done.stderr
     # One that has left the group, as its last backup tells.

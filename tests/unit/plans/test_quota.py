@@ -11,9 +11,9 @@ import pytest
 from volflow.cloud.cinder import Cinder, Quota
 from volflow.errors import QuotaError
 from volflow.plans import quota
-from volflow.plans.preflight import Volume
 from volflow.plans.quota import VolumeSize
 from volflow.plans.restore_quota import use_of_restore
+from volflow.plans.selection import Volume
 
 
 def _quota(types: Mapping[str, Quota] | None = None, **left: int | None) -> Quota:
@@ -32,7 +32,7 @@ def _parallel(cinder: Cinder, together: Sequence[Sequence[VolumeSize]], most: in
 
 
 def _no_room_for(cinder: Cinder, together: Sequence[Sequence[Volume]]) -> dict[str, QuotaError]:
-    return quota.no_room_for(cinder, cinder.quota_left(), together)
+    return quota.volumes_without_room(cinder, cinder.quota_left(), together)
 
 
 def _sized(*sizes: int, volume_type: str = "slow") -> list[VolumeSize]:
@@ -52,13 +52,13 @@ def _sized(*sizes: int, volume_type: str = "slow") -> list[VolumeSize]:
 def test_a_restore(left: dict[str, int], parallel: int) -> None:
     found, need = use_of_restore(_cinder(**left), _sized(4), _sized(1, 5, 3), 3)
     assert found == parallel
-    assert need.held
+    assert need.fits
     assert need.volumes == 1
 
 
 @pytest.mark.parametrize("left", [{"snapshots": 0}, {"gigabytes": 8}, {"volumes": 0}])
 def test_a_restore_that_does_not_fit(left: dict[str, int]) -> None:
-    with pytest.raises(QuotaError, match="cannot hold what the restore takes"):
+    with pytest.raises(QuotaError, match="cannot hold what the restore needs"):
         use_of_restore(_cinder(**left), _sized(4), _sized(1, 5, 3), 3)
 
 
@@ -69,8 +69,8 @@ def test_a_restore_without_snapshots() -> None:
 
 def test_a_group_takes_all_its_snapshots_at_once() -> None:
     together = [_sized(1, 1, 1), _sized(2), _sized(2)]
-    assert quota.needed(together, 1) == (1, 3, 3 + 2)
-    assert quota.needed(together, 2) == (2, 4, 3 + 2 + 2 + 2)
+    assert quota.temporary_use(together, 1) == (1, 3, 3 + 2)
+    assert quota.temporary_use(together, 2) == (2, 4, 3 + 2 + 2 + 2)
     assert _parallel(_cinder(snapshots=4), together, 10) == 2
     with pytest.raises(QuotaError, match="of a group and a volume of it"):
         _parallel(_cinder(snapshots=2), together, 10)
@@ -118,6 +118,6 @@ def test_a_restore_beyond_the_quota_of_a_type() -> None:
     assert use_of_restore(cinder, [*fast, *_sized(50)], [*fast, *fast], 2)[0] == 1
     with pytest.raises(QuotaError, match="for volume type 'fast' cannot hold what the restore"):
         use_of_restore(cinder, [*fast, *fast], [], 2)
-    quota.new_volumes_fit(cinder, [*fast, *_sized(50)])
+    quota.check_new_volumes(cinder, [*fast, *_sized(50)])
     with pytest.raises(QuotaError, match="for volume type 'fast' cannot hold 2 new volumes"):
-        quota.new_volumes_fit(cinder, [*fast, *fast])
+        quota.check_new_volumes(cinder, [*fast, *fast])

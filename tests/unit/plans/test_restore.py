@@ -196,6 +196,7 @@ def test_a_group_of_several_moments_is_told() -> None:
 
     assert notes_on_groups([target("a", "r1"), target("b", "r1")]) == []
     (note,) = notes_on_groups([target("a", "r1"), target("b", "r2")])
-    assert (
-        note == "group g: its volumes are not of one moment: a of run r1, then, b of run r2, then"
+    assert note == (
+        "group g: the backups of its volumes are from different times: a from run r1, then, "
+        "b from run r2, then"
     )

@@ -51,8 +51,8 @@ def test_what_was_deleted_does_not_come_back() -> None:
     assert [backup.id for backup in found.backups] == ["a3"]
     (left,) = found.left_out
     assert (left.volume_id, left.name, left.wanted) == ("b", "name of b", False)
-    assert "was there no more when run r2" in left.reason
-    assert "its last backup is b1, made 2026-01-01 00:00+00:00" in left.reason
+    assert "no longer existed when run r2" in left.reason
+    assert "its last backup is b1 of 2026-01-01 00:00+00:00" in left.reason
 
 
 def test_as_it_was_before() -> None:
@@ -96,7 +96,7 @@ def test_one_project_says_nothing_of_another() -> None:
 
 
 def test_all_that_is_left_is_gone() -> None:
-    with pytest.raises(BackupNotFoundError, match="There is no backup of what was selected"):
+    with pytest.raises(BackupNotFoundError, match="No backup matches the selection"):
         chosen(DELETED_BEFORE_THE_3RD, Selection(everything=True, exclude=("a",)))
 
 
@@ -124,7 +124,7 @@ def test_a_member_that_was_deleted_is_told() -> None:
     ]
     found = chosen(backups, Selection(groups=("g",)))
     assert [backup.id for backup in found.backups] == ["a2"]
-    assert "was there no more" in found.left_out[0].reason
+    assert "no longer existed" in found.left_out[0].reason
 
 
 def test_a_group_that_is_gone_is_as_it_was() -> None:

@@ -78,7 +78,7 @@ def test_a_half_restored_volume_is_missed_and_a_temporary_one_is_not() -> None:
         "half": True,
     }
     reasons = {one.name: one.reason for one in selected.left_out}
-    assert reasons["clone"] == "is temporary, of a run of volflow"
+    assert reasons["clone"] == "is a temporary volume of a volflow run"
     assert reasons["claimed"].startswith("is being restored by run 12345678-")
 
 
