@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from volflow.api.runs import Resumed
     from volflow.api.volflow import Volflow
     from volflow.config import load as load_config
-    from volflow.context import Context
     from volflow.errors import (
         BackupNotFoundError,
         CloudError,
@@ -64,7 +63,6 @@ __all__ = [
     "Change",
     "CloudError",
     "ConfigError",
-    "Context",
     "CopyProgress",
     "Destination",
     "DiskError",
@@ -123,7 +121,6 @@ _HOMES = {
     "Change": "volflow.movers.base",
     "CloudError": "volflow.errors",
     "ConfigError": "volflow.errors",
-    "Context": "volflow.context",
     "CopyProgress": "volflow.results.outcome",
     "Destination": "volflow.plans.restore_target",
     "DiskError": "volflow.errors",

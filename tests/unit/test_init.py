@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -33,6 +35,13 @@ def test_every_error_is_public() -> None:
         if inspect.isclass(value) and issubclass(value, Exception)
     ]
     assert set(found) <= set(volflow.__all__)
+
+
+def test_the_documentation_has_every_public_name() -> None:
+    page = Path(__file__).parents[2] / "docs" / "api.rst"
+    found = re.findall(r":: volflow\.(\w+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    of_errors = {name for name in volflow.__all__ if volflow._HOMES[name] == "volflow.errors"}
+    assert {*found} - {"errors"} | of_errors == set(volflow.__all__)
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:
