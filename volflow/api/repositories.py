@@ -84,14 +84,14 @@ class RepositoryApi:
             )
         return found
 
-    def check(self, project_id: str | None = None, *, percent: float | None = None) -> str:
+    def check(self, project_id: str | None = None, *, percent: float = 0.0) -> str:
         """Check the structure of a repository, and read a sample of its data.
 
-        :param percent: size of the sample; None reads no data, 100 reads all
+        :param percent: size of the sample; 0 reads no data, 100 reads all
         :returns: restic's report
         :raises RepositoryError: something is missing or damaged
         """
-        return self._context.repositories.of(project_id).check_data(percent or 0.0)
+        return self._context.repositories.of(project_id).check_data(percent)
 
     def prune(self, project_id: str | None = None) -> str:
         """Remove data that no backup needs. No backup can run at the same time.
