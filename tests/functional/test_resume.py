@@ -37,7 +37,8 @@ from tests.support.controlled_runs import (
 from tests.support.rest_server import RestServer
 from tests.support.site import Site
 from tests.support.volflow_process import ready
-from volflow.cloud.cinder import Cinder
+from volflow.cloud.snapshots import Snapshots
+from volflow.cloud.volumes import Volumes
 from volflow.errors import ResourceNotFoundError
 from volflow.host import privilege
 from volflow.results.options import RestoreOptions
@@ -481,30 +482,30 @@ class Slow:
 @pytest.fixture
 def slow_snapshots(monkeypatch: pytest.MonkeyPatch) -> Slow:
     """No snapshot becomes available."""
-    found, real = Slow(), Cinder.snapshot
+    found, real = Slow(), Snapshots.get
 
-    def snapshot(cinder: Cinder, snapshot_id: str) -> dict[str, Any]:
-        told = real(cinder, snapshot_id)
+    def snapshot(snapshots: Snapshots, snapshot_id: str) -> dict[str, Any]:
+        told = real(snapshots, snapshot_id)
         return told if found.done.is_set() else told | found.show("creating", snapshot_id)
 
-    monkeypatch.setattr(Cinder, "snapshot", snapshot)
+    monkeypatch.setattr(Snapshots, "get", snapshot)
     return found
 
 
 @pytest.fixture
 def slow_deletes(monkeypatch: pytest.MonkeyPatch) -> Slow:
     """No volume is ever gone."""
-    found, real = Slow(), Cinder.volume
+    found, real = Slow(), Volumes.get
 
-    def volume(cinder: Cinder, volume_id: str) -> dict[str, Any]:
+    def volume(volumes: Volumes, volume_id: str) -> dict[str, Any]:
         try:
-            return real(cinder, volume_id)
+            return real(volumes, volume_id)
         except ResourceNotFoundError:
             if found.done.is_set():
                 raise
             return found.show("deleting", volume_id)
 
-    monkeypatch.setattr(Cinder, "volume", volume)
+    monkeypatch.setattr(Volumes, "get", volume)
     return found
 
 

@@ -9,12 +9,13 @@ from datetime import datetime
 from pathlib import Path
 
 from volflow.api.mount import MountedBackup, mounted
+from volflow.cloud.volumes import project_of
 from volflow.context import Context
 from volflow.errors import UsageError
 from volflow.movers.base import Change, Node, StoredBackup
 from volflow.observers.hooks import refusals
 from volflow.plans.backup import BackupPlan, BackupPlanner
-from volflow.plans.selection import Selection, project_of
+from volflow.plans.selection import Selection
 from volflow.repositories.backups import find, find_by_id, until
 from volflow.repositories.contents import BackupContents
 from volflow.repositories.export import Exporter

@@ -109,7 +109,7 @@ def _cloud(context: Context) -> str:
 
 def _quota(context: Context) -> str:
     cinder = context.cloud.cinder
-    left = cinder.quota_left()
+    left = cinder.quotas.left()
     # The smallest volume takes a snapshot and a volume of 1 GiB for a while.
     for name, quota in by_type(left):
         if not quota.holds(1, 1, 2):

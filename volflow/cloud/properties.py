@@ -10,9 +10,8 @@ from typing import Any
 
 from volflow.cloud.cinder import Cinder
 from volflow.cloud.marks import ALIVE_KEY, TAG_KEY
+from volflow.cloud.volumes import Volume
 from volflow.errors import CloudError, UsageError
-
-Volume = dict[str, Any]
 
 # Cinder shows these among a volume's metadata, and takes them only by actions of their own.
 _NOT_METADATA = ("readonly", "attached_mode", TAG_KEY, ALIVE_KEY)
@@ -96,7 +95,7 @@ class Properties:
         :returns: why a property was not taken, by its name
         :raises CloudError: the volume cannot be looked at
         """
-        now = Properties.of(cinder.volume(volume_id))
+        now = Properties.of(cinder.volumes.get(volume_id))
         refused: dict[str, str] = {}
 
         @contextmanager
@@ -108,27 +107,29 @@ class Properties:
 
         if now.readonly and not self.readonly:
             with giving("readonly"):
-                cinder.set_readonly(volume_id, False)
+                cinder.volumes.set_readonly(volume_id, False)
         for name in ("name", "description"):
             if getattr(now, name) != getattr(self, name):
                 with giving(name):
-                    cinder.update_volume(volume_id, **{name: getattr(self, name)})
+                    cinder.volumes.update(volume_id, **{name: getattr(self, name)})
         with giving("metadata"):
             if superfluous := now.metadata.keys() - self.metadata.keys():
-                cinder.delete_metadata(volume_id, superfluous)
-            _each(partial(cinder.set_metadata, volume_id), _new(now.metadata, self.metadata))
+                cinder.volumes.delete_metadata(volume_id, superfluous)
+            _each(
+                partial(cinder.volumes.set_metadata, volume_id), _new(now.metadata, self.metadata)
+            )
         if now.bootable != self.bootable:
             with giving("bootable"):
-                cinder.set_bootable(volume_id, self.bootable)
+                cinder.volumes.set_bootable(volume_id, self.bootable)
         with giving("image_metadata"):
             if surplus := now.image_metadata.keys() - self.image_metadata.keys():
-                cinder.delete_image_metadata(volume_id, surplus)
+                cinder.volumes.delete_image_metadata(volume_id, surplus)
             images = _new(now.image_metadata, self.image_metadata)
-            _each(partial(cinder.set_image_metadata, volume_id), images)
+            _each(partial(cinder.volumes.set_image_metadata, volume_id), images)
         # Last, for a volume that is read-only takes no more changes by its guests.
         if self.readonly and not now.readonly:
             with giving("readonly"):
-                cinder.set_readonly(volume_id, True)
+                cinder.volumes.set_readonly(volume_id, True)
         return refused
 
 

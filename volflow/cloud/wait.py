@@ -17,6 +17,7 @@ from volflow.errors import CloudError, ResourceNotFoundError, StoppedError, Wait
 LOG = logging.getLogger(__name__)
 
 Resource = dict[str, Any]
+Resources = list[Resource]
 
 # Errors in a row that a wait bears before it gives up.
 _PASSING = 5

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from volflow.cloud.connection import Cloud
-from volflow.cloud.groups import Groups
+from volflow.cloud.volumes import project_of
 from volflow.errors import CloudError, VolflowError
 from volflow.movers.base import StoredBackup
 from volflow.plans import backup_quota, preflight
 from volflow.plans.quota import QuotaUse
-from volflow.plans.selection import Selected, Selection, project_of
+from volflow.plans.selection import Selected, Selection
 from volflow.repositories.backups import Backups
 from volflow.repositories.opened import Repositories
 
@@ -116,7 +116,7 @@ class BackupPlanner:
 
     def _consistent(self, selected: Selected) -> dict[str, bool | None]:
         """Whether the volumes of each group are snapshotted at the same time, by group id."""
-        groups = Groups(self.cloud.cinder)
+        groups = self.cloud.cinder.groups
         found: dict[str, bool | None] = dict.fromkeys(selected.split_groups, False)
         for group_id in selected.groups:
             found[group_id] = groups.consistent(groups.get(group_id))

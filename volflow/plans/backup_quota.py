@@ -6,8 +6,9 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from volflow.cloud.cinder import Quota
 from volflow.cloud.connection import Cloud
+from volflow.cloud.quotas import Quota
+from volflow.cloud.volumes import Volume, project_of
 from volflow.errors import CloudError, VolflowError
 from volflow.plans.quota import (
     QuotaUse,
@@ -16,7 +17,7 @@ from volflow.plans.quota import (
     temporary_use,
     volumes_without_room,
 )
-from volflow.plans.selection import Selected, Volume, project_of
+from volflow.plans.selection import Selected
 
 LOG = logging.getLogger(__name__)
 
@@ -51,7 +52,7 @@ def limits(
     for owner, mine in _by_owner(selected, as_tenant=as_tenant):
         try:
             cinder = cloud.in_project(owner)
-            left = quotas[owner] = cinder.quota_left()
+            left = quotas[owner] = cinder.quotas.left()
             together = _snapshotted_together(mine, selected.groups)
             if leave_out:
                 no_room = volumes_without_room(cinder, left, together)

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from volflow.cloud.cinder import Cinder, require_usable
+from volflow.cloud.cinder import Cinder
+from volflow.cloud.volumes import Volume, require_usable
 from volflow.errors import (
     RepositoryError,
     ResourceNotFoundError,
@@ -16,7 +17,6 @@ from volflow.errors import (
 from volflow.host.devices import devices_below
 from volflow.host.identity import host_name
 from volflow.plans.quota import VolumeSize, parallel_by_quota
-from volflow.plans.selection import Volume
 from volflow.repositories.manifest import Manifest
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def check_repositories_elsewhere(
             continue
         for attachment in volume["attachments"]:
             try:
-                connection = cinder.attachment(attachment["attachment_id"])["connection_info"]
+                connection = cinder.attachments.get(attachment["attachment_id"])["connection_info"]
             except ResourceNotFoundError:
                 # Detached in the meantime.
                 continue
@@ -59,12 +59,12 @@ def check_volume_can_be_created(cinder: Cinder, manifest: Manifest) -> None:
     wanted = manifest.volume
     if wanted["volume_type"]:
         try:
-            cinder.find_volume_type(wanted["volume_type"])
+            cinder.types.find(wanted["volume_type"])
         except ResourceNotFoundError as error:
             raise ResourceNotFoundError(
                 f"{error} Use --type-map {wanted['volume_type']}=TYPE to choose another type."
             ) from error
-    zones = cinder.availability_zones()
+    zones = cinder.availability_zones.names()
     if wanted["availability_zone"] not in zones:
         raise ResourceNotFoundError(
             f"This cloud has no availability zone '{wanted['availability_zone']}'; it has: "
@@ -97,7 +97,7 @@ def check_copy(cinder: Cinder, existing: Volume, manifest: Manifest) -> None:
     """
     require_usable(existing, ("available", "in-use"))
     _check_fits(existing, manifest)
-    parallel_by_quota(cinder, cinder.quota_left(), [[VolumeSize.of(existing)]], 1)
+    parallel_by_quota(cinder, cinder.quotas.left(), [[VolumeSize.of(existing)]], 1)
 
 
 def check_in_place(target: Volume, manifest: Manifest) -> None:
@@ -125,7 +125,7 @@ def why_not_removable(cinder: Cinder, volume: Volume) -> str | None:
     """Why an old volume cannot be removed; None if it can: nothing uses it or depends on it."""
     if volume["status"] != "available" or volume["attachments"]:
         return f"it is '{volume['status']}'" + (", attached" if volume["attachments"] else "")
-    if cinder.snapshots(volume["id"]):
+    if cinder.snapshots.list(volume["id"]):
         return "it has snapshots"
     if volume.get("group_id"):
         return f"it belongs to group {volume['group_id']}"

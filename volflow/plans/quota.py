@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Self
 
-from volflow.cloud.cinder import Cinder, Quota
+from volflow.cloud.cinder import Cinder
+from volflow.cloud.quotas import Quota
+from volflow.cloud.volumes import Volume
 from volflow.errors import QuotaError
-from volflow.plans.selection import Volume
 
 
 class VolumeSize(NamedTuple):
@@ -145,7 +146,7 @@ def check_new_volumes(cinder: Cinder, volumes: Sequence[VolumeSize]) -> None:
 
     :raises QuotaError: the quota is too small
     """
-    for name, left in by_type(cinder.quota_left()):
+    for name, left in by_type(cinder.quotas.left()):
         sizes = [one.gib for one in volumes if name in (None, one.volume_type)]
         if not left.holds(len(sizes), 0, sum(sizes)):
             raise QuotaError(

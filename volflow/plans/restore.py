@@ -90,7 +90,7 @@ class RestorePlanner:
         named = bool(selection.volumes)
         projects = options.source_projects(self.cloud.cinder.project_id)
         if selection.all_tenants:
-            self.cloud.cinder.require_all_tenants()
+            self.cloud.cinder.volumes.require_all_tenants()
         unusable: Mapping[str, VolflowError] = {}
         if stored is None and selection.all_tenants:
             stored, unusable = self.backups.look_everywhere(options.project_map)

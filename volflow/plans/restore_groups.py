@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from volflow.cloud.connection import Cloud
-from volflow.cloud.groups import Groups, own_project
+from volflow.cloud.groups import own_project
 from volflow.errors import ResourceNotFoundError
 from volflow.plans.restore_target import Destination, Joining, RestoreTarget
 from volflow.results.options import RestoreOptions
@@ -69,7 +69,7 @@ def notes_on_groups(targets: Sequence[RestoreTarget]) -> list[str]:
 def _exists(cloud: Cloud, project_id: str | None, group_id: str) -> bool:
     cinder = cloud.in_project(project_id)
     try:
-        group = Groups(cinder).get(group_id)
+        group = cinder.groups.get(group_id)
     except ResourceNotFoundError:
         return False
     # The id is from a backup, and an administrator sees the groups of all projects.

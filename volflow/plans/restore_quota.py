@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
-from volflow.cloud.cinder import Cinder, Quota
+from volflow.cloud.cinder import Cinder
 from volflow.cloud.connection import Cloud
+from volflow.cloud.quotas import Quota
 from volflow.errors import QuotaError, VolflowError
 from volflow.plans.quota import QuotaUse, VolumeSize, by_type, check_new_volumes, type_suffix
 from volflow.plans.restore_target import Destination, RestoreTarget
@@ -85,7 +86,7 @@ def use_of_restore(
     :param parallel: at most this many
     :raises QuotaError: the quota does not allow even one
     """
-    left, project_id = cinder.quota_left(), str(cinder.project_id)
+    left, project_id = cinder.quotas.left(), str(cinder.project_id)
     for count in range(parallel, 0, -1):
         uses = list(_uses(project_id, left, created, snapshots, count))
         if all(use.fits for _, use in uses):

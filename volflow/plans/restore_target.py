@@ -11,11 +11,11 @@ from typing import Any
 
 from volflow.cloud.cinder import Cinder
 from volflow.cloud.connection import Cloud
+from volflow.cloud.volumes import Volume, project_of
 from volflow.errors import UsageError, VolflowError
 from volflow.movers.base import StoredBackup
 from volflow.plans import preflight
 from volflow.plans.quota import VolumeSize
-from volflow.plans.selection import Volume, project_of
 from volflow.repositories.backups import Backups
 from volflow.repositories.manifest import Manifest, sparse_files_fit
 from volflow.repositories.opened import Repositories
@@ -177,11 +177,11 @@ def _existing_volume(cinder: Cinder, manifest: Manifest, options: RestoreOptions
     :raises UsageError: the volume of ``--into`` belongs to another project
     """
     if options.into is None:
-        existing = cinder.existing_volume(manifest.volume_id)
+        existing = cinder.volumes.existing(manifest.volume_id)
         # The id is from a backup, and an administrator sees the volumes of all projects. Or the
         # volume was transferred to another project after the backup.
         return None if _of_another_project(existing, cinder) else existing
-    existing = cinder.find_volume(options.into)
+    existing = cinder.volumes.find(options.into)
     if _of_another_project(existing, cinder):
         raise UsageError(
             f"Volume {options.into} belongs to another project than {cinder.project_id}, to which "

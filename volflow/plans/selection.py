@@ -6,19 +6,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
-from typing import Any
 
-from volflow.cloud.cinder import Cinder, require_usable
-from volflow.cloud.groups import Groups
+from volflow.cloud.cinder import Cinder
 from volflow.cloud.marks import CLAIMED, RESTORED, TEMPORARY, Mark, kind_of
+from volflow.cloud.volumes import USABLE, Volume, require_usable
 from volflow.errors import ResourceNotFoundError, UsageError, VolflowError, VolumeStateError
 from volflow.movers.base import StoredBackup
 from volflow.results.outcome import LeftOut
-
-Volume = dict[str, Any]
-
-# The states in which Cinder takes a snapshot of a volume.
-USABLE = ("available", "in-use")
 
 
 @dataclass(frozen=True)
@@ -136,7 +130,7 @@ class Selection:
             return Selected(_named(cinder, self.volumes))
         if self.groups:
             return _members(cinder, self.groups)
-        return self._filter(cinder.volumes(all_tenants=self.all_tenants))
+        return self._filter(cinder.volumes.list(all_tenants=self.all_tenants))
 
     def _filter(self, found: Iterable[Volume]) -> Selected:
         volumes: list[Volume] = []
@@ -196,11 +190,6 @@ class Selection:
         return None
 
 
-def project_of(volume: Volume) -> str:
-    """The id of the volume's project; empty if the API does not show it."""
-    return str(volume.get("os-vol-tenant-attr:tenant_id") or "")
-
-
 def _why_unusable(volume: Volume) -> str | None:
     """Why this volume cannot be backed up now; None if it can."""
     if volume["status"] not in USABLE:
@@ -227,7 +216,7 @@ def _require_usable(volume: Volume) -> None:
 
 
 def _named(cinder: Cinder, names_or_ids: Iterable[str]) -> list[Volume]:
-    found = [cinder.find_volume(name) for name in names_or_ids]
+    found = [cinder.volumes.find(name) for name in names_or_ids]
     _refuse_duplicates([volume["id"] for volume in found], "Volume {} is named more than once.")
     for volume in found:
         _require_usable(volume)
@@ -240,8 +229,8 @@ def _members(cinder: Cinder, group_ids: Iterable[str]) -> Selected:
     volumes: list[Volume] = []
     groups: dict[str, list[str]] = {}
     for group_id in group_ids:
-        group = Groups(cinder).get(group_id)
-        members = cinder.group_volumes(group["id"])
+        group = cinder.groups.get(group_id)
+        members = cinder.volumes.in_group(group["id"])
         if not members:
             raise ResourceNotFoundError(
                 f"Group {group['name'] or group_id} ({group_id}) has no volumes."

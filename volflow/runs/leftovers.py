@@ -13,7 +13,6 @@ from datetime import UTC, datetime, timedelta
 from persistence import Ambiguous, Entry, EntryState, NotFound, State
 from volflow.cloud import marks
 from volflow.cloud.cinder import Cinder
-from volflow.cloud.groups import Groups
 from volflow.cloud.marks import KEPT, TAG_KEY, Mark, kind_of, tag
 from volflow.errors import VolflowError
 from volflow.runs import lease as heartbeat
@@ -128,7 +127,12 @@ def lost(state: State, cinder: Cinder) -> list[Leftover]:
             lost=True,
             of_volume=resource.get("volume_id") or resource["id"],
         )
-        for resource in [*cinder.all_tagged(), *Groups(cinder).marked()]
+        for resource in (
+            *cinder.volumes.marked(),
+            *cinder.snapshots.marked(),
+            *cinder.groups.marked(),
+            *cinder.group_snapshots.marked(),
+        )
         if kind_of(resource) in _ORDER
     ]
     ended = {leftover.run_id: _has_ended(state, leftover.run_id) for leftover in found}

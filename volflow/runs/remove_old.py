@@ -8,10 +8,10 @@ from typing import Any
 
 from persistence import Run, Runs
 from volflow.cloud.cinder import Cinder
+from volflow.cloud.volumes import USABLE
 from volflow.errors import CloudError, ResourceNotFoundError
 from volflow.plans.preflight import why_not_removable
 from volflow.plans.restore_target import Destination
-from volflow.plans.selection import USABLE
 from volflow.results.outcome import Outcome, RunResult, VolumeResult
 
 
@@ -76,18 +76,18 @@ def _make_gone(
     cinder: Cinder, old: Mapping[str, Any], new: VolumeResult, aborting: bool
 ) -> str | None:
     """Make sure that an old volume is gone, and give what is in the way, if anything."""
-    volume_id, now = old["id"], cinder.existing_volume(old["id"])
+    volume_id, now = old["id"], cinder.volumes.existing(old["id"])
     if now is None:
         return None
     if now["status"] == "deleting":
         # This run has begun to, in a process that was killed.
-        cinder.wait_gone(lambda: cinder.volume(volume_id), what=f"Volume {volume_id}")
+        cinder.volumes.wait_gone(volume_id)
         return None
     if aborting:
         return "the run was aborted"
     trouble = _gone_since(cinder, new) or why_not_removable(cinder, now) or _changed(old, now)
     if trouble is None:
-        cinder.delete_volume(volume_id)
+        cinder.volumes.delete(volume_id)
     return trouble
 
 
@@ -104,7 +104,7 @@ def _changed(old: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
 def _gone_since(cinder: Cinder, volume: VolumeResult) -> str | None:
     """Why the new volume cannot take the place of the old one, if so."""
     try:
-        if volume.target_id and cinder.volume(volume.target_id)["status"] in USABLE:
+        if volume.target_id and cinder.volumes.get(volume.target_id)["status"] in USABLE:
             return None
     except ResourceNotFoundError:
         pass

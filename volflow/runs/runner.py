@@ -170,7 +170,7 @@ class Runner:
         for entry in self._services.ledger.open(run_id):
             if entry.kind in (TemporaryVolume.kind, NewVolume.kind) and entry.resource_id:
                 try:
-                    self._cinder_of(entry.item).set_metadata(entry.resource_id, sign)
+                    self._cinder_of(entry.item).volumes.set_metadata(entry.resource_id, sign)
                 except CloudError as error:
                     LOG.info("Volume %s could not be marked: %s", entry.resource_id, error)
 

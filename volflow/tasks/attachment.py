@@ -36,7 +36,7 @@ class Attachment(Temporary):
             self.remove(work, earlier)
             ledger.gone(self.tag)
         self.intend(volume_id=clone_id)
-        attachment_id = work.cinder.create_attachment(
+        attachment_id = work.cinder.attachments.create(
             clone_id, self.services.host.connector.properties()
         )
         self.present(attachment_id)
@@ -50,15 +50,15 @@ class Attachment(Temporary):
         Device.dispose(work, work.tag(Device.kind))
         if entry.resource_id:
             # It may be left over on a volume that is the tenant's by now.
-            work.cinder.delete_attachment(entry.resource_id)
+            work.cinder.attachments.delete(entry.resource_id)
         for attachment in cls._others(work, entry):
-            work.cinder.delete_attachment(attachment["id"])
+            work.cinder.attachments.delete(attachment["id"])
 
     @staticmethod
     def _others(work: Work, entry: Entry) -> list[dict[str, Any]]:
         """What else this run has attached the volume by: the answer may never have come."""
         volume_id = str(entry.details["volume_id"])
-        volume = work.cinder.existing_volume(volume_id)
+        volume = work.cinder.volumes.existing(volume_id)
         mark = tag_of(volume) if volume else None
         made = mark in (work.tag(TemporaryVolume.kind), work.tag(NewVolume.kind))
         unknown = mark == work.tag(Claim.kind) and not entry.resource_id
@@ -66,7 +66,7 @@ class Attachment(Temporary):
             return []
         return [
             attachment
-            for attachment in work.cinder.attachments(volume_id)
+            for attachment in work.cinder.attachments.list(volume_id)
             # One of which this run does not know the id it has never completed.
             if not attachment["instance"] and (made or attachment["status"] != "attached")
         ]

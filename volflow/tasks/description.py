@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from volflow.cloud.groups import Groups
 from volflow.errors import CloudError
 from volflow.tasks.base import Step
 
@@ -20,14 +19,14 @@ class Describe(Step):
 
     def execute(self) -> dict[str, Any]:
         cinder = self.work.cinder
-        volume = cinder.volume(self.work.volume_id)
+        volume = cinder.volumes.get(self.work.volume_id)
         type_id = volume.get("volume_type_id") or volume.get("volume_type")
-        volume_type = cinder.find_volume_type(type_id) if type_id else {}
+        volume_type = cinder.types.find(type_id) if type_id else {}
         return {
             "volume": volume,
             "volume_type": volume_type,
             "qos": self._qos(volume_type.get("qos_specs_id")),
-            "encryption": cinder.encryption(volume["id"]) if volume["encrypted"] else {},
+            "encryption": cinder.volumes.encryption(volume["id"]) if volume["encrypted"] else {},
             **self._group(volume.get("group_id")),
         }
 
@@ -35,7 +34,7 @@ class Describe(Step):
         if not qos_id:
             return {}
         try:
-            return self.work.cinder.qos_specs(qos_id)
+            return self.work.cinder.types.qos_specs(qos_id)
         except CloudError as error:
             # It is there for information alone.
             LOG.warning("The manifest is without QoS specification %s: %s", qos_id, error)
@@ -44,11 +43,11 @@ class Describe(Step):
     def _group(self, group_id: str | None) -> dict[str, Any]:
         if not group_id:
             return {"group": {}}
-        cinder, groups = self.work.cinder, Groups(self.work.cinder)
+        cinder, groups = self.work.cinder, self.work.cinder.groups
         group = groups.get(group_id)
         return {
             "group": group,
             "group_type": groups.type(group),
             # Another cloud knows them by their names.
-            "group_volume_types": cinder.volume_type_names(group["volume_types"]),
+            "group_volume_types": cinder.types.names(group["volume_types"]),
         }

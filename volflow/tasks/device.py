@@ -35,12 +35,12 @@ class Device(Temporary):
         info = self.services.host.connector.connect(self.work.connection(attachment_id))
         self.present(info["path"], **here, info=info)
         self._compare_size(clone_id, info["path"])
-        self.work.cinder.complete_attachment(attachment_id)
+        self.work.cinder.attachments.complete(attachment_id)
         return str(info["path"])
 
     def _compare_size(self, volume_id: str, path: str) -> None:
         """A stale or wrong path must be neither read nor written."""
-        expected = int(self.work.cinder.volume(volume_id)["size"]) * _GIB
+        expected = int(self.work.cinder.volumes.get(volume_id)["size"]) * _GIB
         found = self.services.host.device_size(path)
         if not expected <= found < expected + _ROUNDING:
             raise HostError(

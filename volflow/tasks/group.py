@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from persistence import Entry
-from volflow.cloud.groups import LEGACY, Groups
+from volflow.cloud.groups import LEGACY
 from volflow.cloud.wait import existing
 from volflow.errors import CloudError, ResourceNotFoundError
 from volflow.repositories.manifest import Manifest
@@ -31,25 +31,24 @@ class GroupSnapshot(Temporary):
 
     def execute(self) -> dict[str, dict[str, Any]]:
         """The members' snapshots, by volume id."""
-        groups = Groups(self.work.cinder)
-        group = groups.get(self.work.volume_id)
+        snapshots = self.work.cinder.group_snapshots
+        group = self.work.cinder.groups.get(self.work.volume_id)
         self.intend()
-        found = groups.snapshots(group, self.tag)
+        found = snapshots.described(group, self.tag)
         # Group snapshots have no metadata: the description carries the tag.
         name = f"volflow-{self.services.run_id[:8]}"
-        snapshot = found[0] if found else groups.snapshot(group, name, self.tag)
+        snapshot = found[0] if found else snapshots.create(group, name=name, description=self.tag)
         self.present(snapshot["id"])
-        groups.wait_snapshot(group, snapshot["id"])
-        return {s["volume_id"]: s for s in groups.members(group, snapshot["id"])}
+        snapshots.wait(group, snapshot["id"])
+        return {s["volume_id"]: s for s in snapshots.members(group, snapshot["id"])}
 
     @classmethod
     def remove(cls, work: Work, entry: Entry) -> None:
-        groups = Groups(work.cinder)
-        group = existing(lambda: groups.get(work.volume_id))
+        group = existing(lambda: work.cinder.groups.get(work.volume_id))
         if group is None:
             return  # a group that has snapshots cannot be deleted
-        for snapshot in groups.snapshots(group, entry.tag):
-            groups.delete_snapshot(group, snapshot["id"])
+        for snapshot in work.cinder.group_snapshots.described(group, entry.tag):
+            work.cinder.group_snapshots.delete(group, snapshot["id"])
 
 
 class MemberSnapshot(Step):
@@ -129,15 +128,15 @@ class RestoredGroup(Temporary):
         return {"id": group["id"], "volume_types": group["volume_types"]}
 
     def _there(self) -> dict[str, Any]:
-        return Groups(self.work.cinder).get(self._wanted.was["id"])
+        return self.work.cinder.groups.get(self._wanted.was["id"])
 
     def _ensure(self) -> dict[str, Any]:
-        groups, wanted = Groups(self.work.cinder), self._wanted
+        groups, wanted = self.work.cinder.groups, self._wanted
         self.intend(description=wanted.was["description"])
         found = groups.described(self.tag)
         if not found:
             legacy = bool(wanted.was.get(LEGACY))
-            types = [self.work.cinder.find_volume_type(name) for name in wanted.volume_types]
+            types = [self.work.cinder.types.find(name) for name in wanted.volume_types]
             found = [
                 groups.create(
                     None if legacy else groups.find_type(wanted.type_name)["id"],
@@ -155,9 +154,9 @@ class RestoredGroup(Temporary):
 
     @classmethod
     def remove(cls, work: Work, entry: Entry) -> None:
-        groups = Groups(work.cinder)
+        groups = work.cinder.groups
         for group in groups.described(entry.tag):
-            if work.cinder.group_volumes(group["id"]):
+            if work.cinder.volumes.in_group(group["id"]):
                 # From here on it is the tenant's, like the volumes in it.
                 groups.update(group, description=entry.details.get("description") or "")
             else:
@@ -179,8 +178,8 @@ class Join(Step):
 
     def execute(self, clone_id: str, group: dict[str, Any]) -> str:
         """What is in the way, if anything."""
-        cinder, groups = self.work.cinder, Groups(self.work.cinder)
-        if group["id"] is None or cinder.volume(clone_id).get("group_id"):
+        cinder, groups = self.work.cinder, self.work.cinder.groups
+        if group["id"] is None or cinder.volumes.get(clone_id).get("group_id"):
             return ""
         try:
             groups.update(groups.get(group["id"]), add_volumes=clone_id)

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from persistence import Entry
-from volflow.cloud.cinder import require_usable
-from volflow.cloud.groups import Groups, takes
+from volflow.cloud.groups import takes
 from volflow.cloud.marks import ALIVE_KEY, CLAIMED, KEPT, RESTORED, TAG_KEY, kind_of, tag_of
 from volflow.cloud.properties import own_metadata
+from volflow.cloud.volumes import require_usable
 from volflow.errors import VolflowError, VolumeStateError
 from volflow.repositories.manifest import Manifest
 from volflow.tasks.base import Step, Temporary
@@ -51,10 +51,10 @@ class NewVolume(Temporary):
     def _ensure(self, **properties: Any) -> str:
         cinder = self.work.cinder
         self.intend()
-        found = cinder.volumes_tagged(self.tag)
-        volume = found[0] if found else cinder.create_volume(**properties)
+        found = cinder.volumes.tagged(self.tag)
+        volume = found[0] if found else cinder.volumes.create(**properties)
         self.present(volume["id"])
-        volume = cinder.wait_volume(volume["id"], what="New volume")
+        volume = cinder.volumes.wait(volume["id"], what="New volume")
         if volume["encrypted"]:
             raise VolumeStateError(
                 f"The new volume is of the type '{volume['volume_type']}', which Cinder encrypts; "
@@ -65,7 +65,7 @@ class NewVolume(Temporary):
     def keep(self, volume_id: str) -> None:
         """The volume is the tenant's for good: from here on nothing deletes it."""
         # For those who do not see this ledger.
-        self.work.cinder.set_metadata(volume_id, {TAG_KEY: self.work.tag(KEPT)})
+        self.work.cinder.volumes.set_metadata(volume_id, {TAG_KEY: self.work.tag(KEPT)})
         self.present(volume_id, kept=True)
         self.dispose(self.work, self.tag)
 
@@ -74,18 +74,18 @@ class NewVolume(Temporary):
         cinder = work.cinder
         kept = str(entry.resource_id) if entry.details.get("kept") else None
         if kept:
-            volume = cinder.existing_volume(kept)
+            volume = cinder.volumes.existing(kept)
             # The tenant may have removed it, or another run may restore into it by now.
             if volume and work.is_ours(tag_of(volume)):
-                cinder.delete_metadata(kept, [TAG_KEY, ALIVE_KEY])
+                cinder.volumes.delete_metadata(kept, [TAG_KEY, ALIVE_KEY])
         # A process that was killed may have marked one as kept that the ledger does not.
         for tag in [entry.tag] if kept else [entry.tag, work.tag(KEPT)]:
             # A request for it that was sent again may have made it twice.
-            for volume in cinder.volumes_tagged(tag):
+            for volume in cinder.volumes.tagged(tag):
                 if volume["id"] != kept:
                     # Cinder deletes none that is in a group.
-                    Groups(cinder).leave(volume)
-                    cinder.delete_volume(volume["id"])
+                    cinder.groups.remove_volume(volume)
+                    cinder.volumes.delete(volume["id"])
 
 
 class MemberVolume(NewVolume):
@@ -100,7 +100,7 @@ class MemberVolume(NewVolume):
     def execute(self, group: dict[str, Any]) -> str:  # type: ignore[override]
         properties = self._like_before()
         if group["id"] is not None:
-            volume_type = self.work.cinder.find_volume_type(properties["volume_type"])
+            volume_type = self.work.cinder.types.find(properties["volume_type"])
             if takes(group, volume_type["id"]):
                 properties["group_id"] = group["id"]
         return self._ensure(**properties)
@@ -156,16 +156,16 @@ class Claim(Temporary):
 
     def execute(self) -> str:
         cinder = self.work.cinder
-        volume = cinder.volume(self._target_id)
+        volume = cinder.volumes.get(self._target_id)
         if not self.work.is_ours(tag_of(volume)):
             require_usable(volume, ("available",))
             # One that is kept is whole, and only its mark is left.
             if kind_of(volume) != KEPT:
                 self._require_free(volume)
         self.intend(volume_id=self._target_id)
-        cinder.set_metadata(self._target_id, {TAG_KEY: self.tag})
+        cinder.volumes.set_metadata(self._target_id, {TAG_KEY: self.tag})
         # Another run may have found it free at the same moment: the last mark counts.
-        self._require_free(cinder.volume(self._target_id))
+        self._require_free(cinder.volumes.get(self._target_id))
         self.present(self._target_id)
         return self._target_id
 
@@ -186,13 +186,13 @@ class Claim(Temporary):
         :param attachment_id: that of this run
         :raises VolumeStateError: the mark is another's or is off, or there is another attachment
         """
-        owner = tag_of(work.cinder.volume(volume_id))
+        owner = tag_of(work.cinder.volumes.get(volume_id))
         if owner != work.tag(cls.kind):
             raise VolumeStateError(
                 f"Volume {volume_id} does not carry the mark of this run any more, but "
                 f"{f'that of another ({owner})' if owner else 'none'}: others may use it."
             )
-        attached = [a["id"] for a in work.cinder.attachments(volume_id)]
+        attached = [a["id"] for a in work.cinder.attachments.list(volume_id)]
         others = [one for one in attached if one != attachment_id]
         if others:
             raise VolumeStateError(
@@ -203,7 +203,7 @@ class Claim(Temporary):
     @classmethod
     def remove(cls, work: Work, entry: Entry) -> None:
         cinder, target_id = work.cinder, str(entry.details["volume_id"])
-        volume = cinder.existing_volume(target_id)
+        volume = cinder.volumes.existing(target_id)
         if volume is None or tag_of(volume) != entry.tag:
             return
         if is_half_written(work):
@@ -211,4 +211,4 @@ class Claim(Temporary):
                 f"Volume {target_id} is half-written, and keeps its mark until it is back to its "
                 "safety snapshot."
             )
-        cinder.delete_metadata(target_id, [TAG_KEY])
+        cinder.volumes.delete_metadata(target_id, [TAG_KEY])

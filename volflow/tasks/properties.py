@@ -43,7 +43,7 @@ class ApplyProperties(Temporary):
         had = known.details["had"] if known else None
         try:
             if had is None:
-                had = asdict(Properties.of(cinder.volume(clone_id)))
+                had = asdict(Properties.of(cinder.volumes.get(clone_id)))
                 self.intend(volume_id=clone_id, had=had)
             refused = self._wanted.apply(cinder, clone_id)
         except ResourceNotFoundError:
@@ -58,7 +58,7 @@ class ApplyProperties(Temporary):
             # It was interrupted after the data had come to stay: the properties belong to it.
             return
         volume_id, had = str(entry.details["volume_id"]), entry.details["had"]
-        if had and work.cinder.existing_volume(volume_id):
+        if had and work.cinder.volumes.existing(volume_id):
             refused = Properties(**had).apply(work.cinder, volume_id)
             if refused:
                 why = "; ".join(f"{name}: {reason}" for name, reason in refused.items())
@@ -119,7 +119,7 @@ class Compare(Step):
         entry = self.services.ledger.find(self.work.tag(ApplyProperties.kind))
         refused: Mapping[str, str] = entry.details.get("refused") or {} if entry else {}
         try:
-            now = self.work.cinder.volume(volume_id)
+            now = self.work.cinder.volumes.get(volume_id)
             qos = _qos(self._manifest.volume_type), self._qos_now(now["volume_type"])
             changed = self._changed(self._manifest.qos) if qos[0] == qos[1] else []
         except ResourceNotFoundError:
@@ -141,7 +141,7 @@ class Compare(Step):
         """What has become another in the QoS specification that the volume still has."""
         if not was:
             return []
-        now = self.work.cinder.qos_specs(was["id"])
+        now = self.work.cinder.types.qos_specs(was["id"])
         why = "the QoS specification was changed since the backup"
         return [
             Difference(f"qos_specs.{name}", was.get(name), now.get(name), why)
@@ -153,7 +153,7 @@ class Compare(Step):
         if not volume_type:
             return None
         try:
-            return _qos(self.work.cinder.find_volume_type(volume_type))
+            return _qos(self.work.cinder.types.find(volume_type))
         except ResourceNotFoundError:
             # It is a private one, or was deleted since.
             return NOT_VISIBLE

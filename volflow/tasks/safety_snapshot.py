@@ -53,21 +53,21 @@ class SafetySnapshot(Temporary):
     def execute(self, clone_id: str) -> dict[str, Any]:
         cinder = self.work.cinder
         self.intend(volume_id=clone_id)
-        found = cinder.snapshots_tagged(clone_id, self.tag)
+        found = cinder.snapshots.tagged(clone_id, self.tag)
         if not found and self._is_overwritten():
             raise VolflowError(
                 f"Volume {clone_id} was overwritten in part and its safety snapshot is gone."
             )
         snapshot = found[0] if found else self._create(clone_id)
         self.present(snapshot["id"])
-        return cinder.wait_snapshot(snapshot["id"])
+        return cinder.snapshots.wait(snapshot["id"])
 
     def _is_overwritten(self) -> bool:
         """Whether an earlier attempt has begun to write: too late for a snapshot."""
         return self.services.ledger.find(self.work.tag(OVERWRITE)) is not None
 
     def _create(self, volume_id: str) -> dict[str, Any]:
-        return self.work.cinder.create_snapshot(
+        return self.work.cinder.snapshots.create(
             volume_id,
             name=f"volflow-safety-{self.services.run_id[:8]}",
             description=f"Before the restore by volflow run {self.services.run_id}",
@@ -77,12 +77,12 @@ class SafetySnapshot(Temporary):
     @classmethod
     def remove(cls, work: Work, entry: Entry) -> None:
         cinder, volume_id = work.cinder, str(entry.details["volume_id"])
-        snapshots = cinder.snapshots_tagged(volume_id, entry.tag)
+        snapshots = cinder.snapshots.tagged(volume_id, entry.tag)
         if is_half_written(work):
             cls._bring_back(work, volume_id, snapshots)
             work.services.ledger.gone(work.tag(OVERWRITE))
         for snapshot in snapshots:
-            cinder.delete_snapshot(snapshot["id"])
+            cinder.snapshots.delete(snapshot["id"])
 
     @staticmethod
     def _bring_back(work: Work, volume_id: str, snapshots: Sequence[dict[str, Any]]) -> None:
@@ -90,7 +90,7 @@ class SafetySnapshot(Temporary):
 
         :raises VolflowError: it cannot be brought back, or may hold what was written later
         """
-        volume = work.cinder.existing_volume(volume_id)
+        volume = work.cinder.volumes.existing(volume_id)
         ours = volume is not None and work.is_ours(tag_of(volume))
         if not snapshots:
             if not ours:
@@ -106,7 +106,7 @@ class SafetySnapshot(Temporary):
                 f"revert it to snapshot {snapshots[0]['id']} if it is not, then delete that "
                 "snapshot."
             )
-        work.cinder.revert_to_snapshot(volume_id, snapshots[0]["id"])
+        work.cinder.volumes.revert_to_snapshot(volume_id, snapshots[0]["id"])
 
 
 class Keep(Step):

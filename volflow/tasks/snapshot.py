@@ -27,13 +27,13 @@ class Snapshot(Temporary):
     def execute(self) -> dict[str, Any]:
         cinder = self.work.cinder
         self.intend(volume_id=self._source_id)
-        found = cinder.snapshots_tagged(self._source_id, self.tag)
+        found = cinder.snapshots.tagged(self._source_id, self.tag)
         snapshot = found[0] if found else self._create()
         self.present(snapshot["id"])
-        return cinder.wait_snapshot(snapshot["id"])
+        return cinder.snapshots.wait(snapshot["id"])
 
     def _create(self) -> dict[str, Any]:
-        return self.work.cinder.create_snapshot(
+        return self.work.cinder.snapshots.create(
             self._source_id,
             name=f"volflow-{self.services.run_id[:8]}",
             description=f"Temporary, made by volflow run {self.services.run_id}",
@@ -44,5 +44,5 @@ class Snapshot(Temporary):
     def remove(cls, work: Work, entry: Entry) -> None:
         cinder = work.cinder
         source_id = entry.details.get("volume_id") or work.volume_id
-        for snapshot in cinder.snapshots_tagged(source_id, entry.tag):
-            cinder.delete_snapshot(snapshot["id"])
+        for snapshot in cinder.snapshots.tagged(source_id, entry.tag):
+            cinder.snapshots.delete(snapshot["id"])

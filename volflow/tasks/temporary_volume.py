@@ -20,14 +20,14 @@ class TemporaryVolume(Temporary):
     def execute(self, description: dict[str, Any], snapshot: dict[str, Any]) -> str:
         cinder = self.work.cinder
         self.intend()
-        found = cinder.volumes_tagged(self.tag)
+        found = cinder.volumes.tagged(self.tag)
         clone = found[0] if found else self._create(description["volume"], snapshot)
         self.present(clone["id"])
-        cinder.wait_volume(clone["id"], what="Temporary volume")
+        cinder.volumes.wait(clone["id"], what="Temporary volume")
         return str(clone["id"])
 
     def _create(self, volume: dict[str, Any], snapshot: dict[str, Any]) -> dict[str, Any]:
-        return self.work.cinder.create_volume(
+        return self.work.cinder.volumes.create(
             # The source may have grown since the snapshot.
             size=snapshot["size"],
             snapshot_id=snapshot["id"],
@@ -39,5 +39,5 @@ class TemporaryVolume(Temporary):
 
     @classmethod
     def remove(cls, work: Work, entry: Entry) -> None:
-        for clone in work.cinder.volumes_tagged(entry.tag):
-            work.cinder.delete_volume(clone["id"])
+        for clone in work.cinder.volumes.tagged(entry.tag):
+            work.cinder.volumes.delete(clone["id"])

@@ -76,6 +76,6 @@ class Work:
     def connection(self, attachment_id: str) -> dict[str, Any]:
         """The connection info of an attachment, which can hold secrets: kept in memory alone."""
         if attachment_id not in self._connections:
-            attachment = self.cinder.attachment(attachment_id)
+            attachment = self.cinder.attachments.get(attachment_id)
             self._connections[attachment_id] = attachment["connection_info"]
         return self._connections[attachment_id]

@@ -52,7 +52,7 @@ def test_a_failed_restore_reverts_to_the_safety_snapshot(stage: Stage) -> None:
 def test_a_volume_stays_marked_until_its_revert_succeeds(stage: Stage) -> None:
     was = stage.original("in place, no way back", **PROPERTIES)
     changed = stage.change(was.volume)
-    back = "volflow.cloud.cinder.Cinder.revert_to_snapshot"
+    back = "volflow.cloud.volumes.Volumes.revert_to_snapshot"
     with (
         injected({was.volume: AFTER_COPY}, raised),
         mock.patch(back, side_effect=CloudError("not now")),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
+from tests.support.fake_cinder import FakeClient
 from volflow.cloud.properties import NOT_VISIBLE, Properties, check_overrides, differences
-from volflow.errors import CloudError, StoppedError, UsageError
+from volflow.errors import StoppedError, UsageError
 
 VOLUME: dict[str, Any] = {
     "name": "a",
@@ -90,50 +92,35 @@ def test_what_cinder_does_not_take_is_told() -> None:
     assert {each.name: each.why for each in told} == refused
 
 
-class Refusing:
-    """Block storage that does not take everything."""
-
-    def __init__(self) -> None:
-        self.shown = {**VOLUME, "volume_image_metadata": {}}
-
-    def volume(self, _: str) -> dict[str, Any]:
-        return self.shown
-
-    def update_volume(self, _: str, **new: Any) -> None:
-        if "name" in new:
-            raise CloudError("policy")
-        self.shown |= new
-
-    def set_metadata(self, _: str, pairs: dict[str, str]) -> None:
-        raise CloudError("quota")
-
-    def set_bootable(self, *_: Any) -> None:
-        raise StoppedError("stop")
-
-    def set_image_metadata(self, _: str, pairs: dict[str, str]) -> None:
-        if "bad key!" in pairs:
-            raise CloudError("pattern")
-        self.shown["volume_image_metadata"] |= pairs
-
-
 def test_one_property_that_is_refused_stops_no_other() -> None:
-    cinder = Refusing()
+    cloud = FakeClient()
+    volume = cloud.put(name="a", volume_image_metadata={})
+
+    def refusing(argument: str, value: str) -> Callable[..., bool]:
+        return lambda *args, **fields: value in (fields if argument == "field" else args[1])
+
+    cloud.fail("volumes.update", when=refusing("field", "name"), message="policy")
+    cloud.fail("volumes.set_metadata", message="quota")
+    cloud.fail("volumes.set_image_metadata", when=refusing("key", "bad key!"), message="pattern")
     images = {"good": "1", "bad key!": "2", "fine": "3"}
     wanted = Properties("new", "described", {"a": "b"}, False, images, False)
-    refused = wanted.apply(cast(Any, cinder), "v")
+    refused = wanted.apply(cloud.cinder(), volume)
+    about = f"metadata of volume {volume}: pattern"
     assert refused == {
-        "name": "policy",
-        "metadata": "'a': quota",
-        "image_metadata": "'bad key!': pattern",
+        "name": f"Updating volume {volume}: policy (HTTP 500)",
+        "metadata": f"'a': Setting metadata of volume {volume}: quota (HTTP 500)",
+        "image_metadata": f"'bad key!': Setting image {about} (HTTP 500)",
     }
-    assert cinder.shown["description"] == "described"
-    assert cinder.shown["volume_image_metadata"] == {"good": "1", "fine": "3"}
+    assert cloud.volumes[volume]["description"] == "described"
+    assert cloud.volumes[volume]["volume_image_metadata"] == {"good": "1", "fine": "3"}
 
 
 def test_a_stop_is_no_refusal() -> None:
-    wanted = Properties("a", "", {}, True, {}, False)
+    cloud = FakeClient()
+    volume = cloud.put(name="a")
+    cloud.fail("volumes.set_bootable", error=StoppedError("stop"))
     with pytest.raises(StoppedError):
-        wanted.apply(cast(Any, Refusing()), "v")
+        Properties("a", "", {}, True, {}, False).apply(cloud.cinder(), volume)
 
 
 def test_why_something_differs() -> None:

@@ -8,12 +8,13 @@ from typing import cast
 
 import pytest
 
-from volflow.cloud.cinder import Cinder, Quota
+from volflow.cloud.cinder import Cinder
+from volflow.cloud.quotas import Quota
+from volflow.cloud.volumes import Volume
 from volflow.errors import QuotaError
 from volflow.plans import quota
 from volflow.plans.quota import VolumeSize
 from volflow.plans.restore_quota import use_of_restore
-from volflow.plans.selection import Volume
 
 
 def _quota(types: Mapping[str, Quota] | None = None, **left: int | None) -> Quota:
@@ -24,15 +25,16 @@ def _quota(types: Mapping[str, Quota] | None = None, **left: int | None) -> Quot
 
 def _cinder(types: Mapping[str, Quota] | None = None, **left: int | None) -> Cinder:
     quota = _quota(types, **left)
-    return cast(Cinder, SimpleNamespace(quota_left=lambda: quota, project_id="a project"))
+    quotas = SimpleNamespace(left=lambda: quota)
+    return cast(Cinder, SimpleNamespace(quotas=quotas, project_id="a project"))
 
 
 def _parallel(cinder: Cinder, together: Sequence[Sequence[VolumeSize]], most: int) -> int:
-    return quota.parallel_by_quota(cinder, cinder.quota_left(), together, most)
+    return quota.parallel_by_quota(cinder, cinder.quotas.left(), together, most)
 
 
 def _no_room_for(cinder: Cinder, together: Sequence[Sequence[Volume]]) -> dict[str, QuotaError]:
-    return quota.volumes_without_room(cinder, cinder.quota_left(), together)
+    return quota.volumes_without_room(cinder, cinder.quotas.left(), together)
 
 
 def _sized(*sizes: int, volume_type: str = "slow") -> list[VolumeSize]:

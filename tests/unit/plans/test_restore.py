@@ -10,8 +10,8 @@ from uuid import UUID
 
 import pytest
 
-from volflow.cloud.cinder import Quota
 from volflow.cloud.connection import Cloud
+from volflow.cloud.quotas import Quota
 from volflow.errors import CloudError, QuotaError, RepositoryError, UsageError, VolflowError
 from volflow.movers.base import StoredBackup
 from volflow.plans.restore import RestorePlan, RestorePlanner
@@ -83,7 +83,8 @@ class World:
 
     @property
     def cinder(self) -> Any:
-        return SimpleNamespace(project_id="admin", require_all_tenants=lambda: None)
+        volumes = SimpleNamespace(require_all_tenants=lambda: None)
+        return SimpleNamespace(project_id="admin", volumes=volumes)
 
     def mover(self, project_id: str | None) -> Any:
         return SimpleNamespace(restores_holes=True)
@@ -94,9 +95,9 @@ class World:
         left = 0 if project_id in self.full else None
         return SimpleNamespace(
             project_id=project_id,
-            existing_volume=self._existing,
-            availability_zones=lambda: ["nova"],
-            quota_left=lambda: Quota(volumes=left, snapshots=left, gigabytes=left),
+            volumes=SimpleNamespace(existing=self._existing),
+            availability_zones=SimpleNamespace(names=lambda: ["nova"]),
+            quotas=SimpleNamespace(left=lambda: Quota(left, left, left)),
         )
 
     def _existing(self, volume_id: str) -> dict[str, Any] | None:

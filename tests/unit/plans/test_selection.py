@@ -2,75 +2,51 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import Any, ClassVar, cast
+from typing import Any
 
 import pytest
 
+from tests.support.fake_cinder import FakeClient
 from volflow.cloud.cinder import Cinder
 from volflow.errors import ResourceNotFoundError, UsageError, VolumeStateError
 from volflow.plans.selection import Selection
 
 
-class Moving:
-    """A Cinder in which a volume moves from one group to another while it is looked at."""
-
-    def __init__(self) -> None:
-        self.client = SimpleNamespace(groups=self)
-
-    def get(self, group_id: str) -> Any:
-        return SimpleNamespace(to_dict=lambda: {"id": group_id, "name": group_id})
-
-    def group_volumes(self, group_id: str) -> list[dict[str, Any]]:
-        return [
-            {"id": each, "name": each, "status": "available", "encrypted": False, "metadata": {}}
-            for each in (f"only in {group_id}", "restless")
-        ]
+@pytest.fixture
+def cloud() -> FakeClient:
+    return FakeClient()
 
 
-def test_a_volume_in_two_groups_at_once() -> None:
+def test_a_volume_in_two_groups_at_once(cloud: FakeClient) -> None:
+    """It moves from one group to another while they are looked at."""
+    groups = [str(cloud.groups.create("a type").id) for _ in range(2)]
+    cloud.put(id="restless", group_id=groups[0])
+    cloud.after("groups.get", lambda: cloud.after("groups.get", move))
+
+    def move() -> None:
+        cloud.volumes["restless"]["group_id"] = groups[1]
+
     with pytest.raises(UsageError, match="Volume restless is in two groups"):
-        Selection(groups=("a", "b")).find(cast(Cinder, Moving()))
+        Selection(groups=tuple(groups)).find(cloud.cinder())
 
 
-def test_one_group_that_is_named_twice() -> None:
+def test_one_group_that_is_named_twice(cloud: FakeClient) -> None:
     with pytest.raises(UsageError, match="Group a is named more than once"):
-        Selection(groups=("a", "a")).find(cast(Cinder, Moving()))
+        Selection(groups=("a", "a")).find(cloud.cinder())
 
 
-def marked(name: str, kind: str) -> dict[str, Any]:
-    tag = {"volflow": f"12345678-0000-4000-8000-000000000000/{name}/{kind}"} if kind else {}
-    return {
-        "id": name,
-        "name": name,
-        "status": "available",
-        "encrypted": False,
-        "group_id": None,
-        "volume_type": "one",
-        "metadata": tag,
-    }
-
-
-class Marked:
+@pytest.fixture
+def marked(cloud: FakeClient) -> Cinder:
     """A Cinder with a volume that no run has marked, and one of each mark."""
-
-    found: ClassVar = [
-        marked("plain", ""),
-        marked("clone", "volume"),
-        marked("claimed", "claim"),
-        marked("half", "target"),
-        marked("whole", "kept"),
-    ]
-
-    def volumes(self, *, all_tenants: bool) -> list[dict[str, Any]]:
-        return self.found
-
-    def find_volume(self, name: str) -> dict[str, Any]:
-        return next(volume for volume in self.found if volume["name"] == name)
+    cloud.put(name="plain")
+    kinds = {"clone": "volume", "claimed": "claim", "half": "target", "whole": "kept"}
+    for name, kind in kinds.items():
+        cloud.put(f"12345678-0000-4000-8000-000000000000/{name}/{kind}", name=name)
+    return cloud.cinder()
 
 
-def test_a_half_restored_volume_is_missed_and_a_temporary_one_is_not() -> None:
-    selected = Selection(everything=True).find(cast(Cinder, Marked()))
+def test_a_half_restored_volume_is_missed_and_a_temporary_one_is_not(marked: Cinder) -> None:
+    selected = Selection(everything=True).find(marked)
     assert [volume["name"] for volume in selected.volumes] == ["plain", "whole"]
     assert {one.name: one.wanted for one in selected.left_out} == {
         "clone": False,
@@ -83,9 +59,9 @@ def test_a_half_restored_volume_is_missed_and_a_temporary_one_is_not() -> None:
 
 
 @pytest.mark.parametrize("name", ["claimed", "half"])
-def test_a_half_restored_volume_that_is_named_is_refused(name: str) -> None:
+def test_a_half_restored_volume_that_is_named_is_refused(marked: Cinder, name: str) -> None:
     with pytest.raises(VolumeStateError, match=f"Volume {name} .* is being restored by run 1234"):
-        Selection(volumes=(name,)).find(cast(Cinder, Marked()))
+        Selection(volumes=(name,)).find(marked)
 
 
 @pytest.mark.parametrize(
@@ -105,12 +81,10 @@ def test_what_is_empty_selects_nothing(asked: dict[str, Any]) -> None:
         Selection(**asked).check()
 
 
-def test_nothing_that_can_be_backed_up() -> None:
+def test_nothing_that_can_be_backed_up(cloud: FakeClient) -> None:
     """No usage is wrong: it is the night's backup that has nothing to show."""
-    busy = {"id": "v", "name": "busy", "status": "error", "encrypted": False, "metadata": {}}
-    empty = SimpleNamespace(volumes=lambda all_tenants: [])
-    left_out = SimpleNamespace(volumes=lambda all_tenants: [busy])
     with pytest.raises(ResourceNotFoundError, match="no volume to back up in this project"):
-        Selection(everything=True).find(cast(Cinder, empty))
+        Selection(everything=True).find(cloud.cinder())
+    cloud.put(name="busy", status="error")
     with pytest.raises(ResourceNotFoundError, match="busy: is in state 'error'"):
-        Selection(everything=True).find(cast(Cinder, left_out))
+        Selection(everything=True).find(cloud.cinder())

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import cast
 
 import pytest
 
 from persistence import State
-from tests.support.small_cloud import SmallCloud, end, work_of
-from volflow.cloud.cinder import Cinder
+from tests.support.fake_cinder import FakeClient
+from tests.support.work import end, work_of
 from volflow.cloud.marks import KEPT
 from volflow.host.identity import host_name
 from volflow.runs import leftovers
@@ -33,15 +32,15 @@ def state(tmp_path: Path) -> Iterator[State]:
 
 
 @pytest.fixture
-def cloud() -> SmallCloud:
-    return SmallCloud()
+def cloud() -> FakeClient:
+    return FakeClient()
 
 
-def lost(state: State, cloud: SmallCloud) -> list[Leftover]:
-    return leftovers.lost(state, cast(Cinder, cloud))
+def lost(state: State, cloud: FakeClient) -> list[Leftover]:
+    return leftovers.lost(state, cloud.cinder())
 
 
-def clean(state: State, cloud: SmallCloud, found: list[Leftover]) -> list[str | None]:
+def clean(state: State, cloud: FakeClient, found: list[Leftover]) -> list[str | None]:
     return [
         leftovers.clean_lost(work_of(state, cloud, one.volume_id, UNKNOWN), one, older_than=DAY)
         for one in found
@@ -49,23 +48,23 @@ def clean(state: State, cloud: SmallCloud, found: list[Leftover]) -> list[str | 
 
 
 def test_a_kept_volume_of_a_lost_database_loses_its_mark_alone(
-    state: State, cloud: SmallCloud
+    state: State, cloud: FakeClient
 ) -> None:
     volume = cloud.put(f"{UNKNOWN}/lost/{KEPT}")
     stranger = cloud.attach(volume)
     (found,) = lost(state, cloud)
     assert clean(state, cloud, [found]) == [None]
-    assert cloud.mark(volume) is None
-    assert set(cloud.attached) == {stranger}
+    assert cloud.tag(volume) is None
+    assert set(cloud.attachments) == {stranger}
 
 
-def test_a_new_volume_of_a_lost_database_is_deleted(state: State, cloud: SmallCloud) -> None:
+def test_a_new_volume_of_a_lost_database_is_deleted(state: State, cloud: FakeClient) -> None:
     volume = cloud.put(f"{UNKNOWN}/lost/{NewVolume.kind}")
     assert clean(state, cloud, lost(state, cloud)) == [None]
-    assert volume not in cloud.things
+    assert volume not in cloud.volumes
 
 
-def test_what_came_after_its_run_had_ended_is_found(state: State, cloud: SmallCloud) -> None:
+def test_what_came_after_its_run_had_ended_is_found(state: State, cloud: FakeClient) -> None:
     source = cloud.put()
     work = work_of(state, cloud, source)
     step = Snapshot(work)
@@ -80,10 +79,10 @@ def test_what_came_after_its_run_had_ended_is_found(state: State, cloud: SmallCl
     assert found.ended
     # Nothing of it can be alive, however young it is.
     assert leftovers.clean_lost(work, found, older_than=timedelta(days=99999)) is None
-    assert late not in cloud.things
+    assert late not in cloud.volume_snapshots
 
 
-def test_what_stands_in_the_ledger_is_not_found_twice(state: State, cloud: SmallCloud) -> None:
+def test_what_stands_in_the_ledger_is_not_found_twice(state: State, cloud: FakeClient) -> None:
     source = cloud.put()
     work = work_of(state, cloud, source)
     Snapshot(work).intend(volume_id=source)
@@ -96,7 +95,7 @@ def test_what_stands_in_the_ledger_is_not_found_twice(state: State, cloud: Small
 
 
 def test_a_late_double_of_a_kept_volume_is_deleted_and_the_volume_is_not(
-    state: State, cloud: SmallCloud
+    state: State, cloud: FakeClient
 ) -> None:
     work = work_of(state, cloud, "lost")
     new = NewVolume(work, None)  # type: ignore[arg-type]
@@ -106,33 +105,33 @@ def test_a_late_double_of_a_kept_volume_is_deleted_and_the_volume_is_not(
     new.keep(volume)
     double = cloud.put(new.tag)
     # A list that lags behind shows it as it was.
-    cloud.things[volume]["metadata"]["volflow"] = new.tag
+    cloud.volumes.set_metadata(volume, {"volflow": new.tag})
     end(state, work)
     assert clean(state, cloud, lost(state, cloud)) == [None, None]
-    assert volume in cloud.things
-    assert double not in cloud.things
+    assert volume in cloud.volumes
+    assert double not in cloud.volumes
 
 
 def test_a_restore_into_a_volume_whose_database_is_lost_is_left_to_the_operator(
-    state: State, cloud: SmallCloud
+    state: State, cloud: FakeClient
 ) -> None:
     volume = cloud.put(f"{UNKNOWN}/volume/{Claim.kind}")
     cloud.put(f"{UNKNOWN}/volume/{SafetySnapshot.kind}", volume_id=volume)
     troubles = clean(state, cloud, lost(state, cloud))
     assert len(troubles) == 2
     assert all("look whether the volume is whole" in str(trouble) for trouble in troubles)
-    assert cloud.mark(volume)
+    assert cloud.tag(volume)
 
 
 @pytest.mark.parametrize("mark", ["foo", "foo/bar", f"{UNKNOWN}/v/other", "a/b/c/d"])
 def test_what_carries_no_run_s_tag_is_left_alone(
-    state: State, cloud: SmallCloud, mark: str
+    state: State, cloud: FakeClient, mark: str
 ) -> None:
     cloud.put(mark)
     assert lost(state, cloud) == []
 
 
-def test_the_beginning_of_a_run_s_id_is_no_mark_of_it(state: State, cloud: SmallCloud) -> None:
+def test_the_beginning_of_a_run_s_id_is_no_mark_of_it(state: State, cloud: FakeClient) -> None:
     work = work_of(state, cloud, cloud.put())
     end(state, work)
     cloud.put(f"{work.services.run_id[:4]}/volume/{TemporaryVolume.kind}")
@@ -140,7 +139,7 @@ def test_the_beginning_of_a_run_s_id_is_no_mark_of_it(state: State, cloud: Small
     assert not found.ended
 
 
-def test_a_device_of_another_host_is_said_to_be_there(state: State, cloud: SmallCloud) -> None:
+def test_a_device_of_another_host_is_said_to_be_there(state: State, cloud: FakeClient) -> None:
     work = work_of(state, cloud, "volume")
     Device(work).intend(host="far-away", boot_id="now", attachment_id="one")
     end(state, work)
@@ -152,7 +151,7 @@ def test_a_device_of_another_host_is_said_to_be_there(state: State, cloud: Small
     )
 
 
-def test_a_device_of_an_earlier_boot_is_said_to_be_gone(state: State, cloud: SmallCloud) -> None:
+def test_a_device_of_an_earlier_boot_is_said_to_be_gone(state: State, cloud: FakeClient) -> None:
     work = work_of(state, cloud, "volume")
     Device(work).intend(host=host_name(), boot_id="earlier", attachment_id="one")
     end(state, work)

@@ -24,16 +24,16 @@ class Cinder:
     def __init__(self, *, there: bool) -> None:
         self.there = there
 
-    def existing_volume(self, volume_id: str) -> dict[str, Any] | None:
+        self.volumes = self
+        self.snapshots = SimpleNamespace(list=lambda volume_id: [])
+
+    def existing(self, volume_id: str) -> dict[str, Any] | None:
         return OLD if self.there else None
 
-    def volume(self, volume_id: str) -> dict[str, Any]:
+    def get(self, volume_id: str) -> dict[str, Any]:
         return {"id": volume_id, "status": "available"}
 
-    def snapshots(self, volume_id: str) -> list[dict[str, Any]]:
-        return []
-
-    def delete_volume(self, volume_id: str) -> None:
+    def delete(self, volume_id: str) -> None:
         raise ResourceNotFoundError("Deleting volume old: not found in Cinder")
 
 

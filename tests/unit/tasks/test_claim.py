@@ -9,7 +9,8 @@ from typing import Any, cast
 import pytest
 
 from persistence import EntryState, State
-from tests.support.small_cloud import SmallCloud, end, work_of
+from tests.support.fake_cinder import FakeClient
+from tests.support.work import end, work_of
 from volflow.cloud.marks import KEPT, TAG_KEY
 from volflow.disk.filesystem import FileSystem
 from volflow.errors import VolumeStateError
@@ -33,13 +34,13 @@ def state(tmp_path: Path) -> Iterator[State]:
 
 
 @pytest.fixture
-def cloud(monkeypatch: pytest.MonkeyPatch) -> SmallCloud:
+def cloud(monkeypatch: pytest.MonkeyPatch) -> FakeClient:
     monkeypatch.setattr(base, "_PAUSES", ())
-    return SmallCloud()
+    return FakeClient()
 
 
 @pytest.fixture
-def target(cloud: SmallCloud) -> str:
+def target(cloud: FakeClient) -> str:
     return cloud.put()
 
 
@@ -52,14 +53,14 @@ def begun(work: Work, target: str) -> tuple[Claim, SafetySnapshot]:
     return claim, safety
 
 
-def half_written(state: State, cloud: SmallCloud, target: str) -> Work:
+def half_written(state: State, cloud: FakeClient, target: str) -> Work:
     """A restore that has failed, and whose target could not be brought back."""
     work = work_of(state, cloud, target)
     claim, safety = begun(work, target)
-    cloud.refused.add("revert_to_snapshot")
+    cloud.fail("volumes.revert_to_snapshot")
     safety.revert()
     claim.revert()
-    cloud.refused.clear()
+    cloud.recover()
     end(state, work)
     return work
 
@@ -69,73 +70,71 @@ def clean(state: State, work: Work) -> list[str | None]:
 
 
 def test_a_restore_that_fails_takes_the_mark_off(
-    state: State, cloud: SmallCloud, target: str
+    state: State, cloud: FakeClient, target: str
 ) -> None:
     work = work_of(state, cloud, target)
     claim, safety = begun(work, target)
     safety.revert()
     claim.revert()
     assert not is_half_written(work)
-    assert any(one.startswith("revert_to_snapshot") for one in cloud.done)
-    assert cloud.mark(target) is None
+    assert any(one.startswith("volumes.revert_to_snapshot") for one in cloud.done)
+    assert cloud.tag(target) is None
     assert state.ledger.open() == []
 
 
 def test_a_half_written_volume_stays_marked_until_it_is_brought_back(
-    state: State, cloud: SmallCloud, target: str
+    state: State, cloud: FakeClient, target: str
 ) -> None:
     work = half_written(state, cloud, target)
-    assert cloud.mark(target) == work.tag(Claim.kind)
+    assert cloud.tag(target) == work.tag(Claim.kind)
     assert {entry.kind for entry in state.ledger.leftovers()} == {"safety snapshot", "claim"}
 
     second = Claim(work_of(state, cloud, target), target)
     with pytest.raises(VolumeStateError, match=r"being restored by another run.*leftover clean"):
         second.execute()
     second.revert()
-    assert cloud.mark(target) == work.tag(Claim.kind)
+    assert cloud.tag(target) == work.tag(Claim.kind)
 
     assert clean(state, work) == [None, None]
-    assert cloud.mark(target) is None
-    assert cloud.done[-3].startswith(f"revert_to_snapshot {target} ")
+    assert cloud.tag(target) is None
+    assert cloud.done[-3].startswith(f"volumes.revert_to_snapshot {target} ")
     assert state.ledger.leftovers() == []
 
 
 def test_nothing_is_rolled_back_once_the_mark_is_off(
-    state: State, cloud: SmallCloud, target: str
+    state: State, cloud: FakeClient, target: str
 ) -> None:
     work = half_written(state, cloud, target)
     # Somebody has taken it off, and put good data on the volume.
-    cloud.things[target]["metadata"].clear()
+    cloud.volumes.delete_metadata(target, [TAG_KEY])
     cloud.done.clear()
     troubles = clean(state, work)
     assert troubles[1] is None
     assert "does not carry the mark of this run any more" in str(troubles[0])
     assert cloud.done == []
-    (snapshot,) = cloud.snapshots_tagged(target, work.tag(SafetySnapshot.kind))
+    (snapshot,) = cloud.volume_snapshots
     # They have looked, and removed the snapshot.
-    cloud.delete_snapshot(snapshot["id"])
+    cloud.volume_snapshots.delete(snapshot)
     assert clean(state, work) == [None]
     assert leftovers.known(state) == []
 
 
-def test_of_two_claims_at_once_one_is_refused(state: State, cloud: SmallCloud, target: str) -> None:
+def test_of_two_claims_at_once_one_is_refused(state: State, cloud: FakeClient, target: str) -> None:
     first, second = (Claim(work_of(state, cloud, target), target) for _ in range(2))
 
-    def meanwhile() -> None:
-        cloud.between = lambda: None
-        cloud.set_metadata(target, {TAG_KEY: second.tag})
-
-    cloud.between = meanwhile
+    cloud.after(
+        "volumes.set_metadata", lambda: cloud.volumes.set_metadata(target, {TAG_KEY: second.tag})
+    )
     with pytest.raises(VolumeStateError, match="being restored by another run"):
         first.execute()
     first.revert()
-    assert cloud.mark(target) == second.tag
+    assert cloud.tag(target) == second.tag
     assert second.execute() == target
 
 
 @pytest.mark.parametrize("server", ["a-server", None])
 def test_nothing_is_written_to_what_is_attached_elsewhere(
-    state: State, cloud: SmallCloud, target: str, server: str | None
+    state: State, cloud: FakeClient, target: str, server: str | None
 ) -> None:
     work = work_of(state, cloud, target)
     claim, safety = Claim(work, target), SafetySnapshot(work)
@@ -153,14 +152,14 @@ def test_nothing_is_written_to_what_is_attached_elsewhere(
 
 
 def test_nothing_is_written_to_what_another_run_has_marked(
-    state: State, cloud: SmallCloud, target: str
+    state: State, cloud: FakeClient, target: str
 ) -> None:
     work = work_of(state, cloud, target)
     Claim(work, target).execute()
     safety = SafetySnapshot(work)
     safety.execute(target)
     mine = Attachment(work).execute(target)
-    cloud.things[target]["metadata"][TAG_KEY] = "another/volume/claim"
+    cloud.volumes.set_metadata(target, {TAG_KEY: "another/volume/claim"})
     step = MakeFileSystem(work, FileSystem("ext4", ""), safety=safety)
     with pytest.raises(VolumeStateError, match="that of another"):
         step.execute("/dev/nowhere", target, mine)
@@ -168,7 +167,7 @@ def test_nothing_is_written_to_what_another_run_has_marked(
 
 
 def test_of_a_claimed_volume_only_its_own_attachment_is_ended(
-    state: State, cloud: SmallCloud, target: str
+    state: State, cloud: FakeClient, target: str
 ) -> None:
     work = work_of(state, cloud, target)
     Claim(work, target).execute()
@@ -176,11 +175,11 @@ def test_of_a_claimed_volume_only_its_own_attachment_is_ended(
     attachment.execute(target)
     others = {cloud.attach(target), cloud.attach(target, server="a-server")}
     attachment.revert()
-    assert set(cloud.attached) == others
+    assert set(cloud.attachments) == others
 
 
 def test_an_attachment_whose_answer_was_lost_is_ended(
-    state: State, cloud: SmallCloud, target: str
+    state: State, cloud: FakeClient, target: str
 ) -> None:
     work = work_of(state, cloud, target)
     Claim(work, target).execute()
@@ -189,12 +188,12 @@ def test_an_attachment_whose_answer_was_lost_is_ended(
     cloud.attach(target, status="attaching")
     other = cloud.attach(target)
     attachment.revert()
-    assert set(cloud.attached) == {other}
+    assert set(cloud.attachments) == {other}
 
 
 @pytest.mark.parametrize("kind", [TemporaryVolume.kind, NewVolume.kind])
 def test_of_a_volume_of_its_own_every_attachment_is_ended(
-    state: State, cloud: SmallCloud, target: str, kind: str
+    state: State, cloud: FakeClient, target: str, kind: str
 ) -> None:
     work = work_of(state, cloud, target)
     made = cloud.put(work.tag(kind))
@@ -203,11 +202,11 @@ def test_of_a_volume_of_its_own_every_attachment_is_ended(
     # That of a host that is dead.
     cloud.attach(made)
     attachment.revert()
-    assert cloud.attached == {}
+    assert len(cloud.attachments) == 0
 
 
 def test_a_resume_disconnects_the_device_before_it_attaches_anew(
-    state: State, cloud: SmallCloud, target: str
+    state: State, cloud: FakeClient, target: str
 ) -> None:
     work = work_of(state, cloud, target)
     made = cloud.put(work.tag(TemporaryVolume.kind))
@@ -217,14 +216,14 @@ def test_a_resume_disconnects_the_device_before_it_attaches_anew(
     cloud.done.clear()
     Attachment(work).execute(made)
     assert cloud.done == [
-        f"disconnect {first}",
-        f"delete_attachment {first}",
-        f"create_attachment {made}",
+        "disconnect",
+        f"attachments.delete {first}",
+        f"attachments.create {made}",
     ]
 
 
 def test_a_device_of_another_boot_is_not_disconnected(
-    state: State, cloud: SmallCloud, target: str
+    state: State, cloud: FakeClient, target: str
 ) -> None:
     work = work_of(state, cloud, target)
     made = cloud.put(work.tag(TemporaryVolume.kind))
@@ -232,35 +231,35 @@ def test_a_device_of_another_boot_is_not_disconnected(
     Device(work).intend(host=host_name(), boot_id="earlier", attachment_id=first)
     cloud.done.clear()
     Attachment(work).execute(made)
-    assert cloud.done == [f"delete_attachment {first}", f"create_attachment {made}"]
+    assert cloud.done == [f"attachments.delete {first}", f"attachments.create {made}"]
 
 
 # What is kept
 
 
-def kept(state: State, cloud: SmallCloud, *refused: str) -> tuple[Work, str]:
+def kept(state: State, cloud: FakeClient, *refused: str) -> tuple[Work, str]:
     """A new volume that is the tenant's, whose mark could not be taken off."""
     work = work_of(state, cloud, "lost")
     new = NewVolume(work, cast(Manifest, cast(Any, None)))
     new.intend()
     volume = cloud.put(new.tag)
     new.present(volume)
-    cloud.refused.update(refused)
+    cloud.fail(*refused)
     new.keep(volume)
-    cloud.refused.clear()
+    cloud.recover()
     return work, volume
 
 
-def test_a_kept_volume_loses_its_mark(state: State, cloud: SmallCloud) -> None:
+def test_a_kept_volume_loses_its_mark(state: State, cloud: FakeClient) -> None:
     _, volume = kept(state, cloud)
-    assert cloud.mark(volume) is None
+    assert cloud.tag(volume) is None
 
 
 def test_a_kept_volume_is_marked_as_such_until_its_mark_is_off(
-    state: State, cloud: SmallCloud
+    state: State, cloud: FakeClient
 ) -> None:
-    work, volume = kept(state, cloud, "delete_metadata")
-    assert cloud.mark(volume) == work.tag(KEPT)
+    work, volume = kept(state, cloud, "volumes.delete_metadata")
+    assert cloud.tag(volume) == work.tag(KEPT)
     (entry,) = state.ledger.leftovers()
     assert entry.kind == NewVolume.kind
     end(state, work)
@@ -268,11 +267,11 @@ def test_a_kept_volume_is_marked_as_such_until_its_mark_is_off(
     other = Claim(work_of(state, cloud, volume), volume)
     other.execute()
     assert clean(state, work) == [None]
-    assert cloud.mark(volume) == other.tag
+    assert cloud.tag(volume) == other.tag
 
 
 def test_a_volume_that_was_marked_as_kept_and_is_not_is_deleted(
-    state: State, cloud: SmallCloud
+    state: State, cloud: FakeClient
 ) -> None:
     work = work_of(state, cloud, "lost")
     new = NewVolume(work, cast(Manifest, cast(Any, None)))
@@ -280,18 +279,18 @@ def test_a_volume_that_was_marked_as_kept_and_is_not_is_deleted(
     # The process was killed between the mark and the ledger.
     volume = cloud.put(work.tag(KEPT))
     new.revert()
-    assert volume not in cloud.things
+    assert volume not in cloud.volumes
 
 
-def test_of_a_volume_that_was_made_twice_one_is_kept(state: State, cloud: SmallCloud) -> None:
+def test_of_a_volume_that_was_made_twice_one_is_kept(state: State, cloud: FakeClient) -> None:
     work = work_of(state, cloud, "lost")
     new = NewVolume(work, cast(Manifest, cast(Any, None)))
     new.intend()
     first, second = cloud.put(new.tag), cloud.put(new.tag)
     new.present(first)
     new.keep(first)
-    assert cloud.mark(first) is None
-    assert second not in cloud.things
+    assert cloud.tag(first) is None
+    assert second not in cloud.volumes
     entry = state.ledger.find(new.tag)
     assert entry is not None
     assert entry.state is EntryState.GONE

@@ -1,0 +1,86 @@
+"""What is left of a project's quotas in Cinder."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from volflow.cloud.client import Client, plain, translated
+from volflow.errors import CloudError
+
+LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Quota:
+    """What is left of a project's quota; None where there is no limit. Sizes are GiB.
+
+    :ivar types: what is left for the volume types that have limits of their own, by their names
+    """
+
+    volumes: int | None
+    snapshots: int | None
+    gigabytes: int | None
+    types: Mapping[str, Quota] = field(default_factory=dict)
+
+    def holds(self, volumes: int, snapshots: int, gigabytes: int) -> bool:
+        """Whether there is room for these."""
+        pairs = (
+            (volumes, self.volumes),
+            (snapshots, self.snapshots),
+            (gigabytes, self.gigabytes),
+        )
+        return all(left is None or need <= left for need, left in pairs)
+
+    def __str__(self) -> str:
+        of_each = {"volumes": self.volumes, "snapshots": self.snapshots, "GiB": self.gigabytes}
+        return ", ".join(f"{n} {name}" for name, n in of_each.items() if n is not None)
+
+
+class Quotas:
+    """The quotas of a project.
+
+    :param project_id: the project of the login, where it has one
+    """
+
+    def __init__(self, client: Client, project_id: str | None) -> None:
+        self._api = client.api
+        self._project_id = project_id
+
+    def left(self) -> Quota:
+        """What is left of the project's quota (``GET /limits``), and for each volume type."""
+        with translated("Reading the quota"):
+            limits = {limit.name: limit.value for limit in self._api.limits.get().absolute}
+
+        def left(maximum: str, used: str) -> int | None:
+            most = int(limits.get(maximum, -1))
+            # A quota can be lowered below what is in use.
+            return None if most < 0 else max(0, most - int(limits.get(used, 0)))
+
+        return Quota(
+            volumes=left("maxTotalVolumes", "totalVolumesUsed"),
+            snapshots=left("maxTotalSnapshots", "totalSnapshotsUsed"),
+            gigabytes=left("maxTotalVolumeGigabytes", "totalGigabytesUsed"),
+            types=self._types_left(),
+        )
+
+    def _types_left(self) -> dict[str, Quota]:
+        """What is left for the volume types with limits of their own, if this user may see it."""
+        try:
+            with translated("Reading the quotas of volume types"):
+                found = plain(self._api.quotas.get(self._project_id, usage=True))
+        except CloudError as error:
+            LOG.info("The quotas of volume types are not checked: %s", error)
+            return {}
+        left: dict[str, dict[str, int]] = {}
+        for key, value in found.items():
+            # volumes_NAME, snapshots_NAME and gigabytes_NAME, beside those of all types.
+            resource, _, name = key.partition("_")
+            if name and resource in ("volumes", "snapshots", "gigabytes") and value["limit"] >= 0:
+                room = int(value["limit"]) - int(value["in_use"]) - int(value["reserved"])
+                left.setdefault(name, {})[resource] = max(0, room)
+        return {
+            name: Quota(of.get("volumes"), of.get("snapshots"), of.get("gigabytes"))
+            for name, of in left.items()
+        }

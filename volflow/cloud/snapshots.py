@@ -1,0 +1,90 @@
+"""Snapshots of volumes in Cinder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from cinderclient import api_versions
+
+from volflow.cloud.client import Client, list_all, plain, translated
+from volflow.cloud.marks import tag_of
+from volflow.cloud.wait import Resource, Resources, existing
+
+# From 3.66 on a snapshot of a volume in use needs no force flag.
+_NO_FORCE = api_versions.APIVersion("3.66")
+
+
+class Snapshots:
+    """The snapshots of a project's volumes.
+
+    :param version: the API version that this cloud and volflow both know
+    """
+
+    def __init__(self, client: Client, version: api_versions.APIVersion) -> None:
+        self._client, self._api = client, client.api
+        self._version = version
+
+    def get(self, snapshot_id: str) -> Resource:
+        """The snapshot with this id.
+
+        :raises ResourceNotFoundError: it does not exist, and only then
+        """
+        with translated(f"Snapshot {snapshot_id}"):
+            return plain(self._api.volume_snapshots.get(snapshot_id))
+
+    def list(self, volume_id: str) -> Resources:
+        """The snapshots of a volume, newest first."""
+        with translated(f"Listing snapshots of volume {volume_id}"):
+            found = self._api.volume_snapshots.list(search_opts={"volume_id": volume_id})
+        mine = [s for s in map(plain, found) if s["volume_id"] == volume_id]
+        return sorted(mine, key=lambda s: str(s["created_at"]), reverse=True)
+
+    def tagged(self, volume_id: str, tag: str) -> Resources:
+        """The snapshots of a volume that carry this tag."""
+        return [s for s in self.list(volume_id) if tag_of(s) == tag]
+
+    def marked(self) -> Resources:
+        """The snapshots of this project that carry the tag of any run."""
+        with translated("Looking for snapshots of runs"):
+            return [s for s in map(plain, list_all(self._api.volume_snapshots.list)) if tag_of(s)]
+
+    def create(
+        self, volume_id: str, *, name: str, description: str, metadata: Mapping[str, str]
+    ) -> Resource:
+        """Ask for a snapshot of the volume, in use or not. Does not wait."""
+        force = {} if self._version >= _NO_FORCE else {"force": True}
+        with translated(f"Creating a snapshot of volume {volume_id}"):
+            return plain(
+                self._api.volume_snapshots.create(
+                    volume_id,
+                    name=name,
+                    description=description,
+                    metadata=dict(metadata),
+                    **force,
+                )
+            )
+
+    def wait(self, snapshot_id: str) -> Resource:
+        """Wait until the snapshot is available.
+
+        :raises WaitError: the snapshot is in an error state, or the wait took too long
+        """
+        return self._client.wait_for(
+            lambda: self.get(snapshot_id),
+            ("available",),
+            what=f"Snapshot {snapshot_id}",
+            size_gib=int(self.get(snapshot_id)["size"]),
+        )
+
+    def delete(self, snapshot_id: str) -> None:
+        """Delete the snapshot and wait until it is gone. It is no error if it is gone already.
+
+        :raises WaitError: Cinder did not delete it, or not in time
+        """
+        found = existing(lambda: self.get(snapshot_id))
+        self._client.delete(
+            f"snapshot {snapshot_id}",
+            lambda: self._api.volume_snapshots.delete(snapshot_id),
+            lambda: self.get(snapshot_id),
+            size_gib=int(found["size"]) if found else 0,
+        )

@@ -1,0 +1,47 @@
+"""Volume types in Cinder, and their QoS specifications."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from volflow.cloud.client import Client, plain, translated
+from volflow.cloud.wait import Resource
+from volflow.errors import ResourceNotFoundError
+
+
+class VolumeTypes:
+    """The volume types that this user may see."""
+
+    def __init__(self, client: Client) -> None:
+        self._api = client.api
+
+    def _all(self) -> list[Resource]:
+        with translated("Listing volume types"):
+            return [plain(found) for found in self._api.volume_types.list()]
+
+    def find(self, name_or_id: str) -> Resource:
+        """The volume type with this id or name, and its extra specs as far as policy shows them.
+
+        :raises ResourceNotFoundError: this cloud has no such type
+        """
+        types = self._all()
+        for found in types:
+            if name_or_id in (found["id"], found["name"]):
+                return found
+        names = ", ".join(sorted(found["name"] for found in types))
+        raise ResourceNotFoundError(
+            f"This cloud has no volume type '{name_or_id}'; it has: {names}."
+        )
+
+    def names(self, ids: Collection[str]) -> list[str]:
+        """The names of the volume types with these ids, as far as the user may see them."""
+        found = {each["id"]: str(each["name"]) for each in self._all()}
+        return [found[one] for one in ids if one in found]
+
+    def qos_specs(self, qos_id: str) -> Resource:
+        """A QoS specification.
+
+        :raises CloudError: this user may not see it
+        """
+        with translated(f"QoS specification {qos_id}"):
+            return plain(self._api.qos_specs.get(qos_id))

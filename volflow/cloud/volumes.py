@@ -1,0 +1,244 @@
+"""Volumes in Cinder."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from volflow.cloud.client import Client, list_all, plain, translated
+from volflow.cloud.marks import TAG_KEY, tag_of
+from volflow.cloud.wait import Resource, Resources, existing
+from volflow.errors import CloudError, ResourceNotFoundError, UsageError, VolumeStateError
+
+Volume = dict[str, Any]
+
+# A snapshot can be taken of a volume in these states.
+USABLE = ("available", "in-use")
+
+
+class Volumes:
+    """The volumes of a project.
+
+    :param project_id: the project of the login, where it has one
+    """
+
+    def __init__(self, client: Client, project_id: str | None) -> None:
+        self._client, self._api = client, client.api
+        self._project_id = project_id
+
+    def get(self, volume_id: str) -> Resource:
+        """The volume with this id.
+
+        :raises ResourceNotFoundError: it does not exist, and only then
+        """
+        with translated(f"Volume {volume_id}"):
+            return plain(self._api.volumes.get(volume_id))
+
+    def existing(self, volume_id: str) -> Resource | None:
+        """The volume, or None if it is gone. A 404 is believed when it comes twice."""
+        return existing(lambda: self.get(volume_id))
+
+    def find(self, name_or_id: str) -> Resource:
+        """The volume with this id or, if no volume has it, with this name.
+
+        :raises ResourceNotFoundError: no volume has it
+        :raises UsageError: several have that name, or it is empty
+        """
+        if not name_or_id:
+            # The API would list every volume for an empty name.
+            raise UsageError("An empty name is that of no volume; was a variable not set?")
+        try:
+            return self.get(name_or_id)
+        except ResourceNotFoundError:
+            with translated(f"Looking for volume '{name_or_id}'"):
+                named = self._api.volumes.list(search_opts={"name": name_or_id})
+        volumes = [plain(v) for v in named if v.name == name_or_id]
+        if not volumes:
+            raise ResourceNotFoundError(
+                f"No volume has the id or name '{name_or_id}' in this project. "
+                "'openstack volume list' shows those that there are."
+            )
+        if len(volumes) > 1:
+            ids = ", ".join(sorted(v["id"] for v in volumes))
+            raise UsageError(f"{len(volumes)} volumes are named '{name_or_id}'; give an id: {ids}")
+        return volumes[0]
+
+    def list(self, *, all_tenants: bool = False) -> Resources:
+        """All volumes of the project, or of all projects.
+
+        :raises CloudError: this user may not see the volumes of other projects
+        """
+        options = {"all_tenants": 1} if all_tenants else None
+        with translated("Listing volumes"):
+            found = list_all(lambda: self._api.volumes.list(search_opts=options))
+        volumes = [plain(volume) for volume in found]
+        if all_tenants:
+            self._require_all(volumes)
+        return volumes
+
+    def require_all_tenants(self) -> None:
+        """Make sure that this user may see the volumes of all projects.
+
+        :raises CloudError: Cinder does not take the user for an administrator
+        """
+        with translated("Listing volumes"):
+            one = self._api.volumes.list(search_opts={"all_tenants": 1}, limit=1)
+        self._require_all([plain(volume) for volume in one])
+
+    def _require_all(self, found: Sequence[Resource]) -> None:
+        if not self._sees_all(found):
+            raise CloudError(
+                "The volumes of all projects were asked for, and this user may see those of "
+                f"project {self._project_id} only: Cinder grants more to administrators. Use "
+                "--all, or log in as one of them."
+            )
+
+    def _sees_all(self, found: Sequence[Resource]) -> bool:
+        """Whether a list of the volumes of all projects really has all of them.
+
+        To a user who may not ask for it, Cinder lists the volumes of the project alone, and
+        nothing in the answer says so. But only administrators see the field ``migration_status``.
+        """
+        if found:
+            return any("migration_status" in volume for volume in found)
+        try:
+            with translated("Listing services"):
+                self._api.services.list()
+        except CloudError:
+            return False
+        return True
+
+    def in_group(self, group_id: str) -> Resources:
+        """The volumes of a group, which may be another project's where this user sees that."""
+        options = {"all_tenants": 1, "group_id": group_id}
+        with translated(f"Listing the volumes of group {group_id}"):
+            found = self._api.volumes.list(search_opts=options)
+        # The server filters, unless its administrator has disabled that.
+        return [v for v in map(plain, found) if v.get("group_id") == group_id]
+
+    def tagged(self, tag: str) -> Resources:
+        """The volumes that carry this tag."""
+        with translated("Looking for volumes of this run"):
+            found = self._api.volumes.list(search_opts={"metadata": {TAG_KEY: tag}})
+        # The server filters, unless its administrator has disabled that.
+        return [v for v in map(plain, found) if tag_of(v) == tag]
+
+    def marked(self) -> Resources:
+        """The volumes of this project that carry the tag of any run."""
+        with translated("Looking for volumes of runs"):
+            return [v for v in map(plain, list_all(self._api.volumes.list)) if tag_of(v)]
+
+    def create(self, **properties: Any) -> Resource:
+        """Ask for a volume; the arguments are the API's (``size`` in GiB). Does not wait."""
+        with translated("Creating a volume"):
+            return plain(self._api.volumes.create(**properties))
+
+    def wait(
+        self,
+        volume_id: str,
+        ready: Collection[str] = ("available",),
+        what: str = "Volume",
+        *,
+        cleaning: bool = False,
+    ) -> Resource:
+        """Wait until the volume is in one of these states.
+
+        :param cleaning: this is part of cleaning up, which is never interrupted
+        :raises WaitError: the volume is in an error state, or the wait took too long
+        """
+        return self._client.wait_for(
+            lambda: self.get(volume_id),
+            ready,
+            what=f"{what} {volume_id}",
+            size_gib=int(self.get(volume_id)["size"]),
+            cleaning=cleaning,
+        )
+
+    def delete(self, volume_id: str) -> None:
+        """Delete the volume and wait until it is gone. It is no error if it is gone already.
+
+        :raises WaitError: Cinder did not delete it, or not in time
+        """
+        found = self.existing(volume_id)
+        self._client.delete(
+            f"volume {volume_id}",
+            lambda: self._api.volumes.delete(volume_id),
+            lambda: self.get(volume_id),
+            size_gib=int(found["size"]) if found else 0,
+        )
+
+    def wait_gone(self, volume_id: str) -> None:
+        """Wait until a volume is gone whose deletion Cinder has accepted.
+
+        :raises WaitError: Cinder did not delete it, or not in time
+        """
+        self._client.wait_gone(lambda: self.get(volume_id), what=f"Volume {volume_id}")
+
+    def revert_to_snapshot(self, volume_id: str, snapshot_id: str) -> None:
+        """Revert the volume to its newest snapshot, and wait (API 3.40).
+
+        Cinder refuses this while an earlier revert runs: that one is waited for first.
+        """
+        if self.get(volume_id)["status"] == "reverting":
+            self.wait(volume_id, cleaning=True)
+        with translated(f"Reverting volume {volume_id} to snapshot {snapshot_id}"):
+            self._api.volumes.revert_to_snapshot(
+                self._api.volumes.get(volume_id),
+                self._api.volume_snapshots.get(snapshot_id),
+            )
+        self.wait(volume_id, cleaning=True)
+
+    def encryption(self, volume_id: str) -> Resource:
+        """The encryption metadata of a volume; empty where it is not encrypted."""
+        with translated(f"Encryption of volume {volume_id}"):
+            return dict(self._api.volumes.get_encryption_metadata(volume_id).to_dict())
+
+    # Its properties
+
+    def update(self, volume_id: str, **fields: Any) -> None:
+        """Set the name or description."""
+        with translated(f"Updating volume {volume_id}"):
+            self._api.volumes.update(volume_id, **fields)
+
+    def set_metadata(self, volume_id: str, metadata: Mapping[str, str]) -> None:
+        with translated(f"Setting metadata of volume {volume_id}"):
+            self._api.volumes.set_metadata(volume_id, dict(metadata))
+
+    def delete_metadata(self, volume_id: str, keys: Collection[str]) -> None:
+        """Remove these keys. It is no error if the volume does not have one of them."""
+        present = [key for key in keys if key in self.get(volume_id)["metadata"]]
+        with translated(f"Removing metadata of volume {volume_id}"):
+            self._api.volumes.delete_metadata(volume_id, present)
+
+    def set_bootable(self, volume_id: str, bootable: bool) -> None:
+        with translated(f"Setting volume {volume_id} bootable"):
+            self._api.volumes.set_bootable(volume_id, bootable)
+
+    def set_image_metadata(self, volume_id: str, metadata: Mapping[str, str]) -> None:
+        with translated(f"Setting image metadata of volume {volume_id}"):
+            self._api.volumes.set_image_metadata(volume_id, dict(metadata))
+
+    def delete_image_metadata(self, volume_id: str, keys: Collection[str]) -> None:
+        with translated(f"Removing image metadata of volume {volume_id}"):
+            self._api.volumes.delete_image_metadata(volume_id, list(keys))
+
+    def set_readonly(self, volume_id: str, readonly: bool) -> None:
+        with translated(f"Setting volume {volume_id} read-only"):
+            self._api.volumes.update_readonly_flag(volume_id, readonly)
+
+
+def project_of(volume: Volume) -> str:
+    """The project that a volume is in; empty where the API does not say."""
+    return str(volume.get("os-vol-tenant-attr:tenant_id") or "")
+
+
+def require_usable(volume: Resource, states: Collection[str]) -> None:
+    """Refuse a volume in a state in which its data cannot be copied.
+
+    :raises VolumeStateError: naming the volume and its state
+    """
+    if volume["status"] not in states:
+        raise VolumeStateError(
+            f"Volume {volume['name'] or volume['id']} ({volume['id']}) is '{volume['status']}'; it "
+            f"must be {' or '.join(repr(s) for s in states)}. Wait, or fix it, and try again."
+        )
