@@ -81,7 +81,7 @@ def run(*, short: bool) -> Report:
             versions = [measure(program, site.environment).wall for _ in range(9)]
     restic = subprocess.run(["restic", "version"], capture_output=True, encoding="utf-8").stdout
     report = Report(
-        "One volume, beside a script by hand",
+        "One volume, compared with a script",
         MADE.format(
             files=files,
             size=size / MB,

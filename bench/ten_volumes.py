@@ -59,7 +59,9 @@ def run(*, short: bool) -> Report:
                 lab.down()
     restic = subprocess.run(["restic", "version"], capture_output=True, encoding="utf-8").stdout
     report = Report(
-        "Ten volumes, beside cinder-backup" if not short else "Two volumes, beside cinder-backup",
+        "Ten volumes, compared with cinder-backup"
+        if not short
+        else "Two volumes, beside cinder-backup",
         MADE.format(
             count=scale.count,
             gib=scale.gib,

@@ -1,4 +1,4 @@
-"""The demo: two volumes of a real Cinder are backed up, one is lost, and both come back.
+"""The demo: volflow backs up two volumes of a real Cinder, one is lost, and volflow restores both.
 
-Nothing here that judges volflow's work shares code with it.
+The code that checks volflow's work shares no code with volflow.
 """

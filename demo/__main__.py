@@ -1,4 +1,4 @@
-"""``python -m demo``: exit status 0 if every check is good, 1 if not, 2 if it cannot run here."""
+"""``python -m demo``: exit status 0 if every check is ok, 1 if not, 2 if it cannot run here."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ def main() -> int:
     try:
         _run(narrator, directory.resolve())
     except KeyboardInterrupt:
-        narrator.say("Interrupted. Everything that the demo made has been removed.")
+        narrator.say("Interrupted. The demo has removed everything that it made.")
         return INTERRUPTED
     except (LabError, ProgramError, ServerError) as error:
         narrator.failed(str(error))
         return 1
     finally:
-        # While a lab is left in it, the directory holds mounts.
+        # If the lab is still there, the directory holds mounts.
         if (directory / "lab").exists():
-            narrator.failed(f"Left: try 'python -m lab down --dir {directory / 'lab'}'.")
+            narrator.failed(f"Left behind: try 'python -m lab down --dir {directory / 'lab'}'.")
         else:
             shutil.rmtree(directory)
     return 0 if narrator.summary(time.monotonic() - began) else 1
@@ -51,11 +51,11 @@ def main() -> int:
 
 def _run(narrator: Narrator, directory: Path) -> None:
     os.environ[MARK] = str(directory)
-    narrator.title("volflow: two volumes of a real Cinder are backed up, one is lost, both return")
+    narrator.title("volflow: back up two volumes of a real Cinder, lose one, restore both")
     narrator.chapter("A cloud")
     with Lab(directory / "lab") as lab:
         Story(narrator, lab, directory).tell()
-        narrator.say("The shop's server is gone. Now the cloud goes too.")
+        narrator.say("The shop's server has ended. Now the cloud ends too.")
     left = on_host(directory)
     narrator.check(
         "Afterwards the host holds nothing of the demo",
@@ -65,7 +65,7 @@ def _run(narrator: Narrator, directory: Path) -> None:
 
 
 def _interrupt(number: int, frame: object) -> None:
-    # Once is enough: what follows is cleaning up, which is not to be interrupted.
+    # A second signal must not interrupt the cleaning up that follows.
     for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(each, signal.SIG_IGN)
     raise KeyboardInterrupt

@@ -1,10 +1,10 @@
-"""Everything that can be told of a tree of files, to compare it with another one.
+"""Everything that describes a tree of files, to compare it with another one.
 
-For each file, directory, link and device: type, mode, owner, group, time of change to the
-nanosecond, extended attributes (access control lists and capabilities are such), the names that
-are hard links to the same file; size, content, and where there are holes; where a symbolic link
-points; the number of a device. The root directory counts too. Not compared is what no program can
-set: inode numbers and the time of the last change of status; nor the time of the last access.
+For each file, directory, link and device: type, mode, owner, group, modification time to the
+nanosecond, extended attributes (including access control lists and capabilities), the names of
+hard links to the same file; size, content and holes; the target of a symbolic link; the numbers
+of a device. This includes the root directory. Not compared: what no program can set (inode numbers
+and the time of the last change of status), and the time of the last access.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Entry:
     """One name in a tree.
 
     :ivar names: all names of the same file in the tree, the others being hard links
-    :ivar data: where a file has data (offset, end); in between are holes
+    :ivar data: the ranges of a file that hold data (offset, end); the rest are holes
     :ivar device: of a device
     """
 
@@ -49,7 +49,7 @@ Inventory = Mapping[bytes, Entry]
 def take(root: Path, *, without: str | None = None) -> Inventory:
     """Look at every name in a tree, and read every file.
 
-    :param without: a directory in the root of which only its own properties count
+    :param without: a directory in the root; its own properties count, its content does not
     """
     base = os.fsencode(root)
     skipped = os.fsencode(without) if without else None
@@ -64,7 +64,7 @@ def take(root: Path, *, without: str | None = None) -> Inventory:
 
 
 def differences(expected: Inventory, found: Inventory) -> list[str]:
-    """What is not the same, a line each; empty if the trees are equal."""
+    """The differences, one line each; empty if the trees are equal."""
     lines = [f"{_shown(path)}: missing" for path in sorted(expected.keys() - found.keys())]
     lines += [f"{_shown(path)}: not expected" for path in sorted(found.keys() - expected.keys())]
     for path in sorted(expected.keys() & found.keys()):
@@ -76,18 +76,18 @@ def differences(expected: Inventory, found: Inventory) -> list[str]:
 
 
 def changed_files(before: Inventory, after: Inventory) -> int:
-    """How many files have been added or changed."""
+    """The number of files that were added or changed."""
     files = (path for path, entry in after.items() if entry.type == "file")
     return sum(after[path] != before.get(path) for path in files)
 
 
 def files(inventory: Inventory) -> int:
-    """How many files there are."""
+    """The number of files."""
     return sum(entry.type == "file" for entry in inventory.values())
 
 
 def _walk(base: bytes, skipped: bytes | None) -> Iterator[bytes]:
-    """Every path in the tree, the root being ``.``, each relative to it."""
+    """Every path in the tree, relative to the root; the root is ``.``."""
     pending = [b"."]
     while pending:
         path = pending.pop()

@@ -1,4 +1,4 @@
-"""What the demo tells: plain sentences, the commands as typed, and every check with its finding."""
+"""What the demo prints: sentences, the commands as typed, and each check with its finding."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-# Where nobody looks at a screen, lines are to be long enough for the tables.
+# The width where there is no terminal: enough for the tables.
 _WIDTH_OF_A_FILE = 110
 _INDENT = 3
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What was expected, whether it is so, and what was found."""
+    """What was expected, whether it is true, and what was found."""
 
     what: str
     good: bool
@@ -28,7 +28,7 @@ class Finding:
 
 
 class Narrator:
-    """Tells the story on the standard output, and keeps the findings for the end."""
+    """Prints the story on the standard output, and keeps the findings for the summary."""
 
     def __init__(self) -> None:
         width = None if sys.stdout.isatty() else _WIDTH_OF_A_FILE
@@ -48,25 +48,25 @@ class Narrator:
         self._print(Text(text))
 
     def lines(self, lines: Sequence[str]) -> None:
-        """Text that is shown as it is, a file's for instance."""
+        """Print text unchanged, such as the content of a file."""
         self._print(Text("\n".join(f"  {line}" for line in lines), style="dim"))
 
     def command(self, arguments: Sequence[str]) -> None:
-        """A command that is about to run."""
+        """Print a command that is about to run."""
         self._print(Text(f"$ {shlex.join(arguments)}", style="bold"))
 
     def check(self, what: str, good: bool, found: str) -> None:
-        """Tell a finding, and keep it."""
+        """Print a finding, and keep it for the summary."""
         self._findings.append(Finding(what, good, found))
         word = Text("ok      ", style="green") if good else Text("FAILED  ", style="bold red")
         self._print(word + Text(f"{what}: {found}"))
 
     def failed(self, text: str) -> None:
-        """Tell why the demo cannot go on."""
+        """Print why the demo cannot continue."""
         self._console.print(Text(f"demo: {text}", style="bold red"))
 
     def summary(self, seconds: float) -> bool:
-        """Tell all findings again, as a table. Whether all are good."""
+        """Print all findings again, as a table; return whether all are ok."""
         table = Table(box=box.SIMPLE, pad_edge=False)
         table.add_column("What was checked", ratio=5)
         table.add_column("Result")
@@ -77,7 +77,7 @@ class Narrator:
         self._console.print()
         self._console.print(table)
         bad = sum(not finding.good for finding in self._findings)
-        text = f"{len(self._findings) - bad} checks are good, {bad} are not, after {seconds:.0f} s."
+        text = f"{len(self._findings) - bad} checks are ok, {bad} failed, after {seconds:.0f} s."
         self._console.print(Text(text, style="bold red" if bad else "bold green"))
         return bad == 0
 

@@ -1,8 +1,8 @@
-"""The application on the server: a shop whose orders go into a SQLite database, all the time.
+"""The application on the server: a shop that constantly writes orders into a SQLite database.
 
 As a program, ``orders.py take FILE`` takes one order after the other and commits each, so that it
-is on the volume before the next one is taken; ``orders.py count FILE`` prints how many there are.
-It needs nothing but the standard library.
+is on the volume before the next one; ``orders.py count FILE`` prints the number of orders.
+It needs only the standard library.
 """
 
 from __future__ import annotations
@@ -40,15 +40,15 @@ def take(database: Path) -> None:
 
 
 def count(database: Path) -> int:
-    """How many orders are committed now."""
+    """The number of committed orders."""
     with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
         return int(connection.execute("SELECT count(*) FROM orders").fetchone()[0])
 
 
 def examine(directory: Path) -> tuple[int, str]:
-    """How many orders a copy of the database holds, and what is wrong with it: at best nothing.
+    """The number of orders in a copy of the database, and what is wrong with it, or "".
 
-    The copy is copied once more, because SQLite writes when it opens a database that was in use.
+    It examines a copy of the copy, because SQLite writes when it opens a database that was in use.
     """
     with tempfile.TemporaryDirectory() as temporary:
         copy = Path(temporary) / "copy"
@@ -62,11 +62,11 @@ def examine(directory: Path) -> tuple[int, str]:
     if said != "ok":
         return len(rows), said
     wrong = [n for n, row in enumerate(rows, start=1) if row != (n, _content(n))]
-    return len(rows), f"order {wrong[0]} is not as it was taken" if wrong else ""
+    return len(rows), f"order {wrong[0]} has changed" if wrong else ""
 
 
 def _content(number: int) -> str:
-    """What order N says: nothing that can come from elsewhere."""
+    """The content of order N, which nothing else can produce."""
     return hashlib.sha256(str(number).encode()).hexdigest() * 4
 
 

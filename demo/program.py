@@ -1,4 +1,4 @@
-"""The program ``volflow``, run as a user runs it."""
+"""The program ``volflow``, as a user runs it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 
 from demo.narrator import Narrator
 
-# Seconds that an interrupted command may take to undo what it was at.
+# Seconds that an interrupted command may take to end.
 _PATIENCE = 60.0
 
 
@@ -25,7 +25,7 @@ class ProgramError(Exception):
 class Program:
     """volflow, with a configuration and a cloud of its own.
 
-    :param directory: where the repository, the configuration and the state are kept
+    :param directory: holds the repository, the configuration and the state
     :param cloud: environment variables by which OpenStack's programs find the cloud
     """
 
@@ -41,7 +41,7 @@ class Program:
             f"[DEFAULT]\nstate_dir = {self.state}\n"
             f"[repository]\nlocation = {self.repository}\npassword_file = {password}\n"
         )
-        # The user's own cloud and configuration are none of the demo's.
+        # Do not use the user's own cloud and configuration.
         own = {k: v for k, v in os.environ.items() if not k.startswith(("OS_", "RESTIC_"))}
         self._environment = {
             **own,
@@ -50,7 +50,7 @@ class Program:
         }
 
     def run(self, *arguments: str) -> None:
-        """Run a command before the user's eyes.
+        """Run a command and show its output.
 
         :raises ProgramError: it failed
         """
@@ -58,7 +58,7 @@ class Program:
         self._finish(self._start(*arguments), arguments)
 
     def ask(self, *arguments: str) -> Any:
-        """What a command answers, as data.
+        """Run a command and return its output as data.
 
         :raises ProgramError: it failed
         """

@@ -1,4 +1,4 @@
-"""What Cinder knows of a volume, to compare it with another one."""
+"""The properties of a volume in Cinder, to compare them with those of another one."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _FIELDS = (
     "volume_image_metadata",
 )
 
-# Cinder shows these among the metadata; they tell how a volume is attached, not what it is.
+# Cinder shows these in the metadata; they describe an attachment, not the volume.
 _OF_THE_ATTACHMENT = ("attached_mode", "readonly")
 
 Properties = dict[str, Any]
 
 
 def read(cinder: Any, volume_id: str) -> Properties:
-    """The properties of a volume that a restore has to bring back."""
+    """The properties of a volume that a restore must restore."""
     volume = cinder.volumes.get(volume_id).to_dict()
     found = {field: volume.get(field) for field in _FIELDS}
     found["metadata"] = {
@@ -34,7 +34,7 @@ def read(cinder: Any, volume_id: str) -> Properties:
 
 
 def differences(expected: Properties, found: Properties) -> list[str]:
-    """What is not the same, a line each; empty if all is."""
+    """The differences, one line each; empty if there are none."""
     return [
         f"{field} was {expected[field]!r}, is {found[field]!r}"
         for field in _FIELDS

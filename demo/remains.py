@@ -1,4 +1,4 @@
-"""What may not be left behind: looked for in Cinder, and on the host in every mount namespace."""
+"""Finds what was left behind: in Cinder, and on the host in every mount namespace."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MARK = "VOLFLOW_DEMO"
 
 
 def in_cinder(cinder: Any, *, but: Collection[str]) -> list[str]:
-    """Every volume, snapshot and attachment of all projects, but those of these ids."""
+    """Every volume, snapshot and attachment of all projects, except those with these ids."""
     everywhere = {"all_tenants": 1}
     found = {
         "volume": cinder.volumes.list(search_opts=everywhere),
@@ -24,9 +24,9 @@ def in_cinder(cinder: Any, *, but: Collection[str]) -> list[str]:
 
 
 def on_host(directory: Path, *, but: Collection[Path | int] = ()) -> list[str]:
-    """Every process, loop device and mount that has to do with the demo's directory.
+    """Every process, loop device and mount that belongs to the demo's directory.
 
-    :param but: processes, files behind loop devices, and mount points that are the demo's own
+    :param but: processes, files behind loop devices, and mount points of the demo itself
     """
     found = [f"process {pid}" for pid in _processes(directory) if pid not in but]
     for device, file in _loops(directory):
@@ -48,14 +48,14 @@ def _processes(directory: Path) -> Iterator[int]:
 
 def _loops(directory: Path) -> Iterator[tuple[str, Path]]:
     for backing in Path("/sys/block").glob("loop*/loop/backing_file"):
-        with suppress(OSError):  # it is no more
+        with suppress(OSError):  # it was freed meanwhile
             file = Path(backing.read_text().rstrip("\n"))
             if file.is_relative_to(directory):
                 yield backing.parts[3], file
 
 
 def _mounts(directory: Path) -> Iterator[tuple[str, Path]]:
-    # Every namespace with a process in it; those of them that share one see the same mounts.
+    # One process of each namespace: all processes of a namespace see the same mounts.
     namespaces = {}
     for process in _all_processes():
         with suppress(OSError):

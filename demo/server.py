@@ -1,6 +1,6 @@
 """A server that uses a volume: this machine, in a mount namespace that the host does not see.
 
-The volume is attached by Cinder's attachments API, as Nova does it, but for the server's id.
+It attaches the volume through Cinder's attachments API, as Nova does, but without a server id.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ _CONNECTOR = {"host": "demo-server", "ip": "127.0.0.1", "multipath": False}
 
 
 class ServerError(Exception):
-    """A program that stands for the server's own work has failed."""
+    """A program of the server has failed."""
 
 
 class Server:
-    """Has one volume attached and mounted until it is closed.
+    """Keeps one volume attached and mounted until it is closed.
 
     :param cinder: a Cinder client
-    :param mount_point: a directory, made here
+    :param mount_point: a directory; this class creates it
     """
 
     def __init__(self, cinder: Any, volume_id: str, mount_point: Path) -> None:
@@ -40,7 +40,7 @@ class Server:
             start_new_session=True,
         )
         assert self._namespace.stdout is not None
-        self._namespace.stdout.readline()  # now it is there
+        self._namespace.stdout.readline()  # now the namespace exists
         made = cinder.attachments.create(volume_id, _CONNECTOR)
         self.attachment_id = str(made["id"])
         cinder.attachments.complete(self.attachment_id)
@@ -48,7 +48,7 @@ class Server:
 
     @property
     def root(self) -> Path:
-        """The volume's root directory, as seen from outside of the server (proc(5), root)."""
+        """The volume's root directory, as seen from outside the server (proc(5), root)."""
         inside = self.mount_point.relative_to("/")
         return Path(f"/proc/{self._namespace.pid}/root") / inside
 
@@ -69,7 +69,7 @@ class Server:
         self._mounted = True
 
     def take_orders(self) -> None:
-        """Start the application that writes to the volume, and goes on."""
+        """Start the application that writes to the volume until the server is closed."""
         self._application = subprocess.Popen(
             self._entered(*self._shop("take")),
             stdin=subprocess.DEVNULL,
@@ -82,15 +82,15 @@ class Server:
             raise ServerError("The application that takes orders did not start.")
 
     def orders(self) -> int:
-        """How many orders are committed now."""
+        """The number of committed orders."""
         return int(self._inside(*self._shop("count")))
 
     def sync(self) -> None:
-        """Have everything that was written so far on the volume, not in the server's memory."""
+        """Flush everything written so far from the server's memory to the volume."""
         self._inside("sync", "--file-system", str(self.mount_point))
 
     def close(self) -> None:
-        """Stop the application, unmount, and detach. It may be closed twice."""
+        """Stop the application, unmount, and detach. A second call has no effect."""
         if self._application is not None:
             self._application.terminate()
             self._application.communicate()

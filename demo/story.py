@@ -18,18 +18,18 @@ from demo.properties import Properties
 from demo.server import Server
 from lab import Lab
 
-# Of so many differences, the first ones say enough.
+# The number of differences to show.
 _SHOWN = 3
-# The columns that matter here, of those that volflow shows.
+# The columns of volflow's tables to show.
 _OF_A_BACKUP = ("-c", "Name", "-c", "Files", "-c", "Read", "-c", "New data", "-c", "Time")
 _OF_A_RESTORE = ("-c", "Name", "-c", "Backup", "-c", "Restored to", "-c", "Time")
 
 
 @dataclass
 class Volume:
-    """A volume, and what is known of it to judge its restore.
+    """A volume, with what is needed to check its restore.
 
-    :ivar excepted: a directory that is written to all the time, and judged otherwise
+    :ivar excepted: a directory that changes constantly; its content is checked in another way
     """
 
     id: str
@@ -39,12 +39,12 @@ class Volume:
     inventory: Inventory = field(default_factory=dict)
 
     def look(self, root: Path) -> Inventory:
-        """Everything on the volume, mounted at a place."""
+        """The inventory of the volume, which is mounted at ``root``."""
         return inventory.take(root, without=self.excepted)
 
 
 class Story:
-    """Two volumes: ``website``, which nobody uses, and ``shop``, to which a server writes."""
+    """Two volumes: ``website``, which is detached, and ``shop``, which a server writes to."""
 
     def __init__(self, narrator: Narrator, lab: Lab, directory: Path) -> None:
         self._narrator = narrator
@@ -56,7 +56,7 @@ class Story:
         self._known_ids: set[str] = set()
 
     def tell(self) -> None:
-        """Tell it from the beginning to the end."""
+        """Run the whole demo."""
         self._cloud()
         with ExitStack() as servers:
             self._website()
@@ -67,7 +67,7 @@ class Story:
             self._lose_and_restore()
             self._restore_beside(shop)
             self._nothing_temporary(shop, "After the restores")
-            self._narrator.chapter("Tidying up")
+            self._narrator.chapter("Cleaning up")
 
     # The chapters
 
@@ -100,9 +100,9 @@ class Story:
             tree.plant(server.root)
             volume.inventory = volume.look(server.root)
         self._narrator.say(
-            f"'website', ext4, attached to nothing: a copy of {tree.library()} and the odd cases: "
+            f"'website', ext4, detached: a copy of {tree.library()} and special cases: "
             "hard and symbolic links, holes, access control lists, capabilities, names with line "
-            "breaks and bytes that are no text, devices, a fifo, setuid, times before 1970 and "
+            "breaks and bytes that are not UTF-8, devices, a fifo, setuid, times before 1970 and "
             f"after 2038. {len(volume.inventory)} names."
         )
 
@@ -131,14 +131,14 @@ class Story:
             server.close()
             raise
         self._narrator.say(
-            "'shop', XFS, attached to a server and mounted there: the same, and a database that "
-            "takes an order every few milliseconds and commits each. It goes on all the time."
+            "'shop', XFS, attached to a server and mounted there: the same files, and a database "
+            "that commits an order every few milliseconds, during the whole demo."
         )
         return server
 
     def _first_backup(self) -> None:
         self._narrator.chapter("The first backup")
-        self._narrator.say(f"{self._volflow.configuration} says where backups go:")
+        self._narrator.say(f"{self._volflow.configuration} sets where backups are stored:")
         self._narrator.lines(self._volflow.configuration.read_text().splitlines())
         self._volflow.run("repository", "init")
         for name, (files, read, _) in self._back_up().items():
@@ -164,20 +164,20 @@ class Story:
                 shop.sync()
                 volume.inventory = volume.look(shop.root)
             changed[name] = inventory.changed_files(before, volume.inventory)
-        self._narrator.say(f"{what} So on both volumes; and the shop has taken more orders.")
+        self._narrator.say(f"{what} Both volumes change, and the shop takes more orders.")
         self._orders_before = shop.orders()
         figures = self._back_up()
         self._orders_after = shop.orders()
         files, read, stored = figures["website"]
         self._narrator.check(
-            "The second backup of 'website' reads what has changed, and nothing else",
+            "The second backup of 'website' reads only what has changed",
             read == changed["website"],
             f"{read} of {files} files, {stored / 1e6:.1f} MB of new data",
         )
         files, read, stored = figures["shop"]
         database = len(list((shop.root / orders.DIRECTORY).iterdir()))
         self._narrator.check(
-            "The same of 'shop', and its database",
+            "The second backup of 'shop' reads only what has changed, and its database",
             read <= changed["shop"] + database,
             f"{read} of {files} files, {stored / 1e6:.1f} MB of new data",
         )
@@ -185,7 +185,7 @@ class Story:
     def _nothing_temporary(self, shop: Server, when: str) -> None:
         left = remains.in_cinder(self._cinder, but=self._known_ids | {shop.attachment_id})
         self._narrator.check(
-            f"{when} Cinder holds nothing temporary",
+            f"{when}, Cinder holds no temporary resource",
             not left,
             "; ".join(left) or "no volume, snapshot, attachment",
         )
@@ -194,7 +194,7 @@ class Story:
         known |= {pool / f"volume-{shop.volume_id}", shop.mount_point}
         left = remains.on_host(self._directory, but={self._lab.pid, *shop.processes, *known})
         self._narrator.check(
-            f"{when} the host holds nothing temporary",
+            f"{when}, the host holds no temporary resource",
             not left,
             "; ".join(left) or "no process, mount, loop device",
         )
@@ -206,15 +206,13 @@ class Story:
         while any(v.id == website.id for v in self._cinder.volumes.list()):
             time.sleep(0.1)
         self._known_ids.remove(website.id)
-        self._narrator.say("'website' is deleted in Cinder. It is restored to a new volume:")
+        self._narrator.say("'website' was deleted in Cinder. volflow restores it to a new volume:")
         self._volflow.run("restore", "create", "website", *_OF_A_RESTORE)
         self._compare("website")
 
     def _restore_beside(self, shop: Server) -> None:
-        self._narrator.chapter("A copy of what is in use")
-        self._narrator.say(
-            "'shop' goes on. Its backup is restored to another volume, beside the one in use:"
-        )
+        self._narrator.chapter("A copy of a volume in use")
+        self._narrator.say("'shop' stays in use. volflow restores its backup to another volume:")
         self._volflow.run("restore", "create", "--new", "shop", *_OF_A_RESTORE)
         self._compare("shop")
 
@@ -234,7 +232,7 @@ class Story:
         return Server(self._cinder, volume_id or self._volumes[name].id, place)
 
     def _back_up(self) -> dict[str, tuple[int, int, int]]:
-        """Back up all volumes; of each the number of its files, of those read, and bytes stored."""
+        """Back up all volumes; return files, files read and bytes stored of each."""
         self._volflow.run("backup", "create", *self._volumes, *_OF_A_BACKUP)
         # The newest come first.
         listed = self._volflow.ask("backup", "list")[: len(self._volumes)]
@@ -242,7 +240,7 @@ class Story:
         return {name: figures[name] for name in self._volumes}
 
     def _compare(self, name: str) -> None:
-        """Judge the volume that a restore has just made."""
+        """Check the volume that a restore has just made."""
         volume = self._volumes[name]
         (new,) = (v for v in self._cinder.volumes.list() if v.id not in self._known_ids)
         self._known_ids.add(new.id)
@@ -255,14 +253,14 @@ class Story:
             found = volume.look(server.root)
             wrong = inventory.differences(volume.inventory, found)
             self._check_differences(
-                f"The new '{name}' has the old one's files, in content and all metadata",
+                f"The new '{name}' has the old one's files, with the same content and metadata",
                 wrong,
                 f"{len(found)} names are equal",
             )
             if volume.excepted:
                 held, trouble = orders.examine(server.root / volume.excepted)
                 self._narrator.check(
-                    f"The database of '{name}' is sound, with every order from before the backup",
+                    f"The database of '{name}' is intact, with every order from before the backup",
                     not trouble and self._orders_before <= held <= self._orders_after,
                     trouble
                     or f"{held} orders; {self._orders_before} before the backup began, "

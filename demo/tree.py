@@ -1,4 +1,4 @@
-"""Trees of files to be backed up: a real one, and all the oddities that a file system can hold."""
+"""Trees of files to back up: a real one, and every special case that a file system can hold."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pathlib import Path
 
 MIB = 2**20
 
-# Directories of other people's packages, of any size, and of what is compiled from the library.
+# Installed packages, which can have any size, and compiled files.
 _NOT_THE_LIBRARY = shutil.ignore_patterns("site-packages", "dist-packages", "__pycache__")
 
 
 def library() -> Path:
-    """Where this Python's standard library is."""
+    """The directory of this Python's standard library."""
     return Path(sysconfig.get_path("stdlib"))
 
 
@@ -32,7 +32,7 @@ def plant(root: Path) -> None:
     _special_files(odd / "special")
     _directories(odd / "directories")
     _owners_and_times(odd / "owners")
-    # The root directory has properties of its own, and it is easily forgotten.
+    # The root directory has properties of its own, which are easy to forget.
     os.setxattr(root, "user.root", b"of the file system")
     os.chown(root, 1000, 33)
     os.chmod(root, 0o2751)
@@ -40,13 +40,13 @@ def plant(root: Path) -> None:
 
 
 def change(root: Path) -> str:
-    """Change a little, as a day does, and say what."""
+    """Make the changes of a day, and describe them."""
     readme = root / "library" / "this.py"
     readme.write_text(readme.read_text() + "\n# Although never is often better than *right* now.\n")
     (root / "library" / "antigravity.py").unlink()
     (root / "library" / "new.py").write_text("print('hello')\n")
     (root / "library" / "ast.py").chmod(0o640)
-    return "One file is edited, one removed, one added, and of one the mode is changed."
+    return "One file is edited, one removed, one added, and one gets another mode."
 
 
 def _links(place: Path) -> None:
@@ -76,7 +76,7 @@ def _holes(place: Path) -> None:
     with (place / "data-after-a-hole").open("wb") as file:
         file.seek(MIB)
         file.write(b"the end")
-    # Zeros that are written are data, and take space: they are no hole.
+    # Written zeros are data and use space: they are not a hole.
     (place / "no-hole").write_bytes(bytes(4 * MIB))
 
 
@@ -98,7 +98,7 @@ def _attributes(place: Path) -> None:
 
 
 def _access_list() -> bytes:
-    """An access control list as the kernel takes it: user 1234 may read, group 4321 may all."""
+    """An access control list in the kernel's format: user 1234 may read, group 4321 may do all."""
     owner, user, its_group, group, mask, other = 0x01, 0x02, 0x04, 0x08, 0x10, 0x20
     nobody = 0xFFFFFFFF
     entries = [

@@ -24,7 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
         elif asked.command == "status":
             _status(lab)
         else:
-            lab.pid  # noqa: B018 - an error when the lab is not running
+            lab.pid  # noqa: B018 - raises if the lab is not running
             for name, value in lab.environment.items():
                 print(f"export {name}={shlex.quote(value)}")
     except (LabError, loop.LoopError, mount.MountError, pool.PoolError, OSError) as error:
@@ -40,9 +40,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, text in (
         ("up", "start a lab and wait until it is ready"),
-        ("down", "end a lab and remove everything of it"),
-        ("status", "tell how a lab is; exit status 1 when it is not running"),
-        ("env", 'print what a shell needs: eval "$(python -m lab env)"'),
+        ("down", "end a lab and remove everything that belongs to it"),
+        ("status", "show the state of a lab; exit status 1 if it is not running"),
+        ("env", 'print variables for the shell: eval "$(python -m lab env)"'),
     ):
         command = commands.add_parser(name, help=text, description=text)
         command.add_argument(
@@ -55,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument(
                 "--keystone",
                 action="store_true",
-                help="a real Keystone too, with the projects alpha, beta and admin",
+                help="also start a real Keystone, with the projects alpha, beta and admin",
             )
             command.add_argument(
                 "--size",
@@ -67,18 +67,18 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument(
                 "--direct-io",
                 action="store_true",
-                help="ask for direct io on the volumes' loop devices",
+                help="use direct I/O for the volumes' loop devices",
             )
             command.add_argument(
                 "--backup",
                 choices=("zlib", "zstd", "bz2", "none"),
-                help="a real cinder-backup too, with this compression, to compare with",
+                help="also start cinder-backup, with this compression",
             )
             command.add_argument(
                 "--token-seconds",
                 type=int,
                 metavar="N",
-                help="how long Keystone's tokens live (default: an hour)",
+                help="lifetime of Keystone's tokens (default: an hour)",
             )
     return parser
 

@@ -41,5 +41,5 @@ def cinder(file: Path, cloud: str = "lab", version: str = "3.70") -> Any:
 
     region = config.OpenStackConfig(config_files=[str(file)], load_envvars=False).get_one(cloud)
     session = region.get_session()
-    session.session.trust_env = False  # no proxy on the way to this machine
+    session.session.trust_env = False  # no proxy to this machine
     return client.Client(version, session=session, region_name=region.region_name)

@@ -1,9 +1,9 @@
-"""SQLite that stands many writers, and databases that are prepared once.
+"""SQLite for many writers, and databases that are prepared once.
 
 Stock SQLite under ten parallel users of Cinder answers "database is locked" and Cinder answers
-500: a transaction that begins with a read and then writes cannot wait for a lock, as its snapshot
-is already too old. Taking the write lock at the start makes it wait instead; with write-ahead
-logging nobody waits long.
+500: a transaction that begins with a read and then writes cannot wait for a lock, because its
+snapshot is already too old. With the write lock taken at the start it can wait, and with
+write-ahead logging nobody waits long.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ PACKAGES = ("cinder", "keystone", "oslo.db", "alembic", "SQLAlchemy")
 def take_write_locks_at_begin() -> None:
     """Turn every BEGIN of this process into BEGIN IMMEDIATE.
 
-    oslo.db emits the BEGIN itself, as a statement, so it can be seen and replaced here.
+    oslo.db emits the BEGIN itself, as a statement, so this can replace it.
     """
     import sqlalchemy
     import sqlalchemy.engine
@@ -49,10 +49,10 @@ def take_write_locks_at_begin() -> None:
 
 
 def prepare(service: str, target: Path, build: Callable[[], None]) -> bool:
-    """Put a prepared database at ``target``: from the cache, or made by ``build`` and then cached.
+    """Put a prepared database at ``target``: from the cache, or built by ``build`` and then cached.
 
-    Returns whether it came from the cache. Many labs may do this at once: what stands in the cache
-    under its name is always a whole database, as it got there by a rename.
+    Returns whether it came from the cache. Many labs may do this at once: a database in the cache
+    is always complete, because a rename put it there.
     """
     cached = settings.cache_directory() / f"{service}-{_key()}.sqlite"
     try:
@@ -63,7 +63,7 @@ def prepare(service: str, target: Path, build: Callable[[], None]) -> bool:
         hit = False
     os.chmod(target, 0o600)
     with contextlib.closing(sqlite3.connect(target)) as connection:
-        # The mode is a property of the file, and stays.
+        # The mode is stored in the file.
         connection.execute("PRAGMA journal_mode = WAL")
     if not hit:
         _store(target, cached)
@@ -71,10 +71,10 @@ def prepare(service: str, target: Path, build: Callable[[], None]) -> bool:
 
 
 def keep_open(database: Path) -> sqlite3.Connection:
-    """A connection that does nothing but stay.
+    """A connection that stays open.
 
-    oslo.db opens SQLite anew for every transaction, and whoever closes the last connection folds
-    the write-ahead log into the database and removes it: with this one there is no last one.
+    oslo.db opens SQLite again for every transaction, and closing the last connection folds
+    the write-ahead log into the database and removes it. With this one, none is the last.
     """
     connection = sqlite3.connect(database, check_same_thread=False)
     connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
@@ -84,7 +84,7 @@ def keep_open(database: Path) -> sqlite3.Connection:
 def _store(database: Path, cached: Path) -> None:
     cached.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     for abandoned in cached.parent.glob(".*.sqlite.*"):
-        # Of a process that was killed right here; a living one needs a moment only.
+        # A process that was killed here left it; a running one removes it in a moment.
         with contextlib.suppress(FileNotFoundError):
             if time.time() - abandoned.stat().st_mtime > 600:
                 abandoned.unlink()

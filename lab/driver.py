@@ -1,8 +1,8 @@
 """The lab's Cinder volume driver: sparse files in a reflink pool, exported as loop devices.
 
-Everything is real but the distance: a volume can only be attached on the machine that runs the
-lab. A snapshot of a volume in use is crash-consistent, as with most storage: what its writer has
-not flushed is not in it.
+Everything is real, but a volume can only be attached on the machine that runs the
+lab. A snapshot of a volume in use is crash-consistent, as with most storage: it does not hold what
+its writer has not flushed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ LOG = logging.getLogger(__name__)
 OPTIONS = [
     cfg.StrOpt("lab_pool", help="Directory of the mounted reflink pool."),
     cfg.StrOpt("lab_pool_file", help="The file that holds the pool."),
-    cfg.BoolOpt("lab_direct_io", default=False, help="Ask for direct io on exported devices."),
+    cfg.BoolOpt("lab_direct_io", default=False, help="Use direct I/O for exported devices."),
 ]
 cfg.CONF.register_opts(OPTIONS, group=configuration.SHARED_CONF_GROUP)
 
@@ -47,7 +47,7 @@ class LabDriver(driver.VolumeDriver):
 
     @staticmethod
     def get_driver_options() -> list[cfg.Opt]:
-        """The options of this driver."""
+        """This driver's options."""
         return OPTIONS
 
     def check_for_setup_error(self) -> None:
@@ -60,7 +60,7 @@ class LabDriver(driver.VolumeDriver):
         return self.pool.mount_point / str(resource.name)
 
     def local_path(self, volume: Any) -> str:
-        """The file of a volume, for Cinder's own copying."""
+        """The file of a volume, for copies that Cinder makes itself."""
         return str(self._path(volume))
 
     # Volumes and snapshots
@@ -80,7 +80,7 @@ class LabDriver(driver.VolumeDriver):
         _resize(self._path(volume), volume.size)
 
     def delete_volume(self, volume: Any) -> None:
-        """Remove a volume; one that is not there counts as removed."""
+        """Remove a volume; a missing one counts as removed."""
         with self._locked(volume):
             self._unexport(volume)
             self._connections.pop(volume.id, None)
@@ -91,15 +91,15 @@ class LabDriver(driver.VolumeDriver):
         pool.clone(self._path(snapshot.volume), self._path(snapshot))
 
     def delete_snapshot(self, snapshot: Any) -> None:
-        """Remove a snapshot; one that is not there counts as removed."""
+        """Remove a snapshot; a missing one counts as removed."""
         self._path(snapshot).unlink(missing_ok=True)
 
     def snapshot_revert_use_temp_snapshot(self) -> bool:
-        """No safety copy is needed: a revert either takes place as a whole or not at all."""
+        """No safety copy is needed: a revert happens completely or not at all."""
         return False
 
     def revert_to_snapshot(self, context: Any, volume: Any, snapshot: Any) -> None:
-        """Give a volume back the content of a snapshot."""
+        """Revert a volume to a snapshot."""
         with self._locked(volume):
             if self._devices(volume):
                 raise exception.InvalidVolume(reason=f"volume {volume.id} is exported")
@@ -114,20 +114,20 @@ class LabDriver(driver.VolumeDriver):
                 loop.grow(device.path)
 
     def retype(self, context: Any, volume: Any, new_type: Any, diff: Any, host: Any) -> bool:
-        """Any type is as good as another one here."""
+        """All types are the same here."""
         return True
 
     def accept_transfer(self, context: Any, volume: Any, new_user: str, new_project: str) -> None:
-        """Nothing here knows of owners."""
+        """Nothing to do: this driver does not know owners."""
 
     def clone_image(self, *args: Any) -> tuple[None, bool]:
-        """Images are copied by Cinder."""
+        """Cinder copies images itself."""
         return None, False
 
-    # Consistency groups of old. Of volume groups Cinder itself takes care.
+    # Old consistency groups. Cinder handles volume groups itself.
 
     def create_consistencygroup(self, context: Any, group: Any) -> dict[str, str]:
-        """There is nothing to make: the group is Cinder's."""
+        """Nothing to do: the group exists in Cinder only."""
         return {"status": "available"}
 
     def delete_consistencygroup(
@@ -141,7 +141,7 @@ class LabDriver(driver.VolumeDriver):
     def update_consistencygroup(
         self, context: Any, group: Any, add_volumes: Any = None, remove_volumes: Any = None
     ) -> tuple[None, None, None]:
-        """Volumes join and leave in Cinder alone."""
+        """Nothing to do: volumes join and leave in Cinder only."""
         return None, None, None
 
     def create_cgsnapshot(
@@ -163,11 +163,11 @@ class LabDriver(driver.VolumeDriver):
     # Exports
 
     def _locked(self, volume: Any) -> Any:
-        """One change of a volume's exports at a time; Cinder calls from many threads."""
+        """Only one change of a volume's exports at a time; Cinder calls from many threads."""
         return lockutils.lock(f"volflow-lab-{volume.id}")
 
     def _devices(self, volume: Any) -> list[loop.Loop]:
-        """The loop devices that export a volume, but for those that go with their last user."""
+        """The loop devices that export a volume, except those that end with their last user."""
         return [each for each in loop.of_file(self._path(volume)) if not each.autoclear]
 
     def _unexport(self, volume: Any) -> None:
@@ -175,18 +175,18 @@ class LabDriver(driver.VolumeDriver):
             if loop.detach(device, timeout=1.0):
                 LOG.info("%s no longer exports volume %s", device.path, volume.id)
             else:
-                # As on other storage, Cinder's word is final: the device is gone for Cinder, and
+                # As on other storage, Cinder decides: the device no longer exists for Cinder, and
                 # for its user as soon as the user lets go of it.
                 LOG.warning("%s of volume %s is still open", device.path, volume.id)
 
     def ensure_export(self, context: Any, volume: Any) -> None:
-        """Exports are made when they are asked for."""
+        """Nothing to do: `initialize_connection` exports the volume."""
 
     def create_export(self, context: Any, volume: Any, connector: Any) -> None:
-        """Exports are made when they are asked for."""
+        """Nothing to do: `initialize_connection` exports the volume."""
 
     def remove_export(self, context: Any, volume: Any) -> None:
-        """`terminate_connection` has done it."""
+        """Nothing to do: `terminate_connection` has done it."""
 
     def initialize_connection(self, volume: Any, connector: Any, **kwargs: Any) -> dict[str, Any]:
         """Export a volume as a loop device; all its attachments share one."""
@@ -201,10 +201,10 @@ class LabDriver(driver.VolumeDriver):
         return {"driver_volume_type": "local", "data": {"device_path": str(device)}}
 
     def terminate_connection(self, volume: Any, connector: Any, **kwargs: Any) -> bool:
-        """End an export when this was the last attachment; true when others still need it.
+        """End an export if this was the last attachment; true if others still need it.
 
-        Neither count alone would do: the database still has the attachment that is going, and also
-        those that are going at the same moment; the driver's own has one too many when an
+        Neither count is enough alone: the database still has the attachment that ends, and
+        those that end at the same moment; the driver's own count is one too high if an
         attachment was updated twice.
         """
         with self._locked(volume):
@@ -216,7 +216,7 @@ class LabDriver(driver.VolumeDriver):
             self._unexport(volume)
         return False
 
-    # What the scheduler wants to know
+    # What the scheduler asks for
 
     def _update_volume_stats(self) -> None:
         usage = self.pool.usage()
@@ -250,7 +250,7 @@ class LabDriver(driver.VolumeDriver):
 
 
 def _resize(path: Path, gib: int, *, create: bool = False) -> None:
-    """Give a volume's file its size; what is added reads as zeros and takes no space."""
+    """Set the size of a volume's file; the new part reads as zeros and uses no space."""
     flags = os.O_WRONLY | os.O_CLOEXEC | (os.O_CREAT if create else 0)
     descriptor = os.open(path, flags, 0o600)
     try:

@@ -1,8 +1,8 @@
 """A real Keystone in a process of its own: ``python -m lab.keystone DIR FD``.
 
 Not in Cinder's process: both read their configuration into the same global object. FD is the
-listening socket, made by the parent. What keystone-manage does in many slow calls (tables, keys,
-roles, users, endpoints) is done here in this one process, before it serves.
+listening socket, made by the parent. This one process does what keystone-manage does in many slow
+calls (tables, keys, roles, users, endpoints), then serves.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from lab import database, process, settings, wsgi
 REGION = "lab"
 DOMAIN = "default"
 ADMIN = "admin"
-#: Each has a project of its own name, and is a member there and nowhere else.
+#: Each has a project with its own name, and is a member only there.
 MEMBERS = ("alpha", "beta")
-#: Cinder's own user, that looks at the tokens of the others.
+#: Cinder's own user, which validates the tokens of the others.
 SERVICE_USER = "cinder"
 SERVICE_PROJECT = "service"
 
@@ -58,14 +58,14 @@ def configuration(directory: settings.Directory, record: settings.Record) -> set
         "fernet_tokens": {"key_repository": str(directory.path / "fernet-keys")},
         "fernet_receipts": {"key_repository": str(directory.path / "fernet-keys")},
         "credential": {"key_repository": str(directory.path / "credential-keys")},
-        # The passwords are random and live for minutes; the least of bcrypt's work will do.
+        # The passwords are random and live for minutes: the fewest bcrypt rounds are enough.
         "identity": {"password_hash_rounds": "4"},
         "oslo_policy": {"policy_file": str(directory.policy)},
     }
 
 
 def for_cinder(record: settings.Record, password: str) -> settings.Sections:
-    """The part of Cinder's configuration that is Keystone's."""
+    """The part of Cinder's configuration that concerns Keystone."""
     return {
         "keystone_authtoken": {
             "auth_type": "password",
@@ -115,7 +115,7 @@ def main(arguments: list[str]) -> None:
     process.Process.of(os.getpid()).write(directory.pid_file("keystone"))
     wsgi.serve(_application(directory), listener)
     ended = threading.Event()
-    # Up to here a signal ends the process at once: there was nothing to be closed.
+    # Until here a signal ends the process at once: there was nothing to close.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
     LOG.info("Keystone is up")
@@ -125,7 +125,7 @@ def main(arguments: list[str]) -> None:
 
 
 def _application(directory: settings.Directory) -> Any:
-    # Keystone reads the command line itself, and ours says something else.
+    # Keystone reads the command line itself, and ours is different.
     sys.argv = ["keystone", *directory.options("keystone")]
     database.take_write_locks_at_begin()
 
@@ -139,7 +139,7 @@ def _application(directory: settings.Directory) -> Any:
         "keystone", directory.database("keystone"), upgrades.offline_sync_database_to_version
     )
     _make_keys()
-    # Loads Keystone's backends, which can be done once only: therefore core.initialize_application,
+    # Loads Keystone's backends, which is possible only once. So core.initialize_application,
     # which would do it again, is not used.
     bootstrap = Bootstrapper()
     _populate(bootstrap, directory)
@@ -203,7 +203,7 @@ def _user(name: str, password: str, project: str, roles: list[str]) -> None:
 
 
 def _block_storage(record: settings.Record) -> None:
-    """Cinder's place in the catalogue."""
+    """Cinder's entry in the catalogue."""
     from keystone.common.provider_api import ProviderAPIs as providers
 
     service = secrets.token_hex(16)

@@ -1,4 +1,4 @@
-"""A lab: bring it up, ask how it is, take it down."""
+"""A lab: start it, query its state, stop it."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ from lab import clouds, keystone, loop, mount, pool, process, settings
 READY_SECONDS = 90.0
 LOCK_SECONDS = 60.0
 
-#: Told to the user while a lab comes up or goes down.
+#: Receives messages for the user while a lab starts or stops.
 Say = Callable[[str], None]
 
 
 class LabError(Exception):
-    """Something that the user of a lab must know and can change."""
+    """A problem that the user of a lab can fix."""
 
 
 def _silent(_: str) -> None:
-    """Say nothing."""
+    """Report nothing."""
 
 
 @dataclass(frozen=True)
 class Status:
-    """How a lab is."""
+    """The state of a lab."""
 
     pid: int
     endpoint: str
@@ -50,11 +50,11 @@ class Status:
 class Lab:
     """A real Cinder, and on demand a real Keystone, in a directory of its own.
 
-    As a context manager it comes up without Keystone and goes down at the end.
+    As a context manager it starts without Keystone and stops at the end.
     """
 
     def __init__(self, directory: Path | str | None = None, *, say: Say = _silent) -> None:
-        # Resolved, as the kernel tells the files of loop devices and mounts by their real paths.
+        # Resolved, because the kernel reports the real paths of loop device files and mounts.
         path = Path(directory) if directory is not None else settings.default_directory()
         self.directory = settings.Directory(path.resolve())
         self._say = say
@@ -92,7 +92,7 @@ class Lab:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What a shell needs to use this lab."""
+        """Environment variables to use this lab in a shell."""
         needed = {"OS_CLIENT_CONFIG_FILE": str(self.clouds_file), "OS_CLOUD": "lab"}
         if any(os.environ.get(name) for name in settings.PROXIES):
             # A proxy cannot reach the loopback interface of this machine.
@@ -115,18 +115,18 @@ class Lab:
         page: int | None = None,
         backup: str | None = None,
     ) -> Lab:
-        """Bring the lab up and wait until it is ready.
+        """Start the lab and wait until it is ready.
 
-        :param token_seconds: how long Keystone's tokens live; an hour unless given
-        :param page: how many things Cinder lists at once, at most; a thousand unless given
+        :param token_seconds: lifetime of Keystone's tokens; an hour by default
+        :param page: maximum number of resources in one reply of Cinder; a thousand by default
         :param backup: run cinder-backup too, with this compression: zlib, zstd, bz2, none
 
-        What an earlier lab left in the directory, when it or its `up` was killed, is removed first.
+        It first removes what a killed lab, or a killed `up`, has left in the directory.
         """
         _check_requirements(keystone)
         with self._locked():
             server = self._server()
-            # Running and unfinished: its `up` was killed, as otherwise we would not have the lock.
+            # Running and unfinished: its `up` was killed, or we would not have the lock.
             if server and not self.directory.unfinished.exists():
                 raise LabError(
                     f"a lab is already up in {self.directory.path} (process {server.pid}); "
@@ -145,16 +145,16 @@ class Lab:
                 )
                 self._start(record, keystone)
             except BaseException as error:
-                # Interrupted or failed: nothing is to stay, but the reason is what counts.
+                # Interrupted or failed: remove everything, but report the first reason.
                 try:
                     self._remove()
-                except Exception as again:  # noqa: BLE001 - told along with the first error
+                except Exception as again:  # noqa: BLE001 - reported with the first error
                     error.add_note(f"and cleaning up failed: {again}")
                 raise
         return self
 
     def down(self) -> None:
-        """End everything that belongs to the lab and remove its directory; no lab, no harm."""
+        """End everything that belongs to the lab and remove its directory, if there is a lab."""
         if not self.directory.path.exists():
             return
         _check_root()
@@ -162,7 +162,7 @@ class Lab:
             self._remove()
 
     def status(self) -> Status:
-        """How the lab is; `LabError` when it is not running."""
+        """The state of the lab; `LabError` if it is not running."""
         pid = self.pid
         record = self._record()
         try:
@@ -181,7 +181,7 @@ class Lab:
             pool=usage,
         )
 
-    # Coming up
+    # Starting
 
     def _start(self, record: settings.Record, keystone: bool) -> None:
         with contextlib.ExitStack() as sockets:
@@ -250,8 +250,8 @@ class Lab:
     def _make_ready(
         self, record: settings.Record, servers: dict[str, subprocess.Popen[bytes]]
     ) -> None:
-        """Wait for the services and make what the users of the lab take for granted."""
-        # Made now, as its imports take as long as the servers need to start.
+        """Wait for the services and make volume types and quotas."""
+        # Made now, because its imports take as long as the servers need to start.
         client = self.cinder(_administrator(record))
         urls = [url for url in (record.keystone_url, record.cinder_root) if url]
         deadline = time.monotonic() + READY_SECONDS
@@ -276,21 +276,21 @@ class Lab:
             return ""
         return "\n".join(text.splitlines()[-lines:])
 
-    # Going down
+    # Stopping
 
     def _remove(self) -> None:
-        """Remove everything of a lab and its directory, with which the lock goes too."""
+        """Remove everything of a lab and its directory, and the lock with it."""
         self._clean()
         self.directory.path.rmdir()
 
     def _clean(self) -> None:
-        """Remove everything of a lab, whatever state it is in; may be done again."""
+        """Remove everything of a lab in any state; may run twice."""
         self._refuse_a_foreign_directory()
         self._end_processes()
         self._free_devices()
         if strangers := mount.below(self.directory.path):
             raise LabError(f"{', '.join(map(str, strangers))}: mounted there, and not by the lab")
-        # The record goes last: as long as it is there, `down` knows what to do.
+        # Remove the record last: while it exists, `down` knows what to do.
         for entry in self.directory.path.iterdir():
             if entry.is_dir() and not entry.is_symlink():
                 shutil.rmtree(entry)
@@ -299,15 +299,15 @@ class Lab:
         self.directory.record.unlink(missing_ok=True)
 
     def _refuse_a_foreign_directory(self) -> None:
-        """Never remove what is not a lab's, although somebody has given its name."""
+        """Refuse a directory that holds something other than a lab."""
         record = self.directory.record
         files = {entry.name for entry in self.directory.path.iterdir()}
         if not files - {settings.unwritten(record).name} or record.name in files:
             return
         if loop.under(self.directory.path):
-            return  # a lab whose files somebody has removed
+            return  # somebody has removed the files of the lab
         raise LabError(
-            f"{self.directory.path} holds files and no lab: it is left alone; choose another --dir"
+            f"{self.directory.path} holds files but no lab: it is left alone; choose another --dir"
         )
 
     def _end_processes(self) -> None:
@@ -319,7 +319,7 @@ class Lab:
             found = process.Process.read(self.directory.pid_file(service))
             if found and found.alive and not found.end(patience=8.0):
                 self._say(f"process {found.pid} did not end by itself and was killed")
-        # Also those that never got to writing a pid file, and the children of those that have gone.
+        # Also those without a pid file, and the children of those that have ended.
         while left := process.of_lab(self.directory.path, token):
             for each in left:
                 each.end(patience=2.0)
@@ -330,7 +330,7 @@ class Lab:
         own = [each for each in ours if each.file == str(self.directory.pool_file)]
         exported = [each for each in ours if each not in own]
         for devices in (exported, own):
-            # The devices are ours, so what is mounted from them goes with them, whoever did it.
+            # The devices are ours, so unmount everything mounted from them, whoever mounted it.
             for mounted in mount.of_devices({str(each.path) for each in devices}):
                 if mounted.point != self.directory.pool_mount:
                     self._say(f"unmounting {mounted.point}")
@@ -342,7 +342,7 @@ class Lab:
                         f"{device.path} ({device.backing_file}) is still in use, by {users}"
                     )
 
-    # What it stands on
+    # What it needs
 
     def _server(self) -> process.Process | None:
         """The server process, if it runs."""
@@ -360,7 +360,7 @@ class Lab:
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
-        """One `up` or `down` at a time; the lock goes with the process that holds it."""
+        """Only one `up` or `down` at a time; the lock ends with the process that holds it."""
         deadline = time.monotonic() + LOCK_SECONDS
         while True:
             self.directory.path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -372,20 +372,20 @@ class Lab:
             finally:
                 os.close(descriptor)
             if time.monotonic() > deadline:
-                raise LabError(f"another 'up' or 'down' is at work in {self.directory.path}")
+                raise LabError(f"another 'up' or 'down' is running in {self.directory.path}")
             time.sleep(0.1)
 
     def _try_lock(self, descriptor: int) -> bool:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # The one before us may have removed the directory that we hold.
+            # The previous one may have removed the directory that we hold.
             return os.path.samestat(os.fstat(descriptor), os.stat(self.directory.path))
         except (BlockingIOError, FileNotFoundError):
             return False
 
 
 def _administrator(record: settings.Record) -> str:
-    """The cloud in whose name the lab is set up."""
+    """The cloud that sets up the lab."""
     return "lab-admin" if record.keystone_port else "lab"
 
 
@@ -413,7 +413,7 @@ def _listener() -> socket.socket:
 
 
 def _child_environment(record: settings.Record) -> dict[str, str]:
-    """The environment of the lab's processes: they know this package, and `down` knows them."""
+    """The environment of the lab's processes: `down` finds them by it."""
     package = Path(__file__).resolve().parent.parent
     paths = [str(package), *filter(None, [os.environ.get("PYTHONPATH")])]
     return {
@@ -424,23 +424,23 @@ def _child_environment(record: settings.Record) -> dict[str, str]:
 
 
 def _not_yet(urls: list[str], client: Any, services: int) -> str:
-    """What a lab that comes up still lacks; nothing when it is ready."""
+    """What a starting lab still waits for; empty if it is ready."""
     for url in urls:
         if not _answers(url):
             return f"{url} does not answer"
     try:
         states = [each.state for each in client.services.list()]
         backends = len(client.pools.list())
-    except Exception as error:  # noqa: BLE001 - it becomes the reason when the time is over
+    except Exception as error:  # noqa: BLE001 - reported when the time is over
         return str(error)
     if states.count("up") < services:
         return "not all services are up"
-    # The scheduler's own eyes: a backend that it has not heard of gets no volume.
+    # The scheduler's own view: a backend that it does not know gets no volume.
     return "" if backends == len(settings.BACKENDS) else "the scheduler does not know all backends"
 
 
 def _answers(url: str) -> bool:
-    """Whether a server answers at all, whatever it says."""
+    """Whether a server answers at all."""
     try:
         urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=5).close()
     except urllib.error.HTTPError as error:
@@ -451,14 +451,14 @@ def _answers(url: str) -> bool:
 
 
 def _populate(client: Any) -> None:
-    """Volume types, and quotas that do not stand in the way."""
+    """Volume types, and large quotas."""
     plain = client.volume_types.create(settings.VOLUME_TYPE, description="The lab's pool")
     plain.set_keys({"volume_backend_name": settings.BACKEND_NAME})
     shared = client.volume_types.create(
         settings.MULTIATTACH_TYPE, description="The lab's pool, many attachments at once"
     )
     shared.set_keys({"volume_backend_name": settings.BACKEND_NAME, "multiattach": "<is> True"})
-    # Options such as quota_volumes are not looked at: the default class in the database counts.
+    # Cinder ignores options such as quota_volumes: the default class in the database counts.
     client.quota_classes.update(
         "default", volumes=5000, snapshots=5000, gigabytes=100000, backups=1000, groups=500
     )

@@ -1,8 +1,8 @@
 """Loop devices through the kernel's own ioctls.
 
-``losetup -f`` trusts that ``/dev/loopN`` exists and is right, and leans on udev. Here neither is
-assumed: the number comes from ``/dev/loop-control``, the node is made when it is missing or wrong,
-and a number that another process takes first is simply given up for the next one.
+``losetup -f`` assumes that ``/dev/loopN`` exists and is correct, and relies on udev. This module
+does not: the number comes from ``/dev/loop-control``, it makes a missing or wrong node, and if
+another process takes a number first, it tries the next one.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ CONTROL = Path("/dev/loop-control")
 SYSFS = Path("/sys/block")
 DELETED = " (deleted)"
 
-#: What a loop device answers that another process has bound, or taken out of the kernel, just now.
+#: Errors of a loop device that another process has just bound, or removed from the kernel.
 TAKEN_OR_REMOVED = (errno.EBUSY, errno.ENXIO, errno.ENODEV, errno.ENOENT)
 
 
@@ -74,7 +74,7 @@ class _LoopConfig(ctypes.Structure):
 
 @dataclass(frozen=True)
 class Loop:
-    """A loop device that is in use, as sysfs tells it."""
+    """A loop device in use, as sysfs shows it."""
 
     number: int
     backing_file: str
@@ -94,8 +94,8 @@ class Loop:
 def attach(file: Path, *, direct_io: bool = False) -> Path:
     """Bind ``file`` to a free loop device, which stays until `detach`; the device node.
 
-    ``direct_io`` asks the kernel to go around the page cache of the file; a kernel or file system
-    that cannot does without, silently.
+    ``direct_io`` asks the kernel to bypass the page cache of the file; a kernel or file system
+    without direct I/O ignores it.
     """
     number, device = _bind(file, LO_FLAGS_DIRECT_IO if direct_io else 0)
     os.close(device)
@@ -104,9 +104,9 @@ def attach(file: Path, *, direct_io: bool = False) -> Path:
 
 @contextlib.contextmanager
 def held(file: Path) -> Iterator[Path]:
-    """Bind ``file`` to a loop device that goes by itself as soon as nobody uses it.
+    """Bind ``file`` to a loop device that the kernel frees as soon as nobody uses it.
 
-    Inside the block the device is held open; what is to keep it after that, a mount, must be there
+    The block holds the device open. What should keep it after that, such as a mount, must exist
     before the block ends. A process that is killed inside the block leaves no device behind.
     """
     number, device = _bind(file, LO_FLAGS_AUTOCLEAR)
@@ -135,8 +135,8 @@ def _configure_a_free_one(config: _LoopConfig) -> tuple[int, int]:
     except OSError as error:
         raise LoopError(f"{CONTROL}: {error.strerror}; is the loop module loaded?") from error
     try:
-        # Other processes take loop devices too: between "this one is free" and "it is mine" lies a
-        # gap, and LOOP_CONFIGURE answers EBUSY to the one who comes second.
+        # Other processes take loop devices too: another process can bind a free device first, and
+        # LOOP_CONFIGURE then answers EBUSY.
         for attempt in range(200):
             number = fcntl.ioctl(control, LOOP_CTL_GET_FREE)
             try:
@@ -151,13 +151,13 @@ def _configure_a_free_one(config: _LoopConfig) -> tuple[int, int]:
                 if error.errno not in TAKEN_OR_REMOVED:
                     raise LoopError(f"loop{number} cannot be set up: {error.strerror}") from error
             time.sleep(0.001 * min(attempt, 50))
-        raise LoopError("no loop device could be had: each free one was taken by somebody else")
+        raise LoopError("no loop device is available: other processes took each free one")
     finally:
         os.close(control)
 
 
 def node(number: int) -> Path:
-    """The device node of loop device ``number``, made or put right first if need be.
+    """The device node of loop device ``number``, made or corrected first if necessary.
 
     In a container, or without udev, ``/dev/loopN`` may be missing or be a node of another device.
     """
@@ -168,7 +168,7 @@ def node(number: int) -> Path:
         found = path.stat()
         if stat.S_ISBLK(found.st_mode) and found.st_rdev == device:
             return path
-    # By a name of its own and a rename, so that two processes at it at once both end well.
+    # With a name of its own and a rename, so that two processes can do this at once.
     fresh = path.with_name(f".loop{number}.{os.getpid()}.{time.monotonic_ns()}")
     os.mknod(fresh, 0o600 | stat.S_IFBLK, device)
     os.replace(fresh, path)
@@ -176,18 +176,17 @@ def node(number: int) -> Path:
 
 
 def detach(loop: Loop, *, timeout: float = 5.0) -> bool:
-    """Free a loop device; true when it is free, false when somebody still has it open.
+    """Free a loop device; true if it is free, false if somebody still has it open.
 
-    A device that is open elsewhere is marked by the kernel to go with its last user; it is waited
-    for up to ``timeout`` seconds. A device that has been freed and taken by somebody else in the
-    meantime is left alone.
+    The kernel frees a device that is open elsewhere with its last user; this waits for that for up
+    to ``timeout`` seconds. It leaves alone a device that somebody else has bound in the meantime.
     """
     try:
         device = os.open(node(loop.number), os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return True  # the kernel has removed the device itself
     try:
-        # Looked at with the device open: one that goes with its last user cannot go now.
+        # Checked while we hold the device open: the kernel cannot free it now.
         if _backing_file(loop.number) != loop.backing_file:
             return True
         fcntl.ioctl(device, LOOP_CLR_FD)
@@ -206,7 +205,7 @@ def detach(loop: Loop, *, timeout: float = 5.0) -> bool:
 
 
 def grow(device: Path) -> None:
-    """Let a loop device see that its file has grown."""
+    """Make a loop device as large as its file, which has grown."""
     descriptor = os.open(device, os.O_RDONLY | os.O_CLOEXEC)
     try:
         fcntl.ioctl(descriptor, LOOP_SET_CAPACITY)
@@ -217,8 +216,7 @@ def grow(device: Path) -> None:
 def in_use() -> list[Loop]:
     """Every loop device of this machine that is bound to a file.
 
-    Told by sysfs alone: a device that is open, even for a moment, is not free at the moment when
-    its owner frees it.
+    This reads only sysfs: opening a device, even for a moment, can keep its owner from freeing it.
     """
     found = []
     for entry in SYSFS.glob("loop*/loop"):
@@ -230,7 +228,7 @@ def in_use() -> list[Loop]:
 
 
 def _backing_file(number: int) -> str:
-    """The file of a loop device, nothing when it is free; a deleted file has `DELETED` appended."""
+    """The file of a loop device, or None if it is free; a deleted file has `DELETED` appended."""
     return _attribute(number, "backing_file")
 
 
@@ -272,10 +270,10 @@ def _is_of(loop: Loop, file: Path) -> bool:
 
 
 def under(directory: Path) -> list[Loop]:
-    """The loop devices whose file lies in ``directory``, and those stacked upon them.
+    """The loop devices whose file is in ``directory``, and those stacked upon them.
 
-    The last come first, so that they can be freed in this order. A deleted file, which only its
-    device keeps, counts too.
+    The uppermost come first, so that they can be freed in this order. This includes deleted files
+    that only their device keeps.
     """
     everything = in_use()
     prefix = f"{directory}/"
@@ -291,8 +289,8 @@ def under(directory: Path) -> list[Loop]:
 
 
 def users_of(device: Path) -> list[str]:
-    """Who uses a loop device: as text for a person."""
-    # Device mapper and the like stand here; processes and stacked loop devices do not.
+    """Who uses a loop device, as readable text."""
+    # This lists device mapper and the like, but not processes and stacked loop devices.
     found = [entry.name for entry in (SYSFS / device.name / "holders").iterdir()]
     found += [str(each.path) for each in in_use() if each.file == str(device)]
     return found + mount.users_of(device)

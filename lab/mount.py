@@ -1,6 +1,6 @@
 """Mounts, in this process's mount namespace and in all others.
 
-A program that works in a mount namespace of its own takes a copy of every mount along; such a copy
+A program in a mount namespace of its own has a copy of every mount. Such a copy
 keeps a file system busy although nobody else sees it.
 """
 
@@ -29,7 +29,7 @@ class MountError(Exception):
 
 @dataclass(frozen=True)
 class Mount:
-    """A mount, and a process that sees it; none for this process's own namespace."""
+    """A mount, and a process that sees it; None for this process's own namespace."""
 
     source: str
     point: Path
@@ -37,7 +37,7 @@ class Mount:
 
 
 def mount(source: Path, point: Path, kind: str, options: str) -> None:
-    """Mount a device; devices and set-user-id programs on it are without effect."""
+    """Mount a device with nodev and nosuid."""
     flags = MS_NOSUID | MS_NODEV | MS_NOATIME
     texts = [os.fsencode(source), os.fsencode(point), kind.encode()]
     if _libc.mount(*texts, ctypes.c_ulong(flags), options.encode()) != 0:
@@ -67,7 +67,7 @@ def of_devices(devices: set[str]) -> list[Mount]:
 
 
 def unmount(mounted: Mount, *, timeout: float = 10.0) -> None:
-    """Unmount, and wait for those who are just about to let go."""
+    """Unmount, and wait for processes that are about to close their files."""
     deadline = time.monotonic() + timeout
     while True:
         problem = _try_unmount(mounted)
@@ -83,7 +83,7 @@ def unmount(mounted: Mount, *, timeout: float = 10.0) -> None:
 
 
 def _try_unmount(mounted: Mount) -> str:
-    """Try once; what stands in the way, or nothing."""
+    """Try once; return the problem, or None."""
     if mounted.pid is None:
         if _libc.umount2(os.fsencode(mounted.point), 0) == 0:
             return ""
@@ -91,7 +91,7 @@ def _try_unmount(mounted: Mount) -> str:
         return "" if error == errno.EINVAL else os.strerror(error)  # EINVAL: not mounted
     namespace = Path(f"/proc/{mounted.pid}/ns/mnt")
     if mounted not in _seen_by(str(mounted.pid), mounted.pid):
-        return ""  # gone, with its process or without
+        return ""  # already unmounted
     nsenter = shutil.which("nsenter")
     if nsenter is None:
         return "nsenter is not installed"
@@ -111,14 +111,14 @@ def _seen_by(process: str, pid: int | None) -> list[Mount]:
     found = []
     for line in lines:
         before, _, after = line.partition(" - ")
-        # Spaces and the like are written as octal numbers.
+        # The kernel writes spaces and the like as octal numbers.
         point = before.split()[4].encode().decode("unicode_escape").encode("latin-1")
         found.append(Mount(after.split()[1], Path(os.fsdecode(point)), pid))
     return found
 
 
 def _one_of_each_namespace() -> Iterator[tuple[str, int | None]]:
-    """Ourselves, and one process of each mount namespace other than ours."""
+    """This process, and one process of each other mount namespace."""
     yield "self", None
     seen = {os.stat("/proc/self/ns/mnt").st_ino}
     for entry in Path("/proc").iterdir():
@@ -134,7 +134,7 @@ def _one_of_each_namespace() -> Iterator[tuple[str, int | None]]:
 
 
 def users_of(path: Path) -> list[str]:
-    """Who has ``path``, or something below it, open: as text for a person."""
+    """Who has ``path``, or something below it, open, as readable text."""
     found = []
     prefix = f"{path}/"
     for entry in Path("/proc").iterdir():

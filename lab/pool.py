@@ -1,6 +1,6 @@
-"""The storage pool: one sparse file with XFS on it, mounted by loop.
+"""The storage pool: one sparse file with XFS on it, mounted through a loop device.
 
-XFS because its reflinks make a snapshot of a volume a matter of milliseconds, whatever its size.
+With XFS's reflinks a snapshot of a volume takes milliseconds, whatever its size.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ GIB = 1024**3
 
 
 class PoolError(Exception):
-    """The pool could not be made, or a file in it not be cloned."""
+    """The pool could not be made, or a file in it could not be cloned."""
 
 
 @dataclass(frozen=True)
 class Usage:
-    """How full the pool is, in bytes."""
+    """The space of the pool, in bytes."""
 
     total: int
     free: int
-    #: What the pool's file occupies; the file system in it keeps some of its space for itself.
+    #: The disk space of the pool's file, including the file system's own.
     on_disk: int
 
 
 @dataclass(frozen=True)
 class Pool:
-    """A pool: its file and the place where it is mounted."""
+    """A pool: its file and its mount point."""
 
     file: Path
     mount_point: Path
@@ -58,8 +58,8 @@ class Pool:
         """Mount the pool's file system."""
         self.mount_point.mkdir(mode=0o700, exist_ok=True)
         with loop.held(self.file) as device:
-            # discard: the blocks of a deleted volume go back to the file system that holds the
-            # pool's file, which would only ever grow otherwise.
+            # discard: returns the blocks of a deleted volume to the file system that holds the
+            # pool's file. Otherwise the file would never shrink.
             mount.mount(device, self.mount_point, "xfs", "discard")
 
     @property
@@ -68,7 +68,7 @@ class Pool:
         return mount.is_mounted(self.mount_point)
 
     def usage(self) -> Usage:
-        """How full the pool is now."""
+        """The pool's space now."""
         told = os.statvfs(self.mount_point)
         return Usage(
             total=told.f_blocks * told.f_frsize,
@@ -78,12 +78,12 @@ class Pool:
 
 
 def mkfs() -> str | None:
-    """The program that makes an XFS; root's search path may lack the sbin directories."""
+    """The path of mkfs.xfs; root's PATH may lack the sbin directories."""
     return shutil.which("mkfs.xfs", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
 
 
 def clone(source: Path, target: Path) -> None:
-    """Make ``target`` a copy of ``source`` that shares its blocks; all of it or nothing."""
+    """Make ``target`` a copy of ``source`` that shares its blocks, completely or not at all."""
     fresh = target.with_name(f"{target.name}.new")
     with open(source, "rb") as read, open(fresh, "wb") as write:
         os.chmod(write.fileno(), 0o600)

@@ -1,4 +1,4 @@
-"""The lab's processes: known by id, start time and boot, never by name."""
+"""The lab's processes, identified by id, start time and boot, never by name."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MODULES = (CINDER, KEYSTONE)
 
 @dataclass(frozen=True)
 class Process:
-    """One process, and never another one that got its id later."""
+    """One process, never another one that later got the same id."""
 
     pid: int
     start_time: int
@@ -28,39 +28,39 @@ class Process:
 
     @classmethod
     def of(cls, pid: int) -> Process:
-        """The process that has this id now; `ProcessLookupError` when there is none."""
+        """The process that has this id now; `ProcessLookupError` if it does not exist."""
         return cls(pid, _start_time(pid), _boot_id())
 
     @classmethod
     def read(cls, file: Path) -> Process | None:
-        """What a pid file names; none when there is no file, or it was cut off in the writing."""
+        """The process in a pid file; None without a file, or with an incomplete one."""
         try:
             return cls(**json.loads(file.read_text()))
         except (FileNotFoundError, ValueError, TypeError):
             return None
 
     def write(self, file: Path) -> None:
-        """Write a pid file as a whole or not at all."""
+        """Write a pid file atomically."""
         fresh = file.with_name(f".{file.name}.new")
         fresh.write_text(json.dumps(asdict(self)) + "\n")
         os.replace(fresh, file)
 
     @property
     def alive(self) -> bool:
-        """Whether it still runs; a zombie does not."""
+        """Whether it still runs; a zombie does not run."""
         try:
             return self == Process.of(self.pid)
         except ProcessLookupError:
             return False
 
     def end(self, patience: float) -> bool:
-        """Ask it to end, and kill it after ``patience`` seconds; true when it ended by itself."""
+        """Ask it to end, and kill it after ``patience`` seconds; true if it ended by itself."""
         try:
             handle = os.pidfd_open(self.pid)
         except ProcessLookupError:
             return True
         try:
-            # From here on the handle names one process for good: if it is ours now, it stays so.
+            # From here on the handle identifies one process: if it is ours now, it stays ours.
             if not self.alive:
                 return True
             with contextlib.suppress(ProcessLookupError):
@@ -89,15 +89,15 @@ class Process:
 
 
 def arguments(module: str, directory: Path, descriptor: int) -> list[str]:
-    """The command line of a server process: `of_lab` knows it by that."""
+    """The command line of a server process, by which `of_lab` finds it."""
     return [sys.executable, "-m", module, str(directory), str(descriptor)]
 
 
 def of_lab(directory: Path, token: str | None) -> list[Process]:
     """Every process of the lab in this directory, and of no other lab.
 
-    The token stands in the environment of each; the command line of a server names the directory,
-    which serves when the record with the token is lost.
+    The environment of each has the token. The command line of a server has the directory,
+    in case the record with the token is lost.
     """
     environment = f"{TOKEN_VARIABLE}={token}".encode() if token else None
     commands = [
@@ -121,7 +121,7 @@ def of_lab(directory: Path, token: str | None) -> list[Process]:
 def _start_time(pid: int) -> int:
     """When a process began, in clock ticks since the machine started."""
     try:
-        # The name of the program stands in brackets and may hold anything, brackets too.
+        # The name of the program is in brackets and may contain anything, brackets too.
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except FileNotFoundError as error:
         raise ProcessLookupError(pid) from error

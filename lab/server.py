@@ -1,6 +1,6 @@
 """Cinder's API, scheduler and volume services in one process: ``python -m lab.server DIR FD``.
 
-FD is the listening socket, made by the parent, so that the port is known and kept from the start.
+FD is the listening socket. The parent makes it, so the port is known and reserved from the start.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from lab import database, process, settings, wsgi
 
 SHUTDOWN_SECONDS = 4.0
 
-#: At a time: the posix driver reads 2 GB into memory for each, as it comes.
+#: Backups in parallel: the posix driver reads 2 GB into memory for each by default.
 BACKUPS = 3
 
 LOG = logging.getLogger("lab.server")
@@ -35,14 +35,13 @@ def main(arguments: list[str]) -> None:
     services = _services(backup=bool(settings.Record.read(directory).backup))
     server = wsgi.serve(application, listener)
     ended = threading.Event()
-    # Up to here a signal ends the process at once: there was nothing to be closed.
+    # Until here a signal ends the process at once: there was nothing to close.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
     LOG.info("the lab is up")
     ended.wait()
 
-    # Threads that wait for work are not worth waiting for: whatever does not end in time, ends with
-    # the process.
+    # Do not wait for idle threads: what does not end in time ends with the process.
     closing = threading.Thread(target=_close, args=(server, services), daemon=True)
     closing.start()
     closing.join(SHUTDOWN_SECONDS)
@@ -54,7 +53,7 @@ def main(arguments: list[str]) -> None:
 def _run_inside_this_process() -> None:
     """Native threads instead of eventlet, and no helper process for privileged work.
 
-    The helper would be started with sudo, which need not be there; and we are root already.
+    The helper would need sudo, which may not be installed; and we are root already.
     """
     os.environ["OS_CINDER_DISABLE_EVENTLET_PATCHING"] = "1"
     from cinder import monkey_patch
@@ -72,7 +71,7 @@ def _run_inside_this_process() -> None:
 
 
 def _application(directory: settings.Directory) -> Any:
-    """Read the configuration, make the database ready, and build the WSGI application."""
+    """Read the configuration, prepare the database, and build the WSGI application."""
     # Cinder's own entry point reads the command line.
     sys.argv = ["cinder-api", *directory.options("cinder")]
     database.take_write_locks_at_begin()
@@ -91,7 +90,7 @@ def _application(directory: settings.Directory) -> Any:
 
 
 def _services(*, backup: bool) -> list[Any]:
-    """Start the volume services, then the scheduler, which would wait for them otherwise."""
+    """Start the volume services, then the scheduler, which would otherwise wait for them."""
     import os_brick
     from cinder import service
     from cinder.common import constants
@@ -103,8 +102,8 @@ def _services(*, backup: bool) -> list[Any]:
     class Service(service.Service):
         """A service that knows its own id although others share its process.
 
-        Cinder keeps the id in an attribute of the class, as it expects one service per process;
-        the last one started would report for all, and the others would look dead.
+        Cinder keeps the id in an attribute of the class, as it expects one service per process.
+        The last service would report for all, and the others would look dead.
         """
 
         def report_state(self) -> None:

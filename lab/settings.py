@@ -1,4 +1,4 @@
-"""What one lab is: its directory, the names in it, and Cinder's configuration."""
+"""One lab: its directory, the names in it, and Cinder's configuration."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 USER = "lab"
-#: Cinder wants project ids to be hexadecimal.
+#: Cinder requires hexadecimal project ids.
 PROJECT = "1ab00000000000000000000000000001"
 INTERNAL_PROJECT = "1ab00000000000000000000000000002"
 
@@ -26,38 +26,36 @@ MULTIATTACH_TYPE = "lab-multiattach"
 
 DEFAULT_SIZE_GIB = 200
 
-#: The lab talks to itself only, and its clients talk to this machine only.
+#: The lab listens on this machine only.
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 
 
 def default_directory() -> Path:
-    """Where the lab is when nobody says otherwise."""
+    """The default directory of the lab."""
     base = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
     return Path(base).expanduser() / "volflow-lab"
 
 
 def cache_directory() -> Path:
-    """Where prepared databases are kept; it may be removed at any time."""
+    """The cache of prepared databases; it may be removed at any time."""
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     return Path(base).expanduser() / "volflow-lab"
 
 
 @dataclass(frozen=True)
 class Directory:
-    """A lab's directory and the names in it. All of the lab's state is here, but for what the
-    kernel holds.
-    """
+    """A lab's directory and the names in it: all of the lab's state outside the kernel."""
 
     path: Path
 
     @property
     def record(self) -> Path:
-        """What `down` must know; written first, removed last. It marks the directory as a lab's."""
+        """The file that `down` needs; written first, removed last. It marks a lab's directory."""
         return self.path / "lab.json"
 
     @property
     def unfinished(self) -> Path:
-        """There for as long as `up` has not done all of its work."""
+        """Exists until `up` has done all of its work."""
         return self.path / "unfinished"
 
     @property
@@ -77,7 +75,7 @@ class Directory:
 
     @property
     def pool_mount(self) -> Path:
-        """Where the pool is mounted."""
+        """The mount point of the pool."""
         return self.path / "pool"
 
     @property
@@ -96,8 +94,8 @@ class Directory:
     def options(self, service: str) -> list[str]:
         """The command line that makes a service read this configuration and no other.
 
-        Without a --config-dir the directories in /etc would be read as well, which on a machine
-        with a Cinder of its own are not empty.
+        Without --config-dir the service would also read the directories in /etc, which are not
+        empty on a machine with its own Cinder.
         """
         file = self.configuration(service)
         return ["--config-file", str(file), "--config-dir", str(self.extra_configuration)]
@@ -114,7 +112,7 @@ class Directory:
 
     @property
     def policy(self) -> Path:
-        """Policy rules: none, so that each service's own defaults hold."""
+        """Policy rules: none, so that each service uses its defaults."""
         return self.path / "policy.yaml"
 
     def pid_file(self, service: str) -> Path:
@@ -124,31 +122,31 @@ class Directory:
 
 @dataclass(frozen=True)
 class Record:
-    """What identifies one lab and everything that belongs to it."""
+    """Identifies one lab and everything that belongs to it."""
 
     size_gib: int = DEFAULT_SIZE_GIB
     cinder_port: int = 0
     keystone_port: int | None = None
     direct_io: bool = False
-    #: How long tokens live; None leaves it to Keystone.
+    #: Lifetime of tokens; None is Keystone's default.
     token_seconds: int | None = None
-    #: How many things are listed at once, at most; None leaves it to Cinder.
+    #: Maximum number of resources in one reply; None is Cinder's default.
     page: int | None = None
-    #: How the backups of cinder-backup are compressed; None is a lab without cinder-backup.
+    #: Compression of cinder-backup; None is a lab without cinder-backup.
     backup: str | None = None
-    #: In the environment of every process of this lab: `down` finds those that no pid file names.
+    #: In the environment of every process of this lab: `down` finds those without a pid file.
     token: str = field(default_factory=lambda: secrets.token_hex(16))
 
     def write(self, directory: Directory) -> None:
-        """Write the record as a whole or not at all."""
+        """Write the record atomically."""
         write_private(json.dumps(asdict(self), indent=2) + "\n", directory.record)
 
     @classmethod
     def read(cls, directory: Directory) -> Record:
-        """Read the record; `FileNotFoundError` when there is no lab."""
+        """Read the record; `FileNotFoundError` if there is no lab."""
         told = json.loads(directory.record.read_text())
         known = {each.name for each in fields(cls)}
-        # Also of a lab that an older or newer version of this package has made.
+        # An older or newer version of this package may have made the lab.
         return cls(**{name: value for name, value in told.items() if name in known})
 
     @property
@@ -158,7 +156,7 @@ class Record:
 
     @property
     def cinder_root(self) -> str:
-        """Where Cinder tells its versions, to everybody."""
+        """The URL where Cinder lists its versions without authentication."""
         return f"http://127.0.0.1:{self.cinder_port}/"
 
     @property
@@ -168,7 +166,7 @@ class Record:
 
 
 def sqlite_url(file: Path) -> str:
-    """The database URL of a SQLite file; a lock is waited for 60 seconds."""
+    """The database URL of a SQLite file; it waits up to 60 seconds for a lock."""
     return f"sqlite:///{file}?timeout=60"
 
 
@@ -195,12 +193,12 @@ def ini(sections: Sections) -> str:
 
 
 def unwritten(file: Path) -> Path:
-    """The name that a file has until it is whole."""
+    """The name of a file until it is complete."""
     return file.with_name(f".{file.name}.new")
 
 
 def write_private(text: str, file: Path) -> None:
-    """Write a file that only its owner can read, as a whole or not at all."""
+    """Write a file atomically, readable by its owner only."""
     fresh = unwritten(file)
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "w") as stream:
@@ -209,7 +207,7 @@ def write_private(text: str, file: Path) -> None:
 
 
 def cinder_configuration(directory: Directory, record: Record) -> Sections:
-    """Cinder's configuration, without the part that is Keystone's."""
+    """Cinder's configuration, without the part that concerns Keystone."""
     sections: Sections = {
         "DEFAULT": {
             "host": "lab",
@@ -228,15 +226,15 @@ def cinder_configuration(directory: Directory, record: Record) -> Sections:
             "default_volume_type": VOLUME_TYPE,
             "cinder_internal_tenant_project_id": INTERNAL_PROJECT,
             "cinder_internal_tenant_user_id": USER,
-            # Short intervals: a lab lives for minutes, and its users wait for it.
+            # Short intervals: a lab lives for minutes, and its users are waiting.
             "scheduler_driver_init_wait_time": "5",
             "report_interval": "5",
-            # Long time limits: on a busy machine everything is late, and nothing here is ever gone.
+            # Long time limits: on a busy machine everything is slow, and no service is really down.
             "service_down_time": "120",
             "rpc_response_timeout": "180",
             "periodic_interval": "20",
             "periodic_fuzzy_delay": "0",
-            # Deleting is removing a file: nothing to zero.
+            # Deleting a volume removes its file: no need to zero it.
             "volume_clear": "none",
         },
         "database": {

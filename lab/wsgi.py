@@ -1,4 +1,4 @@
-"""Serving a WSGI application in threads of its own."""
+"""Serves a WSGI application in threads of its own."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import socket
 import threading
 from typing import Any
 
-#: More than the pipelines that a test runs at once: a request holds its thread until a backend
-#: has answered.
+#: More than the number of volumes in parallel in a test: a request blocks its thread until a
+#: backend has answered.
 THREADS = 24
 
 
