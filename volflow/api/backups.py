@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 
@@ -22,7 +21,8 @@ from volflow.repositories.export import Exporter
 from volflow.repositories.manifest import Manifest
 from volflow.repositories.opened import free_bytes
 from volflow.results.outcome import Figures, RunResult
-from volflow.runs.prepare import flow_builder, prepare
+from volflow.results.request import BackupRequest
+from volflow.runs.prepare import load_libraries, prepare
 from volflow.runs.request import create_run
 
 
@@ -88,31 +88,38 @@ class BackupApi:
         :returns: the outcome of each volume and of the run
         :raises SuspendedError: the run was suspended; it can be resumed
         """
-        selected = plan.selected
-        run = create_run(
-            self._context,
-            "backup",
-            {
-                "full": full,
-                "parallel": plan.parallel,
-                "groups": selected.groups,
-                "consistent": plan.consistent,
-                "whole": plan.volumes_in_project,
-                "left_out": [asdict(one) for one in selected.left_out],
-                "projects": {volume["id"]: project_of(volume) for volume in selected.volumes},
-                # Which project owns the temporary resources, and whose quota they use.
-                "act_in": self._context.conf.cloud.act_in,
-            },
-            [(volume["id"], volume["name"] or "") for volume in selected.volumes],
+        context, selected = self._context, plan.selected
+        request = BackupRequest(
+            full=full,
+            parallel=plan.parallel,
+            groups=selected.groups,
+            consistent=plan.consistent,
+            volumes_in_project=plan.volumes_in_project,
+            left_out=tuple(selected.left_out),
+            projects={volume["id"]: project_of(volume) for volume in selected.volumes},
+            # Which project owns the temporary resources, and whose quota they use.
+            act_in=context.conf.cloud.act_in,
+            repository=context.repositories.location,
+            # Under another login, what the run creates would seem not to exist.
+            login=context.cloud.login.to_dict(),
         )
-        return flow_builder(self._context).drive(run, plan.stored)
+        volumes = [(volume["id"], volume["name"] or "") for volume in selected.volumes]
+        run = create_run(context.state, request, volumes, keep_days=context.conf.keep_runs)
+        load_libraries()
+        from volflow.runs.drive import drive
+
+        return drive(context, run, plan.stored)
 
     def steps(self, *, in_group: bool = False) -> list[str]:
         """List the steps of the backup of one volume, in order.
 
         :param in_group: of a volume that shares a group snapshot with others
         """
-        return flow_builder(self._context).backup_steps(in_group=in_group)
+        load_libraries()
+        from volflow.runs.build import backup_steps
+        from volflow.runs.work import WorkFactory
+
+        return backup_steps(WorkFactory(self._context).without_run(), in_group=in_group)
 
     def free_bytes(self, plan: BackupPlan) -> dict[str, int]:
         """Return the free space of the repositories that a backup writes to.

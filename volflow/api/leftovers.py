@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from volflow.context import Context
-from volflow.runs.prepare import flow_builder
+from volflow.runs.prepare import load_libraries
 
 if TYPE_CHECKING:
     from volflow.runs.leftovers import Leftover
@@ -24,7 +24,12 @@ class LeftoverApi:
 
         :param lost: also search Cinder for resources of runs that this state database does not know
         """
-        return flow_builder(self._context).leftovers(lost=lost)
+        load_libraries()
+        from volflow.runs import leftovers
+
+        state = self._context.state
+        found = leftovers.known(state)
+        return found + leftovers.lost(state, self._context.cloud.cinder) if lost else found
 
     def clean(
         self, *, lost: bool = False, older_than: timedelta = timedelta(hours=24)
@@ -35,4 +40,13 @@ class LeftoverApi:
         :param older_than: with ``lost``: only if the run gave no sign of life for so long
         :returns: each leftover, and why it could not be removed; None if it was removed
         """
-        return flow_builder(self._context).clean_leftovers(lost=lost, older_than=older_than)
+        load_libraries()
+        from volflow.runs import leftovers
+        from volflow.runs.work import WorkFactory
+
+        return leftovers.clean_all(
+            self._context.state,
+            WorkFactory(self._context),
+            lost_in=self._context.cloud.cinder if lost else None,
+            older_than=older_than,
+        )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from datetime import datetime
 
 from volflow.context import Context
@@ -12,7 +11,8 @@ from volflow.plans.restore import RestorePlan, RestorePlanner
 from volflow.plans.selection import Selection
 from volflow.results.options import RestoreOptions
 from volflow.results.outcome import RunResult
-from volflow.runs.prepare import flow_builder, prepare
+from volflow.results.request import RequestedTarget, RestoreRequest
+from volflow.runs.prepare import load_libraries, prepare
 from volflow.runs.request import create_run
 
 
@@ -88,29 +88,37 @@ class RestoreApi:
         :raises VolflowError: the restore cannot start; nothing was created
         :raises SuspendedError: the run was suspended; it can be resumed
         """
-        targets = plan.targets
-        run = create_run(
-            self._context,
-            "restore",
-            {
-                "groups": plan.groups,
-                "left_out": [asdict(one) for one in plan.left_out],
-                "notes": list(plan.notes),
-                "parallel": plan.parallel,
-                "options": plan.options.to_dict(),
-                "backups": {t.key: t.backup.id for t in targets},
-                "targets": {t.key: t.to_dict() for t in targets},
-                "projects": {t.key: t.project_id for t in targets},
-                # A restored volume belongs to the project that it came from.
-                "act_in": "tenant",
-            },
-            [(t.key, str(t.manifest.volume["name"] or "")) for t in targets],
+        context, targets = self._context, plan.targets
+        request = RestoreRequest(
+            groups=plan.groups,
+            left_out=tuple(plan.left_out),
+            notes=tuple(plan.notes),
+            parallel=plan.parallel,
+            options=plan.options,
+            backups={t.key: t.backup.id for t in targets},
+            targets={t.key: RequestedTarget.from_dict(t.to_dict()) for t in targets},
+            projects={t.key: t.project_id for t in targets},
+            # A restored volume belongs to the project that it came from.
+            act_in="tenant",
+            repository=context.repositories.location,
+            # Under another login, what the run creates would seem not to exist.
+            login=context.cloud.login.to_dict(),
         )
-        return flow_builder(self._context).drive(run, [])
+        volumes = [(t.key, str(t.manifest.volume["name"] or "")) for t in targets]
+        run = create_run(context.state, request, volumes, keep_days=context.conf.keep_runs)
+        load_libraries()
+        from volflow.runs.drive import drive
+
+        return drive(context, run)
 
     def steps(self, plan: RestorePlan) -> dict[str, list[str]]:
         """List the steps of the restore of one volume, in order, by where its data goes.
 
         :param plan: what :meth:`plan` returned
         """
-        return flow_builder(self._context).restore_steps(plan.targets, plan.options)
+        load_libraries()
+        from volflow.runs.build import restore_steps
+        from volflow.runs.work import WorkFactory
+
+        work = WorkFactory(self._context).without_run()
+        return restore_steps(work, plan.targets, plan.options)

@@ -14,8 +14,9 @@ from volflow.errors import SuspendedError, UsageError
 from volflow.observers.progress import Observer
 from volflow.results import stored
 from volflow.results.outcome import RunResult
+from volflow.results.request import complete_request
 from volflow.runs import lease
-from volflow.runs.prepare import checks, flow_builder, prepare
+from volflow.runs.prepare import checks, load_libraries, prepare
 from volflow.stop import StopMode
 
 LOG = logging.getLogger(__name__)
@@ -165,7 +166,11 @@ class RunApi:
         run, state = self._unended(run_id), self._context.state
         if not lease.is_driven(state.leases, run.id):
             # Otherwise the next resume would undo the run, though nobody here can.
-            flow_builder(self._context).check_reach(run)
+            load_libraries()
+            from volflow.runs.work import WorkFactory
+
+            keys = [item.key for item in self.volumes(run.id)]
+            WorkFactory(self._context).of_run(run).check_reach(keys)
         run = state.runs.update(run.id, stop=StopMode.ABORT)
         if lease.is_driven(state.leases, run.id):
             return None
@@ -175,22 +180,26 @@ class RunApi:
         run = self._context.state.runs.get(run_id)
         if run.state.final:
             raise UsageError(f"Run {run.id} has ended already: it is {run.state.lower()}.")
-        if run.request["repository"] != self._context.repositories.location:
+        repository = complete_request(run).repository
+        if repository != self._context.repositories.location:
             raise UsageError(
-                f"Run {run.id} works with the repository {run.request['repository']}, and the one "
-                f"that is configured is {self._context.repositories.location}."
+                f"Run {run.id} works with the repository {repository}, and the one that is "
+                f"configured is {self._context.repositories.location}."
             )
         return run
 
     def _take_over(self, run: Run) -> RunResult:
+        load_libraries()
+        from volflow.runs.drive import drive
+
         if run.stop == StopMode.ABORT:
             # The ledger lists what to undo: the repository may no longer exist.
             for check in checks(self._context):
                 check()
-            return flow_builder(self._context).drive(run, [])
+            return drive(self._context, run)
         backups = prepare(self._context)
         if backups is None:
             # A repository that cannot be used fails its own volumes when their turn comes.
-            projects = run.request["projects"].values()
+            projects = complete_request(run).projects.values()
             backups, _ = self._context.backups.look(filter(None, projects))
-        return flow_builder(self._context).drive(run, backups)
+        return drive(self._context, run, backups)

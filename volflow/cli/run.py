@@ -27,7 +27,8 @@ from volflow.cli.command import Command, Lister, ShowOne
 from volflow.cli.progress import reporter
 from volflow.cli.result import Table, show
 from volflow.report.words import plural, snapshotted
-from volflow.results import stored as record
+from volflow.results import stored
+from volflow.results.request import request_of
 
 LOG = logging.getLogger(__name__)
 
@@ -93,7 +94,7 @@ class RunShow(_OneRun, ShowOne):
             "created_at": columns.Time(run.created_at),
             "finished_at": columns.Time(run.finished_at),
             "request": columns.Tree(run.request if full else _asked(run)),
-            "left_out": columns.Lines([_left_out(one) for one in record.left_out(run)]),
+            "left_out": columns.Lines([_left_out(one) for one in stored.left_out(run)]),
             "volumes": columns.Lines([_line(item, driven) for item in runs.volumes(run.id)]),
         }
         return tuple(shown), tuple(shown.values())
@@ -217,7 +218,7 @@ def _write(name: str, text: str) -> None:
 def _asked(run: Run) -> dict[str, Any]:
     """What a person wants to know of what was asked for: nothing that is told of each volume."""
     told = {key: value for key, value in run.request.items() if key not in _OF_EACH}
-    groups = {key: snapshotted(value) for key, value in run.request.get("consistent", {}).items()}
+    groups = {key: snapshotted(value) for key, value in request_of(run).consistent.items()}
     return told | {"groups": groups} if groups else told
 
 
@@ -227,9 +228,9 @@ def _left_out(one: LeftOut) -> str:
 
 def _line(item: Item, driven: bool) -> str:
     """How far a volume is, or what came of it."""
-    told = [record.state(item, driven=driven)]
+    told = [stored.state(item, driven=driven)]
     if item.state.final:
-        result = record.volume_result(item)
+        result = stored.volume_result(item)
         if result.backup_id:
             told.append(f"backup {result.backup_id[:8]}")
         if result.target_id:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,8 +14,9 @@ from prometheus_client import CollectorRegistry, Gauge, write_to_textfile
 from persistence import Backup, Item, ItemState, Run, Runs, State, StateError
 from volflow.observers.progress import NullObserver
 from volflow.printable import printable
-from volflow.results import stored as record
+from volflow.results import stored
 from volflow.results.outcome import RunResult, VolumeResult
+from volflow.results.request import request_of
 
 LOG = logging.getLogger(__name__)
 
@@ -109,7 +110,7 @@ def registry(conf: Any, state: State, now: datetime | None = None) -> CollectorR
             volumes.tell_end(labels, left, _LEFT_OUT)
         elif item and item.finished_at:
             volumes.tell_end(labels, item.finished_at, item.state.lower())
-            volumes.tell_attempt(labels, record.volume_result(item))
+            volumes.tell_attempt(labels, stored.volume_result(item))
     return found
 
 
@@ -117,7 +118,7 @@ def _left_out(runs: Runs, since: datetime) -> dict[str, tuple[datetime, str]]:
     """When a backup last had to leave out a volume that it should have covered, and its name."""
     found: dict[str, tuple[datetime, str]] = {}
     for run in _recent(runs, since):
-        for one in record.left_out(run):
+        for one in stored.left_out(run):
             if one.wanted:
                 found.setdefault(one.volume_id, (run.created_at, one.name))
     return found
@@ -139,13 +140,12 @@ class _Projects:
 
     def __init__(self, state: State) -> None:
         self._runs = state.runs
-        self._known: dict[str, dict[str, str]] = {}
+        self._known: dict[str, Mapping[str, str | None]] = {}
 
     def of(self, item: Item) -> str:
         if item.run_id not in self._known:
-            run = self._runs.get(item.run_id)
-            self._known[item.run_id] = run.request.get("projects", {})
-        return self._known[item.run_id].get(item.key, "")
+            self._known[item.run_id] = request_of(self._runs.get(item.run_id)).projects
+        return self._known[item.run_id].get(item.key) or ""
 
 
 class _Volumes:

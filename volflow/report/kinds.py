@@ -8,7 +8,7 @@ from enum import StrEnum
 from taskflow import states
 
 from persistence import Item, Run
-from volflow.results import stored as record
+from volflow.results import stored
 
 
 class Kind(StrEnum):
@@ -85,7 +85,7 @@ _LOOKS = {
     states.REVERT_FAILURE: Look("failed", "\u2717", "could not be undone"),
     states.IGNORE: Look("waiting", "\u2013", "left out"),
 }
-INTERRUPTED = Look("interrupted", "\u2016", record.INTERRUPTED)
+INTERRUPTED = Look("interrupted", "\u2016", stored.INTERRUPTED)
 NOT_DONE = Look("waiting", "\u2013", "not done")
 FAILED_AND_UNDONE = Look("failed", "\u2717", "failed, undone")
 
@@ -103,7 +103,7 @@ _OUTCOMES = {
     "running": Look("running", "\u25b6", "running"),
     "suspended": Look("interrupted", "\u2016", "suspended"),
     "pending": Look("waiting", "\u00b7", "waiting"),
-    record.INTERRUPTED: INTERRUPTED,
+    stored.INTERRUPTED: INTERRUPTED,
 }
 
 
@@ -112,5 +112,5 @@ def outcome_look(of: Run | Item, *, driven: bool) -> Look:
 
     :param driven: whether a process works on the run
     """
-    state = record.state(of, driven=driven)
+    state = stored.state(of, driven=driven)
     return _OUTCOMES.get(state, Look("waiting", "?", state))

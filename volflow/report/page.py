@@ -15,8 +15,9 @@ from volflow.report.kinds import Look, outcome_look
 from volflow.report.markup import Markup, element, trusted
 from volflow.report.remarks import remarks
 from volflow.report.timeline import Row, Timeline
-from volflow.results import stored as record
+from volflow.results import stored
 from volflow.results.outcome import Figures
+from volflow.results.request import request_of
 
 # So many remarks on one volume are on the page; the result as JSON has all.
 _REMARKS = 50
@@ -82,7 +83,7 @@ def _header(run: Run, title: str, look: Look, until: datetime) -> Markup:
         f"began {words.moment(run.created_at)}",
         f"{how} {words.moment(until)}",
         f"on {run.host}, process {run.pid}",
-        f"repository {run.request.get('repository', '-')}",
+        f"repository {request_of(run).repository or '-'}",
     ]
     badge = element(
         "span",
@@ -108,7 +109,7 @@ def _tiles(run: Run, timeline: Timeline) -> Markup:
     each = f"on average {words.duration(worked / begun)} a volume" if begun else "nothing was done"
     looks = Counter(row.look.title for row in rows)
     outcomes = ", ".join(f"{count} {title}" for title, count in looks.most_common())
-    allowed = run.request.get("parallel", "-")
+    allowed = request_of(run).parallel or "-"
     tiles = [
         ("Duration", words.duration(timeline.seconds), each),
         ("Volumes", f"{len(rows):,}", outcomes),
@@ -162,7 +163,7 @@ def _remarks(run: Run, timeline: Timeline) -> Markup | None:
     ]
     found += [
         _remark(one.name or one.volume_id, _NOT_COVERED, [one.reason])
-        for one in record.left_out(run)
+        for one in stored.left_out(run)
         if one.wanted
     ]
     return element("section", element("h2", "To look at"), found) if found else None

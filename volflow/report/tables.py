@@ -11,7 +11,8 @@ from volflow.report.chart import percent, swatch
 from volflow.report.kinds import Kind, Look, kind_of
 from volflow.report.markup import Child, Markup, element
 from volflow.report.timeline import Row, Spent, Timeline
-from volflow.results import stored as record
+from volflow.results import stored
+from volflow.results.request import request_of
 
 
 def spent(timeline: Timeline) -> Markup | None:
@@ -126,10 +127,9 @@ def state(look: Look) -> Markup:
 
 def groups(run: Run) -> Markup | None:
     """Whether the snapshots of each group belong together."""
-    consistent = run.request.get("consistent", {})
-    if not consistent:
+    request = request_of(run)
+    if not request.consistent:
         return None
-    members = run.request.get("groups", {})
     return element(
         "section",
         element("h2", "Groups"),
@@ -138,10 +138,10 @@ def groups(run: Run) -> Markup | None:
             [
                 [
                     element("span", group_id, class_="id"),
-                    str(len(members[group_id])) if group_id in members else "not all",
+                    str(len(request.groups[group_id])) if group_id in request.groups else "not all",
                     words.snapshotted(how),
                 ]
-                for group_id, how in consistent.items()
+                for group_id, how in request.consistent.items()
             ],
         ),
     )
@@ -149,7 +149,7 @@ def groups(run: Run) -> Markup | None:
 
 def notes(run: Run) -> Markup | None:
     """What is to be known of the whole."""
-    found = run.request.get("notes", ())
+    found = request_of(run).notes
     if not found:
         return None
     shown = [element("p", element("bdi", note)) for note in found]
@@ -158,7 +158,7 @@ def notes(run: Run) -> Markup | None:
 
 def left_out(run: Run) -> Markup | None:
     """What was found and is not covered."""
-    found = record.left_out(run)
+    found = stored.left_out(run)
     if not found:
         return None
     return element(

@@ -9,7 +9,7 @@ from taskflow import states
 
 from persistence import Item
 from volflow.report.kinds import Kind, Look, kind_of, outcome_look
-from volflow.results import stored as record
+from volflow.results import stored
 from volflow.results.outcome import StepTime, VolumeResult
 
 _UNDER_WAY = (states.RUNNING, states.REVERTING)
@@ -140,13 +140,13 @@ class Timeline:
 
 def _row(item: Item, driven: bool, now: float) -> Row:
     steps = []
-    for step in record.steps(item):
+    for step in stored.steps(item):
         if step.state not in _UNDER_WAY:
             steps.append(step)
         elif not item.state.final:
             steps.append(replace(step, seconds=max(0.0, now - step.started)))
     steps.sort(key=lambda step: step.started)
-    return Row(item, outcome_look(item, driven=driven), steps, record.volume_result(item))
+    return Row(item, outcome_look(item, driven=driven), steps, stored.volume_result(item))
 
 
 def _end(step: StepTime) -> float:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from persistence import Item, Run
 from volflow.results.outcome import LeftOut, Outcome, RunResult, StepTime, VolumeResult
+from volflow.results.request import request_of
 
 #: What was under way in a process that is no more.
 INTERRUPTED = "interrupted"
@@ -22,13 +23,14 @@ def state(of: Run | Item, *, driven: bool) -> str:
 
 def run_result(run: Run, items: Sequence[Item]) -> RunResult:
     """The result of a run that has ended."""
+    request = request_of(run)
     return RunResult(
         run.id,
         run.kind,
         tuple(volume_result(item) for item in items),
-        left_out(run),
-        run.request.get("consistent", {}),
-        tuple(run.request.get("notes", ())),
+        request.left_out,
+        dict(request.consistent),
+        request.notes,
     )
 
 
@@ -46,4 +48,4 @@ def steps(item: Item) -> tuple[StepTime, ...]:
 
 def left_out(run: Run) -> tuple[LeftOut, ...]:
     """What the run does not cover though it was selected, and why."""
-    return tuple(LeftOut(**one) for one in run.request.get("left_out", ()))
+    return request_of(run).left_out

@@ -38,17 +38,17 @@ class _Storage(Storage):
     nothing is undone without a save, so a process that has lost its run does neither.
     """
 
-    hold: RunLease
+    lease: RunLease
     begins: Begins
 
     def _with_connection(self, functor: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        self.hold.ensure()
+        self.lease.ensure()
         return super()._with_connection(functor, *args, **kwargs)
 
     def set_atom_state(self, atom_name: str, state: str) -> None:
         """Set the state of a step. What is undone would be lost to whoever has the run."""
         if state == states.REVERTING:
-            self.hold.ensure(ask=True)
+            self.lease.ensure(ask=True)
         super().set_atom_state(atom_name, state)
 
     def _save_atom_detail(
@@ -147,14 +147,14 @@ class _Together:
 
 class _Saving(engine.ActionEngine):
     kept_in: type[_Storage] = _Storage
-    hold: RunLease
+    lease: RunLease
     begins: Begins
 
     @misc.cachedproperty
     def storage(self) -> _Storage:
         """What the engine knows of its flow."""
         found = self.kept_in(self._flow_detail, backend=self._backend, scope_fetcher=self._scopes)
-        found.hold, found.begins = self.hold, self.begins
+        found.lease, found.begins = self.lease, self.begins
         return found
 
     def _scopes(self, atom_name: str) -> Any:
@@ -175,7 +175,7 @@ def load(
     detail: models.FlowDetail,
     state: State,
     workers: Executor | None,
-    hold: RunLease,
+    lease: RunLease,
     begins: Begins,
 ) -> engine.ActionEngine:
     """An engine for a flow.
@@ -186,7 +186,7 @@ def load(
     :param detail: where the state of the flow is kept, and found when it was begun already
     :param workers: what runs several steps at a time; the caller's own thread runs one after the
         other where there is none
-    :param hold: the right to drive the run
+    :param lease: the right to drive the run
     :param begins: tells what is to be saved of the run's items with an atom that comes to a state;
         asked again when a save has failed and is tried again
     """
@@ -196,5 +196,5 @@ def load(
         found = _Serial(flow, detail, state.taskflow, options)
     else:
         found = _Parallel(flow, detail, state.taskflow, options | {"executor": workers})
-    found.hold, found.begins = hold, begins
+    found.lease, found.begins = lease, begins
     return found

@@ -129,12 +129,12 @@ def driving(
         able to soon: what is under way is to stop
     :raises DrivenError: another process drives this run
     """
-    hold = RunLease(leases, run_id)
+    lease = RunLease(leases, run_id)
     over, told = threading.Event(), threading.Event()
 
     def renew() -> None:
         try:
-            hold.renew()
+            lease.renew()
         except DrivenError as error:
             if not over.is_set() and not told.is_set():
                 LOG.error("%s", error)
@@ -145,7 +145,7 @@ def driving(
 
     # Apart from the renewal, which can hang with the database.
     def watch() -> None:
-        if not hold.reliable and not told.is_set():
+        if not lease.reliable and not told.is_set():
             LOG.error(
                 "The lease of run %s could not be renewed for too long: suspending the run before "
                 "another process can take it",
@@ -163,13 +163,13 @@ def driving(
     for thread in threads:
         thread.start()
     try:
-        yield hold
+        yield lease
     finally:
         over.set()
         # The first one alone touches the lease.
         for thread, patience in zip(threads, (None, *[_PATIENCE] * len(threads)), strict=False):
             thread.join(patience)
-        hold.release()
+        lease.release()
 
 
 def _repeat(over: threading.Event, seconds: float, act: Callable[[], None]) -> None:

@@ -7,6 +7,7 @@ tag that everything in Cinder carries.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
@@ -15,7 +16,8 @@ from volflow.cloud import marks
 from volflow.cloud.cinder import Cinder
 from volflow.cloud.marks import KEPT, TAG_KEY, Mark, kind_of, tag
 from volflow.errors import VolflowError
-from volflow.runs import lease as heartbeat
+from volflow.runs import lease
+from volflow.runs.work import WorkFactory
 from volflow.tasks.attachment import Attachment
 from volflow.tasks.base import Temporary
 from volflow.tasks.device import Device
@@ -94,6 +96,28 @@ class Leftover:
         mark = Mark.parse(self.tag)
         assert mark is not None
         return mark
+
+
+def clean_all(
+    state: State, works: WorkFactory, *, lost_in: Cinder | None, older_than: timedelta
+) -> Iterator[tuple[Leftover, str | None]]:
+    """Remove leftovers, and give of each what is still in the way, if anything.
+
+    :param lost_in: where to look for leftovers of runs that this database does not know
+    :param older_than: how long such a run must have given no sign of life
+    """
+    for leftover in known(state):
+        run = state.runs.get(leftover.run_id)
+        try:
+            work = works.of_run(run).of(leftover.volume_id)
+        except VolflowError as error:
+            # Nobody can act in its project. The others are removed.
+            yield leftover, str(error)
+        else:
+            yield leftover, clean(work, leftover)
+    for leftover in lost(state, lost_in) if lost_in else ():
+        work = works.without_run(leftover.volume_id)
+        yield leftover, clean_lost(work, leftover, older_than=older_than)
 
 
 def known(state: State) -> list[Leftover]:
@@ -234,7 +258,7 @@ def _has_ended(state: State, run_id: str) -> bool | None:
         return None
     if run.id != run_id:
         return None  # found by the beginning of its id, which is no mark of it
-    return run.state.final and not heartbeat.is_driven(state.leases, run_id)
+    return run.state.final and not lease.is_driven(state.leases, run_id)
 
 
 def _last_sign(resource: dict[str, object]) -> datetime:

@@ -1,32 +1,28 @@
-"""What is looked at before a run begins."""
+"""The checks before a run begins, and the import of what drives it."""
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from volflow.context import Context
 from volflow.host import eventlet
 from volflow.movers.base import StoredBackup
 
-if TYPE_CHECKING:
-    from volflow.runs.build import FlowBuilder
 
-
-def flow_builder(context: Context) -> FlowBuilder:
-    """What makes the flows of runs."""
-    # TaskFlow and os-brick take a while to import, and listings do not need them.
+def load_libraries() -> None:
+    """Import what drives runs: TaskFlow and os-brick take a while, and listings need neither."""
     eventlet.load()
-    from volflow.runs.build import FlowBuilder
-
-    return FlowBuilder(context)
+    importlib.import_module("volflow.runs.drive")
 
 
 def prepare(context: Context) -> list[StoredBackup] | None:
-    """Look at all that a run needs, side by side, and give the backups that there are.
+    """Check everything that a run needs, in parallel, and list the backups.
 
-    Where each project has a repository of its own, which ones are needed is not known yet.
+    :returns: None where each project has a repository of its own: which ones are needed is not
+        known yet
     """
     looks = checks(context)
     if context.repositories.per_project:
@@ -43,10 +39,15 @@ def prepare(context: Context) -> list[StoredBackup] | None:
 
 
 def checks(context: Context) -> list[Callable[[], Any]]:
-    """Look at what a run needs beside the repository."""
+    """The checks of what a run needs besides the repository."""
     return [
         lambda: context.state,
         context.host.privilege.check,
         lambda: context.cloud.cinder,
-        lambda: (flow_builder(context), context.host.connector),
+        lambda: _load_connector(context),
     ]
+
+
+def _load_connector(context: Context) -> None:
+    load_libraries()
+    _ = context.host.connector

@@ -2,74 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from persistence import Run, Runs
+from persistence import Runs
 from volflow.cloud.cinder import Cinder
 from volflow.cloud.volumes import USABLE
 from volflow.errors import CloudError, ResourceNotFoundError
 from volflow.plans.preflight import why_not_removable
-from volflow.plans.restore_target import Destination
 from volflow.results.outcome import Outcome, RunResult, VolumeResult
+from volflow.results.request import RestoreRequest
+from volflow.runs.work import RunWork
 
 
 def remove_replaced(
-    runs: Runs,
-    cinder_of: Callable[[str], Cinder],
-    run: Run,
-    result: RunResult,
-    *,
-    aborting: bool = False,
+    runs: Runs, work: RunWork, result: RunResult, *, aborting: bool = False
 ) -> RunResult:
-    """Make sure that the old volumes are gone beside which restored ones stand now.
+    """Remove the old volumes that the restored ones replace.
 
-    Nothing is removed unless every restore of the run is complete, and nothing of which the plan
-    said that it would stay. What is not removed stands in the result, with the reason.
+    Nothing is removed unless every restore of the run is complete, and no volume of which the plan
+    said that it would stay. The result names what was not removed, with the reason.
 
-    :param cinder_of: block storage in the project to which a volume was restored
-    :param aborting: nobody wants it any more
+    :param work: that of a restore
+    :param aborting: nobody wants the removal any more
     """
+    assert isinstance(work.request, RestoreRequest)
     if result.outcome is not Outcome.COMPLETE:
         why = "the run was aborted" if aborting else "not all volumes of the run are complete"
-        volumes = [_spared(run, volume, why) for volume in result.volumes]
+        volumes = [_spared(work.request, volume, why) for volume in result.volumes]
     else:
-        volumes = [_remove(cinder_of, run, volume, aborting) for volume in result.volumes]
+        volumes = [_remove(work, work.request, volume, aborting) for volume in result.volumes]
     for volume in volumes:
-        runs.update_item(run.id, volume.volume_id, result=volume.to_dict())
+        runs.update_item(result.run_id, volume.volume_id, result=volume.to_dict())
     return replace(result, volumes=tuple(volumes))
 
 
-def _old(run: Run, volume: VolumeResult) -> dict[str, Any] | None:
-    """The volume that a restored one replaces, as it was when that was planned, if there is one."""
-    target = run.request["targets"][volume.volume_id]
-    replaced = target["existing"] and target["destination"] != Destination.IN_PLACE
-    return dict(target["existing"]) if replaced else None
-
-
-def _spared(run: Run, volume: VolumeResult, why: str) -> VolumeResult:
-    old = _old(run, volume)
+def _spared(request: RestoreRequest, volume: VolumeResult, why: str) -> VolumeResult:
+    old = request.targets[volume.volume_id].replaced
     return replace(volume, not_removed=f"volume {old['id']}: {why}") if old else volume
 
 
 def _remove(
-    cinder_of: Callable[[str], Cinder], run: Run, volume: VolumeResult, aborting: bool
+    work: RunWork, request: RestoreRequest, volume: VolumeResult, aborting: bool
 ) -> VolumeResult:
-    old = _old(run, volume)
-    if old is None:
+    target = request.targets[volume.volume_id]
+    old = target.replaced
+    if not old:
         return volume
-    planned = run.request["targets"][volume.volume_id].get("in_the_way")
-    if planned:
-        # Even if it is out of the way by now: it was told to stay, and was in use since.
-        return _spared(run, volume, f"it stays, as planned: {planned}")
+    if target.in_the_way:
+        # Even if nothing is in the way by now: the plan said that it stays, and it was in use.
+        return _spared(request, volume, f"it stays, as planned: {target.in_the_way}")
     try:
-        cinder = cinder_of(volume.volume_id)
-        trouble = _make_gone(cinder, old, volume, aborting)
+        trouble = _make_gone(work.of(volume.volume_id).cinder, old, volume, aborting)
     except CloudError as error:
-        # A single 404 is one too: the volume may be there.
+        # A single 404 is one too: the volume may exist.
         trouble = str(error)
-    return _spared(run, volume, trouble) if trouble else replace(volume, removed=True)
+    return _spared(request, volume, trouble) if trouble else replace(volume, removed=True)
 
 
 def _make_gone(

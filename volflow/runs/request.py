@@ -1,36 +1,36 @@
-"""What was asked of a run, as it is stored."""
+"""Storing a new run with its request."""
 
 from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
-from persistence import Run
-from volflow.context import Context
+from persistence import Run, State
 from volflow.host.identity import boot_id, host_name
+from volflow.results.request import Request
 
 LOG = logging.getLogger(__name__)
 
-# How many old runs are forgotten when a run begins: more than one, so that they become fewer.
+# Number of old runs to forget when a run begins: more than one, so that their number decreases.
 _FORGET = 10
 
 
 def create_run(
-    context: Context, kind: str, request: dict[str, Any], items: list[tuple[str, str]]
+    state: State, request: Request, items: Sequence[tuple[str, str]], *, keep_days: int
 ) -> Run:
-    before = datetime.now(UTC) - timedelta(days=context.conf.keep_runs)
-    for run_id in context.state.retention.forget(before, most=_FORGET):
+    """Store a new run of this process, and forget runs that ended long ago.
+
+    :param items: id and name of each volume
+    :param keep_days: how long runs are kept after their end
+    """
+    before = datetime.now(UTC) - timedelta(days=keep_days)
+    for run_id in state.retention.forget(before, most=_FORGET):
         LOG.info("Run %s ended long ago, and is forgotten", run_id)
-    return context.state.runs.create(
-        kind,
-        request
-        | {
-            "repository": context.repositories.location,
-            # Under another login what the run makes would seem to be gone.
-            "login": context.cloud.login.to_dict(),
-        },
+    return state.runs.create(
+        request.kind,
+        request.to_dict(),
         items,
         host=host_name(),
         boot_id=boot_id(),

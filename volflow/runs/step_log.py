@@ -11,7 +11,7 @@ from taskflow import states
 from persistence import Item, ItemSteps, Runs
 from volflow.flows.graph import Component
 from volflow.observers.progress import Observer
-from volflow.results import stored as record
+from volflow.results import stored
 from volflow.results.outcome import StepTime
 from volflow.tasks.base import Step
 
@@ -43,7 +43,7 @@ class StepRecorder:
         self._steps = {step.name: step for step in component.all_steps}
         # What another process was in the middle of has no end that anybody knows.
         self._times = {
-            volume_id: [s for s in record.steps(items[volume_id]) if s.state in _ENDED]
+            volume_id: [s for s in stored.steps(items[volume_id]) if s.state in _ENDED]
             for volume_id in component.volumes
         }
         # The same as it is written: only what is new has to be put into words each time.

@@ -9,9 +9,9 @@ from taskflow import states
 
 from persistence import Item, ItemState, Run, RunState, State
 from volflow.observers.progress import Observer
-from volflow.results import stored as record
+from volflow.results import stored
 from volflow.results.outcome import CopyProgress
-from volflow.runs import lease as heartbeat
+from volflow.runs import lease
 
 # Seconds between two looks.
 _EVERY = 0.5
@@ -59,7 +59,7 @@ class Watch:
                     self._tell(item)
                 if run.state.final or stopping.is_set():
                     return run
-                if heartbeat.is_driven(self._state.leases, run.id):
+                if lease.is_driven(self._state.leases, run.id):
                     alone_since = None
                 elif alone_since is None:
                     alone_since = time.monotonic()
@@ -69,14 +69,14 @@ class Watch:
                     return run
                 stopping.wait(self._every)
         finally:
-            result = record.run_result(run, runs.items(run.id)) if run.state.final else None
+            result = stored.run_result(run, runs.items(run.id)) if run.state.final else None
             self._progress.over(run.id, result)
 
     def _tell(self, item: Item) -> None:
         """What has happened to a volume since the last look."""
         if item.state is ItemState.PENDING or item.key in self._ended:
             return
-        for step in record.steps(item):
+        for step in stored.steps(item):
             if step.started > self._told[item.key]:
                 state = states.REVERTING if "REVERT" in step.state else states.RUNNING
                 self._progress.step(item.key, step.name, state)
@@ -87,12 +87,12 @@ class Watch:
             self._progress.copied(item.key, copied)
         if item.state.final:
             self._ended.add(item.key)
-            self._progress.ended(record.volume_result(item))
+            self._progress.ended(stored.volume_result(item))
 
 
 def _history(item: Item) -> float:
     """When the last step began that is of no interest to one who begins to watch."""
-    steps = record.steps(item)
+    steps = stored.steps(item)
     # The last of them is what is under way.
     past = steps if item.state.final else steps[:-1]
     return past[-1].started if past else 0.0

@@ -10,7 +10,7 @@ import pytest
 from tests.support.controlled_runs import open_runs, query
 from tests.support.site import Site
 from volflow.results.options import RestoreOptions
-from volflow.runs import build as conductor
+from volflow.runs import runner
 
 pytestmark = pytest.mark.lab
 
@@ -38,7 +38,7 @@ def volumes(site: Site) -> set[str]:
 def test_killed_before_the_end_of_the_run(
     site: Site, volume: str, monkeypatch: pytest.MonkeyPatch, done: bool
 ) -> None:
-    remove = conductor.remove_replaced
+    remove = runner.remove_replaced
 
     def killed(*arguments: Any, **more: Any) -> Any:
         if done:
@@ -46,7 +46,7 @@ def test_killed_before_the_end_of_the_run(
         raise Killed
 
     with site.volflow() as volflow, monkeypatch.context() as patch:
-        patch.setattr(conductor, "remove_replaced", killed)
+        patch.setattr(runner, "remove_replaced", killed)
         with pytest.raises(Killed):
             volflow.restores.run(volflow.restores.plan([volume], OPTIONS))
     assert (volume in volumes(site)) is not done
@@ -69,7 +69,7 @@ def test_aborted_before_the_end_of_the_run(
         raise Killed
 
     with site.volflow() as volflow, monkeypatch.context() as patch:
-        patch.setattr(conductor, "remove_replaced", killed)
+        patch.setattr(runner, "remove_replaced", killed)
         with pytest.raises(Killed):
             volflow.restores.run(volflow.restores.plan([volume], OPTIONS))
     (left,) = open_runs(site)

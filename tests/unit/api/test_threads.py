@@ -13,12 +13,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 def work():
     from volflow import Volflow, load_config
-    from volflow.runs.prepare import flow_builder
+    from volflow.runs.prepare import load_libraries
 
     conf = load_config([sys.argv[1]])
     with Volflow.from_config(conf) as volflow, ThreadPoolExecutor(2) as pool:
         # The imports that a run needs, in threads as a run does them.
-        pool.submit(flow_builder, volflow.context).result()
+        pool.submit(load_libraries).result()
         pool.submit(lambda: volflow.context.host.connector).result()
     print("imported", flush=True)
 

@@ -21,6 +21,7 @@ TERMINAL = {
     "volflow.report.words",
     "volflow.results",
     "volflow.results.outcome",
+    "volflow.results.request",
 }
 
 

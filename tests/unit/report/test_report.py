@@ -6,7 +6,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from typing import Any
@@ -326,7 +326,6 @@ def test_what_is_left_out_and_the_groups_stand_on_the_page() -> None:
         "left_out": left_out,
         "groups": {"g1": ["a", "b"]},
         "consistent": {"g1": True, "g2": False, "g3": None},
-        "notes": ["group g4: its volumes are not of one moment"],
     }
     found = Reader(page(run(**request), [volume("a"), volume("b")], driven=False)).words
     assert "To look at broken" in found.replace("To look atbroken", "To look at broken")
@@ -335,7 +334,12 @@ def test_what_is_left_out_and_the_groups_stand_on_the_page() -> None:
     assert "g12its volumes were snapshotted at one moment" in found
     assert "g2not allits volumes were snapshotted one by one" in found
     assert "g3not allwhether its volumes were snapshotted at one moment is not known" in found
-    assert "group g4: its volumes are not of one moment" in found
+
+
+def test_the_notes_of_a_restore_stand_on_the_page() -> None:
+    note = "group g4: its volumes are not of one moment"
+    restore = replace(run(notes=[note]), kind="restore")
+    assert note in Reader(page(restore, [volume("a")], driven=False)).words
 
 
 def test_a_run_under_way_and_one_that_was_killed() -> None:

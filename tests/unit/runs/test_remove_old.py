@@ -9,12 +9,11 @@ import pytest
 
 from volflow.errors import ResourceNotFoundError
 from volflow.results.outcome import Outcome, RunResult, VolumeResult
+from volflow.results.request import RequestedTarget, RestoreRequest
 from volflow.runs.remove_old import remove_replaced
 
 OLD = {"id": "old", "status": "available", "attachments": [], "updated_at": None}
-RUN: Any = SimpleNamespace(
-    id="run", request={"targets": {"old": {"existing": OLD, "destination": "new"}}}
-)
+REQUEST = RestoreRequest(targets={"old": RequestedTarget("backup", "", {}, "new", OLD)})
 RUNS: Any = SimpleNamespace(update_item=lambda *arguments, **fields: None)
 
 
@@ -40,7 +39,8 @@ class Cinder:
 def told(cinder: Any, *, aborting: bool = False) -> VolumeResult:
     one = VolumeResult("old", "", Outcome.COMPLETE, target_id="new")
     result = RunResult("run", "restore", (one,))
-    (found,) = remove_replaced(RUNS, lambda key: cinder, RUN, result, aborting=aborting).volumes
+    work: Any = SimpleNamespace(request=REQUEST, of=lambda key: SimpleNamespace(cinder=cinder))
+    (found,) = remove_replaced(RUNS, work, result, aborting=aborting).volumes
     return found
 
 

@@ -13,7 +13,7 @@ from taskflow import states
 from persistence import Item, State
 from volflow.flows.graph import Component
 from volflow.observers.progress import Observer
-from volflow.results import stored as record
+from volflow.results import stored
 from volflow.runs.step_log import StepRecorder
 
 
@@ -48,7 +48,7 @@ def tell(of: StepRecorder, atom: str, *to: str) -> None:
 
 def written(state: State, key: str) -> tuple[str | None, list[tuple[str, str]]]:
     item = state.runs.item("r", key)
-    return item.step, [(one.name, one.state) for one in record.steps(item)]
+    return item.step, [(one.name, one.state) for one in stored.steps(item)]
 
 
 def test_a_step_that_begins_is_for_another_to_save(state: State) -> None:

@@ -1,0 +1,48 @@
+"""Overriding what a library does not promise to keep, without a silent loss.
+
+A method that overrides a private one does nothing any more once the library has renamed that. So
+it is checked when the class is made, which is when the program imports it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from importlib.metadata import version
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class IncompatibleLibrary(ImportError):
+    """A library has no longer what this program overrides."""
+
+
+def overrides(library: str, *, own: Collection[str] = ()) -> Callable[[type[T]], type[T]]:
+    """Decorate a class all of whose methods and attributes override those of its base classes.
+
+    Names with two underscores at both ends do not count. An attribute that only the ``__init__`` of
+    a base class sets is one of the base class too.
+
+    :param library: the distribution that the base classes belong to
+    :param own: the names that override nothing
+    :raises IncompatibleLibrary: a name overrides nothing any more
+    """
+
+    def check(kind: type[T]) -> type[T]:
+        bases = kind.__mro__[1:]
+        known = {name for base in bases for name in vars(base)}
+        for base in bases:
+            if code := getattr(vars(base).get("__init__"), "__code__", None):
+                known.update(code.co_names)
+        ours = {name for name in vars(kind) if not name.startswith("__")}
+        missing = sorted(ours - known - set(own))
+        if missing:
+            raise IncompatibleLibrary(
+                f"{library} {version(library)} has no {', '.join(missing)} in "
+                f"{kind.__base__.__name__ if kind.__base__ else '?'}, which "
+                f"{kind.__module__}.{kind.__qualname__} overrides. Install a release of {library} "
+                "that this program supports: 'pip check' names it."
+            )
+        return kind
+
+    return check

@@ -1,0 +1,49 @@
+"""Driving a run: from what is stored of it to its result."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from persistence import Run
+from volflow.context import Context
+from volflow.movers.base import StoredBackup
+from volflow.repositories.backups import latest
+from volflow.results.outcome import RunResult
+from volflow.results.request import BackupRequest, Request, complete_request
+from volflow.runs.build import FlowBuilder
+from volflow.runs.runner import Runner
+from volflow.runs.work import WorkFactory
+from volflow.stop import StopMode
+
+
+def drive(context: Context, run: Run, stored: Sequence[StoredBackup] = ()) -> RunResult:
+    """Start a run, or continue it.
+
+    :param stored: the backups in the repositories, the oldest first: the last backup of a volume
+        becomes the parent of its next one
+    :raises UsageError: another release stored the run, without something that is needed
+    :raises DrivenError: another process drives this run
+    :raises SuspendedError: it was asked to stop, and can be resumed
+    """
+    state, stop = context.state, context.stop
+    work = WorkFactory(context).of_run(run, _parents(complete_request(run), stored))
+    items = state.runs.items(run.id)
+    graph = FlowBuilder(run, work, context.backups).graph(items)
+    if state.runs.get(run.id).stop == StopMode.ABORT:
+        stop.abort_run()
+    try:
+        return Runner(state, work, stop).drive(run, graph)
+    finally:
+        stop.next_run()
+
+
+def _parents(request: Request, stored: Sequence[StoredBackup]) -> dict[str, str]:
+    """Ids of the backups with which those of this run are compared, by volume."""
+    if not isinstance(request, BackupRequest) or request.full:
+        return {}
+    # A backup in the repository of another project cannot be a parent.
+    return {
+        backup.tags["volume"]: backup.id
+        for backup in latest(stored)
+        if backup.tags.get("project", "") == request.projects.get(backup.tags["volume"])
+    }

@@ -1,0 +1,129 @@
+"""What came of one volume, read from its ended flow and from the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from taskflow import states
+from taskflow.exceptions import NotFound
+from taskflow.storage import Storage
+
+from persistence import Ledger
+from volflow.cloud.marks import tag
+from volflow.flows.graph import Component
+from volflow.results.outcome import Figures, Outcome, VolumeResult
+from volflow.results.request import RequestedTarget, RestoreRequest
+from volflow.runs.work import RunWork
+from volflow.tasks.base import Step
+from volflow.tasks.new_volume import NewVolume
+from volflow.tasks.restore import RestoreData
+from volflow.tasks.safety_snapshot import OVERWRITE
+from volflow.tasks.save import Save
+
+
+def volume_result(
+    work: RunWork, component: Component, storage: Storage, volume_id: str
+) -> VolumeResult:
+    """What came of a volume, without its name, its duration and its steps.
+
+    :param storage: the state of the component's flow, which has ended
+    """
+    request, ledger = work.request, _RunLedger(work.services.ledger, work.run_id)
+    steps = component.steps(volume_id)
+    done = all(storage.get_atom_state(step.name) == states.SUCCESS for step in steps)
+    saved = ledger.saved(volume_id)
+    # A stored backup counts, whatever happened after it.
+    counts = done or bool(saved) or ledger.kept(volume_id)
+    target_id, backup_id, unread = None, saved.get("id"), tuple(saved.get("unread", ()))
+    if isinstance(request, RestoreRequest):
+        backup_id = backup_id or request.backups.get(volume_id)
+        if counts:
+            target = request.targets[volume_id]
+            target_id = ledger.target(volume_id, target)
+            unread = _missing(steps, target.tags)
+    outcome = Outcome.FAILED if not counts else Outcome.PARTIAL if unread else Outcome.COMPLETE
+    return VolumeResult(
+        volume_id=volume_id,
+        name="",
+        outcome=outcome,
+        backup_id=backup_id,
+        parent_id=saved.get("parent_id"),
+        target_id=target_id,
+        figures=Figures(**saved.get("figures", {})),
+        unread=unread,
+        leftovers=ledger.leftovers(component, volume_id),
+        error=None if done else _error(component, storage, volume_id),
+        differences=tuple(_differences(storage, steps[0].symbol("differences"))),
+    )
+
+
+class _RunLedger:
+    """The ledger, asked for the volumes of one run."""
+
+    def __init__(self, ledger: Ledger, run_id: str) -> None:
+        self._ledger = ledger
+        self._run_id = run_id
+
+    def target(self, volume_id: str, target: RequestedTarget) -> str | None:
+        """The restored volume: the one that was overwritten, or the new one in the ledger."""
+        if target.overwritten:
+            return target.overwritten
+        entry = self._ledger.find(tag(self._run_id, volume_id, NewVolume.kind))
+        return entry.resource_id if entry else None
+
+    def kept(self, volume_id: str) -> bool:
+        """Whether a restore came so far that nothing rolls it back."""
+        kinds = (NewVolume.kind, OVERWRITE)
+        found = [self._ledger.find(tag(self._run_id, volume_id, kind)) for kind in kinds]
+        return any(entry is not None and bool(entry.details.get("kept")) for entry in found)
+
+    def saved(self, volume_id: str) -> dict[str, Any]:
+        """What the ledger keeps of a stored backup, even when its flow was undone later."""
+        entry = self._ledger.find(tag(self._run_id, volume_id, Save.kind))
+        return entry.details if entry is not None and entry.resource_id else {}
+
+    def leftovers(self, component: Component, volume_id: str) -> tuple[str, ...]:
+        """What could not be removed, a line each; what volumes share stands with the first."""
+        first = volume_id == component.volumes[0]
+        shared = [step.work.volume_id for step in component.shared] if first else []
+        return tuple(
+            f"{entry.kind} {entry.resource_id or entry.tag}: {entry.reason}"
+            for entry in self._ledger.leftovers(self._run_id, [volume_id, *shared])
+        )
+
+
+def _error(component: Component, storage: Storage, volume_id: str) -> str:
+    """Why a volume failed: the message of a step, or why the volume was only undone."""
+    message = _message(storage, [*component.steps(volume_id), *component.shared])
+    undone = component.undo_only.get(volume_id)
+    return message or undone or "It was undone before it was done; see the log."
+
+
+def _message(storage: Storage, steps: Sequence[Step]) -> str | None:
+    """The message of the first step that failed, if one did."""
+    failures = storage.get_execute_failures()
+    for step in steps:
+        if step.name in failures:
+            exception = failures[step.name].exception
+            text = failures[step.name].exception_str if exception is None else str(exception)
+            return text or type(exception).__name__
+    return None
+
+
+def _differences(storage: Storage, symbol: str) -> list[dict[str, Any]]:
+    """What the comparison of properties found, if the flow has such a step and it ran."""
+    try:
+        return list(storage.fetch(symbol))
+    except NotFound:
+        return []
+
+
+def _missing(steps: Sequence[Step], tags: Mapping[str, str]) -> tuple[str, ...]:
+    """The files that a restore cannot bring back, because the backup does not contain them.
+
+    :param tags: those of the backup, for when the manifest that names the files is gone
+    """
+    names = next((step.unread for step in steps if isinstance(step, RestoreData)), ())
+    count = tags.get("unread")
+    return names or ((f"{count} files, which the backup names",) if count else ())

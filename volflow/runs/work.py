@@ -1,0 +1,109 @@
+"""What the tasks of a run work with: in which project, in which repository, on this host."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from persistence import Run
+from volflow.cloud.connection import Cloud
+from volflow.cloud.login import Login
+from volflow.context import Context
+from volflow.errors import CloudError
+from volflow.observers.all import observers
+from volflow.repositories.opened import Repositories
+from volflow.results.request import Request, RestoreRequest, complete_request
+from volflow.tasks.concurrency import Slots
+from volflow.tasks.work import Services, Work
+
+
+@dataclass(frozen=True)
+class RunWork:
+    """The work of each volume and group of one run.
+
+    :ivar services: what all of them share
+    """
+
+    run_id: str
+    request: Request
+    services: Services
+    cloud: Cloud
+    repositories: Repositories
+
+    def of(self, key: str) -> Work:
+        """The work of a volume or a group, in its project and its repository.
+
+        :raises CloudError: the login is to another cloud, or has no role in the project
+        """
+        home = Login.from_dict(self.request.login)
+        if home.is_elsewhere(self.cloud.login):
+            raise CloudError(
+                f"Run {self.run_id} works in the cloud {home.cloud}, but this login is to "
+                f"{self.cloud.login.cloud}, where nothing that the run created exists. Log in to "
+                "the run's own cloud."
+            )
+        project_id = self.request.project_of(key)
+        acting = None
+        if self.request.act_in == "tenant":
+            acting = project_id
+            if isinstance(self.request, RestoreRequest):
+                acting = self.request.options.target_project(project_id)
+        cinder, owner = (
+            self.cloud.in_project(acting or home.project_id),
+            project_id or home.project_id,
+        )
+        repository, mover = self.repositories.of(owner), self.repositories.mover(owner)
+        return Work(self.services, key, cinder, repository, mover)
+
+    def check_reach(self, keys: Iterable[str]) -> None:
+        """Make sure that this login reaches everything that the run created.
+
+        :param keys: the volumes of the run
+        :raises CloudError: it is to another cloud, or has no role in one of the projects
+        """
+        for key in keys:
+            self.of(key)
+
+
+class WorkFactory:
+    """Gives runs what their tasks work with."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def of_run(self, run: Run, parents: Mapping[str, str] | None = None) -> RunWork:
+        """The work of a run.
+
+        :param parents: ids of the backups to compare with, by volume
+        :raises UsageError: another release stored the run, without something that is needed
+        """
+        request = complete_request(run)
+        volumes = {} if isinstance(request, RestoreRequest) else request.volumes_in_project
+        services = self._services(run.id, request.parallel, parents or {}, volumes)
+        return RunWork(run.id, request, services, self._context.cloud, self._context.repositories)
+
+    def without_run(self, volume_id: str = "") -> Work:
+        """The work of a volume that belongs to no known run, in the project of the login."""
+        cloud, repositories = self._context.cloud, self._context.repositories
+        services = self._services("", 1, {}, {})
+        return Work(services, volume_id, cloud.cinder, repositories.of(), repositories.mover())
+
+    def _services(
+        self,
+        run_id: str,
+        parallel: int,
+        parents: Mapping[str, str],
+        volumes_in_project: Mapping[str, int],
+    ) -> Services:
+        context = self._context
+        return Services(
+            run_id=run_id,
+            host=context.host,
+            ledger=context.state.ledger,
+            catalogue=context.state.catalogue,
+            progress=observers(context.conf, context.state, context.observer),
+            slots=Slots(parallel, context.stop.event),
+            parents=parents,
+            whole=volumes_in_project,
+            stopping=context.stop.event,
+        )
