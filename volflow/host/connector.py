@@ -122,15 +122,3 @@ class Connector:
             conn=connection,
             do_local_attach=True,
         )
-
-
-def device_size(path: str) -> int:
-    """Size of a block device in bytes, as the kernel tells everybody (sysfs, 512-byte units).
-
-    :raises HostError: it is no block device
-    """
-    name = Path(os.path.realpath(path)).name
-    try:
-        return int(Path(f"/sys/class/block/{name}/size").read_text(encoding="ascii")) * 512
-    except OSError as error:
-        raise HostError(f"{path} is no block device of this host: {error}") from error

@@ -5,6 +5,24 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from volflow.errors import HostError
+
+# The unit of sysfs, whatever the sectors of the device are (Documentation/block/stat.rst).
+_SECTOR = 512
+
+
+def device_size(path: str) -> int:
+    """The size of a block device in bytes.
+
+    :raises HostError: it is not a block device
+    """
+    name = Path(os.path.realpath(path)).name
+    try:
+        sectors = Path(f"/sys/class/block/{name}/size").read_text(encoding="ascii")
+    except OSError as error:
+        raise HostError(f"{path} is not a block device of this host: {error}") from error
+    return int(sectors) * _SECTOR
+
 
 def devices_below(path: Path) -> set[str]:
     """The block device of the file system that a path is on, and all that it is made of."""

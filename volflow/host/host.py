@@ -1,4 +1,4 @@
-"""This host: what volflow attaches volumes to, mounts them on, and runs programs on."""
+"""This host: volflow attaches and mounts volumes on it, and runs programs."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from oslo_config import cfg
 
+from volflow.host import devices
 from volflow.host.namespace import MountNamespace
 from volflow.host.privilege import Privilege
 
@@ -17,10 +18,10 @@ if TYPE_CHECKING:
 
 
 class Host:
-    """This host. Nothing is looked at before it is needed.
+    """This host. Nothing is opened or started before it is needed.
 
     :param conf: volflow's configuration
-    :param directory: makes a directory of this name for volflow's own files, and gives its path
+    :param directory: creates a directory with this name for volflow's own files; returns its path
     """
 
     def __init__(self, conf: cfg.ConfigOpts, directory: Callable[[str], Path]) -> None:
@@ -40,7 +41,7 @@ class Host:
         return Connector(self._conf, self._directory("locks"))
 
     def namespace(self) -> MountNamespace:
-        """A new mount namespace, which the caller closes.
+        """Start a new mount namespace. The caller closes it.
 
         :raises HostError: not enough privilege
         """
@@ -49,8 +50,6 @@ class Host:
     def device_size(self, path: str) -> int:
         """The size of a block device in bytes.
 
-        :raises HostError: it is no block device
+        :raises HostError: it is not a block device
         """
-        from volflow.host.connector import device_size
-
-        return device_size(path)
+        return devices.device_size(path)

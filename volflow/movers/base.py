@@ -176,7 +176,7 @@ class Repository(Protocol):
     def forget(self, backup_id: str) -> None:
         """Remove a backup from the list. :meth:`prune` frees its space.
 
-        :raises BackupNotFoundError: the backup does not exist
+        A backup that does not exist is no error.
         """
         ...
 

@@ -45,7 +45,7 @@ _OVERRIDDEN = (
     "RESTIC_PASSWORD_COMMAND",
 )
 
-# What restic says on its standard error (0.14 to 0.18), and what that means.
+# What restic says on its standard error (0.14 to 0.19), and what that means.
 _MEANINGS = [
     (
         r"connection refused|no such host|network is unreachable|no route to host|i/o timeout",
@@ -84,7 +84,8 @@ _MEANINGS = [
     ),
     (r"no space left on device|quota", "The repository {location} is full", RepositoryError),
     (
-        r"no matching ID found|no snapshot found|not a valid snapshot",
+        r"no matching ID found|no snapshot found|not a valid snapshot"
+        r"|failed to load snapshot .*(no such file|not exist|not found)",
         "The repository {location} holds no such backup",
         BackupNotFoundError,
     ),

@@ -79,9 +79,19 @@ def test_what_an_error_means(tmp_path: Path, said: str, means: str) -> None:
         raise error
 
 
-def test_a_backup_that_is_not_there(tmp_path: Path) -> None:
-    said = ['Fatal: no matching ID found for prefix "ab"']
-    assert isinstance(program(tmp_path).error("dump", 1, said), BackupNotFoundError)
+@pytest.mark.parametrize(
+    "said",
+    [
+        'Fatal: no matching ID found for prefix "ab"',
+        # 0.19, when it is given a whole id.
+        "Fatal: failed to find snapshot: failed to load snapshot [null]: open /r/snapshots/00: no "
+        "such file or directory",
+        "Fatal: failed to find snapshot: failed to load snapshot [null]: <snapshot/0000000000> "
+        "does not exist",
+    ],
+)
+def test_a_backup_that_does_not_exist_has_an_error_of_its_own(tmp_path: Path, said: str) -> None:
+    assert isinstance(program(tmp_path).error("dump", 1, [said]), BackupNotFoundError)
 
 
 def _script(tmp_path: Path, says: str) -> str:

@@ -1,0 +1,400 @@
+"""A repository and a mover that keep all in memory: the smallest ones that do what is asked."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import threading
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tests.support.namespaces import visible
+from volflow.errors import (
+    BackupNotFoundError,
+    HostError,
+    NoRepositoryError,
+    PasswordError,
+    RepositoryError,
+    StoppedError,
+)
+from volflow.host.identity import started
+from volflow.host.namespace import MountNamespace
+from volflow.movers.base import MANIFEST, Change, MountedTree, Node, Saved, ServedBackup
+from volflow.movers.base import StoredBackup as Listed
+from volflow.results.outcome import CopyProgress, Figures
+
+_BLOCK = 4096
+_TYPES = {
+    stat.S_IFREG: "file",
+    stat.S_IFDIR: "dir",
+    stat.S_IFLNK: "symlink",
+    stat.S_IFIFO: "fifo",
+    stat.S_IFSOCK: "socket",
+    stat.S_IFCHR: "chardev",
+    stat.S_IFBLK: "dev",
+}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file as it was, with the checksum of its content."""
+
+    status: os.stat_result
+    content: bytes
+    checksum: str
+    xattrs: Mapping[str, bytes]
+
+    @property
+    def type(self) -> str:
+        return _TYPES[stat.S_IFMT(self.status.st_mode)]
+
+    @property
+    def metadata(self) -> tuple[object, ...]:
+        status = self.status
+        return (status.st_uid, status.st_gid, status.st_mode, status.st_mtime_ns, self.xattrs)
+
+    @property
+    def inode(self) -> tuple[int, int]:
+        return self.status.st_dev, self.status.st_ino
+
+    def unchanged(self, status: os.stat_result) -> bool:
+        names = ("st_ino", "st_mode", "st_size", "st_mtime_ns", "st_ctime_ns")
+        return all(getattr(status, name) == getattr(self.status, name) for name in names)
+
+
+Files = dict[str, Entry]
+
+
+@dataclass
+class Storage:
+    """What outlives a repository's object: its backups, by id, and its locks, by process."""
+
+    password: str | None = None
+    backups: dict[str, tuple[Listed, Files]] = field(default_factory=dict)
+    # Backups that were removed, until they are pruned.
+    removed: list[Files] = field(default_factory=list)
+    locks: set[int] = field(default_factory=set)
+    read_only: bool = False
+
+
+class MemoryRepository:
+    """A repository in memory."""
+
+    location = "memory:"
+    local_path = None
+    version = "1"
+
+    def __init__(self, storage: Storage, password: str) -> None:
+        self.storage, self._password = storage, password
+
+    def check(self) -> None:
+        """Nothing is required."""
+
+    def init(self) -> None:
+        if self.exists():
+            raise RepositoryError("There is a repository already.")
+        self.storage.password = self._password
+
+    def exists(self) -> bool:
+        return self.storage.password is not None
+
+    def opened(self) -> Storage:
+        if self.storage.password is None:
+            raise NoRepositoryError("There is no repository.")
+        if self.storage.password != self._password:
+            raise PasswordError("The password is wrong.")
+        return self.storage
+
+    def files(self, backup_id: str) -> Files:
+        try:
+            return self.opened().backups[backup_id][1]
+        except KeyError:
+            raise BackupNotFoundError(f"There is no backup {backup_id}.") from None
+
+    def backups(self) -> Sequence[Listed]:
+        storage = self.opened()
+        if storage.read_only:
+            raise RepositoryError("The repository cannot be written to.")
+        last = {_replaces(listed): listed for listed, _ in storage.backups.values()}
+        return sorted(last.values(), key=lambda listed: listed.created_at)
+
+    def manifest(self, backup_id: str) -> str:
+        return self.files(backup_id)[f"/{MANIFEST}"].content.decode()
+
+    def forget(self, backup_id: str) -> None:
+        backups = self.opened().backups
+        if backup_id in backups:
+            mine = _replaces(backups[backup_id][0])
+            for one in [one for one, (listed, _) in backups.items() if _replaces(listed) == mine]:
+                self.storage.removed.append(backups.pop(one)[1])
+
+    def prune(self) -> str:
+        if self.opened().locks:
+            raise RepositoryError("The repository is locked.")
+        freed = len(self.storage.removed)
+        self.storage.removed.clear()
+        return f"{freed} backups freed"
+
+    def check_data(self, percent: float = 0.0) -> str:
+        for _, files in self.opened().backups.values():
+            _check(files.values() if percent else ())
+        return "no errors were found"
+
+    def unlock(self) -> None:
+        locks = self.opened().locks
+        locks.intersection_update([pid for pid in locks if started(pid)])
+
+    def nodes(self, backup_id: str, path: Path, *, recursive: bool = False) -> Sequence[Node]:
+        return [
+            _node(name, entry)
+            for name, entry in _below(self.files(backup_id), path).items()
+            if recursive or os.path.dirname(name) == f"/{path}" or name == f"/{path}"
+        ]
+
+    def changes(self, old_id: str, new_id: str, *, metadata: bool = False) -> Iterator[Change]:
+        old, new = self.files(old_id), self.files(new_id)
+        for path in sorted(old.keys() | new.keys()):
+            if path not in old or path not in new:
+                yield Change(path, "added" if path in new else "removed")
+            elif (old[path].type, old[path].content) != (new[path].type, new[path].content):
+                yield Change(path, "changed")
+            elif metadata and old[path].metadata != new[path].metadata:
+                yield Change(path, "metadata")
+
+    def read_all(self, backup_id: str, path: Path) -> int:
+        return _check(_below(self.files(backup_id), path).values())
+
+    @contextmanager
+    def mounted(self, backup_id: str, mount_point: Path) -> Iterator[ServedBackup]:
+        made = []
+        for name, entry in self.files(backup_id).items():
+            place = Path(f"{mount_point}{name}")
+            place.parent.mkdir(parents=True, exist_ok=True)
+            if entry.type == "file":
+                place.write_bytes(entry.content)
+                made.append(place)
+        try:
+            yield ServedBackup(mount_point, ended=lambda: False)
+        finally:
+            for place in made:
+                place.unlink()
+            for directory, _, _ in os.walk(mount_point, topdown=False):
+                if Path(directory) != mount_point:
+                    os.rmdir(directory)
+
+
+class MemoryMover:
+    """Copies between a namespace and memory."""
+
+    restores_holes = True
+
+    def __init__(self, repository: MemoryRepository) -> None:
+        self._repository = repository
+
+    def save(
+        self,
+        namespace: MountNamespace,
+        regions: Sequence[MountedTree],
+        *,
+        volume_id: str,
+        tags: Mapping[str, str],
+        parent_id: str | None,
+        progress: Callable[[CopyProgress], None],
+        stopping: threading.Event,
+    ) -> Saved:
+        before = self._repository.files(parent_id) if parent_id else {}
+        files: Files = {}
+        unread = []
+        figures = Figures()
+        with visible(namespace) as root:
+            for region in regions:
+                for name in _walk(root / region.path):
+                    _unless(stopping)
+                    path = f"/{region.path}{name}"
+                    try:
+                        files[path], read = _read(f"{root}{path}", before.get(path))
+                    except OSError:
+                        unread.append(path.lstrip("/"))
+                        continue
+                    figures = _counted(figures, files[path], path in before, read)
+                    progress(CopyProgress(figures.files_total, 0, figures.bytes_total, 0))
+            files[f"/{MANIFEST}"], _ = _read(f"{root}/{MANIFEST}", None)
+        listed = Listed(uuid.uuid4().hex * 2, datetime.now(UTC), dict(tags))
+        self._repository.opened().backups[listed.id] = (listed, files)
+        return Saved(listed.id, figures, tuple(unread))
+
+    def paths(self, backup_id: str, tree: Path) -> Iterator[tuple[str, bool]]:
+        for name, entry in _below(self._repository.files(backup_id), tree).items():
+            yield name.removeprefix(f"/{tree}").lstrip("/"), entry.type == "dir"
+
+    def restore(
+        self,
+        namespace: MountNamespace,
+        backup_id: str,
+        paths: Sequence[Path],
+        *,
+        progress: Callable[[CopyProgress], None],
+        stopping: threading.Event,
+    ) -> None:
+        files = self._repository.files(backup_id)
+        wanted = {name: entry for path in paths for name, entry in _below(files, path).items()}
+        first: dict[tuple[int, int], str] = {}
+        with visible(namespace) as root:
+            for count, (name, entry) in enumerate(wanted.items(), 1):
+                _unless(stopping)
+                os.makedirs(os.path.dirname(f"{root}{name}"), exist_ok=True)
+                same = first.setdefault(entry.inode, name)
+                if same != name and entry.type != "dir":
+                    os.link(f"{root}{same}", f"{root}{name}", follow_symlinks=False)
+                else:
+                    _write(f"{root}{name}", entry)
+                progress(CopyProgress(files=count))
+            # A directory gives its ACL to what is made in it, which changes its time.
+            for name, entry in reversed(wanted.items()):
+                if entry.type == "dir":
+                    _set_xattrs(f"{root}{name}", entry)
+                times = (entry.status.st_atime_ns, entry.status.st_mtime_ns)
+                os.utime(f"{root}{name}", ns=times, follow_symlinks=False)
+
+    def compare(
+        self,
+        namespace: MountNamespace,
+        backup_id: str,
+        tree: Path,
+        *,
+        progress: Callable[[CopyProgress], None],
+        stopping: threading.Event,
+    ) -> None:
+        stored = _below(self._repository.files(backup_id), tree)
+        found: Files = {}
+        with visible(namespace) as root:
+            for name in _walk(root / tree):
+                _unless(stopping)
+                found[f"/{tree}{name}"], _ = _read(f"{root}/{tree}{name}", None)
+                progress(CopyProgress(files=len(found)))
+        differing = [
+            name.removeprefix(f"/{tree}")
+            for name in sorted(stored.keys() | found.keys())
+            if _compared(stored.get(name)) != _compared(found.get(name))
+        ]
+        if differing:
+            raise HostError(f"It differs from what is stored: {', '.join(differing)}.")
+
+
+def _replaces(listed: Listed) -> tuple[str, ...]:
+    run, volume = listed.tags.get("run"), listed.tags.get("volume")
+    return (run, volume) if run and volume else (listed.id,)
+
+
+def _below(files: Files, path: Path) -> Files:
+    return {
+        name: entry
+        for name, entry in files.items()
+        if name == f"/{path}" or name.startswith(f"/{path}/")
+    }
+
+
+def _walk(tree: Path) -> Iterator[str]:
+    """Every path below a tree with a leading slash, and first the tree as an empty path."""
+    pending = [""]
+    while pending:
+        name = pending.pop()
+        yield name
+        if os.path.isdir(f"{tree}{name}") and not os.path.islink(f"{tree}{name}"):
+            pending += [f"{name}/{each}" for each in sorted(os.listdir(f"{tree}{name}"))]
+
+
+def _read(path: str, before: Entry | None) -> tuple[Entry, bool]:
+    """A file, and whether its content had to be read."""
+    status = os.lstat(path)
+    names = os.listxattr(path, follow_symlinks=False)
+    xattrs = {name: os.getxattr(path, name, follow_symlinks=False) for name in names}
+    if before and before.unchanged(status):
+        return replace(before, xattrs=xattrs), False
+    content = b""
+    if stat.S_ISREG(status.st_mode):
+        content = Path(path).read_bytes()
+    elif stat.S_ISLNK(status.st_mode):
+        content = os.fsencode(os.readlink(path))
+    return Entry(status, content, hashlib.sha256(content).hexdigest(), xattrs), True
+
+
+def _write(path: str, entry: Entry) -> None:
+    status = entry.status
+    if entry.type == "dir":
+        os.makedirs(path, exist_ok=True)
+    elif entry.type == "symlink":
+        os.symlink(entry.content, path)
+    elif entry.type != "file":
+        os.mknod(path, status.st_mode, status.st_rdev)
+    else:
+        with open(path, "wb") as file:
+            for start in range(0, len(entry.content), _BLOCK):
+                block = entry.content[start : start + _BLOCK]
+                if any(block):
+                    file.seek(start)
+                    file.write(block)
+            file.truncate(len(entry.content))
+    os.chown(path, status.st_uid, status.st_gid, follow_symlinks=False)
+    if entry.type != "symlink":
+        os.chmod(path, stat.S_IMODE(status.st_mode))
+    if entry.type != "dir":
+        _set_xattrs(path, entry)
+
+
+def _set_xattrs(path: str, entry: Entry) -> None:
+    for name, value in entry.xattrs.items():
+        os.setxattr(path, name, value, follow_symlinks=False)
+
+
+def _compared(entry: Entry | None) -> tuple[object, ...] | None:
+    if entry is None:
+        return None
+    status = entry.status
+    return (entry.content, status.st_mode, status.st_uid, status.st_gid)
+
+
+def _check(entries: Iterable[Entry]) -> int:
+    size = 0
+    for entry in entries:
+        if hashlib.sha256(entry.content).hexdigest() != entry.checksum:
+            raise RepositoryError("Data is damaged.")
+        size += len(entry.content)
+    return size
+
+
+def _counted(figures: Figures, entry: Entry, known: bool, read: bool) -> Figures:
+    if entry.type == "dir":
+        return figures
+    size = len(entry.content)
+    return replace(
+        figures,
+        files_new=figures.files_new + (not known),
+        files_changed=figures.files_changed + (known and read),
+        files_unmodified=figures.files_unmodified + (known and not read),
+        bytes_total=figures.bytes_total + size,
+        bytes_stored=figures.bytes_stored + size * read,
+    )
+
+
+def _unless(stopping: threading.Event) -> None:
+    if stopping.is_set():
+        raise StoppedError("It was stopped.")
+
+
+def _node(name: str, entry: Entry) -> Node:
+    status = entry.status
+    return Node(
+        path=name,
+        type=entry.type,
+        permissions=stat.filemode(status.st_mode),
+        uid=status.st_uid,
+        gid=status.st_gid,
+        size=status.st_size if entry.type == "file" else 0,
+        modified_at=datetime.fromtimestamp(status.st_mtime, UTC),
+    )
