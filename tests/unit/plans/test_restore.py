@@ -1,4 +1,4 @@
-"""What stops one volume of a restore of all stops no other, and what is forged stops nobody."""
+"""A backup that cannot be restored or is forged does not stop the others of a restore of all."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ from volflow.cloud.quotas import Quota
 from volflow.errors import CloudError, QuotaError, RepositoryError, UsageError, VolflowError
 from volflow.movers.base import StoredBackup
 from volflow.plans.restore import RestorePlan, RestorePlanner
-from volflow.plans.restore_groups import notes_on_groups
-from volflow.plans.restore_target import Destination, RestoreTarget
+from volflow.plans.restore_target import Destination
 from volflow.plans.selection import Selection
 from volflow.repositories.backups import Backups
 from volflow.repositories.manifest import Manifest
@@ -34,13 +33,13 @@ def backup(id: str, volume: str, project: str, day: int = 1) -> StoredBackup:
 
 @dataclass
 class World:
-    """Projects with volumes in them, and backups of these.
+    """A cloud with several projects, and backups of their volumes.
 
-    :ivar volumes: the project of each volume that is there
-    :ivar attached: those of them that are attached
-    :ivar damaged: the backups whose manifest cannot be read
+    :ivar volumes: the project of each volume that exists
+    :ivar attached: the volumes that are attached
+    :ivar damaged: ids of the backups with a manifest that cannot be read
     :ivar closed: the projects in which the user has no role
-    :ivar full: the projects whose quota holds nothing more
+    :ivar full: the projects without any quota left
     """
 
     volumes: dict[str, str] = field(default_factory=dict)
@@ -62,7 +61,7 @@ class World:
             parallel=4,
         )
 
-    # As the archive
+    # As Backups
 
     def manifests(
         self, backups: tuple[StoredBackup, ...]
@@ -79,7 +78,7 @@ class World:
         group = {"id": "g"} if backup.tags.get("group") else {}
         return Manifest("", volume, {}, {}, group, {"size": 1, "created_at": "then"}, ())
 
-    # As the cloud and the repositories
+    # As Cloud and Repositories
 
     @property
     def cinder(self) -> Any:
@@ -101,7 +100,7 @@ class World:
         )
 
     def _existing(self, volume_id: str) -> dict[str, Any] | None:
-        """An administrator sees the volumes of all."""
+        """An administrator sees the volumes of all projects."""
         if volume_id not in self.volumes:
             return None
         volume = {"id": volume_id, "name": "", "size": 1, "encrypted": False, "metadata": {}}
@@ -127,17 +126,17 @@ def left_out(plan: RestorePlan) -> dict[str, str]:
     ],
     ids=["damaged", "no role", "no quota", "attached"],
 )
-def test_nobody_pays_for_anothers_trouble(world: World, says: str) -> None:
+def test_a_backup_that_cannot_be_restored_does_not_stop_the_others(world: World, says: str) -> None:
     backups = backup("a", V1, "alpha"), backup("b", V2, "beta")
     plan = world.plan(*backups)
     assert [target.backup.id for target in plan.targets] == ["a"]
     assert says in left_out(plan)[V2]
-    # Named, they are restored all or none.
+    # If they are named, all are restored or none.
     with pytest.raises(VolflowError, match=says):
         world.plan(*backups, named=True)
 
 
-def test_nothing_can_be_restored() -> None:
+def test_the_error_lists_why_none_can_be_restored() -> None:
     backups = backup("a", V1, "alpha"), backup("b", V2, "alpha"), backup("c", V3, "alpha")
     with pytest.raises(QuotaError, match="cannot hold 3 new volumes"):
         World(full=("alpha",)).plan(*backups)
@@ -145,8 +144,8 @@ def test_nothing_can_be_restored() -> None:
         World(damaged=("a", "b", "c")).plan(*backups)
 
 
-def test_the_project_that_has_the_volume_gets_it() -> None:
-    """However new the other's backup is, and whatever it says."""
+def test_the_backup_of_the_project_that_has_the_volume_is_restored() -> None:
+    """Even if the other project's backup is newer, whatever that claims."""
     honest, forged = backup("a", V1, "alpha"), backup("b", V1, "beta", day=9)
     for options in ({}, {"new": True}):
         plan = World({V1: "alpha"}).plan(honest, forged, **options)
@@ -156,15 +155,15 @@ def test_the_project_that_has_the_volume_gets_it() -> None:
     assert [target.backup.id for target in plan.targets] == ["b"]
 
 
-def test_each_project_gets_its_own_where_nobody_has_the_volume() -> None:
-    """What one writes into its own repository takes nothing from another."""
+def test_each_project_gets_its_own_backup_if_the_volume_does_not_exist() -> None:
+    """A backup in one project's repository takes nothing from another project."""
     plan = World().plan(backup("a", V1, "alpha"), backup("b", V1, "beta", day=9))
     assert {target.key for target in plan.targets} == {f"{V1}@alpha", f"{V1}@beta"}
     assert {target.destination for target in plan.targets} == {Destination.NEW}
     assert plan.left_out == ()
 
 
-def test_one_operators_repository_is_believed() -> None:
+def test_the_last_backup_in_a_shared_repository_is_restored() -> None:
     plan = World(per_project=False).plan(
         backup("a", V1, "alpha", day=9), backup("b", V1, "beta"), backup("c", V2, "beta")
     )
@@ -173,8 +172,7 @@ def test_one_operators_repository_is_believed() -> None:
     assert "project alpha had it last" in left_out(plan)[V1]
 
 
-def test_two_projects_that_become_one() -> None:
-    """The one volume is restored once."""
+def test_a_volume_is_restored_once_if_two_projects_are_mapped_to_one() -> None:
     plan = World({V1: "one"}).plan(
         backup("a", V1, "alpha"),
         backup("b", V1, "beta", day=2),
@@ -184,20 +182,6 @@ def test_two_projects_that_become_one() -> None:
     assert plan.targets[0].backup.id == "b"
 
 
-def test_one_volume_that_is_named_twice() -> None:
+def test_two_named_backups_of_one_volume_are_refused() -> None:
     with pytest.raises(UsageError, match=f"Backups a and b are of the same volume, {V1}"):
         World().plan(backup("a", V1, "alpha"), backup("b", V1, "alpha"), named=True)
-
-
-def test_a_group_of_several_moments_is_told() -> None:
-    def target(id: str, run: str) -> RestoreTarget:
-        one = backup(id, id, "alpha")
-        one = StoredBackup(one.id, one.created_at, {**one.tags, "run": run, "group": "g"})
-        return RestoreTarget(one, World()._manifest(one), Destination.NEW)
-
-    assert notes_on_groups([target("a", "r1"), target("b", "r1")]) == []
-    (note,) = notes_on_groups([target("a", "r1"), target("b", "r2")])
-    assert note == (
-        "group g: the backups of its volumes are from different times: a from run r1, then, "
-        "b from run r2, then"
-    )

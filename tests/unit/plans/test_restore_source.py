@@ -1,4 +1,4 @@
-"""Which volumes a restore of all brings back: those that were there."""
+"""A restore of all brings back the volumes that existed at that time."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ DELETED_BEFORE_THE_3RD = [
 ]
 
 
-def test_what_was_deleted_does_not_come_back() -> None:
+def test_a_volume_deleted_before_the_last_complete_run_is_not_restored() -> None:
     found = chosen(DELETED_BEFORE_THE_3RD)
     assert [backup.id for backup in found.backups] == ["a3"]
     (left,) = found.left_out
@@ -55,16 +55,16 @@ def test_what_was_deleted_does_not_come_back() -> None:
     assert "its last backup is b1 of 2026-01-01 00:00+00:00" in left.reason
 
 
-def test_as_it_was_before() -> None:
+def test_an_earlier_time_brings_back_what_was_deleted_later() -> None:
     assert ids(DELETED_BEFORE_THE_3RD, day=2) == {"a1", "b1"}
 
 
-def test_what_was_backed_up_by_id_since() -> None:
+def test_backups_after_the_last_complete_run_are_restored() -> None:
     backups = [*DELETED_BEFORE_THE_3RD, stored("c", 4, "r3"), stored("a", 5, "r4")]
     assert ids(backups) == {"a5", "c4"}
 
 
-def test_a_run_of_which_a_backup_is_missing_says_nothing() -> None:
+def test_a_run_of_which_a_backup_is_missing_is_not_complete() -> None:
     """The volume may have failed in it."""
     backups = [
         stored("a", 1, "r1", "2"),
@@ -74,7 +74,7 @@ def test_a_run_of_which_a_backup_is_missing_says_nothing() -> None:
     assert ids(backups) == {"a3", "b1"}
 
 
-def test_the_last_whole_run_counts_and_not_one_before_it() -> None:
+def test_the_last_complete_run_counts_and_not_one_before_it() -> None:
     backups = [
         *(stored(volume, 1, "r1", "3") for volume in "abc"),
         *(stored(volume, 2, "r2", "2") for volume in "ab"),
@@ -83,19 +83,19 @@ def test_the_last_whole_run_counts_and_not_one_before_it() -> None:
     assert ids(backups) == {"a3", "b2"}
 
 
-def test_backups_that_say_nothing_of_their_run() -> None:
-    """Those of a volflow before it was told, and whatever somebody has written there."""
+def test_a_run_without_a_valid_count_is_not_complete() -> None:
+    """As in backups of an older volflow, or if somebody has written a tag by hand."""
     for whole in ("", "x", "-1", "9" * 5000, "\N{SUPERSCRIPT TWO}"):
         backups = [stored("a", 1, "r1", whole), stored("b", 2, "r2", whole)]
         assert ids(backups) == {"a1", "b2"}
 
 
-def test_one_project_says_nothing_of_another() -> None:
+def test_a_complete_run_of_one_project_does_not_affect_another() -> None:
     backups = [stored("a", 1, "r1"), stored("b", 3, "r2", "1", project="other")]
     assert ids(backups, selection=Selection(all_tenants=True)) == {"a1", "b3"}
 
 
-def test_all_that_is_left_is_gone() -> None:
+def test_an_error_says_that_no_backup_matches() -> None:
     with pytest.raises(BackupNotFoundError, match="No backup matches the selection"):
         chosen(DELETED_BEFORE_THE_3RD, Selection(everything=True, exclude=("a",)))
 
@@ -103,7 +103,7 @@ def test_all_that_is_left_is_gone() -> None:
 # Groups
 
 
-def test_a_member_that_has_left_its_group_is_told() -> None:
+def test_a_volume_that_has_left_the_group_is_left_out() -> None:
     backups = [
         *(stored(volume, 1, "r1", group="g") for volume in "ab"),
         stored("a", 2, "r2", group="g"),
@@ -117,7 +117,7 @@ def test_a_member_that_has_left_its_group_is_told() -> None:
     assert not left.wanted
 
 
-def test_a_member_that_was_deleted_is_told() -> None:
+def test_a_deleted_volume_of_the_group_is_left_out() -> None:
     backups = [
         *(stored(volume, 1, "r1", group="g") for volume in "ab"),
         stored("a", 2, "r2", "1", group="g"),
@@ -127,8 +127,8 @@ def test_a_member_that_was_deleted_is_told() -> None:
     assert "no longer existed" in found.left_out[0].reason
 
 
-def test_a_group_that_is_gone_is_as_it_was() -> None:
-    """Later runs of all say nothing of it, and the last one that had it does."""
+def test_a_deleted_group_is_restored_as_of_its_last_backup() -> None:
+    """Later complete runs do not count, only the last one that covered the group."""
     backups = [
         *(stored(volume, 1, "r1", "4", group="g") for volume in "abc"),
         stored("x", 1, "r1", "4"),
@@ -146,10 +146,10 @@ def test_a_group_that_is_gone_is_as_it_was() -> None:
 
 
 class Damaged(Backups):
-    """The manifest of b cannot be read."""
+    """Backups of which the manifest of b cannot be read."""
 
     def __init__(self) -> None:
-        """Of nothing."""
+        """Reads no repository."""
 
     def manifests(self, backups):  # type: ignore[no-untyped-def]
         volume = {"id": "a", "name": "", "metadata": {"k": "v"}, "volume_type": "fast"}
@@ -158,7 +158,7 @@ class Damaged(Backups):
         return found, {"b1": RepositoryError("damaged")}
 
 
-def test_a_damaged_manifest_stops_no_other() -> None:
+def test_a_damaged_manifest_leaves_out_only_its_own_volume() -> None:
     backups = [stored("a", 1, "r"), stored("b", 1, "r")]
     selection = Selection(everything=True, metadata={"k": "v"})
     found = choose(Damaged(), backups, selection, projects={"p"}, at=None)

@@ -1,4 +1,4 @@
-"""What a selection comes to, where no cloud can be brought to show it."""
+"""Which volumes a selection covers, in cases that no real cloud can be made to show."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import pytest
 
 from tests.support.fake_cinder import FakeClient
 from volflow.cloud.cinder import Cinder
-from volflow.errors import ResourceNotFoundError, UsageError, VolumeStateError
-from volflow.plans.selection import Selection
+from volflow.errors import QuotaError, ResourceNotFoundError, UsageError, VolumeStateError
+from volflow.plans.selection import Selected, Selection
 
 
 @pytest.fixture
@@ -17,8 +17,8 @@ def cloud() -> FakeClient:
     return FakeClient()
 
 
-def test_a_volume_in_two_groups_at_once(cloud: FakeClient) -> None:
-    """It moves from one group to another while they are looked at."""
+def test_a_volume_that_seems_to_be_in_two_groups_is_refused(cloud: FakeClient) -> None:
+    """It moves from one group to another between two requests."""
     groups = [str(cloud.groups.create("a type").id) for _ in range(2)]
     cloud.put(id="restless", group_id=groups[0])
     cloud.after("groups.get", lambda: cloud.after("groups.get", move))
@@ -30,14 +30,14 @@ def test_a_volume_in_two_groups_at_once(cloud: FakeClient) -> None:
         Selection(groups=tuple(groups)).find(cloud.cinder())
 
 
-def test_one_group_that_is_named_twice(cloud: FakeClient) -> None:
+def test_a_group_that_is_named_twice_is_refused(cloud: FakeClient) -> None:
     with pytest.raises(UsageError, match="Group a is named more than once"):
         Selection(groups=("a", "a")).find(cloud.cinder())
 
 
 @pytest.fixture
 def marked(cloud: FakeClient) -> Cinder:
-    """A Cinder with a volume that no run has marked, and one of each mark."""
+    """A Cinder with an unmarked volume, and one volume with each kind of mark."""
     cloud.put(name="plain")
     kinds = {"clone": "volume", "claimed": "claim", "half": "target", "whole": "kept"}
     for name, kind in kinds.items():
@@ -45,7 +45,9 @@ def marked(cloud: FakeClient) -> Cinder:
     return cloud.cinder()
 
 
-def test_a_half_restored_volume_is_missed_and_a_temporary_one_is_not(marked: Cinder) -> None:
+def test_a_volume_being_restored_is_left_out_as_wanted_and_a_temporary_one_as_unwanted(
+    marked: Cinder,
+) -> None:
     selected = Selection(everything=True).find(marked)
     assert [volume["name"] for volume in selected.volumes] == ["plain", "whole"]
     assert {one.name: one.wanted for one in selected.left_out} == {
@@ -59,7 +61,7 @@ def test_a_half_restored_volume_is_missed_and_a_temporary_one_is_not(marked: Cin
 
 
 @pytest.mark.parametrize("name", ["claimed", "half"])
-def test_a_half_restored_volume_that_is_named_is_refused(marked: Cinder, name: str) -> None:
+def test_a_volume_being_restored_is_refused_if_it_is_named(marked: Cinder, name: str) -> None:
     with pytest.raises(VolumeStateError, match=f"Volume {name} .* is being restored by run 1234"):
         Selection(volumes=(name,)).find(marked)
 
@@ -76,15 +78,33 @@ def test_a_half_restored_volume_that_is_named_is_refused(marked: Cinder, name: s
     ],
     ids=str,
 )
-def test_what_is_empty_selects_nothing(asked: dict[str, Any]) -> None:
+def test_an_empty_name_or_id_is_refused(asked: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="An empty name or id selects nothing"):
         Selection(**asked).check()
 
 
-def test_nothing_that_can_be_backed_up(cloud: FakeClient) -> None:
-    """No usage is wrong: it is the night's backup that has nothing to show."""
+def test_an_error_says_why_no_volume_can_be_backed_up(cloud: FakeClient) -> None:
+    """Not a usage error: the command is right, but the nightly backup stored nothing."""
     with pytest.raises(ResourceNotFoundError, match="no volume to back up in this project"):
         Selection(everything=True).find(cloud.cinder())
     cloud.put(name="busy", status="error")
     with pytest.raises(ResourceNotFoundError, match="busy: is in state 'error'"):
         Selection(everything=True).find(cloud.cinder())
+
+
+def test_a_group_that_loses_a_volume_is_split() -> None:
+    volumes = [{"id": name, "name": name} for name in "abcd"]
+    before = Selected(volumes, groups={"g": ["a", "b"], "h": ["c", "d"]})
+    after = before.without({"b": QuotaError("no room")})
+    assert [volume["id"] for volume in after.volumes] == ["a", "c", "d"]
+    assert (after.groups, after.split_groups) == ({"h": ["c", "d"]}, ["g"])
+    assert [(one.volume_id, one.reason, one.wanted) for one in after.left_out] == [
+        ("b", "no room", True)
+    ]
+    assert before.left_out == []
+
+
+def test_the_error_of_a_selection_without_volumes_names_each_reason_once() -> None:
+    selected = Selected([{"id": name, "name": name} for name in "ab"])
+    with pytest.raises(QuotaError, match=r"^no room$"):
+        selected.without({"a": QuotaError("no room"), "b": QuotaError("no room")})
