@@ -31,4 +31,4 @@ def test_one_key_for_the_repositories_of_all_projects(
         conf.set_override(name, value, "repository")
     with caplog.at_level(logging.WARNING):
         Context(conf)
-    assert ("repositories of all projects have one password" in caplog.text) is warns
+    assert ("repositories of all projects have the same password" in caplog.text) is warns

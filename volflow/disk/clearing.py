@@ -1,13 +1,13 @@
-"""Room on a volume for what is restored over the files that are there.
+"""Makes room on a volume for a restore over existing files.
 
-What is written to a path must not go through a link that a guest has left there, and must not be
-added to what was there before. So everything goes whose place is taken, but for directories whose
-place is a directory's again: they keep what the backup does not have.
+A restore must not write through a link that a guest has left, and must not add to an existing file.
+So everything is removed that the backup has too, except directories that are directories in the
+backup: they keep what the backup does not have.
 
 This file runs as a program of its own in the mount namespace, as root, with nothing but the
-standard library:  ``clearing.py TREE`` reads from its standard input the paths that are going to be
-written, each with a byte before it that says what it is (``d`` for a directory) and a zero byte
-after it, a directory before what is in it.
+standard library:  ``clearing.py TREE`` reads from its standard input the paths of the backup, each
+with a byte before it that says what it is (``d`` for a directory) and a zero byte after it, a
+directory before its contents.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ import sys
 from collections.abc import Iterable, Iterator
 
 _DIRECTORY = os.O_DIRECTORY | os.O_NOFOLLOW
-# Belongs to this host's policy, and cannot be removed.
+# Belongs to the policy of this host, and cannot be removed.
 _KEPT = "security.selinux"
 
 
 def clear(tree: str, entries: Iterable[tuple[str, bool]]) -> None:
     """Make room for these paths of a tree.
 
-    :param entries: each path, and whether it is a directory; the tree itself is the empty path
+    :param entries: each path, and whether it is a directory; an empty path is the tree itself
     :raises OSError: a path leads out of the tree, or something cannot be removed
     """
     with _Parents(tree) as parents:
@@ -52,7 +52,7 @@ def clear(tree: str, entries: Iterable[tuple[str, bool]]) -> None:
 
 
 class _Parents:
-    """The directories of a tree, of which the last one stays open: its children come in a row."""
+    """The directories of a tree. The last one stays open, because its children come in a row."""
 
     def __init__(self, tree: str) -> None:
         self._tree = os.open(tree, os.O_PATH | os.O_DIRECTORY)
@@ -66,7 +66,7 @@ class _Parents:
         os.close(self._tree)
 
     def open(self, path: str) -> int | None:
-        """A directory of the tree, reached over no link; None where it is not there yet."""
+        """A directory of the tree, reached without links; None if it does not exist yet."""
         if path == self._path:
             return self._fd
         fd = os.dup(self._tree)
@@ -90,7 +90,7 @@ def _check(name: str) -> None:
 
 
 def _bare(fd: int) -> None:
-    """Take from a directory the attributes that it has: it gets those of the backup."""
+    """Remove the attributes of a directory: it gets those of the backup."""
     try:
         for key in os.listxattr(fd):
             if key != _KEPT:

@@ -1,10 +1,10 @@
-"""The files of a tree compared with those that are stored: is what was written there to be read?
+"""Compares the files of a tree with the stored ones: can what was written be read?
 
 This file runs as a program of its own in the mount namespace, as root, with nothing but the
 standard library:  ``comparison.py ROOT COMMAND...`` runs the command, which writes what is stored
-as a tar archive, and compares that with what is below ROOT under the same paths. Every now and
-then it prints ``{"files": so many, "bytes": so many}``, and of each file that is not as it is
-stored ``{"path": ..., "differs": how}``. Its exit status is that of the command.
+as a tar archive, and compares it with the same paths below ROOT. It prints its progress regularly
+as ``{"files": number, "bytes": number}``, and ``{"path": ..., "differs": how}`` for each file that
+differs. Its exit status is that of the command.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import IO
 _CHUNK = 1024 * 1024
 # Seconds between two reports.
 _PAUSE = 0.5
-# restic 0.14 tells no more of a mode, and takes whatever has no content for an empty file.
+# restic 0.14 reports only these bits, and stores whatever has no content as an empty file.
 _MODE = 0o777
 # The command ends with this program, however that ends.
 _BOUND = ("setpriv", "--pdeathsig", "KILL")
@@ -32,13 +32,13 @@ _BOUND = ("setpriv", "--pdeathsig", "KILL")
 def compare(root: str, archive: IO[bytes]) -> Iterator[tuple[str, str | None, int]]:
     """Compare each file, directory and link of an archive with that below a directory.
 
-    :returns: its path, in what it differs, and the bytes of content that were compared
+    :returns: its path, how it differs, and the number of bytes of content that were compared
     """
     with tarfile.open(
         fileobj=archive, mode="r|", encoding="utf-8", errors="surrogateescape"
     ) as stored:
         while (member := stored.next()) is not None:
-            # It would remember all of them.
+            # It would keep all of them in memory.
             stored.members.clear()  # type: ignore[attr-defined]
             path = os.path.join(root, member.name)
             yield member.name, _difference(stored, member, path), member.size
@@ -69,7 +69,7 @@ def _difference(stored: tarfile.TarFile, member: tarfile.TarInfo, path: str) -> 
 
 def _is_same(content: IO[bytes], path: str) -> bool:
     with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb", buffering=0) as file:
-        # Not what the page cache holds of it.
+        # Read from the device, not from the page cache.
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
         while chunk := content.read(_CHUNK):
             view = memoryview(chunk)
@@ -82,7 +82,7 @@ def _is_same(content: IO[bytes], path: str) -> bool:
 
 
 def main(root: str, *command: str) -> int:
-    """Compare, and tell."""
+    """Compare, and print the results; returns the exit status."""
     files, size, told = 0, 0, 0.0
     with subprocess.Popen([*_BOUND, *command], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
@@ -95,12 +95,12 @@ def main(root: str, *command: str) -> int:
                     told = time.monotonic()
                     print(json.dumps({"files": files, "bytes": size}), flush=True)
         except tarfile.TarError as error:
-            # The command has failed, and says why; unless it has not.
+            # The command has probably failed, and says why.
             process.stdout.close()
             return process.wait() or _failed(error)
         except KeyboardInterrupt:
             process.send_signal(signal.SIGINT)
-        # What follows the last file is nothing; it must be taken all the same.
+        # Only padding follows the last file, but the command waits until it is read.
         while process.stdout.read(_CHUNK):
             pass
         return process.wait()

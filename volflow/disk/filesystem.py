@@ -1,4 +1,4 @@
-"""File systems: how each is recognised, described, made again and mounted."""
+"""File systems: recognises, describes, creates and mounts them."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _SAFE = ("nosuid", "nodev", "noexec")
 
 @dataclass(frozen=True)
 class FileSystem:
-    """A file system, with all that is needed to make one like it.
+    """A file system, with everything that is needed to create one like it.
 
-    :ivar type: as mount(8) knows it: ``ext4`` or ``xfs``
-    :ivar parameters: what mkfs was told, or would have to be told; names are the type's own
+    :ivar type: as in mount(8): ``ext4`` or ``xfs``
+    :ivar parameters: for mkfs; the names depend on the type
     """
 
     type: str
@@ -33,16 +33,16 @@ class FileSystem:
 
     def mount_options(self, *, read_only: bool) -> list[str]:
         """Options for mount(8). The journal is replayed in either case."""
-        # A clone of a volume that this host has mounted too carries the same UUID.
+        # This host may have mounted a volume with the same UUID.
         own = ["nouuid"] if self.type == "xfs" else []
         return ["ro" if read_only else "rw", *_SAFE, *own]
 
     def make(self, runs: Privilege | MountNamespace, device: str, size: int | None = None) -> None:
-        """Make this file system on the device, or in a file. What was on it is lost.
+        """Create this file system on a device or in a file. The previous content is lost.
 
-        :param runs: what runs mkfs; in a namespace it ends with this process
-        :param size: bytes that it takes; all of the device unless given
-        :raises HostError: mkfs failed, or cannot make one like it
+        :param runs: runs mkfs; in a namespace, mkfs ends with this process
+        :param size: size in bytes; that of the device by default
+        :raises HostError: mkfs failed, or cannot create such a file system
         """
         runs.run(*_KINDS[self.type].mkfs(self, device, size))
 
@@ -55,11 +55,11 @@ class _Kind:
 
 
 def probe(privilege: Privilege, device: str) -> FileSystem:
-    """Tell the file system on a device, which must be all that there is on it.
+    """Describe the file system that fills a device.
 
-    :raises DiskError: there is none, several, an unknown one, or a partition table
+    :raises DiskError: the device has no file system, several, an unknown one, or a partition table
     """
-    # Low-level probing: the cache of blkid may describe what was there before.
+    # Low-level probing: the cache of blkid may be out of date.
     done = privilege.attempt("blkid", "--probe", "--output", "export", device)
     if done.returncode == 8:
         raise DiskError("The volume carries the marks of several file systems at once.")
@@ -88,7 +88,7 @@ def probe(privilege: Privilege, device: str) -> FileSystem:
 
 
 def _label(privilege: Privilege, device: str) -> str:
-    # Asked for by itself, it comes as it is; among others, blkid escapes all but plain ASCII.
+    # blkid escapes everything but plain ASCII, unless it prints only one value.
     only = ("--output", "value", "--match-tag", "LABEL")
     return privilege.attempt("blkid", "--probe", *only, device).stdout.removesuffix("\n")
 
@@ -104,7 +104,7 @@ def _describe_ext4(privilege: Privilege, device: str) -> dict[str, str]:
         name.strip(): value.strip()
         for name, _, value in (line.partition(":") for line in text.splitlines())
     }
-    # needs_recovery is a state, not a feature that could be asked for.
+    # needs_recovery is a state, not a feature for mkfs.
     features = [f for f in values["Filesystem features"].split() if f != "needs_recovery"]
     blocks, inodes = int(values["Block count"]), int(values["Inode count"])
     block_size = int(values["Block size"])
@@ -129,7 +129,7 @@ def _mkfs_ext4(fs: FileSystem, device: str, size: int | None) -> list[str]:
     ]
 
 
-# The features of XFS that mkfs.xfs takes by name, and the option that takes each.
+# The features of XFS that mkfs.xfs takes by name, by its option.
 _XFS_FEATURES = {
     "-m": ("crc", "finobt", "rmapbt", "reflink", "bigtime", "inobtcount"),
     "-i": ("sparse",),

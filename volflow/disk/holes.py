@@ -1,14 +1,14 @@
-"""The holes in the files of a tree: found before a backup, made again after a restore.
+"""The holes in the files of a tree: finds them before a backup, restores them after a restore.
 
-restic stores a hole as zeros and restores it as written zeros (or, from 0.15 on when asked, turns
-runs of zeros into holes, also those that were written, as in a swap file). Which ranges held data
-is kept beside the data, so that a file comes back with the holes that it had, no more and no less.
+restic stores a hole as zeros and restores it as written zeros. From 0.15 on it can turn runs of
+zeros into holes, but also those that were written, as in a swap file. So the manifest keeps which
+ranges held data, and a restored file gets exactly the holes that it had.
 
 This file runs as a program of its own in the mount namespace, as root, with nothing but the
 standard library, for :mod:`volflow.disk.sparse`:  ``holes.py look TREE`` reads the paths of files
 as a JSON list and prints ``{path: {"size": bytes, "data": [[offset, length], ...]}}`` of each
-sparse one;  ``holes.py shape TREE`` reads two such objects in a list: what there is, and what there
-is to be.
+sparse one;  ``holes.py shape TREE`` reads two such objects in a list: the present and the wanted
+sparse files.
 """
 
 from __future__ import annotations
@@ -26,25 +26,25 @@ Ranges = list[list[int]]
 
 
 class Sparse(TypedDict):
-    """A sparse file: its size in bytes, and where in it there is data (offset, length)."""
+    """A sparse file: its size in bytes, and the ranges that hold data (offset, length)."""
 
     size: int
     data: Ranges
 
 
-# fallocate(2): make a hole, and leave the file's size as it is.
+# fallocate(2): punch a hole, and keep the size of the file.
 _PUNCH_HOLE_KEEP_SIZE = 0x02 | 0x01
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _ZEROS = bytes(2**20)
 _CAPABILITY = "security.capability"
-# No file system that is restored has larger blocks; there is nothing to lose past a file's end.
+# No supported file system has larger blocks. Nothing is lost past the end of a file.
 _PAST_THE_END = 64 * 1024
 
 
 def look(tree: str, paths: Iterable[str]) -> dict[str, Sparse]:
-    """Those of the files that are sparse, by path in the tree. None is read.
+    """Find the sparse ones among these files, by path in the tree. None is read.
 
-    What cannot be looked at is left out: the copy that follows cannot read it either, and tells.
+    Files that cannot be opened are left out: the copy cannot read them either, and reports them.
     """
     found: dict[str, Sparse] = {}
     for path in paths:
@@ -60,13 +60,13 @@ def look(tree: str, paths: Iterable[str]) -> dict[str, Sparse]:
 
 
 def shape(tree: str, now: dict[str, Sparse], files: dict[str, Sparse]) -> None:
-    """Give every file the holes that are listed, and no others.
+    """Give every file exactly the holes that are listed.
 
-    The contents and times of the files stay as they are, and so do their capabilities, which the
-    kernel takes from a file that is written to.
+    The contents and times of the files do not change. Neither do their capabilities, which the
+    kernel removes from a file when it is written to.
 
-    :param now: the sparse files that there are
-    :param files: those that there are to be
+    :param now: the present sparse files
+    :param files: the wanted ones
     """
     for path, sparse in now.items():
         data = files[path]["data"] if path in files else [[0, sparse["size"]]]
@@ -74,9 +74,9 @@ def shape(tree: str, now: dict[str, Sparse], files: dict[str, Sparse]) -> None:
             for start, end in _without(data, sparse["data"]):
                 _write_zeros(fd, start, end)
     for path, sparse in files.items():
-        # What could not be read at the backup is not there now.
+        # Files that could not be read at the backup do not exist now.
         with suppress(FileNotFoundError), _opened(tree, path) as fd:
-            # A punch that ends inside a block only zeroes it: the last one goes past the end.
+            # A hole that ends inside a block only zeroes it: the last one goes past the end.
             end = os.fstat(fd).st_size + _PAST_THE_END
             for start, stop in _without([[0, end]], sparse["data"]):
                 _punch(fd, start, stop - start)
@@ -86,10 +86,10 @@ def shape(tree: str, now: dict[str, Sparse], files: dict[str, Sparse]) -> None:
 def _opened(tree: str, path: str) -> Iterator[int]:
     """A file of the tree.
 
-    What is listed comes from a repository, whose owner need not be trusted with this host: no path
-    leads out of the tree, by its name or by a symbolic link.
+    The list comes from a repository, whose owner may not be trusted on this host: no path may lead
+    out of the tree, by its name or by a symbolic link.
 
-    :raises OSError: it leads out of the tree, or is not there
+    :raises OSError: the path leads out of the tree, or does not exist
     """
     *directories, name = path.split("/")
     if {"", ".", ".."} & {*directories, name}:
@@ -116,7 +116,7 @@ def _opened(tree: str, path: str) -> Iterator[int]:
 
 
 def _without(wanted: Ranges, others: Ranges) -> Iterator[tuple[int, int]]:
-    """What of some ranges is in no other range (start, end); both are in order."""
+    """The parts of some ranges that are in no other range (start, end); both are sorted."""
     for start, length in wanted:
         position, end = start, start + length
         for offset, size in others:
@@ -140,7 +140,7 @@ def _punch(fd: int, start: int, length: int) -> None:
 
 
 def _data(path: str) -> tuple[int, Ranges]:
-    """A file's size, and where in it there is data."""
+    """The size of a file, and the ranges that hold data."""
     ranges: Ranges = []
     fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     try:
@@ -148,7 +148,7 @@ def _data(path: str) -> tuple[int, Ranges]:
         while position < size:
             try:
                 start = os.lseek(fd, position, os.SEEK_DATA)
-            except OSError:  # ENXIO: nothing but a hole up to the end
+            except OSError:  # ENXIO: a hole up to the end
                 break
             position = os.lseek(fd, start, os.SEEK_HOLE)
             ranges.append([start, position - start])

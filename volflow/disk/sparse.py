@@ -1,4 +1,4 @@
-"""The sparse files of a mounted tree: which there are, and how they get their holes again."""
+"""The sparse files of a mounted tree: finds them, and restores their holes."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from volflow.disk.holes import Sparse
 from volflow.host.namespace import MountNamespace
 from volflow.host.privilege import Privilege
 
-# What is run must not depend on what is installed or set here.
+# The program must not depend on installed packages or on the environment.
 _HOLES = (sys.executable, "-I", "-S", holes.__file__)
-# Of every file: its 512-byte blocks on the disk, its size in bytes, its path in the tree. GNU find
-# looks at a million files in less than half of Python's time. With 1 it tells that it could not
-# look at some, and so does nsenter that it could not begin.
+# For every file: its 512-byte blocks on the disk, its size in bytes, its path in the tree. For a
+# million files, GNU find takes less than half of Python's time. Its exit status is 1 if it could
+# not examine some; nsenter's is too, if it could not start find.
 _FIND = """find "$1" -xdev -type f -printf '%b %s %P\\0' || [ $? = 1 ]"""
 
 
 def find(runs: Privilege | MountNamespace, tree: Path) -> dict[str, Sparse]:
     """Every sparse file of a tree, by path in it.
 
-    Files are told by their metadata; only sparse ones are opened, and none is read. What cannot
-    be looked at is left out: the copy that follows cannot read it either, and tells.
+    Metadata shows which files are sparse. Only those are opened, and none is read. Files that
+    cannot be opened are left out: the copy cannot read them either, and reports them.
 
-    :raises HostError: nothing could be looked at
+    :raises HostError: the tree could not be searched
     """
     paths = []
     for record in runs.records("sh", "-c", _FIND, "sh", str(tree)):
@@ -42,11 +42,11 @@ def find(runs: Privilege | MountNamespace, tree: Path) -> dict[str, Sparse]:
 
 
 def shape(runs: Privilege | MountNamespace, tree: Path, files: Mapping[str, Sparse]) -> None:
-    """Give every file of a tree the holes that are listed, and no others.
+    """Give the files of a tree exactly the holes that are listed.
 
-    The contents and times of the files stay as they are.
+    The contents and times of the files do not change.
 
-    :param files: the sparse files that there are to be; those that are not there do not matter
+    :param files: the sparse files, by path in the tree; those that do not exist are ignored
     :raises HostError: a file could not be written to
     """
     runs.run(*_HOLES, "shape", str(tree), stdin=json.dumps([find(runs, tree), files]))

@@ -1,4 +1,4 @@
-"""Attaching a volume to this host, by os-brick."""
+"""Attaches volumes to this host by os-brick."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from volflow.host import eventlet
 from volflow.host.identity import host_name
 
 with warnings.catch_warnings():
-    # oslo.privsep imports eventlet where that is installed, which warns of itself: nothing that
-    # whoever uses volflow could do anything about.
+    # oslo.privsep imports eventlet if it is installed, which warns that it is deprecated. Users of
+    # volflow can do nothing about it.
     warnings.filterwarnings("ignore", message=r"\s*Eventlet is deprecated")
     eventlet.load()
     import os_brick
@@ -38,7 +38,7 @@ class Connector:
     def __init__(self, conf: cfg.ConfigOpts, lock_path: Path) -> None:
         self._group = conf.host
         self._helper = "" if os.geteuid() == 0 else str(conf.host.root_helper)
-        # os-brick reads oslo.config's global object, whoever's process this is.
+        # os-brick reads the global object of oslo.config.
         os_brick.setup(cfg.CONF)
         if not cfg.CONF.os_brick.lock_path:
             path = Path(conf.host.lock_path or lock_path)
@@ -51,7 +51,7 @@ class Connector:
             ):
                 context.set_client_mode(False)
         elif not cfg.CONF.privsep_osbrick.helper_command:
-            # sudo looks for programs on a PATH of its own, which has no virtual environment.
+            # The PATH of sudo does not include a virtual environment.
             helper = Path(sys.prefix) / "bin" / "privsep-helper"
             cfg.CONF.set_override(
                 "helper_command",
@@ -60,7 +60,7 @@ class Connector:
             )
 
     def properties(self) -> Properties:
-        """What Cinder has to know of this host to export a volume to it.
+        """What Cinder must know about this host to export a volume to it.
 
         :raises HostError: not enough privilege, or multipathd is enforced and does not run
         """
@@ -77,7 +77,7 @@ class Connector:
         return dict(found)
 
     def connect(self, connection: Properties) -> Properties:
-        """Connect to the volume, and give os-brick's description of the device.
+        """Connect to the volume; returns os-brick's description of the device.
 
         :param connection: the attachment's ``connection_info``
         :returns: at least ``path``, the device
@@ -96,9 +96,9 @@ class Connector:
         return info
 
     def disconnect(self, connection: Properties, info: Properties, *, discard: bool) -> None:
-        """Disconnect the volume. One that is not connected is fine.
+        """Disconnect the volume, if it is connected.
 
-        :param discard: the volume is thrown away next, so that a failed flush does no harm
+        :param discard: the volume will be deleted next, so a failed flush does no harm
         :raises HostError: the device could not be flushed or removed
         """
         try:
@@ -109,7 +109,7 @@ class Connector:
             raise HostError(f"os-brick could not disconnect the volume: {error}") from error
 
     def paths(self, connection: Properties) -> list[str]:
-        """The devices on this host by which a volume is connected now."""
+        """The devices by which a volume is connected to this host now."""
         found = self._initiator(connection).get_volume_paths(connection)
         return [os.path.realpath(path) for path in found if Path(path).exists()]
 

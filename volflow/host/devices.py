@@ -25,7 +25,7 @@ def device_size(path: str) -> int:
 
 
 def devices_below(path: Path) -> set[str]:
-    """The block device of the file system that a path is on, and all that it is made of."""
+    """The block device of the file system that contains a path, and the devices below it."""
     while not path.exists():
         path = path.parent
     number = path.stat().st_dev

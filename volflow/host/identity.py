@@ -1,4 +1,4 @@
-"""Which host this is, which boot of it, and which process on it."""
+"""Identifies this host, its boot, and the processes on it."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ def boot_id() -> str:
 
 
 def started(pid: int) -> str:
-    """When the process started, in clock ticks since boot (proc_pid_stat(5), field 22).
+    """When a process started, in clock ticks since boot (proc_pid_stat(5), field 22).
 
-    :returns: empty when there is no such process, or it has ended
+    :returns: empty if the process does not exist or has ended
     """
     try:
         text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except (FileNotFoundError, ProcessLookupError):
         return ""
-    # The second field is the program's name, which can hold anything, in parentheses.
+    # The second field is the program's name in parentheses, which can contain anything.
     fields = text.rpartition(")")[2].split()
-    # A zombie has ended, though its parent has not been told yet.
+    # A zombie has ended; its parent has not noticed yet.
     return "" if fields[0] == "Z" else fields[19]

@@ -1,12 +1,12 @@
 """A private mount namespace for one volume.
 
 A small process holds the namespace. When its standard input is closed, which the kernel does when
-we die, however we die, it kills what still runs in the namespace and ends. With the last process in
-it the namespace ends, and with the namespace its mounts: a crash leaves neither a program that
-writes nor a mount behind, and the host never sees them (unshare(1), mount_namespaces(7)).
+this process ends in any way, it kills what still runs in the namespace, and ends. The namespace
+ends with its last process, and its mounts end with it: a crash leaves no running program and no
+mount, and the host never sees them (unshare(1), mount_namespaces(7)).
 
-It is not a process namespace, which would do the same: restic notes its process id in the lock that
-it takes, and a restic outside decides by that id whether the lock is stale.
+A process namespace would do the same, but restic writes its process id into its lock, and a restic
+outside of the namespace uses that id to decide whether the lock is stale.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from pathlib import Path
 from volflow.errors import HostError
 from volflow.host.privilege import Privilege
 
-# Has mount(8) make the directory, and those above it.
+# mount(8) creates the directory and its parents.
 _MAKE = "X-mount.mkdir=0700"
 # Seconds that a file system may stay busy after the last program in it has ended.
 _BUSY = 10.0
 
-# What holds a namespace: says its process id, waits for the end of its standard input, then kills
-# all others that are in the namespace, again for those that were about to start others. What does
-# not end even so, as what waits for a device that does not answer, is not waited for. It must be
-# sure that the namespace is not the one of all the host.
+# Holds a namespace: prints its process id, waits for the end of its standard input, then kills all
+# other processes in the namespace, repeatedly, because some may start others meanwhile. It does not
+# wait for processes that cannot be killed, such as those that wait for a device. It must make sure
+# that the namespace is not that of the host.
 _HOLDER = """
 if [ "/proc/$$/ns/mnt" -ef "/proc/$PPID/ns/mnt" ]; then
     echo "the kernel tells it from no other" >&2
@@ -52,8 +52,8 @@ done
 class MountNamespace:
     """A mount namespace with a small tmpfs at ``root``, in which volumes are mounted.
 
-    ``root`` is one directory for all namespaces: in each it is another tmpfs, so that a backup
-    sees the same paths whichever volume or run it is.
+    All namespaces use the same directory as ``root``, and each has its own tmpfs there. So the
+    paths of a backup do not depend on the volume or the run.
 
     :param privilege: how to become root
     :param root: an existing directory
@@ -85,17 +85,17 @@ class MountNamespace:
             raise
 
     def run(self, *command: str | Path, stdin: str | None = None) -> str:
-        """Run the command in the namespace to its end, and give its standard output.
+        """Run the command in the namespace to its end; returns its standard output.
 
-        :raises HostError: the program is missing or failed; with its own last words
+        :raises HostError: the program is missing or failed; quotes its standard error
         """
         return self._privilege.run(*self._inside(*command), stdin=stdin)
 
     def records(self, *command: str | Path) -> Iterator[bytes]:
-        """Run the command in the namespace to its end, and give what it prints, record by record.
+        """Run the command in the namespace to its end, and yield its output record by record.
 
         :returns: each record without the zero byte that ends it
-        :raises HostError: the program failed; with its own last words
+        :raises HostError: the program failed; quotes its standard error
         """
         return self._privilege.records(*self._inside(*command))
 
@@ -119,41 +119,41 @@ class MountNamespace:
         )
 
     def write(self, path: Path, text: str) -> None:
-        """Write a file in the namespace, for root's eyes only."""
+        """Write a file in the namespace that only root can read."""
         self.run("install", "--mode=0600", "/dev/stdin", path, stdin=text)
 
     def mount(self, device: str, path: Path, fs_type: str, options: Sequence[str]) -> None:
-        """Mount the device in the namespace; the directory is made.
+        """Mount the device in the namespace. The directory is created.
 
-        :param fs_type: the probed type; the kernel is never left to guess
-        :raises HostError: with mount's own words
+        :param fs_type: the probed type; the kernel must not guess it
+        :raises HostError: quotes the message of mount
         """
         self.run("mount", "-t", fs_type, "-o", ",".join([*options, _MAKE]), device, path)
-        # What is read only does not grow.
+        # A read-only file system does not grow.
         self._mounted[path] = (0, 0) if "ro" in options else self._used(path)
 
     def bind(self, directory: Path, path: Path) -> None:
-        """Show a directory of the host in the namespace.
+        """Bind-mount a directory of the host in the namespace.
 
-        :raises HostError: with mount's own words
+        :raises HostError: quotes the message of mount
         """
         self.run("mount", "--bind", "-o", _MAKE, directory, path)
         self._mounted[path] = self._used(path)
 
     def written(self) -> tuple[int, int]:
-        """Inodes and bytes by which what was mounted to be written to has grown since."""
+        """The inodes and bytes by which the writable mounts have grown."""
         now = [(self._used(path), before) for path, before in self._mounted.items()]
         inodes, size = (sum(used[n] - before[n] for used, before in now) for n in (0, 1))
         return max(0, inodes), max(0, size)
 
     def _used(self, path: Path) -> tuple[int, int]:
         told = self.run("df", "--block-size=1", "--output=iused,used", path).split()[-2:]
-        # Some file systems have no fixed number of inodes, and tell none.
+        # Some file systems have no fixed number of inodes, and report none.
         inodes, size = (int(each) if each.isdecimal() else 0 for each in told)
         return inodes, size
 
     def unmount(self) -> None:
-        """Unmount what was mounted, so that all is written to the device.
+        """Unmount everything, so that all data is written to the devices.
 
         :raises HostError: a file system stays busy, or its data could not be written
         """
@@ -171,7 +171,7 @@ class MountNamespace:
             del self._mounted[last]
 
     def close(self) -> None:
-        """End the namespace, and with it all that runs and every mount in it.
+        """End the namespace with every process and every mount in it.
 
         It may be closed twice, also by two threads.
         """
@@ -184,7 +184,7 @@ class MountNamespace:
                 pipe.close()
 
     def _inside(self, *command: str | Path, cwd: Path | None = None) -> list[str]:
-        # The command is killed when the thread that starts it ends, or sudo where that starts it.
+        # The command is killed when its parent ends: the thread that starts it, or sudo.
         if self._holder.poll() is not None:
             raise HostError("The process that holds the mount namespace has ended.")
         chdir = ["env", f"--chdir={cwd}"] if cwd else []

@@ -1,7 +1,7 @@
-"""Running programs as root: directly where we are root, else through sudo.
+"""Runs programs as root: directly if this process is root, else through sudo.
 
-os-brick does its own privileged work by oslo.privsep. What is here are the programs whose output
-streams for as long as a copy lasts, which does not fit privsep's call and return.
+os-brick does its own privileged work by oslo.privsep. The programs here stream their output for as
+long as a copy lasts, which does not fit the call and return of privsep.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from typing import Any
 
 from volflow.errors import HostError
 
-# Many users' PATH lacks the directories of mkfs, blkid and mount.
+# The PATH of many users lacks the directories of mkfs, blkid and mount.
 _PATH = os.pathsep.join(
     [os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin"]
 )
-# Bytes that are read together.
+# Bytes to read at a time.
 _CHUNK = 64 * 1024
 
 
 def find_program(name: str) -> str | None:
-    """The path of a program, looked for in the administrator's directories too."""
+    """The path of a program. The administrator's directories are searched too."""
     return shutil.which(name, path=_PATH)
 
 
 class Privilege:
     """The right to run programs as root.
 
-    :param helper: the command to put before others where we are not root
+    :param helper: the command to put before others if this process is not root
     """
 
     def __init__(self, helper: str = "sudo -n") -> None:
@@ -49,9 +49,9 @@ class Privilege:
         return [*self._helper, *command]
 
     def run(self, *command: str, stdin: str | None = None) -> str:
-        """Run the command as root to its end, and give its standard output.
+        """Run the command as root to its end; returns its standard output.
 
-        :raises HostError: the program is missing or failed; with its own last words
+        :raises HostError: the program is missing or failed; quotes its standard error
         """
         done = self.attempt(*command, stdin=stdin)
         if done.returncode:
@@ -76,14 +76,14 @@ class Privilege:
             )
         except FileNotFoundError as error:
             raise HostError(
-                f"'{error.filename}' is not installed; 'volflow doctor' says what is missing."
+                f"'{error.filename}' is not installed; 'volflow doctor' lists what is missing."
             ) from error
 
     def records(self, *command: str) -> Iterator[bytes]:
-        """Run the command as root to its end, and give what it prints, record by record.
+        """Run the command as root to its end, and yield its output record by record.
 
         :returns: each record without the zero byte that ends it
-        :raises HostError: the program failed; with its own last words
+        :raises HostError: the program failed; quotes its standard error
         """
         with (
             TemporaryFile() as said,
@@ -114,13 +114,13 @@ class Privilege:
 
     @staticmethod
     def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-        """The environment for programs: ours, in English, with the administrator's PATH."""
+        """The environment for programs: that of this process, in English, with the full PATH."""
         return {**os.environ, "PATH": _PATH, "LC_ALL": "C.UTF-8", **(extra or {})}
 
     def check(self) -> None:
-        """Make sure that we may do as root what attaching and mounting needs.
+        """Make sure that this process may attach and mount as root.
 
-        :raises HostError: we may not
+        :raises HostError: it may not
         """
         done = self.attempt("unshare", "--mount", "true")
         if done.returncode:

@@ -1,4 +1,4 @@
-"""Noticing that a copy makes no progress any more."""
+"""Detects that a copy makes no progress."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-# Seconds between two looks.
+# Seconds between two checks.
 _LOOK = 0.2
 
 
 class StallGuard:
-    """Watches a copy: over it goes when it is asked to stop, or makes no progress for too long.
+    """Ends a copy when it is asked to stop, or makes no progress for too long.
 
     :param stopping: set when it is asked to stop
     :param limit: seconds without progress after which it counts as stalled
@@ -32,13 +32,16 @@ class StallGuard:
         return self._stopping.is_set()
 
     def at(self, position: object) -> None:
-        """The copy is at this position; progress is when that differs from the last one."""
+        """Report the position of the copy. A position other than the last one is progress."""
         if position != self._at:
             self._at, self._since = position, time.monotonic()
 
     @contextmanager
     def watching(self, end: Callable[[], None]) -> Iterator[None]:
-        """While the block runs, end the copy when it is asked to stop, or stalls."""
+        """End the copy if it is asked to stop or stalls while the block runs.
+
+        :param end: ends the copy
+        """
         over = threading.Event()
 
         def watch() -> None:
@@ -48,7 +51,7 @@ class StallGuard:
                     end()
                     return
 
-        # Not joined: it ends by itself, and nobody should wait for that.
+        # Not joined: it ends by itself.
         threading.Thread(target=watch, daemon=True).start()
         try:
             yield

@@ -1,1 +1,1 @@
-"""Where backups live."""
+"""Repositories: where backups are stored."""

@@ -1,4 +1,4 @@
-"""The backups that there are: found in the repositories, which have the last word."""
+"""Finds backups. What counts is in the repositories, not in the state database."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ LOG = logging.getLogger(__name__)
 class Backups:
     """The backups in the repository, or in the repositories of several projects.
 
-    :param catalogue: gives the catalogue of the state database
-    :param home: gives the id of the login's project
-    :param projects: lists the ids of the cloud's projects, as far as the user may see them
+    :param catalogue: returns the catalogue of the state database
+    :param home: returns the id of the login's project
+    :param projects: lists the ids of the cloud's projects that the user may see
     """
 
     def __init__(
@@ -50,9 +50,9 @@ class Backups:
     def backups(self, projects: Iterable[str] | None = None) -> list[StoredBackup]:
         """All backups, the oldest first.
 
-        :param projects: look in the repositories of these projects, where each has its own;
-            unless given, in that of the project of the login
-        :raises RepositoryError: one is missing, refuses or fails
+        :param projects: if each project has its own repository, look in those of these projects;
+            the login's project by default
+        :raises RepositoryError: a repository is missing, refuses or fails
         """
         stored, troubles = self.look(projects)
         for error in troubles.values():
@@ -62,7 +62,11 @@ class Backups:
     def look(
         self, projects: Iterable[str] | None = None
     ) -> tuple[list[StoredBackup], dict[str, VolflowError]]:
-        """The same, and by project what is wrong with a repository that cannot be used."""
+        """List the backups, and what is wrong with repositories that cannot be used.
+
+        :param projects: as for :meth:`backups`
+        :returns: all backups that were found, the oldest first; errors by project
+        """
         if not self._repositories.per_project:
             return [one for one in self._repositories.of().backups() if one.tags.get("volume")], {}
         login = str(self._home())
@@ -79,21 +83,21 @@ class Backups:
         return sorted(stored, key=lambda backup: backup.created_at), troubles
 
     def look_everywhere(
-        self, told: Iterable[str] = ()
+        self, named: Iterable[str] = ()
     ) -> tuple[list[StoredBackup], dict[str, VolflowError]]:
-        """The backups of all projects, and by project what is wrong with a repository that cannot
-        be used.
+        """List the backups of all projects, and what is wrong with unusable repositories.
 
-        Looked at are the projects whose backups are known here, those that are told, and all that
-        Keystone tells of. Of the last, most have no repository: that of the administrator, and
-        those without volumes. So none of theirs is missed; every other trouble is one.
+        Covers the projects whose backups are known here, those that are named, and all that
+        Keystone lists. Many of the last have no repository, such as that of the administrator and
+        those without volumes: for them a missing repository is no error.
 
-        :param told: ids of projects that have one
-        :raises CloudError: Keystone does not say which projects there are
+        :param named: ids of projects that must have a repository
+        :returns: all backups that were found, the oldest first; errors by project
+        :raises CloudError: Keystone does not list the projects
         """
         if not self._repositories.per_project:
             return self.look()
-        sure = self._catalogued_projects() | set(told)
+        sure = self._catalogued_projects() | set(named)
         stored, troubles = self.look(sure | set(self._projects()))
         doubtful = sorted(troubles.keys() - sure)
         with ThreadPoolExecutor(os.cpu_count(), "repository") as pool:
@@ -106,35 +110,35 @@ class Backups:
         return stored, troubles
 
     def _has_repository(self, project_id: str, trouble: VolflowError | None) -> bool:
-        """Whether there is a repository of a project, which cannot be used; or may be one."""
+        """Whether a project has a repository, or may have one, that could not be used."""
         if isinstance(trouble, NoRepositoryError):
             return False
         try:
-            # Its key may be missing because there is nothing that it would open.
+            # Its password may be missing because there is no repository.
             return self._repositories.of(project_id).exists()
         except VolflowError as error:
             LOG.info("Whether project %s has a repository is not known: %s", project_id, error)
             return True
 
     def _catalogued_projects(self) -> set[str]:
-        """The projects whose backups are known here, in the repositories that are configured."""
+        """The projects whose backups are known here and are in the configured repositories."""
         found = set()
         rows = self._catalogue().list()
         for project_id, repository in {(row.project_id, row.repository) for row in rows}:
             try:
                 here = self._repositories.of(project_id).location == repository
             except ConfigError:
-                # Who has the key of a repository can name in it what is no project.
+                # Whoever has a repository's password can write any project id into it.
                 continue
             if here and project_id:
                 found.add(project_id)
         return found
 
     def _of_project(self, project_id: str, login: str) -> list[StoredBackup]:
-        """The backups in a project's repository that are of the project.
+        """The backups in a project's repository that belong to the project.
 
-        Who holds a repository's password can write into it what he likes. That must not lead one
-        who restores for several projects into another's.
+        Whoever has a repository's password can write anything into it. That must not redirect a
+        restore of several projects into another project.
         """
         return [
             backup
@@ -143,7 +147,7 @@ class Backups:
         ]
 
     def rebuild_catalogue(self, project_id: str | None = None) -> int:
-        """Have the state database know what the repository holds, and nothing else of it.
+        """Replace what the state database knows of the repository with what it holds.
 
         :returns: the number of backups
         """
@@ -157,17 +161,18 @@ class Backups:
         return len(stored)
 
     def manifest(self, backup: StoredBackup) -> Manifest:
-        """The manifest of a backup, which never changes.
+        """The manifest of a backup. It never changes, so it is read once.
 
-        :raises RepositoryError: it cannot be read, or is of another volume
+        :raises RepositoryError: it cannot be read, or belongs to another volume
         """
         if backup.id not in self._manifests:
             repository = self._repositories.of(backup.tags.get("project"))
             manifest = Manifest.from_json(repository.manifest(backup.id))
             if manifest.volume_id != backup.tags.get("volume"):
                 raise RepositoryError(
-                    f"Backup {backup.id[:8]} says that it is of volume "
-                    f"{backup.tags.get('volume')}, and its manifest is of {manifest.volume_id}."
+                    f"Backup {backup.id[:8]} is tagged as one of volume "
+                    f"{backup.tags.get('volume')}, but its manifest is of volume "
+                    f"{manifest.volume_id}."
                 )
             self._manifests[backup.id] = manifest
         return self._manifests[backup.id]
@@ -183,12 +188,13 @@ class Backups:
     def manifests(
         self, backups: Sequence[StoredBackup]
     ) -> tuple[dict[str, Manifest], dict[str, VolflowError]]:
-        """The manifests of several backups, read side by side, by the id of the backup; and by
-        that too what is wrong with those that cannot be read.
+        """Read the manifests of several backups in parallel.
+
+        :returns: manifests by the id of the backup, and errors by the id of the backup
         """
         found: dict[str, Manifest] = {}
         troubles: dict[str, VolflowError] = {}
-        # Reading one takes restic most of a second, for which it mostly computes.
+        # restic takes most of a second for each, mostly of CPU time.
         with ThreadPoolExecutor(os.cpu_count(), "manifest") as pool:
             jobs = {backup.id: pool.submit(self.manifest, backup) for backup in backups}
         for backup_id, job in jobs.items():
@@ -219,16 +225,16 @@ def _catalogued(backup: StoredBackup, location: str) -> Backup:
 def find(stored: Sequence[StoredBackup], what: str) -> StoredBackup:
     """The backup of that id or prefix, or the last backup of the volume of that id or name.
 
-    A volume that was renamed is found by its old name too, unless another one has that name now.
+    A renamed volume is found by its old name too, unless another volume has that name now.
 
     :param stored: the backups, the oldest first
-    :raises BackupNotFoundError: there is none
-    :raises UsageError: it could be several
+    :raises BackupNotFoundError: no backup matches
+    :raises UsageError: several match
     """
     last = {str(backup.tags.get("volume")): backup for backup in stored if what}
     if what in last:
         return last[what]
-    # The name that a volume has now says more than one that it had once.
+    # The present name of a volume takes precedence over former names.
     volumes = [volume for volume, backup in last.items() if backup.tags.get("name") == what]
     if not volumes:
         named = (b for b in stored if what and b.tags.get("name") == what)
@@ -244,14 +250,14 @@ def find(stored: Sequence[StoredBackup], what: str) -> StoredBackup:
 def find_by_id(stored: Sequence[StoredBackup], what: str) -> StoredBackup:
     """The backup of that id or prefix.
 
-    :raises BackupNotFoundError: there is none
-    :raises UsageError: it could be several
+    :raises BackupNotFoundError: no backup matches
+    :raises UsageError: several match
     """
     by_id = [backup for backup in stored if what and backup.id.startswith(what)]
     if not by_id:
         raise BackupNotFoundError(
             f"No backup, and no volume with a backup, has the id or name '{what}'. "
-            "'volflow backup list' shows those that there are."
+            "'volflow backup list' shows all backups."
         )
     if len(by_id) > 1:
         ids = ", ".join(backup.id[:12] for backup in by_id)
@@ -263,7 +269,7 @@ def latest(stored: Iterable[StoredBackup], *, by_project: bool = True) -> list[S
     """The last backup of each volume.
 
     :param stored: the backups, the oldest first
-    :param by_project: where a volume was in several projects, the last of each of them
+    :param by_project: for a volume that was in several projects, the last of each project
     """
     last = {
         (backup.tags["volume"], backup.tags.get("project") if by_project else None): backup
@@ -273,5 +279,5 @@ def latest(stored: Iterable[StoredBackup], *, by_project: bool = True) -> list[S
 
 
 def until(stored: Iterable[StoredBackup], moment: datetime | None) -> list[StoredBackup]:
-    """The backups that there were at a moment; all where none is given."""
+    """The backups that existed at a moment; all if no moment is given."""
     return [backup for backup in stored if moment is None or backup.created_at <= moment]

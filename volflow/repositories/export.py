@@ -1,4 +1,4 @@
-"""A backup without a cloud: its files in a directory, or in a disk image."""
+"""Writes a backup to a directory or a disk image, without a cloud."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from volflow.stop import Stop
 
 
 class Exporter:
-    """Takes one backup out of the repository, with neither Cinder nor the state database."""
+    """Writes one backup to a directory or a disk image. Needs no Cinder and no state database."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class Exporter:
         self._stop = stop
 
     def unread(self, paths: Sequence[str] = ()) -> tuple[str, ...]:
-        """What the backup does not have, because it could not be read.
+        """The files that could not be read and are not in the backup.
 
         :param paths: only what is below these paths in the volume; all unless given
         """
@@ -57,13 +57,12 @@ class Exporter:
     ) -> None:
         """Write the files, or some of them, into a directory, with all their metadata.
 
-        The directory must be new or empty: a link that is there already could lead out of it. It
-        becomes its owner's alone, and never is anything else: there may be programs in it that run
-        as root. So it does not get what the root of the volume has: see :meth:`root`. What is
-        written is there when it is whole, and not before.
+        The directory must be new or empty: an existing link could lead out of it. Only its owner
+        gets access, because files in it may run as root. So the directory does not get the owner
+        and mode of the volume's root: see :meth:`root`. The files appear when all are complete.
 
         :param paths: paths in the volume; all unless given
-        :param verify: compare what was written with what is stored, where that is all
+        :param verify: compare the result with the repository; only if all is written
         :raises UsageError: the directory is not empty, or a path leads out of the volume
         :raises RepositoryError: the backup has no such path; then nothing is written
         """
@@ -81,7 +80,7 @@ class Exporter:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         privilege = self._host.privilege
         privilege.run("chmod", "0700", str(directory))
-        # restic gives this one what the root of the volume had.
+        # This one gets the owner and mode of the volume's root.
         filled = directory / f".volflow-{self._backup.id[:8]}-{time.time_ns()}"
         filled.mkdir(mode=0o700)
         try:
@@ -99,16 +98,16 @@ class Exporter:
             privilege.attempt("rm", "--recursive", "--force", "--one-file-system", str(filled))
 
     def root(self) -> Node:
-        """What the root of the volume was like."""
+        """The metadata of the root of the volume."""
         return self._contents.node()
 
     def to_image(self, image: Path, *, verify: bool = False) -> None:
         """Write the file system into a disk image of the volume's size.
 
-        The image has its name when it is whole, and not before.
+        The image gets its name when it is complete.
 
-        :param image: a new file; one that ends with .qcow2 becomes an image of that format
-        :raises UsageError: it is there already
+        :param image: a new file; with the suffix .qcow2 it becomes a qcow2 image
+        :raises UsageError: it exists, or the volume has several regions
         :raises HostError: qemu-img is not installed, for qcow2
         """
         image = image.absolute()
@@ -124,7 +123,7 @@ class Exporter:
         image.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         raw, done = (image.with_name(f".{image.name}.{part}") for part in ("raw", "done"))
         try:
-            # What a process has left that was killed.
+            # A killed process may have left them.
             for part in (raw, done):
                 part.unlink(missing_ok=True)
             os.truncate(_made(raw), region.size)
@@ -138,7 +137,7 @@ class Exporter:
                     self._compare(namespace)
                     namespace.unmount()
             if qcow2:
-                # Before qemu-img makes it: then everybody could read it. Both files are ours.
+                # Created here, because everybody could read one that qemu-img creates.
                 command = ("convert", "-f", "raw", "-O", "qcow2", str(raw), str(_made(done)))
                 Privilege(helper="").run("qemu-img", *command)
             (done if qcow2 else raw).rename(image)
@@ -156,7 +155,7 @@ class Exporter:
 
     @contextlib.contextmanager
     def _told(self, step: str) -> Iterator[Callable[[CopyProgress], None]]:
-        """Tell of a step; gives who is told how far it is."""
+        """Report a step to the observer; yields the function that takes its progress."""
         volume_id = self._manifest.volume_id
         self._observer.planned("", {volume_id: str(self._manifest.volume["name"] or "")})
         try:
@@ -196,13 +195,13 @@ def _mount(namespace: MountNamespace, image: Path, region: Region, *, read_only:
 
 
 def _made(file: Path) -> Path:
-    """A new file, for its owner alone."""
+    """Create a file that only its owner can read."""
     os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     return file
 
 
 def _existing(path: Path) -> Path:
-    """A directory, or the nearest one above it that is there."""
+    """A directory, or its nearest ancestor that exists."""
     while not path.exists():
         path = path.parent
     return path

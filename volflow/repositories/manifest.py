@@ -1,7 +1,7 @@
-"""The manifest of a backup: everything that Cinder knows of the volume, and what is on it.
+"""The manifest of a backup: everything that Cinder knows about the volume, and what is on it.
 
-It is stored in the same snapshot of the repository as the data, so that one exists exactly when
-the other does, and the repository alone is enough for a restore.
+The repository stores it in the same snapshot as the data: one never exists without the other, and
+the repository alone is enough for a restore.
 """
 
 from __future__ import annotations
@@ -50,18 +50,18 @@ class Region:
 
 @dataclass(frozen=True)
 class Manifest:
-    """All about one backup of one volume.
+    """Describes one backup of one volume.
 
     Resources are as the Block Storage API v3 showed them at the time of the backup.
 
     :ivar volume: the volume, every field
     :ivar volume_type: its type with the extra specs that policy showed; empty if it has none
-    :ivar qos: the QoS specification of that type; empty if there is none, or policy hid it
+    :ivar qos: the QoS specification of that type; empty if it has none, or policy hid it
     :ivar encryption: its encryption metadata; empty if it is not encrypted
-    :ivar group: its volume group; empty if it is in none
+    :ivar group: its volume group; empty if it is in no group
     :ivar group_type: the type of that group, as policy showed it
     :ivar group_volume_types: the names of the types that volumes of that group may have
-    :ivar snapshot: the temporary snapshot: ``created_at`` is the moment that the data is of
+    :ivar snapshot: the temporary snapshot; its ``created_at`` is the time of the data
     :ivar run_id: the run that made the backup
     """
 
@@ -95,7 +95,7 @@ class Manifest:
 
     @property
     def unread(self) -> tuple[str, ...]:
-        """What of the volume could not be read, and is not in the backup: paths in the volume."""
+        """The paths in the volume of the files that could not be read and are not in the backup."""
         return tuple(
             self.in_volume(f"{region.path}{path}") if path.startswith("/") else path
             for region in self.regions
@@ -124,7 +124,7 @@ class Manifest:
 
     @property
     def size_gib(self) -> int:
-        """Size of the data's volume in GiB: the snapshot's, the source may have grown since."""
+        """The size of the volume in GiB when the snapshot was taken; it may have grown since."""
         return int(self.snapshot.get("size") or self.volume["size"])
 
     @property
@@ -140,7 +140,7 @@ class Manifest:
         return {str(one["availability_zone"]) for one in (self.volume, self.group) if one}
 
     def mapped(self, types: Mapping[str, str], zones: Mapping[str, str]) -> Manifest:
-        """The same with other names of volume types and zones, for a cloud that has others."""
+        """This manifest with other names of volume types and zones, for another cloud."""
         volume, group = dict(self.volume), dict(self.group)
         volume["volume_type"] = types.get(volume["volume_type"], volume["volume_type"])
         for resource in filter(None, (volume, group)):
@@ -151,7 +151,7 @@ class Manifest:
 
     @classmethod
     def missing(cls, volume_id: str) -> Manifest:
-        """Stands for one that cannot be read, where a restore is only to be undone."""
+        """Placeholder for a manifest that cannot be read, when a restore is only undone."""
         said_nothing = ("name", "description", "volume_type", "availability_zone")
         volume = dict.fromkeys(said_nothing, "") | {"id": volume_id, "size": 0, "metadata": {}}
         region = Region("", 0, FileSystem("", ""))
@@ -164,7 +164,7 @@ class Manifest:
     def from_json(cls, text: str) -> Manifest:
         """Read a manifest.
 
-        :raises RepositoryError: it is damaged, or of a format that this version cannot read
+        :raises RepositoryError: it is damaged, or this version cannot read its format
         """
         try:
             values = json.loads(text)
@@ -184,7 +184,7 @@ class Manifest:
                 for region in values["regions"]
             )
             values["group_volume_types"] = tuple(values.get("group_volume_types", ()))
-            # They become parts of URLs and of names.
+            # They become parts of URLs and names.
             for resource in ("volume", "group"):
                 if values[resource]:
                     UUID(values[resource]["id"])
@@ -196,10 +196,10 @@ class Manifest:
 
 
 def _require(manifest: Manifest) -> None:
-    """Make sure that what the plan of a restore looks at is there, and is what it should be.
+    """Make sure that the fields that a restore plan reads exist and have the right types.
 
-    Who has the key of a repository can write into it what he likes, and one such backup must not
-    end a restore of all.
+    Whoever has the password of a repository can write anything into it, and one such backup must
+    not end a restore of all volumes.
     """
     texts = [
         *(manifest.volume[name] for name in ("name", "volume_type", "availability_zone")),
@@ -225,18 +225,17 @@ def _require(manifest: Manifest) -> None:
 
 
 def sparse_files_fit(manifest: Manifest, *, restores_holes: bool, room: int | None = None) -> None:
-    """Refuse a backup whose sparse files would not fit while they are written in full.
+    """Refuse a backup whose sparse files do not fit when their holes are filled.
 
-    :param restores_holes: whether the mover makes holes as it writes
-    :param room: the bytes that there are for it; the volume's size unless given
-    :raises DiskError: naming what helps
+    :param restores_holes: whether the mover keeps the holes
+    :param room: free bytes; the size of the region by default
+    :raises DiskError: they do not fit; says what to do
     """
     for region in manifest.regions:
         apparent = sum(sparse["size"] for sparse in region.sparse.values())
         most = region.size if room is None else room
         if apparent > most and not restores_holes:
             raise DiskError(
-                f"The backup has sparse files of {apparent} bytes in all, more than the {most} "
-                "that there is room for: this restic fills holes while it restores. Install "
-                "restic 0.15 or newer."
+                f"The backup has sparse files of {apparent} bytes in all, and there is room for "
+                f"{most}: this restic fills holes while it restores. Install restic 0.15 or newer."
             )

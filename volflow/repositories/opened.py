@@ -1,4 +1,4 @@
-"""The repositories that are configured: one for all projects, or one for each."""
+"""The configured repositories: one for all projects, or one for each."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ LOG = logging.getLogger(__name__)
 
 
 class Repositories:
-    """The repositories that are configured. Each is opened when it is first asked for.
+    """The configured repositories. Only this class creates repositories and movers.
 
     :param conf: volflow's configuration
     :param privilege: restic runs as root
-    :param cache: gives restic's cache directory unless ``[repository] cache_dir`` is set
-    :param home: gives the id of the login's project; asked only where each project has its own
+    :param cache: returns restic's cache directory unless ``[repository] cache_dir`` is set
+    :param home: returns the id of the login's project; called only if each project has its own
         repository
     """
 
@@ -46,9 +46,9 @@ class Repositories:
         self._programs: dict[str | None, ResticProgram] = {}
         if self.per_project and not self._key_per_project:
             LOG.warning(
-                "The repositories of all projects have one password: whoever has it, and can get "
-                "at another's repository, can read that. Write %s into password_file or "
-                "password_command of [repository], too.",
+                "The repositories of all projects have the same password: with it, each project "
+                "that has access to another's repository can read it. Write %s into password_file "
+                "or password_command of [repository], too.",
                 PROJECT,
             )
 
@@ -63,7 +63,7 @@ class Repositories:
 
     @property
     def location(self) -> str:
-        """The name of the repository or repositories as configured, without secrets."""
+        """The configured name of the repository or repositories, without secrets."""
         return masked(str(self._group.location or ""))
 
     def of(self, project_id: str | None = None) -> Repository:
@@ -90,7 +90,10 @@ class Repositories:
 
 
 def free_bytes(path: Path | None) -> int | None:
-    """The free bytes of the file system that holds a directory, or will; None for no directory."""
+    """The free bytes of the file system for a directory, which need not exist yet.
+
+    :returns: None if no directory is given
+    """
     if path is None:
         return None
     while not path.exists():

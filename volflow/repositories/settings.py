@@ -17,7 +17,7 @@ _PROJECT_ID = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12
 
 
 class RepositorySettings:
-    """The options of one repository. Each is read when it is needed, and may be wrong until then.
+    """The options of one repository. Each is validated when it is read.
 
     :param conf: volflow's configuration
     :param cache_dir: the cache directory unless ``[repository] cache_dir`` is set

@@ -27,7 +27,7 @@ def tree(tmp_path: Path) -> Path:
     return path
 
 
-def test_what_is_not_in_the_backup_stays(tree: Path) -> None:
+def test_files_that_are_not_in_the_backup_stay(tree: Path) -> None:
     (tree / "both").mkdir()
     for name in ("mine", "both/mine", "both/file"):
         (tree / name).write_text(name)
@@ -57,14 +57,14 @@ def test_no_link_is_followed(tree: Path, outside: Path) -> None:
 
 
 @pytest.mark.parametrize("path", ["../outside/file", "a/../../outside/file", "..", "./..", "a//x"])
-def test_no_path_leads_out(tree: Path, outside: Path, path: str) -> None:
+def test_no_path_leads_out_of_the_tree(tree: Path, outside: Path, path: str) -> None:
     (tree / "a").mkdir()
     with pytest.raises(OSError, match="not a name in the tree"):
         clearing.clear(str(tree), [(path, False)])
     assert (outside / "file").exists()
 
 
-def test_a_directory_in_the_place_of_a_file(tree: Path, outside: Path) -> None:
+def test_a_directory_in_the_place_of_a_file_is_removed(tree: Path, outside: Path) -> None:
     (tree / "name" / "deeper").mkdir(parents=True)
     (tree / "name" / "deeper" / "link").symlink_to(outside)
     clearing.clear(str(tree), [("", True), ("name", False)])
@@ -72,13 +72,13 @@ def test_a_directory_in_the_place_of_a_file(tree: Path, outside: Path) -> None:
     assert (outside / "file").exists()
 
 
-def test_a_file_in_the_place_of_a_directory(tree: Path) -> None:
+def test_a_file_in_the_place_of_a_directory_is_removed(tree: Path) -> None:
     (tree / "name").write_text("file")
     clearing.clear(str(tree), [("", True), ("name", True), ("name/below", False)])
     assert list(tree.iterdir()) == []
 
 
-def test_a_hard_link_leaves_the_others(tree: Path) -> None:
+def test_removing_a_hard_link_keeps_the_others(tree: Path) -> None:
     (tree / "kept").write_text("content")
     os.link(tree / "kept", tree / "written")
     clearing.clear(str(tree), [("", True), ("written", False)])
@@ -86,7 +86,7 @@ def test_a_hard_link_leaves_the_others(tree: Path) -> None:
     assert (tree / "kept").read_text() == "content"
 
 
-def test_as_a_program(tree: Path) -> None:
+def test_it_runs_as_a_program(tree: Path) -> None:
     odd = os.fsdecode(b"\xff\n odd")
     for name in ("kept", odd):
         (tree / name).write_text("x")

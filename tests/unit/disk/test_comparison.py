@@ -50,7 +50,7 @@ def _compare(archive: Path, *command: str) -> tuple[dict[str, str], int, str]:
     return {t["path"]: t["differs"] for t in told if "path" in t}, done.returncode, done.stderr
 
 
-def test_what_is_the_same(stored: Path) -> None:
+def test_equal_files_do_not_differ(stored: Path) -> None:
     assert _compare(stored) == ({}, 0, "")
 
 
@@ -79,7 +79,7 @@ def _replace(path: Path) -> None:
         ("link", _replace, "target"),
     ],
 )
-def test_what_differs(
+def test_each_difference_is_reported(
     stored: Path, name: str, change: Callable[[Path], object], differs: str
 ) -> None:
     if differs == "owner" and os.geteuid() != 0:
@@ -88,7 +88,7 @@ def test_what_differs(
     assert _compare(stored) == ({f"tree/{name}": differs}, 0, "")
 
 
-def test_what_has_no_content_comes_as_an_empty_file(stored: Path) -> None:
+def test_special_files_match_empty_files(stored: Path) -> None:
     """So restic stores a device or a FIFO in an archive; it must not be waited for."""
     member = tarfile.TarInfo("tree/fifo")
     member.mode = (stored.parent / "tree" / "fifo").stat().st_mode & 0o777
@@ -98,13 +98,13 @@ def test_what_has_no_content_comes_as_an_empty_file(stored: Path) -> None:
     assert _compare(stored) == ({}, 0, "")
 
 
-def test_the_command_fails(stored: Path) -> None:
+def test_the_exit_status_is_that_of_a_failed_command(stored: Path) -> None:
     script = f"head -c 100000 {stored}; echo gone >&2; exit 7"
     _, status, said = _compare(stored, "sh", "-c", script)
     assert (status, said) == (7, "gone\n")
 
 
-def test_the_command_stores_nothing(stored: Path) -> None:
+def test_a_command_without_output_fails(stored: Path) -> None:
     _, status, said = _compare(stored, "true")
     assert status == 1
     assert "no archive" in said

@@ -63,7 +63,9 @@ def features(disk: Path) -> set[str]:
     ],
     ids=str,
 )
-def test_ext4_is_made_again(tmp_path: Path, disk: Path, options: list[str]) -> None:
+def test_ext4_is_made_again_with_its_parameters(
+    tmp_path: Path, disk: Path, options: list[str]
+) -> None:
     run("mkfs.ext4", "-q", "-F", "-U", UUID, "-L", "a b", *options, disk)
     found = probe(disk)
     assert (found.type, found.uuid, found.label) == ("ext4", UUID, "a b")
@@ -91,7 +93,9 @@ def test_ext4_is_made_again(tmp_path: Path, disk: Path, options: list[str]) -> N
     ],
     ids=str,
 )
-def test_xfs_is_made_again(tmp_path: Path, disk: Path, options: list[str]) -> None:
+def test_xfs_is_made_again_with_its_parameters(
+    tmp_path: Path, disk: Path, options: list[str]
+) -> None:
     run("mkfs.xfs", "-q", "-f", "-L", "label", *options, disk)
     found = probe(disk)
     assert (found.type, found.label) == ("xfs", "label")
@@ -104,24 +108,24 @@ def test_xfs_is_made_again(tmp_path: Path, disk: Path, options: list[str]) -> No
 
 
 @pytest.mark.parametrize("label", ["", "a'b", "with\\slash", 'q"x', "$x `y`", "é☃"])
-def test_odd_labels(disk: Path, label: str) -> None:
+def test_odd_labels_are_kept(disk: Path, label: str) -> None:
     run("mkfs.ext4", "-q", "-F", "-L", label, disk)
     assert probe(disk).label == label
 
 
-def test_nothing(disk: Path) -> None:
+def test_an_empty_device_is_refused(disk: Path) -> None:
     with pytest.raises(DiskError, match="no file system that is known: is it formatted"):
         probe(disk)
 
 
-def test_swap(disk: Path) -> None:
+def test_swap_is_refused(disk: Path) -> None:
     run("mkswap", disk)
     with pytest.raises(DiskError, match=r"holds 'swap'.* it takes ext4 and xfs"):
         probe(disk)
 
 
 @pytest.mark.parametrize("kind", ["ext2", "ext3"])
-def test_older_ext(disk: Path, kind: str) -> None:
+def test_ext2_and_ext3_are_refused(disk: Path, kind: str) -> None:
     run("mkfs.ext4", "-q", "-F", "-t", kind, disk)
     with pytest.raises(DiskError, match=f"holds '{kind}'"):
         probe(disk)
@@ -133,14 +137,14 @@ def _write(disk: Path, offset: int, data: bytes) -> None:
         file.write(data)
 
 
-def test_a_partition_table(disk: Path) -> None:
+def test_a_partition_table_is_refused(disk: Path) -> None:
     _write(disk, 446, struct.pack("<BBBBBBBBII", 0, 0, 2, 0, 0x83, 0, 0, 0, 2048, 100_000))
     _write(disk, 510, b"\x55\xaa")
     with pytest.raises(DiskError, match=r"holds a partition table \(dos\)"):
         probe(disk)
 
 
-def test_luks(disk: Path) -> None:
+def test_luks_is_refused(disk: Path) -> None:
     header = b"LUKS\xba\xbe" + struct.pack(">H", 1)
     header += b"aes".ljust(32, b"\0") + b"xts-plain64".ljust(32, b"\0") + b"sha256".ljust(32, b"\0")
     _write(disk, 0, header)
@@ -149,7 +153,7 @@ def test_luks(disk: Path) -> None:
         probe(disk)
 
 
-def test_two_at_once(disk: Path) -> None:
+def test_two_file_systems_at_once_are_refused(disk: Path) -> None:
     """Neither is taken for the truth."""
     run("mkfs.ext4", "-q", "-F", disk)
     with open(disk, "rb") as file:
@@ -160,7 +164,7 @@ def test_two_at_once(disk: Path) -> None:
         probe(disk)
 
 
-def test_what_is_no_disk(tmp_path: Path) -> None:
+def test_what_cannot_be_probed_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DiskError):
         probe(tmp_path / "nothing")
 

@@ -53,7 +53,7 @@ def test_a_file_that_was_filled_gets_its_holes_again(tree: Path) -> None:
     assert (tree / "islands").read_bytes() == content
 
 
-def test_zeros_that_were_written_are_no_hole_again(tree: Path) -> None:
+def test_written_zeros_do_not_become_a_hole(tree: Path) -> None:
     wanted = sparse.find(ME, tree)
     wanted["islands"]["data"] = [[0, 2 * BLOCK], [4 * BLOCK, BLOCK]]
     content = write(tree / "swap", BLOCK, size=8 * BLOCK)
@@ -79,11 +79,11 @@ def test_times_and_capabilities_stay(tree: Path) -> None:
     assert (os.listxattr(program), program.stat().st_mtime_ns) == before
 
 
-def test_a_file_that_was_not_restored_is_no_trouble(tree: Path) -> None:
+def test_a_missing_file_is_ignored(tree: Path) -> None:
     sparse.shape(ME, tree, {"gone": {"size": BLOCK, "data": []}, **sparse.find(ME, tree)})
 
 
-def test_a_hole_that_ends_inside_a_block(tmp_path: Path) -> None:
+def test_a_hole_that_ends_inside_a_block_is_made(tmp_path: Path) -> None:
     """The last one of a file whose size is no multiple of anything."""
     content = write(tmp_path / "odd", 0, size=8 * BLOCK + 333)
     wanted = sparse.find(ME, tmp_path)
@@ -95,7 +95,7 @@ def test_a_hole_that_ends_inside_a_block(tmp_path: Path) -> None:
     assert (tmp_path / "odd").read_bytes() == content
 
 
-def test_nothing_but_a_hole(tmp_path: Path) -> None:
+def test_a_file_that_is_one_hole_is_restored(tmp_path: Path) -> None:
     content = write(tmp_path / "hole", size=3 * BLOCK + 1)
     wanted = sparse.find(ME, tmp_path)
     assert wanted["hole"]["data"] == []
@@ -106,7 +106,7 @@ def test_nothing_but_a_hole(tmp_path: Path) -> None:
     assert sparse.find(ME, tmp_path) == wanted
 
 
-def test_names_that_are_no_text(tmp_path: Path) -> None:
+def test_names_that_are_not_utf8_are_handled(tmp_path: Path) -> None:
     name = os.fsdecode(b"\xff\nodd")
     write(tmp_path / name, 0, size=4 * BLOCK)
     assert list(sparse.find(ME, tmp_path)) == [name]

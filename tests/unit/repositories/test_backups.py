@@ -46,7 +46,7 @@ BACKUPS = [
         ("vol-4", "cc55"),
     ],
 )
-def test_one_is_found(what: str, backup: str) -> None:
+def test_a_backup_is_found_by_its_id_or_volume(what: str, backup: str) -> None:
     assert find(BACKUPS, what).id == backup
 
 
@@ -59,21 +59,21 @@ def test_a_volume_comes_before_the_beginning_of_an_id() -> None:
     ("what", "says"),
     [("aa", "2 backups begin with 'aa'.*aa11, aa22"), ("twin", "2 volumes.*vol-3, vol-4")],
 )
-def test_it_could_be_several(what: str, says: str) -> None:
+def test_an_ambiguous_name_is_refused(what: str, says: str) -> None:
     with pytest.raises(UsageError, match=says):
         find(BACKUPS, what)
 
 
-def test_there_is_none() -> None:
+def test_an_unknown_name_is_refused() -> None:
     with pytest.raises(BackupNotFoundError, match=r"'zz'.*backup list"):
         find(BACKUPS, "zz")
 
 
-def test_the_last_of_each_volume() -> None:
+def test_latest_gives_the_last_backup_of_each_volume() -> None:
     assert [backup.id for backup in latest(BACKUPS)] == ["aa22", "bb33", "cc44", "cc55"]
 
 
-def test_those_of_a_moment() -> None:
+def test_until_gives_the_backups_that_existed_at_a_moment() -> None:
     moment = datetime(2026, 1, 2, tzinfo=UTC)
     assert [backup.id for backup in until(BACKUPS, moment)] == ["aa11", "aa22"]
     assert until(BACKUPS, None) == BACKUPS
@@ -88,7 +88,7 @@ def test_a_volume_is_found_by_a_name_that_it_had() -> None:
     assert find(backups, "new name").id == "aa77"
 
 
-def test_a_name_is_first_that_of_the_volume_that_has_it_now() -> None:
+def test_the_present_name_of_a_volume_comes_before_a_former_one() -> None:
     backups = [
         *BACKUPS,
         stored("aa77", "vol-1", "one of old", 7),
@@ -97,7 +97,7 @@ def test_a_name_is_first_that_of_the_volume_that_has_it_now() -> None:
     assert find(backups, "one").id == "ee88"
 
 
-def test_a_name_that_two_had_and_none_has() -> None:
+def test_a_former_name_of_two_volumes_is_refused() -> None:
     backups = [
         stored("a1", "vol-1", "n", 1),
         stored("b2", "vol-2", "n", 2),
@@ -167,7 +167,7 @@ class Everybodys:
         return self._project_id == "locked"
 
 
-def test_the_repositories_of_all_projects() -> None:
+def test_all_projects_with_a_repository_are_covered() -> None:
     """None is missed but those that are not there, and that nobody said there were."""
     found, troubles = everywhere().look_everywhere(["told"])
     assert [backup.id for backup in found] == ["of alpha", "of beta"]

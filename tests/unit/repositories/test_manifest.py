@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -10,7 +12,7 @@ import pytest
 
 from volflow.disk.filesystem import FileSystem
 from volflow.errors import RepositoryError
-from volflow.repositories.manifest import FORMAT, Manifest, Region
+from volflow.repositories.manifest import FORMAT, Manifest, Region, region_path
 
 VOLUME_ID = str(UUID(int=1))
 
@@ -41,23 +43,23 @@ def manifest() -> Manifest:
     )
 
 
-def test_what_is_written_is_read(manifest: Manifest) -> None:
+def test_a_manifest_is_read_as_it_was_written(manifest: Manifest) -> None:
     assert Manifest.from_json(manifest.to_json()) == manifest
 
 
-def test_it_is_text_that_any_file_can_hold(manifest: Manifest) -> None:
+def test_a_manifest_is_plain_ascii(manifest: Manifest) -> None:
     """Names that are no UTF-8 too."""
     manifest.to_json().encode("ascii")
 
 
-def test_it_names_what_is_missing(manifest: Manifest) -> None:
+def test_a_manifest_names_the_files_that_are_missing(manifest: Manifest) -> None:
     assert manifest.unread == ()
     torn = manifest.without(["/a", "/b"])
     assert torn.unread == ("/a", "/b")
     assert Manifest.from_json(torn.to_json()) == torn
 
 
-def test_one_of_before_that_was_told(manifest: Manifest) -> None:
+def test_a_manifest_without_unread_files_is_read(manifest: Manifest) -> None:
     values = json.loads(manifest.to_json())
     for region in values["regions"]:
         del region["unread"]
@@ -83,7 +85,7 @@ def test_a_newer_format_is_refused(manifest: Manifest) -> None:
     "text",
     ["", "{", "[]", "null", "{}", '"text"', '{"format": 1}', '{"format": 1, "regions": [{}]}'],
 )
-def test_damage_is_told(text: str) -> None:
+def test_a_damaged_manifest_is_refused(text: str) -> None:
     with pytest.raises(RepositoryError, match="manifest is damaged"):
         Manifest.from_json(text)
 
@@ -99,7 +101,9 @@ def test_damage_is_told(text: str) -> None:
     ],
     ids=str,
 )
-def test_a_part_that_is_damaged_is_told(manifest: Manifest, change: dict[str, Any]) -> None:
+def test_a_manifest_with_a_damaged_part_is_refused(
+    manifest: Manifest, change: dict[str, Any]
+) -> None:
     with pytest.raises(RepositoryError, match="manifest is damaged"):
         Manifest.from_json(_changed(manifest, **change))
 
@@ -117,7 +121,34 @@ def test_a_part_that_is_damaged_is_told(manifest: Manifest, change: dict[str, An
     ],
     ids=str,
 )
-def test_what_a_plan_looks_at_is_there(manifest: Manifest, changes: dict[str, Any]) -> None:
+def test_a_manifest_without_a_field_that_a_plan_reads_is_refused(
+    manifest: Manifest, changes: dict[str, Any]
+) -> None:
     """One such backup must not end a restore of all."""
     with pytest.raises(RepositoryError, match="manifest is damaged"):
         Manifest.from_json(_changed(manifest, **changes))
+
+
+def test_the_root_of_a_volume_is_its_region_or_holds_its_regions(manifest: Manifest) -> None:
+    assert manifest.root == Path("regions/0")
+    assert manifest.in_volume("regions/0/etc/hosts") == "/etc/hosts"
+    (region,) = manifest.regions
+    two = replace(manifest, regions=(region, replace(region, path=str(region_path(1)))))
+    assert two.root == Path("regions")
+    assert two.in_volume("regions/1/etc/hosts") == "/1/etc/hosts"
+    torn = two.without(["/1/a", "/0/b", "a name without a path"])
+    assert [each.unread for each in torn.regions] == [("/b", "a name without a path"), ("/a",)]
+    assert torn.unread == ("/0/b", "a name without a path", "/1/a")
+
+
+@pytest.mark.parametrize(
+    "path", ["/etc", "../../etc", "regions/0/../../..", "regions/1", "regions", "", "."]
+)
+def test_a_region_with_another_path_than_volflow_chooses_is_refused(
+    manifest: Manifest, path: str
+) -> None:
+    """A volume is mounted there, and whoever has the password can write any path."""
+    values = json.loads(manifest.to_json())
+    values["regions"][0]["path"] = path
+    with pytest.raises(RepositoryError, match="manifest is damaged"):
+        Manifest.from_json(json.dumps(values))

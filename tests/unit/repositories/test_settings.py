@@ -22,16 +22,18 @@ from volflow.errors import ConfigError
         ("b2:bucket:path", None),
     ],
 )
-def test_a_repository_of_this_host(tmp_path: Path, location: str, local: str | None) -> None:
+def test_a_repository_on_this_host_has_a_local_path(
+    tmp_path: Path, location: str, local: str | None
+) -> None:
     expected = Path(local) if local else None
     assert settings(tmp_path, location=location).local_path == expected
 
 
-def test_its_name_holds_no_password(tmp_path: Path) -> None:
+def test_the_location_contains_no_password(tmp_path: Path) -> None:
     assert settings(tmp_path, location="rest:https://u:p@h/r").location == "rest:https://h/r"
 
 
-def test_the_password_comes_from_one_place(tmp_path: Path) -> None:
+def test_the_password_must_come_from_one_place(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="either password_file or password_command"):
         settings(tmp_path, password_command="cat /p").check()
     with pytest.raises(ConfigError, match="either password_file or password_command"):

@@ -1,1 +1,1 @@
-"""restic as repository and mover."""
+"""Repository and Mover by the program restic (https://restic.net)."""

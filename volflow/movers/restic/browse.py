@@ -82,7 +82,7 @@ class Browser:
         """Mount the whole repository, and show one backup of it, while the block runs."""
         if not Path("/dev/fuse").exists():
             raise HostError("This host has no /dev/fuse: load the kernel module 'fuse'.")
-        # restic mounts as root: only root can look.
+        # restic mounts as root, and only root has access.
         privilege, tree = self._program.privilege, mount_point / backup_id
         command = ("mount", "--path-template", "%I", str(mount_point))
         with self._program.started(*command) as (process, errors):

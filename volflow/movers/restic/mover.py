@@ -61,7 +61,7 @@ class ResticMover:
         progress: Callable[[CopyProgress], None],
         stopping: threading.Event,
     ) -> Saved:
-        """Store what is below the namespace's root as one restic snapshot."""
+        """Store the regions and the manifest as one restic snapshot."""
         command = ["backup", "--json", "--host", volume_id]
         for tag in pack(tags):
             command += ["--tag", tag]
@@ -91,7 +91,7 @@ class ResticMover:
         status, errors = self._program.follow(namespace, command, read, watch)
         if status not in (0, _SOME_UNREAD) or "snapshot_id" not in summary:
             raise self._program.error("backup", status, errors)
-        # The manifest is ours and always new; only the volume's own files are counted.
+        # The manifest is always new. Only files of the volume are counted.
         own = namespace.run("stat", "--format=%s", namespace.root / MANIFEST)
         return Saved(
             id=self._full_id(summary["snapshot_id"]),
@@ -106,10 +106,10 @@ class ResticMover:
         )
 
     def _full_id(self, snapshot_id: str) -> str:
-        """The whole of an id of which restic 0.14 tells only the beginning.
+        """The full id for the beginning of one, which is all that restic 0.14 prints.
 
-        The cache holds the snapshot that was just stored under its full name. Where it does not,
-        the beginning is an id too.
+        The cache has a file with the full name of the snapshot that was just stored. Without it,
+        the beginning is a valid id too.
         """
         done = self._program.privilege.attempt(
             "find", str(self._program.settings.cache_dir), "-path", f"*/snapshots/*/{snapshot_id}*"
@@ -126,11 +126,11 @@ class ResticMover:
                 continue
             path = str(node["path"])
             if _UNKNOWN in path:
-                # So it tells what is not UTF-8.
+                # restic shows bytes that are not UTF-8 like this.
                 raise RepositoryError(
-                    f"restic does not tell how the file '{path.removeprefix(root)}' is really "
-                    "called, whose name is not UTF-8: such a backup cannot be restored over what "
-                    "is there. Restore without --keep-newer, or to a new volume."
+                    f"restic does not report the exact name of '{path.removeprefix(root)}', which "
+                    "is not UTF-8. Such a backup cannot be restored over existing files: restore "
+                    "without --keep-newer, or to a new volume."
                 )
             if path == root or path.startswith(f"{root}/"):
                 yield path.removeprefix(root).lstrip("/"), node["type"] == "dir"
@@ -144,7 +144,7 @@ class ResticMover:
         progress: Callable[[CopyProgress], None],
         stopping: threading.Event,
     ) -> None:
-        """Write what is below these paths of the backup below the namespace's root."""
+        """Write these paths of the backup, with their contents, below the namespace's root."""
         command = ["restore", backup_id, "--target", str(namespace.root)]
         for path in paths:
             command += ["--include", pattern(path)]
@@ -160,7 +160,7 @@ class ResticMover:
 
         with _polled(look):
             status, errors = self._program.follow(namespace, command, lambda _: None, watch)
-        # Up to 0.17 a file that could not be restored is told, and the exit status is 1.
+        # The exit status is 1 if some files could not be restored.
         if status:
             raise self._program.error("restore", status, errors)
 
@@ -173,7 +173,7 @@ class ResticMover:
         progress: Callable[[CopyProgress], None],
         stopping: threading.Event,
     ) -> None:
-        """Compare a tree below the namespace's root with that of the backup."""
+        """Compare a tree below the namespace's root with the same tree of the backup."""
         watch = StallGuard(stopping, self._program.settings.stall_limit)
         differing: list[str] = []
 
@@ -201,12 +201,12 @@ class ResticMover:
 
 
 def pattern(path: Path) -> str:
-    """The pattern that matches this path of a snapshot and what is below it, and nothing else."""
+    """The pattern that matches only this path of a snapshot and the paths below it."""
     return "/" + re.sub(r"([*?\[\\])", r"\\\1", str(path))
 
 
 def _unread(errors: Sequence[str], root: Path) -> tuple[str, ...]:
-    """The paths below the root that restic could not read; there is one at least."""
+    """The paths below the root that restic could not read; at least one."""
     paths = []
     for line in errors:
         if line.startswith("{"):
@@ -219,7 +219,7 @@ def _unread(errors: Sequence[str], root: Path) -> tuple[str, ...]:
 
 @contextmanager
 def _polled(act: Callable[[], None], seconds: float = 1.0) -> Iterator[None]:
-    """Act every so many seconds, as long as the block runs."""
+    """Call a function at regular intervals while the block runs."""
     over = threading.Event()
 
     def poll() -> None:

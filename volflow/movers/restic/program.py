@@ -27,17 +27,17 @@ from volflow.host.privilege import Privilege, find_program
 from volflow.movers.stall import StallGuard
 
 OLDEST = (0, 14, 0)
-# Bytes of what restic has said last that are read.
+# Bytes to read of the last messages of restic.
 _LAST_WORDS = 64 * 1024
-# Seconds that restic may take to end when it is asked to.
+# Seconds that restic may take to end after SIGINT.
 _PATIENCE = 5.0
-# After SIGINT restic gives back its lock, and what it has mounted.
+# After SIGINT restic removes its lock and unmounts.
 _BOUND = ("setpriv", "--pdeathsig", "INT")
-# Variables by which restic and rclone take credentials of storage services.
+# Environment variables with credentials of storage services for restic and rclone.
 _CREDENTIALS = re.compile(
     r"^(AWS|AZURE|B2|GOOGLE|OS|ST|RCLONE|RESTIC)_|^https?_proxy$|^no_proxy$", re.IGNORECASE
 )
-# These would contradict what volflow is configured with. Empty means unset to restic.
+# These would override the configuration of volflow. For restic, empty means unset.
 _OVERRIDDEN = (
     "RESTIC_REPOSITORY_FILE",
     "RESTIC_PASSWORD",
@@ -45,7 +45,7 @@ _OVERRIDDEN = (
     "RESTIC_PASSWORD_COMMAND",
 )
 
-# What restic says on its standard error (0.14 to 0.19), and what that means.
+# What restic (0.14 to 0.19) prints on its standard error, and what it means.
 _MEANINGS = [
     (
         r"connection refused|no such host|network is unreachable|no route to host|i/o timeout",
@@ -53,7 +53,7 @@ _MEANINGS = [
         RepositoryError,
     ),
     (
-        # In whichever words: S3, B2, GCS and Azure, Swift, rest-server, SFTP, FTP, a directory.
+        # The words of S3, B2, GCS and Azure, Swift, rest-server, SFTP, FTP and of a directory.
         r"access ?denied|forbidden|unauthorized|not authorized|authorization ?fail"
         r"|authentication ?fail|(invalid access key|access key id .*not exist)"
         r"|signature .*does not match|\b(error|status|code|response)\W+40[13]\b"
@@ -146,7 +146,7 @@ class Settings(Protocol):
 
 
 class ResticProgram:
-    """restic, called with the repository, the password and the cache that are configured.
+    """Runs restic with the configured repository, password and cache.
 
     :param settings: the settings of the repository
     :param privilege: files of volumes belong to root, so restic reads them as root
@@ -184,7 +184,7 @@ class ResticProgram:
         return self._known_version
 
     def check(self) -> None:
-        """Make sure that restic is there and new enough, and that the options make sense."""
+        """Make sure that restic is installed and new enough, and that the options are valid."""
         if self.version < OLDEST:
             have, need = (".".join(map(str, v)) for v in (self.version, OLDEST))
             raise RepositoryError(
@@ -194,11 +194,11 @@ class ResticProgram:
         self.settings.check()
 
     def exists(self) -> bool:
-        """Whether there is a repository, whoever has its password.
+        """Whether the repository exists. The password is not needed.
 
-        :raises RepositoryError: restic does not say
+        :raises RepositoryError: this cannot be determined
         """
-        # Of no repository: restic looks at it only where there is one.
+        # A wrong password: restic reports it only if the repository exists.
         environment = self._environment() | {"RESTIC_PASSWORD": "none"}
         command = (self.settings.program, *self._own_options(), "cat", "config")
         done = subprocess.run(
@@ -229,21 +229,21 @@ class ResticProgram:
         return [*self._own_options(), "--password-command", settings.password_command]
 
     def _environment(self) -> dict[str, str]:
-        # Two reports a second are enough for a person to see.
+        # Two reports a second are enough for people.
         return {
             **{k: v for k, v in os.environ.items() if _CREDENTIALS.search(k)},
             "RESTIC_PROGRESS_FPS": "2",
             **dict.fromkeys(_OVERRIDDEN, ""),
-            # Not on the command line, which everybody can read: a URL can hold a password.
+            # Everybody can read command lines, and a URL can contain a password.
             "RESTIC_REPOSITORY": self.settings.url,
         }
 
     def start(self, *command: str, bound: IO[bytes] | None = None) -> subprocess.Popen[bytes]:
         """Start restic, with pipes for its output and its errors.
 
-        :param bound: it ends with the thread that has started it, as far as that can be arranged:
-            sudo does not tell of it. Its errors go to this file, because a pipe would be broken
-            then, and restic would end before it has cleaned up.
+        :param bound: restic ends with the thread that started it; not under sudo, which does not
+            pass that on. Its errors go to this file: a pipe would break with the thread, and restic
+            would end before it has cleaned up.
         :raises RepositoryError: it is missing or too old
         """
         self.check()
@@ -259,10 +259,10 @@ class ResticProgram:
         )
 
     def run(self, *command: str, limit: float | None = None) -> str:
-        """Run restic to its end, and give its standard output.
+        """Run restic to its end; returns its standard output.
 
-        :param limit: seconds after which it is ended
-        :raises RepositoryError: what it said, and what that means
+        :param limit: seconds after which restic is ended
+        :raises RepositoryError: restic failed; says why, and what to do
         """
         with self.start(*command) as process:
             try:
@@ -270,7 +270,7 @@ class ResticProgram:
             except subprocess.TimeoutExpired:
                 self.end(process)
                 raise RepositoryError(
-                    f"'restic {command[0]}' was ended after {limit:g} s; look whether the "
+                    f"'restic {command[0]}' was ended after {limit:g} s; check whether the "
                     f"repository {self.location} can be reached."
                 ) from None
         if process.returncode:
@@ -278,9 +278,9 @@ class ResticProgram:
         return _text(out)
 
     def lines(self, *command: str) -> Iterator[str]:
-        """Run restic, and give each line of its standard output as it comes.
+        """Run restic, and yield each line of its standard output.
 
-        :raises RepositoryError: what it said, and what that means
+        :raises RepositoryError: restic failed; says why, and what to do
         """
         with self.started(*command) as (process, errors):
             assert process.stdout is not None
@@ -294,8 +294,9 @@ class ResticProgram:
     def started(
         self, *command: str
     ) -> Iterator[tuple[subprocess.Popen[bytes], Callable[[], list[str]]]]:
-        """restic as long as the block runs, and what it says on its standard error.
+        """Run restic while the block runs.
 
+        :returns: the process, and a function that waits for it and returns its last error messages
         :raises RepositoryError: it is missing or too old
         """
         with TemporaryFile() as said, self.start(*command, bound=said) as process:
@@ -319,10 +320,14 @@ class ResticProgram:
         watch: StallGuard,
         through: Sequence[str | Path] = (),
     ) -> tuple[int, list[str]]:
-        """Run restic in the namespace, hand on each line, and give its status and errors.
+        """Run restic in the namespace to its end.
 
-        :param through: a program that runs restic, whose command follows its own arguments, and
-            reads what that prints
+        :param read: called with each line of the standard output
+        :param through: a program with its arguments that runs restic, whose command line is
+            appended, and reads its output
+        :returns: the exit status, and the lines of the standard error
+        :raises StoppedError: the copy was stopped
+        :raises RepositoryError: the copy made no progress for too long
         """
         self.check()
         process = namespace.popen(
@@ -349,13 +354,13 @@ class ResticProgram:
         if status and watch.stalled:
             raise RepositoryError(
                 f"restic {command[0]} was ended after {self.settings.stall_limit:g} s without "
-                f"progress; look whether {self.location} can be reached, or raise stall_limit in "
+                f"progress; check whether {self.location} can be reached, or raise stall_limit in "
                 "[repository]."
             )
         return status, errors
 
     def end(self, process: subprocess.Popen[Any]) -> None:
-        # SIGINT is the signal after which restic removes its lock, if it still can.
+        """End restic. After SIGINT it removes its lock, if it still can."""
         self.privilege.signal(process, SIGINT)
         try:
             process.wait(_PATIENCE)
@@ -363,6 +368,11 @@ class ResticProgram:
             self.privilege.signal(process, SIGKILL)
 
     def error(self, doing: str, status: int, errors: Sequence[str]) -> RepositoryError:
+        """What a failure of restic means.
+
+        :param doing: restic's command
+        :param errors: the lines of its standard error
+        """
         text = "\n".join(errors).strip()
         for pattern, meaning, kind in _MEANINGS:
             if re.search(pattern, text, re.IGNORECASE):
@@ -379,5 +389,5 @@ def _text(output: bytes) -> str:
 
 
 def time_of(text: str) -> datetime:
-    """A time as restic writes it: with nanoseconds, of which datetime takes six digits."""
+    """Parse a time of restic. It has nanoseconds; datetime takes six digits."""
     return datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", text))

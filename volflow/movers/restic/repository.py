@@ -58,12 +58,12 @@ class ResticRepository:
         return self._program.exists()
 
     def backups(self) -> Sequence[StoredBackup]:
-        """All backups in the repository, the oldest first; shows that it can be written to."""
+        """All backups in the repository, the oldest first. Fails also if it is read-only."""
         self._local_is_writable()
         return list(_last(self._snapshots()).values())
 
     def _snapshots(self) -> list[StoredBackup]:
-        """All our snapshots, the oldest first."""
+        """All snapshots of volflow, the oldest first."""
         found = json.loads(self._program.run("snapshots", "--json", "--tag", _TAG)) or []
         try:
             stored = [
@@ -75,35 +75,38 @@ class ResticRepository:
                 for snapshot in found
             ]
         except ValueError as error:
-            # There are times in the world of restic that there are not in Python's.
+            # restic accepts times that Python does not.
             raise RepositoryError(
-                f"The repository {self.location} holds a snapshot of no possible time ({error}): "
-                "'restic forget' removes it."
+                f"The repository {self.location} holds a snapshot with an impossible time "
+                f"({error}): 'restic forget' removes it."
             ) from error
         return sorted(stored, key=lambda backup: backup.created_at)
 
     def _local_is_writable(self) -> None:
-        """Tell at once what restic tells after trying for most of a minute."""
+        """Fail at once, where restic tries for most of a minute.
+
+        :raises RepositoryError: the repository is a directory that is read-only
+        """
         path = self._program.settings.local_path
         if path is None:
             return
         there = self._program.privilege.attempt("test", "-d", str(path)).returncode == 0
         if there and self._program.privilege.attempt("test", "-w", str(path)).returncode:
             raise RepositoryError(
-                f"The repository {self.location} cannot be written to: look at how its file "
+                f"The repository {self.location} cannot be written to: check how its file "
                 "system is mounted."
             )
 
     def forget(self, backup_id: str) -> None:
-        """Strike a backup; what nothing else needs is freed by :meth:`prune`."""
+        """Remove a backup from the list; :meth:`prune` frees its space."""
         stored = self._snapshots()
         whose = {_whose(one) for one in stored if one.id == backup_id}
-        # With what it has taken the place of: that must not come forth again.
+        # Earlier snapshots of the same run and volume go with it: they must not show up again.
         ids = [one.id for one in stored if _whose(one) in whose]
         self._program.run("forget", *dict.fromkeys([*ids, backup_id]))
 
     def prune(self) -> str:
-        """Free what no backup needs any more; gives restic's report."""
+        """Free the space that no backup needs; returns restic's report."""
         stored = self._snapshots()
         last = {one.id for one in _last(stored).values()}
         if replaced := [one.id for one in stored if one.id not in last]:
@@ -111,10 +114,10 @@ class ResticRepository:
         return self._program.run("prune")
 
     def unlock(self) -> None:
-        """Remove the locks of processes that are no more; those of living ones stay.
+        """Remove the locks of processes that have ended. Locks of running ones stay.
 
-        :raises RepositoryError: one stays whose process has ended: restic takes it for alive as
-            long as its parent has not taken note of that
+        :raises RepositoryError: the lock of a zombie stays: restic takes a zombie for a running
+            process
         """
         self._program.run("unlock", limit=_UNLOCK_LIMIT)
         for lock_id in self._locks():
@@ -123,12 +126,12 @@ class ResticRepository:
             except RepositoryError:
                 if lock_id in self._locks():
                     raise
-                continue  # that of a living process, which has ended meanwhile
+                continue  # A running process has removed its lock meanwhile.
             if lock["hostname"] == host_name() and not started(int(lock["pid"])):
                 raise RepositoryError(
-                    f"Lock {lock_id[:8]} of the repository {self.location} stays, though process "
-                    f"{lock['pid']} that held it has ended. 'restic unlock' removes it as soon as "
-                    "the kernel has forgotten that process."
+                    f"Lock {lock_id[:8]} of the repository {self.location} cannot be removed yet, "
+                    f"though process {lock['pid']} that held it has ended. 'restic unlock' removes "
+                    "it when the process is no longer a zombie."
                 )
 
     def _locks(self) -> list[str]:
@@ -161,19 +164,19 @@ class ResticRepository:
 
 
 def _whose(stored: StoredBackup) -> tuple[str, ...]:
-    """What a run has stored of a volume is one backup, however often it had to begin."""
+    """What identifies a backup: all snapshots of a volume by one run are one backup."""
     run, volume = stored.tags.get("run"), stored.tags.get("volume")
     return (run, volume) if run and volume else (stored.id,)
 
 
 def _last(stored: Sequence[StoredBackup]) -> dict[tuple[str, ...], StoredBackup]:
-    """The last of what each run has stored of each volume, in the order of all."""
+    """The last snapshot of each backup, the oldest first."""
     last = {_whose(one): one for one in stored}
     return dict(sorted(last.items(), key=lambda item: item[1].created_at))
 
 
 def pack(tags: Mapping[str, str]) -> list[str]:
-    # restic splits what it is given at commas.
+    # restic splits tags at commas.
     return [_TAG, *(f"{key}={quote(value, safe='')}" for key, value in tags.items())]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from volflow.movers.restic import mover
 
 
-def test_what_could_not_be_read() -> None:
+def test_the_files_that_could_not_be_read_are_named() -> None:
     lines = [
         "a warning that is no JSON",
         json.dumps({"message_type": "error", "item": "/m/regions/0/a b", "error": {"Op": "read"}}),

@@ -20,7 +20,7 @@ from volflow.movers.restic.program import time_of
         "2026-01-02T05:04:05.123456789+02:00",
     ],
 )
-def test_times_with_nanoseconds(text: str) -> None:
+def test_times_with_nanoseconds_are_parsed(text: str) -> None:
     assert time_of(text) == datetime(2026, 1, 2, 3, 4, 5, 123456, tzinfo=UTC)
 
 
@@ -72,7 +72,7 @@ def test_times_with_nanoseconds(text: str) -> None:
         ("", "it said nothing"),
     ],
 )
-def test_what_an_error_means(tmp_path: Path, said: str, means: str) -> None:
+def test_an_error_of_restic_is_explained(tmp_path: Path, said: str, means: str) -> None:
     error = program(tmp_path).error("backup", 1, said.splitlines())
     assert not isinstance(error, BackupNotFoundError)
     with pytest.raises(RepositoryError, match=f"(?s){means}"):
@@ -109,19 +109,19 @@ def _script(tmp_path: Path, says: str) -> str:
         ("restic 1.10.2-dev (compiled manually)", (1, 10, 2)),
     ],
 )
-def test_its_version(tmp_path: Path, says: str, version: tuple[int, ...]) -> None:
+def test_the_version_of_restic_is_read(tmp_path: Path, says: str, version: tuple[int, ...]) -> None:
     found = program(tmp_path, restic=_script(tmp_path, says))
     assert found.version == version
     found.check()
 
 
-def test_too_old(tmp_path: Path) -> None:
+def test_an_old_restic_is_refused(tmp_path: Path) -> None:
     old = program(tmp_path, restic=_script(tmp_path, "restic 0.12.1 compiled with go1.18"))
     with pytest.raises(RepositoryError, match=r"0\.12\.1 is too old.*0\.14\.0"):
         old.check()
 
 
-def test_missing(tmp_path: Path) -> None:
+def test_a_missing_restic_is_reported(tmp_path: Path) -> None:
     with pytest.raises(RepositoryError, match="install the package 'restic'"):
         program(tmp_path, restic=str(tmp_path / "nothing")).check()
 

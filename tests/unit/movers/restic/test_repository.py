@@ -66,16 +66,16 @@ def recorded(tmp_path: Path) -> Recorded:
     return found
 
 
-def test_what_a_run_stored_last_is_the_backup(recorded: Recorded) -> None:
+def test_the_last_snapshot_of_a_run_is_the_backup(recorded: Recorded) -> None:
     assert [backup.id for backup in ResticRepository(recorded).backups()] == ["w1", "a2", "b2"]
 
 
-def test_with_a_backup_goes_what_it_replaced(recorded: Recorded) -> None:
+def test_forgetting_a_backup_forgets_what_it_replaced(recorded: Recorded) -> None:
     ResticRepository(recorded).forget("a2")
     assert recorded.done[-1] == ("forget", "a1", "a2")
 
 
-def test_what_was_replaced_is_pruned(recorded: Recorded) -> None:
+def test_pruning_forgets_what_was_replaced(recorded: Recorded) -> None:
     ResticRepository(recorded).prune()
     assert recorded.done[1:] == [("forget", "a1", "b1"), ("prune",)]
 
@@ -101,7 +101,7 @@ def zombie() -> Iterator[int]:
     process.wait()
 
 
-def test_a_lock_whose_process_has_ended_must_go(tmp_path: Path, zombie: int) -> None:
+def test_the_lock_of_a_zombie_is_reported(tmp_path: Path, zombie: int) -> None:
     """restic takes a zombie for a living process, and says nothing."""
     found = replaced(tmp_path, Locked)
     found.holder, found.host = zombie, host_name()
