@@ -1,8 +1,8 @@
-"""Every option of volflow, in one place.
+"""Every option of volflow.
 
-Options are read from ``/etc/volflow/volflow.conf`` or ``~/.config/volflow/volflow.conf``, from
-the file given with ``--config-file``, and from the environment as oslo.config does it:
-``OS_REPOSITORY__LOCATION`` sets ``location`` in ``[repository]``.
+oslo.config reads the options from ``/etc/volflow/volflow.conf`` and
+``~/.config/volflow/volflow.conf``, or from the files given with ``--config-file``, and from the
+environment: ``OS_REPOSITORY__LOCATION`` sets ``location`` in ``[repository]``.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ DEFAULT_OPTS: list[cfg.Opt] = [
     cfg.StrOpt(
         "state_dir",
         sample_default="/var/lib/volflow",
-        help="Directory for the state database, locks and the mount point. Made with mode 0700. "
-        "Defaults to /var/lib/volflow for root and to $XDG_STATE_HOME/volflow for others.",
+        help="Directory for the state database, locks and the mount point, created with mode 0700. "
+        "Default: /var/lib/volflow for root, $XDG_STATE_HOME/volflow for others.",
     ),
     cfg.IntOpt(
         "keep_runs",
         default=90,
         min=1,
-        help="Days for which runs that have ended stay in the state database. Older ones are "
-        "forgotten when a run begins, a few each time. A run of which something is left over "
-        "stays until that is removed. Backups are not touched.",
+        help="Days to keep runs in the state database after they have ended. Each new run deletes "
+        "a few older ones. A run with leftovers stays until they are removed. Backups are not "
+        "deleted.",
     ),
 ]
 
@@ -39,50 +39,50 @@ STATE_OPTS: list[cfg.Opt] = [
         "connection",
         secret=True,
         sample_default="sqlite:////var/lib/volflow/state.sqlite",
-        help="SQLAlchemy URL of the state database. SQLite in state_dir unless set.",
+        help="SQLAlchemy URL of the state database. Default: SQLite in state_dir.",
     ),
 ]
 
 CLOUD_OPTS: list[cfg.Opt] = [
     cfg.StrOpt(
         "name",
-        help="Cloud in clouds.yaml to use where nothing else names one: --os-cloud, OS_CLOUD and "
-        "OS_AUTH_URL come first.",
+        help="Cloud in clouds.yaml. --os-cloud, OS_CLOUD and OS_AUTH_URL take precedence.",
     ),
     cfg.StrOpt(
         "act_in",
         default="caller",
         choices=[
-            ("caller", "The project of the login owns them, and its quota holds them."),
-            ("tenant", "The volume's own project does; the user needs a role in each project."),
+            ("caller", "The project of the login owns them; they use its quota."),
+            ("tenant", "The volume's project owns them; the user needs a role in each project."),
         ],
-        help="Whose the temporary snapshots and volumes of a backup of other projects are. "
-        "Restored volumes always belong to the project that they came from.",
+        help="Which project owns the temporary snapshots and volumes when volumes of other "
+        "projects are backed up. Restored volumes always belong to the project that they came "
+        "from.",
     ),
     cfg.FloatOpt(
         "timeout",
         default=60.0,
         min=0.1,
-        help="Seconds to wait for a connection to an API, and for each part of its answer.",
+        help="Timeout in seconds for a connection to an API and for each part of its answer.",
     ),
 ]
 
 REPOSITORY_OPTS: list[cfg.Opt] = [
     cfg.StrOpt(
         "location",
-        help="restic's name of the repository: a path, or sftp:, s3:, swift:, rest:, rclone:. "
-        "Credentials of a storage service are taken from the environment, as restic does. With "
-        "{project_id} in it each project has a repository of its own.",
+        help="Location of the repository as restic names it: a path, or sftp:, s3:, swift:, "
+        "rest:, rclone:. restic takes the credentials of a storage service from the environment. "
+        "If it contains {project_id}, each project has its own repository.",
     ),
     cfg.StrOpt(
         "password_file",
-        help="File with the repository's password on its first line. Give each project its own, "
-        "with {project_id} in the name, where each has a repository of its own.",
+        help="File with the repository's password on its first line. If each project has its own "
+        "repository, put {project_id} into the name to give each its own password.",
     ),
     cfg.StrOpt(
         "password_command",
-        help="Command that prints the repository's password, instead of password_file; it may "
-        "have {project_id} in it too.",
+        help="Command that prints the repository's password, instead of password_file. It may "
+        "contain {project_id} too.",
     ),
     cfg.StrOpt(
         "restic",
@@ -98,11 +98,11 @@ REPOSITORY_OPTS: list[cfg.Opt] = [
         "stall_limit",
         default=1800.0,
         min=1,
-        help="Seconds without any progress after which a copy is ended and counts as failed.",
+        help="Seconds without progress after which a copy fails.",
     ),
     cfg.StrOpt(
         "cache_dir",
-        help="restic's cache directory. restic chooses one unless set.",
+        help="restic's cache directory. Default: a directory in state_dir.",
     ),
 ]
 
@@ -111,7 +111,7 @@ BACKUP_OPTS: list[cfg.Opt] = [
         "parallel",
         default=10,
         min=1,
-        help="How many volumes are worked on side by side, at most.",
+        help="Maximum number of volumes in parallel.",
     ),
 ]
 
@@ -120,25 +120,25 @@ WAIT_OPTS: list[cfg.Opt] = [
         "interval",
         default=0.25,
         min=0.01,
-        help="Seconds between the first two looks at a resource; it grows from look to look.",
+        help="Seconds between the first two polls of a resource; the interval grows.",
     ),
     cfg.FloatOpt(
         "interval_max",
         default=2.0,
         min=0.01,
-        help="Seconds between two looks, at most.",
+        help="Maximum number of seconds between two polls.",
     ),
     cfg.FloatOpt(
         "limit",
         default=600.0,
         min=1,
-        help="Seconds that a resource of no size may stay in a transitional state.",
+        help="Seconds for which a resource may stay in a transitional state.",
     ),
     cfg.FloatOpt(
         "limit_per_gib",
         default=30.0,
         min=0,
-        help="Seconds more for each GiB of the volume.",
+        help="Additional seconds for each GiB of the volume.",
     ),
 ]
 
@@ -146,29 +146,29 @@ HOST_OPTS: list[cfg.Opt] = [
     cfg.StrOpt(
         "root_helper",
         default="sudo -n",
-        help="Command put before privileged commands where volflow does not run as root.",
+        help="Prefix for privileged commands if volflow does not run as root.",
     ),
     cfg.StrOpt(
         "my_ip",
         default="127.0.0.1",
-        help="Address of this host that the storage sees, for back ends that ask for it.",
+        help="Address of this host as the storage sees it, for back ends that need it.",
     ),
-    cfg.BoolOpt("multipath", default=False, help="Attach over all paths to the storage."),
+    cfg.BoolOpt("multipath", default=False, help="Attach through all paths to the storage."),
     cfg.BoolOpt(
         "enforce_multipath",
         default=False,
-        help="Fail where multipathd does not run, instead of attaching over a single path.",
+        help="Fail if multipathd does not run, instead of attaching through a single path.",
     ),
     cfg.StrOpt(
         "lock_path",
-        help="os-brick's lock directory. Must be nova-compute's and cinder-volume's where they "
-        "run on this host too. A directory in state_dir unless set.",
+        help="os-brick's lock directory. Must be that of nova-compute and cinder-volume if they "
+        "run on this host. Default: a directory in state_dir.",
     ),
     cfg.IntOpt(
         "device_scan_attempts",
         default=3,
         min=1,
-        help="How often os-brick looks for the device of a new attachment.",
+        help="How many times os-brick scans for the device of a new attachment.",
     ),
 ]
 
@@ -186,12 +186,12 @@ _GROUPS: list[tuple[str | None, list[cfg.Opt]]] = [
 
 
 def list_opts() -> list[tuple[str | None, list[cfg.Opt]]]:
-    """The options by group, for oslo-config-generator and the reference in docs/."""
+    """Return the options by group, for oslo-config-generator and the reference in docs/."""
     return _GROUPS
 
 
 def default_config_files() -> list[str]:
-    """The configuration files that exist of those that are read without being named."""
+    """Return the configuration files that are read by default and exist."""
     home = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
     candidates = [Path("/etc/volflow/volflow.conf"), home / "volflow" / "volflow.conf"]
     return [str(path) for path in candidates if path.is_file()]
@@ -200,7 +200,7 @@ def default_config_files() -> list[str]:
 def load(config_files: Sequence[str] | None = None) -> cfg.ConfigOpts:
     """Read the configuration.
 
-    :param config_files: files to read instead of those that are read without being named
+    :param config_files: files to read instead of the default ones
     :raises ConfigError: a file is missing, or an option in it is wrong
     """
     conf = cfg.ConfigOpts()
@@ -210,7 +210,7 @@ def load(config_files: Sequence[str] | None = None) -> cfg.ConfigOpts:
     files = default_config_files() if config_files is None else list(config_files)
     try:
         conf([], project="volflow", default_config_files=files, default_config_dirs=[])
-        # A wrong value is noticed by oslo.config when it is read: read all of them now.
+        # oslo.config checks a value only when it is read: read all of them now.
         for group, options in _GROUPS:
             for option in options:
                 (conf[group] if group else conf)[option.name]
@@ -220,7 +220,7 @@ def load(config_files: Sequence[str] | None = None) -> cfg.ConfigOpts:
 
 
 def state_dir(conf: cfg.ConfigOpts) -> Path:
-    """The directory for state, locks and the mount point."""
+    """Return the directory for state, locks and the mount point."""
     if conf.state_dir:
         return Path(conf.state_dir)
     if os.geteuid() == 0:
@@ -229,5 +229,5 @@ def state_dir(conf: cfg.ConfigOpts) -> Path:
 
 
 def state_url(conf: cfg.ConfigOpts) -> str:
-    """The SQLAlchemy URL of the state database."""
+    """Return the SQLAlchemy URL of the state database."""
     return conf.state.connection or f"sqlite:///{state_dir(conf) / 'state.sqlite'}"

@@ -1,4 +1,4 @@
-"""What is opened on this host from the configuration."""
+"""What the configuration opens on this host."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 class Context:
     """The cloud, the repositories, the state database and this host.
 
-    Nothing is connected to before it is needed. Where ``cloud``, ``repositories`` or ``host`` is
-    given, it takes the place of the one that the configuration names.
+    It connects to nothing before it has to. ``cloud``, ``repositories`` and ``host`` replace those
+    that the configuration names.
 
     :param conf: the configuration, by :func:`volflow.config.load`
     :param cloud_arguments: parsed ``--os-*`` options
-    :param observer: hears how far a run is
+    :param observer: receives the progress of runs
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Context:
 
     @cached_property
     def cloud(self) -> Cloud:
-        # It takes half a second to import, and listings do not need it.
+        # The import takes half a second, and listings do not need it.
         from volflow.cloud.connection import Cloud
         from volflow.cloud.wait import Wait
 
@@ -85,25 +85,25 @@ class Context:
         )
 
     def directory(self, name: str = "") -> Path:
-        """A directory for the state, or in it; made with mode 0700.
+        """Return the state directory or a directory in it. Creates it with mode 0700.
 
-        :raises ConfigError: it cannot be made or written to
+        :raises ConfigError: it cannot be created or is not writable
         """
         path = config.state_dir(self.conf) / name
         try:
-            # Each by itself: the mode is not that of parents that are made on the way.
+            # Separately: mkdir would not give the mode to parents.
             for directory in (config.state_dir(self.conf), path):
                 directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             if not os.access(path, os.W_OK | os.X_OK):
                 raise PermissionError(13, "Permission denied", str(path))
         except OSError as error:
             raise ConfigError(
-                f"The state directory {path} cannot be written to ({error.strerror}): set "
+                f"The state directory {path} is not writable ({error.strerror}): set "
                 "state_dir in volflow.conf to a directory of the user that runs volflow."
             ) from error
         return path
 
     def close(self) -> None:
-        """Close what has been opened."""
+        """Close the state database if it was opened."""
         if "state" in vars(self):
             self.state.close()

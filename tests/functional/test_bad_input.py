@@ -371,7 +371,7 @@ def test_root_without_capabilities(ground: Ground) -> None:
 def test_the_state_directory_cannot_be_written_to(ground: Ground, tmp_path: Path) -> None:
     ground.refused(
         *("backup", "create", "good"),
-        says=f"The state directory {tmp_path}.* cannot be written to.*state_dir in volflow.conf",
+        says=f"The state directory {tmp_path}.* is not writable.*state_dir in volflow.conf",
         config=ground.site.config(DEFAULT__state_dir=tmp_path / "state"),
         prefix=("unshare", "--mount", "sh", "-ec", READ_ONLY, "sh", str(tmp_path)),
     )
@@ -381,7 +381,7 @@ def test_the_state_directory_is_a_file(ground: Ground, tmp_path: Path) -> None:
     (tmp_path / "state").write_text("no directory\n")
     ground.refused(
         *("backup", "create", "good"),
-        says=f"The state directory {tmp_path}.* cannot be written to",
+        says=f"The state directory {tmp_path}.* is not writable",
         config=ground.site.config(DEFAULT__state_dir=tmp_path / "state"),
     )
 

@@ -94,10 +94,10 @@ def test_programs_that_are_not_installed(shared_site: Site, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("limits", "says"),
     [
-        ({"volumes": 0}, "holds not even .* there is left: 0 volumes"),
-        ({"snapshots": 0}, "holds not even .* 0 snapshots"),
-        ({"gigabytes": 1}, "holds not even .* 1 GiB"),
-        ({"volumes_lab": 0}, "for volume type 'lab' holds not even .* 0 volumes"),
+        ({"volumes": 0}, "is too small even .* left: 0 volumes"),
+        ({"snapshots": 0}, "is too small even .* 0 snapshots"),
+        ({"gigabytes": 1}, "is too small even .* 1 GiB"),
+        ({"volumes_lab": 0}, "for volume type 'lab' is too small even .* 0 volumes"),
     ],
     ids=["volumes", "snapshots", "gigabytes", "type"],
 )

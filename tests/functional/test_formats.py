@@ -66,5 +66,5 @@ def test_a_repository_that_is_made(told: Told) -> None:
     ((row),) = json.loads(done.stdout)
     assert row["Location"] == str(place)
     assert row["Created"].endswith("+00:00")
-    assert f"The repository {place} is made. Keep its password" in done.stderr
+    assert f"Created the repository {place}. Keep a copy of its password" in done.stderr
     assert (place / "config").exists()

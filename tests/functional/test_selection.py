@@ -182,7 +182,7 @@ def test_a_dry_run_tells_what_it_takes(shop: tuple[Site, dict[str, str]]) -> Non
     found, said = _dry(site, "restore", "--all", "--new")
     assert found == set(NAMES)
     assert "4 volumes, 0 snapshots" not in said
-    assert "This takes up to: 4 volumes" in said
+    assert "This uses up to: 4 volumes" in said
     steps = said[said.index("The steps of a volume (new): ") :].splitlines()[0]
     assert "attachment, device, make file system, mount, copy" in steps
     assert [str(finding) for finding in site.findings()] == []

@@ -105,7 +105,7 @@ def test_its_process_is_killed(site: Site, volume: str) -> None:
             status, _ = watcher.end()
     assert status == 1
     assert time.monotonic() - began < 30
-    assert f"'volflow run resume {run_id[:8]}' goes on with it" in watcher.said.read_text()
+    assert f"'volflow run resume {run_id[:8]}' continues it" in watcher.said.read_text()
     for arguments in (("graph", run_id), ("show", run_id, "--html", "-")):
         assert INTERRUPTED in site.cli("run", *arguments).stdout
     done = site.cli("--quiet", "run", "resume", run_id)

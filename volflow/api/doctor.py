@@ -110,19 +110,19 @@ def _cloud(context: Context) -> str:
 def _quota(context: Context) -> str:
     cinder = context.cloud.cinder
     left = cinder.quotas.left()
-    # The smallest volume takes a snapshot and a volume of 1 GiB for a while.
+    # The smallest volume temporarily needs a snapshot and a volume of 1 GiB.
     for name, quota in by_type(left):
         if not quota.holds(1, 1, 2):
             raise QuotaError(
-                f"The quota of project {cinder.project_id}{type_suffix(name)} holds not even the "
-                f"smallest volume's temporary snapshot and volume; there is left: {quota}. Ask for "
-                "more, or make room."
+                f"The quota of project {cinder.project_id}{type_suffix(name)} is too "
+                "small even for the temporary snapshot and volume of a 1 GiB volume; left: "
+                f"{quota}. Ask for more quota, or delete something."
             )
 
     def shown(value: int | None) -> str:
         return "unlimited" if value is None else str(value)
 
     return (
-        f"left for temporary things: {shown(left.volumes)} volumes, "
+        f"left for temporary resources: {shown(left.volumes)} volumes, "
         f"{shown(left.snapshots)} snapshots, {shown(left.gigabytes)} GiB"
     )

@@ -86,12 +86,14 @@ def mounted(
                 yield MountedBackup(backup, directory, found.ended, context.stop.event)
             finally:
                 if not unmount(privilege, directory):
-                    LOG.warning("%s is still in use: what is seen there ends now.", directory)
+                    LOG.warning(
+                        "%s is still in use; its files are no longer shown there.", directory
+                    )
     finally:
         try:
             served.rmdir()
         except OSError as error:
-            LOG.warning("%s is still there (%s): remove it later.", served, error.strerror)
+            LOG.warning("%s could not be removed (%s): remove it later.", served, error.strerror)
 
 
 def _check_empty(directory: Path) -> None:
@@ -99,8 +101,8 @@ def _check_empty(directory: Path) -> None:
         usable = directory.is_dir() and not any(directory.iterdir())
     except OSError as error:
         raise UsageError(
-            f"{directory} cannot be looked at ({error.strerror}). If a process that was killed "
-            f"has left a mount there, 'umount {directory}' removes it."
+            f"{directory} cannot be read ({error.strerror}). If a killed process left a mount "
+            f"there, 'umount {directory}' removes it."
         ) from error
     if not usable:
-        raise UsageError(f"{directory} is no empty directory.")
+        raise UsageError(f"{directory} is not an empty directory.")

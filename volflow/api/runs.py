@@ -183,8 +183,8 @@ class RunApi:
         repository = complete_request(run).repository
         if repository != self._context.repositories.location:
             raise UsageError(
-                f"Run {run.id} works with the repository {repository}, and the one that is "
-                f"configured is {self._context.repositories.location}."
+                f"Run {run.id} uses the repository {repository}, but "
+                f"{self._context.repositories.location} is configured."
             )
         return run
 

@@ -1,4 +1,4 @@
-"""Having a person agree to what cannot be undone."""
+"""Asking a person to agree to what cannot be undone."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from volflow.printable import printable
 
 
 def agree(lines: Sequence[str], otherwise: str = "") -> None:
-    """Show what will be lost, if anything, and have a person agree.
+    """Show what will be lost, if anything, and ask a person to agree.
 
-    :param otherwise: what to do instead of saying --yes
-    :raises UsageError: nobody is there, or does not agree
+    :param otherwise: what to do instead of --yes
+    :raises UsageError: the person does not agree, or there is no terminal
     """
     if not lines:
         return
     print("\n".join(map(printable, lines)), file=sys.stderr)
     if not sys.stdin.isatty():
-        raise UsageError(f"Nobody is there to agree: say --yes{otherwise}.")
-    print("Go on? [y/N] ", end="", file=sys.stderr, flush=True)
+        raise UsageError(f"There is no terminal to ask for confirmation: use --yes{otherwise}.")
+    print("Continue? [y/N] ", end="", file=sys.stderr, flush=True)
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise UsageError("Nothing was done.")

@@ -1,4 +1,4 @@
-"""The application around the commands: options common to all, logging, and exit statuses."""
+"""The application around the commands: common options, logging, signals, exit statuses."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from volflow.cloud.clouds_yaml import CloudsConfig
 
 LOG = logging.getLogger(__name__)
 
-# Libraries that warn of what volflow tells in its own words, or of what it does not use.
+# Libraries that warn about what volflow reports itself, or about what it does not use.
 _CHATTY = (
     "os_brick",
     "taskflow",
@@ -33,12 +33,12 @@ _CHATTY = (
     "keystoneauth",
     "alembic",
 )
-# Seconds after the first signal within which this process ends.
+# This process ends at most this many seconds after the first signal.
 _PATIENCE = 9.0
 
 
 class ClientManager:
-    """What the commands work with, as ``openstack`` too hands it to its plug-ins."""
+    """Gives the commands volflow, as ``openstack`` gives its plug-ins their clients."""
 
     def __init__(self, app: VolflowApp) -> None:
         self._app = app
@@ -62,7 +62,7 @@ class ClientManager:
 
     @property
     def stop(self) -> Stop | None:
-        """How to stop what runs; None before anything does."""
+        """Stops the current run; None before there is one."""
         return self._volflow.stop if self._volflow else None
 
     def close(self) -> None:
@@ -71,7 +71,7 @@ class ClientManager:
 
 
 class VolflowApp(App):
-    """``volflow``, by cliff."""
+    """The program ``volflow``."""
 
     LOG_FILE_MESSAGE_FORMAT = logs.LINE
 
@@ -99,7 +99,7 @@ class VolflowApp(App):
             dest="location",
             type=filled,
             metavar="LOCATION",
-            help="The repository, as restic names it: a path, sftp:, s3:, swift:, rest:, rclone:",
+            help="The repository as restic names it: a path, or sftp:, s3:, swift:, rest:, rclone:",
         )
         group.add_argument(
             "--password-file",
@@ -111,13 +111,13 @@ class VolflowApp(App):
             "--state-dir",
             type=filled,
             metavar="DIR",
-            help="Directory of the state database and of locks",
+            help="Directory for the state database and the locks",
         )
         return parser
 
     @property
     def quieted(self) -> tuple[str, ...]:
-        """The loggers of which the terminal shows nothing but errors."""
+        """The loggers of which the terminal shows only errors."""
         return _CHATTY if self.options.verbose_level < 2 else ()
 
     def configure_logging(self) -> None:
@@ -125,14 +125,14 @@ class VolflowApp(App):
         for handler in logging.getLogger().handlers:
             handler.addFilter(logs.Quiet(self.quieted))
         for name in self.quieted:
-            # Not even put together: keystoneauth writes out each request.
+            # Do not even format the messages: keystoneauth logs each request.
             logging.getLogger(name).setLevel(logging.ERROR)
 
     def run_subcommand(self, argv: list[str]) -> int:
         stop = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
         hang_up = signal.getsignal(signal.SIGHUP)
         if hang_up is not signal.SIG_IGN:
-            # Unless nohup is there for it.
+            # Under nohup it stays ignored.
             stop[signal.SIGHUP] = hang_up
         for number in stop:
             signal.signal(number, self._stop)
@@ -141,46 +141,46 @@ class VolflowApp(App):
         finally:
             ended = self.client_manager.stop
             for number, handler in stop.items():
-                # One signal more, now that all is done, must not change the exit status.
+                # Another signal, now that all is done, must not change the exit status.
                 done = ended is not None and ended.event.is_set()
                 signal.signal(number, signal.SIG_IGN if done else handler)
             self.client_manager.close()
 
     def _stop(self, number: int, frame: object) -> None:
-        """Suspend the run at the first signal, and undo it at the second."""
+        """Suspend the run at the first signal and undo it at the second."""
         name, stop = signal.Signals(number).name, self.client_manager.stop
         if stop is None:
             raise SystemExit(1)
         if stop.event.is_set():
             if number == signal.SIGHUP:
-                # Of a terminal that is closed it comes from the kernel and from the shell.
+                # When a terminal closes, both the kernel and the shell send it.
                 return
-            LOG.warning("%s again: undoing what is under way.", name)
+            LOG.warning("%s again: undoing the run.", name)
             stop.abort()
             return
-        LOG.warning("%s: suspending. A second signal undoes what is under way.", name)
+        LOG.warning("%s: suspending the run. A second signal undoes it.", name)
         stop.suspend()
         threading.Thread(target=self._leave, args=(stop,), daemon=True).start()
 
     def _leave(self, stop: Stop) -> None:
-        """End the process where a step cannot be interrupted: a resume repeats that step."""
+        """End the process if a step cannot be interrupted: a resume repeats that step."""
         time.sleep(_PATIENCE)
         if not stop.aborting:
-            LOG.warning("A step does not end in time; the run can be resumed nevertheless.")
+            LOG.warning("A step does not end in time; the run can still be resumed.")
             self.stderr.flush()
             os._exit(1)
 
 
 def _cloud_options() -> argparse.ArgumentParser:
-    """The options ``--os-*``, in a parser of their own: a failure leaves it half-filled."""
+    """The options ``--os-*``, in their own parser: a failure leaves it half-filled."""
     options = argparse.ArgumentParser(add_help=False)
     try:
         CloudsConfig().register_argparse_arguments(options, sys.argv[1:])
     except openstack.exceptions.ConfigException:
-        # What is wrong is told when a command needs the cloud; help and listings do not.
+        # The error is reported when a command needs the cloud; help and listings do not.
         options = argparse.ArgumentParser(add_help=False)
         bare = CloudsConfig(load_yaml_config=False, load_envvars=False)
         bare.register_argparse_arguments(options, [])
-    # Its default is that of the SDK's own choice, which need not be the cloud that is configured.
+    # Its default comes from the cloud that the SDK chose, which may not be the configured one.
     options.set_defaults(os_auth_type=os.environ.get("OS_AUTH_TYPE"))
     return options

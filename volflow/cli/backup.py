@@ -15,22 +15,24 @@ from volflow.report.words import snapshotted
 
 
 class BackupCreate(Lister):
-    """Back up volumes: what has changed since the last backup of each"""
+    """Back up volumes: of each, the files that changed since its last backup"""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
         parser.add_argument(
-            "volumes", metavar="VOLUME", nargs="*", help="id or name of a volume, in use or not"
+            "volumes", metavar="VOLUME", nargs="*", help="id or name of a volume; it may be in use"
         )
         add_selection(parser)
         parser.add_argument(
-            "--full", action="store_true", help="read every file again, unchanged ones too"
+            "--full", action="store_true", help="read every file, unchanged ones too"
         )
         parser.add_argument(
-            "--parallel", type=positive, metavar="N", help="work on so many volumes at a time"
+            "--parallel", type=positive, metavar="N", help="maximum number of volumes in parallel"
         )
         parser.add_argument(
-            "--dry-run", action="store_true", help="only say what would be backed up, and how"
+            "--dry-run",
+            action="store_true",
+            help="show what would be backed up, and how; back up nothing",
         )
         return parser
 
@@ -56,16 +58,16 @@ def _planned(volflow: Volflow, plan: BackupPlan) -> Table:
     for group_id, consistent in plan.consistent.items():
         say(f"Group {group_id}: {snapshotted(consistent, planned=True)}.")
     for need in plan.quota_use:
-        say(f"For a while this takes up to: {need}; the quota is that of {need.project_id}.")
+        say(f"This temporarily uses up to: {need}, in the quota of project {need.project_id}.")
     last = {backup.tags.get("volume"): backup for backup in plan.stored}
     first = sum(int(v["size"]) for v in selected.volumes if v["id"] not in last)
     others = sum(v["id"] in last for v in selected.volumes)
     say(
-        f"The repository takes at most {first} GiB for what has no backup yet, and what has "
-        f"changed of {others} others."
+        f"The repository grows by at most {first} GiB for volumes without a backup, and by the "
+        f"changes of {others} others."
     )
     for location, free in volflow.backups.free_bytes(plan).items():
-        say(f"There are {free / 1024**3:.0f} GiB free for {location}.")
+        say(f"{location} has {free / 1024**3:.0f} GiB free.")
     rows = []
     for volume in selected.volumes:
         parent = last.get(volume["id"])
@@ -91,9 +93,9 @@ class BackupList(Lister):
             "--volume",
             type=filled,
             metavar="VOLUME",
-            help="only those of the volume of this id or name",
+            help="only backups of the volume with this id or name",
         )
-        parser.add_argument("--long", action="store_true", help="the project and the group, too")
+        parser.add_argument("--long", action="store_true", help="also show the project and group")
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
@@ -123,12 +125,12 @@ class BackupList(Lister):
 
 
 class BackupDelete(Lister):
-    """Delete backups; 'volflow repository prune' frees what only they needed"""
+    """Delete backups; 'volflow repository prune' then frees their space"""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
         parser.add_argument(
-            "backups", metavar="BACKUP", nargs="+", help="id of a backup, or its beginning"
+            "backups", metavar="BACKUP", nargs="+", help="id of a backup or its beginning"
         )
         parser.add_argument("--yes", action="store_true", help="delete without asking")
         return parser
@@ -157,7 +159,7 @@ def _columns(figures: Figures | None) -> tuple[Any, Any, Any]:
 
 
 class BackupShow(ShowOne):
-    """Show a backup: the volume's properties at that time, and what was on it"""
+    """Show a backup: the volume's properties and file systems at that time"""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)

@@ -1,4 +1,4 @@
-"""``volflow backup ls | extract | mount | diff | verify``: looking into backups."""
+"""``volflow backup ls | extract | mount | diff | verify``."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from volflow.cli import columns
 from volflow.cli.command import Command, Lister
 from volflow.cli.result import Table, not_in, say
 from volflow.cli.selection import path
+from volflow.report.words import plural
 
-# What is read of the repository where no backup is named, in percent.
+# The sample that is read if no backup is named, in percent.
 _SAMPLE = 10.0
 
 
@@ -33,7 +34,7 @@ class BackupLs(_OneBackup, Lister):
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
         parser.add_argument("path", metavar="PATH", nargs="?", default="/", help="in the volume")
-        parser.add_argument("--recursive", action="store_true", help="what is below it, too")
+        parser.add_argument("--recursive", action="store_true", help="list its subdirectories too")
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
@@ -54,17 +55,17 @@ class BackupLs(_OneBackup, Lister):
 
 
 class BackupExtract(_OneBackup, Command):
-    """Get files and directories out of a backup, with all their metadata"""
+    """Extract files and directories from a backup, with all their metadata"""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
-        parser.add_argument("paths", metavar="PATH", nargs="+", help="in the volume")
+        parser.add_argument("paths", metavar="PATH", nargs="+", help="path in the volume")
         parser.add_argument(
             "--to",
             type=path,
             required=True,
             metavar="DIR",
-            help="a new or empty directory, in which they get their whole path",
+            help="new or empty directory; the files keep their full path below it",
         )
         return parser
 
@@ -77,34 +78,34 @@ class BackupExtract(_OneBackup, Command):
             say(line)
         if unread:
             self.status = Outcome.PARTIAL.exit_status
-        print(f"{len(parsed_args.paths)} of the backup's paths are in {parsed_args.to}.")
+        print(f"Extracted {plural(len(parsed_args.paths), 'path')} to {parsed_args.to}.")
 
 
 class BackupMount(_OneBackup, Command):
-    """Show the files of a backup in a directory, read-only, until interrupted"""
+    """Mount a backup read-only at a directory, until interrupted"""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
-        parser.add_argument("dir", type=path, metavar="DIR", help="an empty directory")
+        parser.add_argument("dir", type=path, metavar="DIR", help="empty directory")
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         with self.volflow.backups.mount(parsed_args.backup, parsed_args.dir) as mounted:
-            print(f"The backup is in {mounted.directory}. Press Ctrl-C to end.", flush=True)
+            print(f"The backup is mounted at {mounted.directory}. Press Ctrl-C to end.", flush=True)
             mounted.wait()
 
 
 class BackupDiff(Lister):
-    """List what has changed from one backup of a volume to another"""
+    """List what changed between two backups of a volume"""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
-        parser.add_argument("old", metavar="OLD", help="id of a backup, or its beginning")
-        parser.add_argument("new", metavar="NEW", help="id of a backup, or its beginning")
+        parser.add_argument("old", metavar="OLD", help="id of a backup or its beginning")
+        parser.add_argument("new", metavar="NEW", help="id of a backup or its beginning")
         parser.add_argument(
             "--metadata",
             action="store_true",
-            help="also what has changed in its owner, mode, times or attributes alone",
+            help="also list files of which only owner, mode, times or attributes changed",
         )
         return parser
 
@@ -127,23 +128,23 @@ class BackupVerify(Lister):
             "backups",
             metavar="BACKUP",
             nargs="*",
-            help="read all of these; without any, a sample of the whole repository",
+            help="read these backups in full; without any, a sample of the whole repository",
         )
         parser.add_argument(
             "--percent",
             type=float,
             metavar="N",
-            help="size of the sample (10); 100 reads everything",
+            help="size of the sample (default: 10); 100 reads everything",
         )
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
         percent = parsed_args.percent
         if percent is not None and parsed_args.backups:
-            raise UsageError("--percent is for a sample; backups that are named are read whole.")
+            raise UsageError("--percent is for a sample; named backups are read in full.")
         percent = _SAMPLE if percent is None else percent
         if not 0 < percent <= 100:
-            raise UsageError("--percent takes more than 0 and at most 100.")
+            raise UsageError("--percent must be more than 0 and at most 100.")
         if not parsed_args.backups:
             report = self.volflow.repositories.check(percent=percent).strip().splitlines()
             return ("Checked", "Result"), [(f"{percent:g} %", report[-1])]

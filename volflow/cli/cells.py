@@ -1,4 +1,4 @@
-"""The cells of what a command prints, made harmless for whoever reads them."""
+"""Makes the cells that a command prints harmless for terminals, spreadsheets and shells."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from cliff.columns import FormattableColumn
 
 from volflow.printable import printable, printable_lines
 
-# By these a spreadsheet tells a formula.
+# A spreadsheet takes a cell that begins with one of these for a formula.
 _FORMULA = ("=", "+", "-", "@")
-# What a shell obeys between double quotes; those themselves are the formatter's business.
+# What a shell interprets between double quotes; the formatter handles the quotes.
 _OBEYED = re.compile(r"[\\$`]")
 
 
 def harmless(formatter: str, cells: Iterable[Any]) -> list[Any]:
-    """A row of cells as this formatter of cliff may have them.
+    """Make a row of cells safe for one of cliff's formatters.
 
-    JSON and YAML write every text so that it is read back as it was. The others do not.
+    JSON and YAML escape every text themselves. The others do not.
     """
     clean = _CLEAN.get(formatter)
     return list(cells) if clean is None else [clean(cell) for cell in cells]
@@ -28,7 +28,7 @@ def harmless(formatter: str, cells: Iterable[Any]) -> list[Any]:
 
 def _plain(cell: Any) -> Any:
     if isinstance(cell, (dict, list, tuple)):
-        # Python's own way of writing them is nothing to read back.
+        # Programs cannot read back Python's own representation.
         return json.dumps(cell)
     return printable(cell) if isinstance(cell, str) else cell
 
@@ -37,7 +37,7 @@ def _spreadsheet(cell: Any) -> Any:
     text = _plain(cell)
     if not isinstance(text, str):
         return text
-    # A single dash is how nothing is shown.
+    # A single dash stands for no value.
     return f"'{text}" if text.startswith(_FORMULA) and text != "-" else text
 
 

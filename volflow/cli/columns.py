@@ -1,4 +1,4 @@
-"""Values that are shown to people in one way, and given to programs in another."""
+"""Values that look different in a table for people and in the output for programs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Bytes(FormattableColumn[int]):
 
 
 class Seconds(FormattableColumn[float]):
-    """A length of time in seconds."""
+    """A duration in seconds."""
 
     def human_readable(self) -> str:
         minutes, seconds = divmod(self._value, 60)
@@ -31,14 +31,14 @@ class Seconds(FormattableColumn[float]):
 
 
 class ShortId(FormattableColumn[str]):
-    """The id of a backup or a run, of which the beginning is enough to name it."""
+    """The id of a backup or a run. The first eight characters suffice to name it."""
 
     def human_readable(self) -> str:
         return (self._value or "-")[:8]
 
 
 class Time(FormattableColumn[datetime | None]):
-    """A moment; in the local time zone for people, in UTC for programs."""
+    """A time: local for people, UTC for programs."""
 
     def human_readable(self) -> str:
         return self._value.astimezone().strftime("%Y-%m-%d %H:%M:%S") if self._value else "-"
@@ -48,7 +48,7 @@ class Time(FormattableColumn[datetime | None]):
 
 
 class Lines(FormattableColumn[Sequence[str]]):
-    """Several texts, a line each."""
+    """Several texts, one per line."""
 
     def human_readable(self) -> str:
         return "\n".join(map(printable, self._value))
@@ -58,7 +58,7 @@ class Lines(FormattableColumn[Sequence[str]]):
 
 
 class Tree(FormattableColumn[Any]):
-    """Something nested, shown as indented lines."""
+    """Nested data, shown as indented lines."""
 
     def human_readable(self) -> str:
         return "\n".join(map(printable, _lines(self._value)))

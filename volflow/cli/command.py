@@ -1,4 +1,4 @@
-"""What the commands have in common."""
+"""Base classes of the commands."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ LOG = logging.getLogger(__name__)
 
 
 class _Volflow:
-    """Errors that are meant for people are told in one line, and give the exit status."""
+    """Prints an expected error in one line, and sets the exit status."""
 
-    #: No cloud is asked before a command needs one (``openstack`` asks this).
+    #: Do not log in before a command needs the cloud (``openstack`` reads this).
     auth_required = False
     status = 0
 
@@ -31,7 +31,7 @@ class _Volflow:
         return volflow
 
     def get_epilog(self) -> str:
-        """Say nothing: to tell our name, cliff would read about every package installed."""
+        """Return nothing: to name the package, cliff would read all installed packages."""
         return ""
 
     def run(self, parsed_args: argparse.Namespace) -> int:
@@ -39,7 +39,7 @@ class _Volflow:
             status = super().run(parsed_args)  # type: ignore[misc]
         except (VolflowError, StateError) as error:
             LOG.error("%s", error)
-            LOG.debug("Where it came from", exc_info=True)
+            LOG.debug("Traceback of the error", exc_info=True)
             return 2 if isinstance(error, UsageError) else 1
         return int(status or self.status)
 
@@ -49,7 +49,7 @@ class Command(_Volflow, command.Command):
 
 
 class Lister(_Volflow, command.Lister):
-    """A command that prints a table, or what is in it as JSON, YAML or CSV."""
+    """A command that prints a table, also as JSON, YAML or CSV."""
 
     def produce_output(
         self,

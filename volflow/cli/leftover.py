@@ -11,7 +11,7 @@ from volflow.cli.result import Table
 
 
 class LeftoverList(Lister):
-    """List the temporary things that runs have left in Cinder and on this host"""
+    """List the temporary resources that runs have left in Cinder and on this host"""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
@@ -33,7 +33,7 @@ class LeftoverList(Lister):
 
 
 class LeftoverClean(Lister):
-    """Remove what runs have left; what belongs to a run that is alive is never touched"""
+    """Remove leftovers; the resources of a run that is alive are never touched"""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
@@ -43,7 +43,7 @@ class LeftoverClean(Lister):
             type=float,
             default=24.0,
             metavar="HOURS",
-            help="with --lost: only of runs that gave no sign of life for so long (24)",
+            help="with --lost: only of runs without a sign of life for this time (default: 24)",
         )
         return parser
 
@@ -69,6 +69,6 @@ def _add_lost(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--lost",
         action="store_true",
-        help="what is told by its tag in Cinder alone too: of runs whose state database is gone, "
-        "and what Cinder made after its run had ended",
+        help="also search Cinder for tagged resources that the state database does not list: of "
+        "runs of a lost database, and those that Cinder created after their run had ended",
     )

@@ -8,20 +8,20 @@ from collections.abc import Sequence
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command, and give its exit status.
+    """Run one command and return its exit status.
 
     0: complete; 1: failed; 2: the command line is wrong; 3: partial.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments == ["--version"]:
-        # Scripts ask this often, and it needs none of the libraries.
+        # Scripts ask this often. It needs none of the libraries.
         from importlib.metadata import version
 
         print(f"volflow {version('volflow')}")
         return 0
     without_eventlet()
-    # What the imports make stays for good: the garbage collector need not look through it, neither
-    # over and over while it grows nor later.
+    # Imported objects live as long as the process: the garbage collector need not scan them,
+    # neither during the imports nor later.
     gc.disable()
     from volflow.cli.app import VolflowApp
 
@@ -31,10 +31,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def without_eventlet() -> None:
-    """Have this process work with threads alone.
+    """Make this process use threads, not eventlet.
 
-    oslo.privsep and oslo.service, which os-brick needs, import eventlet unless told otherwise:
-    that takes a fifth of a second, and os-brick's loops would run in its green threads.
+    oslo.privsep and oslo.service, which os-brick needs, import eventlet by default. That takes a
+    fifth of a second, and os-brick's loops would run in green threads.
     """
     sys.modules["eventlet"] = None  # type: ignore[assignment]
     from oslo_service import backend

@@ -1,4 +1,4 @@
-"""Live progress on the standard error: plain lines, or a table where that is a terminal."""
+"""Live progress on the standard error: a table on a terminal, otherwise plain lines."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ _EVERY = 10.0
 
 
 def reporter(verbosity: int) -> Observer:
-    """The progress that fits the standard error; none with ``--quiet``."""
+    """Return the observer that suits the standard error; none with ``--quiet``."""
     if verbosity == 0:
         return NullObserver()
     if not sys.stderr.isatty():
         return Lines()
-    # What draws it takes a while to import.
+    # Rich takes a while to import.
     from volflow.cli.screen import Screen
 
     return Screen()
 
 
 class Lines:
-    """A line for each step, and now and then one for a long copy."""
+    """Prints a line for each step, and from time to time one for a long copy."""
 
     def __init__(self) -> None:
         self._volumes: dict[str, VolumeProgress] = {}

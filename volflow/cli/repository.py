@@ -12,7 +12,7 @@ from volflow.cli.selection import filled
 
 
 class RepositoryInit(Lister):
-    """Make the repository that is configured, or that of a project"""
+    """Create the configured repository, or the repository of a project"""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
@@ -21,8 +21,8 @@ class RepositoryInit(Lister):
             action="append",
             type=filled,
             metavar="ID",
-            help="the project whose repository to make, where each has its own (may be repeated; "
-            "that of the login unless given)",
+            help="create the repository of this project, where each project has its own (may be "
+            "repeated; default: the project of the login)",
         )
         return parser
 
@@ -32,14 +32,14 @@ class RepositoryInit(Lister):
             location = self.volflow.repositories.init(project_id)
             rows.append((location, columns.Time(datetime.now(UTC))))
             say(
-                f"The repository {location} is made. Keep its password where a disaster "
-                "does not reach it: without it the backups are lost."
+                f"Created the repository {location}. Keep a copy of its password in another "
+                "place: without the password the backups are lost."
             )
         return ("Location", "Created"), rows
 
 
 class RepositoryList(Lister):
-    """List the repository that is configured and those that were used before"""
+    """List the configured repository and those that were used before"""
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
         return ("Location", "Backups", "Volumes", "Last backup", "State"), [
@@ -55,7 +55,7 @@ class RepositoryList(Lister):
 
 
 class RepositoryRebuildCatalogue(Command):
-    """Fill the state database with what the repository holds, after it was lost"""
+    """Rebuild the list of backups in the state database, after the database was lost"""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
@@ -64,7 +64,8 @@ class RepositoryRebuildCatalogue(Command):
             action="append",
             type=filled,
             metavar="ID",
-            help="the project whose repository to read, where each has its own (may be repeated)",
+            help="read the repository of this project, where each project has its own (may be "
+            "repeated)",
         )
         return parser
 
@@ -72,18 +73,18 @@ class RepositoryRebuildCatalogue(Command):
         for project_id in parsed_args.project or [None]:
             count = self.volflow.repositories.rebuild_catalogue(project_id)
             location = self.volflow.repositories.location(project_id)
-            print(f"The catalogue knows the {count} backups of {location}.")
+            print(f"The catalogue now lists the {count} backups of {location}.")
 
 
 class RepositoryCheck(Command):
-    """Check the repository's structure; 'volflow backup verify' reads its data, too"""
+    """Check the repository's structure; 'volflow backup verify' also reads its data"""
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         print(self.volflow.repositories.check().strip())
 
 
 class RepositoryPrune(Command):
-    """Free what no backup needs any more; no backup can run meanwhile"""
+    """Free the space that no backup needs; no backup can run meanwhile"""
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         print(self.volflow.repositories.prune().strip())

@@ -30,18 +30,18 @@ from volflow.cli.selection import (
     selection,
 )
 
-# Options that make no sense where no volume is restored.
+# Options that make no sense if no volume is restored.
 _OF_VOLUMES = (
     *("all", "all_tenants", "group", "recreate_vol_on_error", "keep_newer", "grow"),
     *("meta_override", "type_map", "az_map", "project_map", "remove_old_vol", "parallel"),
 )
 
-# Of the files that a backup does not have, so many are named before anything is done.
+# The number of missing files of a backup to name before a restore.
 _TOLD_BEFORE = 20
 
 
 class RestoreCreate(Lister):
-    """Restore volumes: into the volume itself if it is there, else to a new one like it"""
+    """Restore volumes: into the volume itself if it exists, else to a new one like it"""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
@@ -56,12 +56,12 @@ class RestoreCreate(Lister):
             "--at",
             type=_moment,
             metavar="TIME",
-            help="as it was then: the last backup of each volume up to this time, for example "
-            "2026-02-28T23:00, local unless it says otherwise",
+            help="restore the last backup of each volume up to this time, for example "
+            "2026-02-28T23:00; local time unless it names a time zone",
         )
         where = parser.add_mutually_exclusive_group()
         where.add_argument(
-            "--new", action="store_true", help="make new volumes, even where the old ones are there"
+            "--new", action="store_true", help="create new volumes, even if the old ones exist"
         )
         where.add_argument(
             "--into",
@@ -92,10 +92,12 @@ class RestoreCreate(Lister):
             help="keep the files of an existing volume that the backup does not have",
         )
         parser.add_argument(
-            "--grow", action="store_true", help="let the file system take all of a larger volume"
+            "--grow",
+            action="store_true",
+            help="grow the file system to the size of a larger volume",
         )
         parser.add_argument(
-            "--verify", action="store_true", help="compare what was written with what is stored"
+            "--verify", action="store_true", help="compare the restored files with the backup"
         )
         parser.add_argument(
             "--meta-override",
@@ -103,8 +105,8 @@ class RestoreCreate(Lister):
             type=_object,
             const={},
             metavar="JSON",
-            help="give existing volumes the properties of the backup, with the changes of this "
-            'JSON object, for example {"name": "new"}',
+            help="also restore the properties of existing volumes, with the changes in this JSON "
+            'object, for example {"name": "new"}',
         )
         parser.add_argument(
             "--type-map",
@@ -112,7 +114,7 @@ class RestoreCreate(Lister):
             action="append",
             default=[],
             metavar="A=B",
-            help="volumes of type A become ones of type B (may be repeated)",
+            help="restore volumes of type A as type B (may be repeated)",
         )
         parser.add_argument(
             "--az-map",
@@ -120,7 +122,7 @@ class RestoreCreate(Lister):
             action="append",
             default=[],
             metavar="A=B",
-            help="volumes of zone A are made in zone B (may be repeated)",
+            help="restore volumes of zone A to zone B (may be repeated)",
         )
         parser.add_argument(
             "--project-map",
@@ -128,16 +130,20 @@ class RestoreCreate(Lister):
             action="append",
             default=[],
             metavar="A=B",
-            help="what was in the project of id A is restored to that of id B (may be repeated)",
+            help="restore volumes of the project with id A to that with id B (may be repeated)",
         )
         parser.add_argument(
             "--remove-old-vol",
             action="store_true",
-            help="when all is restored and verified, remove the volumes that new ones replace",
+            help="remove the volumes that new ones replace, after all is restored and verified",
         )
-        parser.add_argument("--parallel", type=positive, metavar="N", help="so many at a time")
         parser.add_argument(
-            "--dry-run", action="store_true", help="only say which backup would go where"
+            "--parallel", type=positive, metavar="N", help="maximum number of volumes in parallel"
+        )
+        parser.add_argument(
+            "--dry-run",
+            action="store_true",
+            help="show which backup would go where; restore nothing",
         )
         parser.add_argument(
             "--yes", action="store_true", help="overwrite and remove volumes without asking"
@@ -173,7 +179,7 @@ class RestoreCreate(Lister):
             for line in _partial(plan):
                 say(line)
             for use in plan.quota_use:
-                say(f"This takes up to: {use}; the quota is that of {use.project_id}.")
+                say(f"This uses up to: {use}, in the quota of project {use.project_id}.")
             return _planned(plan)
         result = self.volflow.restores.create(
             chosen,
@@ -190,7 +196,7 @@ class RestoreCreate(Lister):
         for option in _OF_VOLUMES:
             if getattr(parsed_args, option, None) not in (None, False, [], ()):
                 name = option.replace("_", "-")
-                raise UsageError(f"--{name} is for volumes; --to-path and --to-image make none.")
+                raise UsageError(f"--{name} is for volumes; --to-path and --to-image create none.")
         backup = self.volflow.backups.find(parsed_args.what[0], at=parsed_args.at)
         exporter = self.volflow.backups.export(backup)
         where = parsed_args.to_path or parsed_args.to_image
@@ -202,8 +208,8 @@ class RestoreCreate(Lister):
             exporter.to_directory(parsed_args.to_path, verify=parsed_args.verify)
             root = exporter.root()
             say(
-                f"The root of the volume had {root.permissions}, and was of user {root.uid} and "
-                f"group {root.gid}; {where} is its owner's alone."
+                f"The root of the volume had mode {root.permissions}, user {root.uid} and group "
+                f"{root.gid}; only the owner of {where} can read it."
             )
         else:
             exporter.to_image(parsed_args.to_image, verify=parsed_args.verify)
@@ -220,7 +226,7 @@ class RestoreCreate(Lister):
 
 
 def _told(plan: RestorePlan) -> list[str]:
-    """What is to be known of a plan before one agrees to it."""
+    """What a person should know about a plan before agreeing to it."""
     return [*plan.notes, *map(left_out_line, plan.left_out)]
 
 
@@ -263,9 +269,9 @@ def _goal(target: RestoreTarget) -> str:
 
 
 def _ask(plan: RestorePlan) -> None:
-    """Have a person agree that volumes are overwritten and removed, if any are.
+    """Ask a person to agree if volumes are overwritten or removed.
 
-    :raises UsageError: nobody is there, or does not agree
+    :raises UsageError: the person does not agree, or there is no terminal
     """
     lines = [
         f"Volume {target.overwritten} will be overwritten with backup {target.backup.id[:8]}, "
@@ -288,7 +294,7 @@ def _ask(plan: RestorePlan) -> None:
 
 
 def _partial(plan: RestorePlan) -> list[str]:
-    """Which of the backups do not have all of their volume."""
+    """Say which of the backups are partial."""
     return [
         line
         for target in plan.targets
@@ -300,9 +306,9 @@ def _object(text: str) -> dict[str, Any]:
     try:
         value = json.loads(text)
     except ValueError as error:
-        raise argparse.ArgumentTypeError(f"this is no JSON: {error}") from error
+        raise argparse.ArgumentTypeError(f"not valid JSON: {error}") from error
     if not isinstance(value, dict):
-        raise argparse.ArgumentTypeError("this is no JSON object")
+        raise argparse.ArgumentTypeError("not a JSON object")
     return value
 
 
@@ -311,5 +317,5 @@ def _moment(text: str) -> datetime:
         return datetime.fromisoformat(text).astimezone()
     except ValueError as error:
         raise argparse.ArgumentTypeError(
-            f"'{text}' is no time like 2026-02-28T23:00 or 2026-02-28T22:00Z"
+            f"'{text}' is not a time like 2026-02-28T23:00 or 2026-02-28T22:00Z"
         ) from error

@@ -19,7 +19,7 @@ Table = tuple[Sequence[str], Iterable[Any]]
 
 
 def show(command: Lister, parsed_args: argparse.Namespace, results: Sequence[RunResult]) -> Table:
-    """The results of runs; their worst outcome becomes the command's exit status."""
+    """Return the table of results; the worst outcome becomes the command's exit status."""
     volumes = [volume for result in results for volume in result.volumes]
     command.status = worst([result.outcome for result in results]).exit_status
     if parsed_args.formatter != "table":
@@ -60,7 +60,7 @@ def _backed_up(volumes: Sequence[VolumeResult]) -> Table:
 
 def _figures(volume: VolumeResult) -> tuple[Any, ...]:
     if volume.backup_id is None:
-        # Nought would look like an empty volume.
+        # A zero would look like an empty volume.
         return ("-", "-", "-", "-")
     figures = volume.figures
     return (
@@ -88,7 +88,7 @@ def _full(results: Sequence[RunResult]) -> Table:
 
 
 def _tell(results: Sequence[RunResult]) -> None:
-    """What does not fit in a table goes to the standard error, a line each."""
+    """Print what does not fit into the table to the standard error."""
     for result in results:
         for group_id, consistent in result.consistent.items():
             say(f"group {group_id}: {snapshotted(consistent)}")
@@ -107,27 +107,27 @@ def tell_left_out(left_out: Sequence[LeftOut]) -> None:
 
 
 def left_out_line(one: LeftOut) -> str:
-    """That a volume is left out, and why."""
+    """Say that a volume is left out, and why."""
     return f"{one.name or one.volume_id}: left out, {one.reason}"
 
 
 def not_in(backup: StoredBackup, unread: Sequence[str], most: int | None = None) -> list[str]:
-    """Lines that say what a backup does not have of its volume; none where it has all.
+    """Return lines that name the files that a backup lacks; none if it is complete.
 
-    :param most: name so many of the files
+    :param most: maximum number of files to name
     """
     if not unread:
         return []
     name = backup.tags.get("name") or backup.tags.get("volume")
     what = plural(len(unread), "file")
-    lines = [f"Backup {backup.id[:8]} of {name} is partial: {what} could not be read, and will"
-             " not come back:"]  # fmt: skip
+    lines = [f"Backup {backup.id[:8]} of {name} is partial: {what} could not be read, and"
+             " cannot be restored:"]  # fmt: skip
     lines += [f"  {path}" for path in unread[:most]]
     if len(lines) <= len(unread):
-        lines.append(f"  and more; 'volflow backup show {backup.id[:8]}' names them all")
+        lines.append(f"  and more; 'volflow backup show {backup.id[:8]}' lists them all")
     return lines
 
 
 def say(text: str) -> None:
-    """Tell a person something beside the table."""
+    """Print a line to the standard error."""
     print(printable(text), file=sys.stderr)

@@ -32,7 +32,7 @@ from volflow.results.request import request_of
 
 LOG = logging.getLogger(__name__)
 
-# Parts of a request with something for each volume.
+# Parts of a request that say something about each volume.
 _OF_EACH = frozenset({"backups", "consistent", "groups", "left_out", "projects", "targets"})
 
 
@@ -41,7 +41,13 @@ class RunList(Lister):
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
-        parser.add_argument("--limit", type=int, default=50, metavar="N", help="so many at most")
+        parser.add_argument(
+            "--limit",
+            type=int,
+            default=50,
+            metavar="N",
+            help="maximum number of runs (default: 50)",
+        )
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
@@ -67,14 +73,14 @@ class _OneRun:
 
 
 class RunShow(_OneRun, ShowOne):
-    """Show a run, and how far each of its volumes is"""
+    """Show a run and the progress of each of its volumes"""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
         parser.add_argument(
             "--html",
             metavar="FILE",
-            help="write a page to look at as well: when each step was done, and what came of it",
+            help="also write an HTML page: when each step ran, and what came of it",
         )
         return parser
 
@@ -110,15 +116,15 @@ class RunWatch(_OneRun, Lister):
         if run.state.final:
             return show(self, parsed_args, [runs.result(run.id)])
         if stopping.is_set():
-            raise SuspendedError(f"Run {run.id} goes on; nobody watches it here any more.")
+            raise SuspendedError(f"Run {run.id} continues; it is no longer watched here.")
         raise SuspendedError(
-            f"No process drives run {run.id}; 'volflow run resume {run.id[:8]}' goes on with it, "
+            f"No process drives run {run.id}; 'volflow run resume {run.id[:8]}' continues it, "
             f"and 'volflow run abort {run.id[:8]}' undoes it."
         )
 
 
 class RunGraph(_OneRun, Command):
-    """Draw the plan of a run, with the state of each task"""
+    """Draw the tasks of a run, with the state of each"""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
@@ -126,9 +132,11 @@ class RunGraph(_OneRun, Command):
             "--format",
             choices=["svg", "dot"],
             default="svg",
-            help="a drawing, or text for Graphviz (default: svg)",
+            help="an image, or text for Graphviz (default: svg)",
         )
-        parser.add_argument("--output", metavar="FILE", help="where to, instead of to the screen")
+        parser.add_argument(
+            "--output", metavar="FILE", help="write to this file, not to the standard output"
+        )
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
@@ -137,7 +145,7 @@ class RunGraph(_OneRun, Command):
 
 
 class RunResume(Lister):
-    """Go on with a run that was suspended, or whose process or host is no more"""
+    """Continue a run that was suspended, or whose process or host has died"""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
@@ -146,7 +154,7 @@ class RunResume(Lister):
         which.add_argument(
             "--all",
             action="store_true",
-            help="all runs that have not ended and that no process drives, one after the other",
+            help="all unfinished runs that no process drives, one after the other",
         )
         return parser
 
@@ -171,18 +179,18 @@ class RunResume(Lister):
 
 
 class RunAbort(_OneRun, Lister):
-    """Undo a run that has not ended: what it has stored stays, what is temporary goes"""
+    """Undo a run that has not ended; backups that it has stored stay"""
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
         result = self.volflow.runs.abort(parsed_args.run)
         if result is None:
             print(
                 "A process drives this run and was asked to undo it; 'volflow run show "
-                f"{parsed_args.run}' tells how far it is.",
+                f"{parsed_args.run}' shows its progress.",
                 file=sys.stderr,
             )
         table = show(self, parsed_args, [result] if result else [])
-        # That its volumes were not backed up is what was asked for.
+        # The user asked for it: volumes without a backup are no failure here.
         left = any(volume.leftovers for volume in result.volumes) if result else False
         self.status = 1 if left else 0
         return table
@@ -190,7 +198,7 @@ class RunAbort(_OneRun, Lister):
 
 @contextmanager
 def _interruptible() -> Iterator[threading.Event]:
-    """An event that Ctrl-C sets while the block runs: it ends the watching, and not the run."""
+    """Give an event that Ctrl-C sets while the block runs. It ends the watching, not the run."""
     stopping = threading.Event()
     before = {
         number: signal.signal(number, lambda *_: stopping.set())
@@ -204,7 +212,7 @@ def _interruptible() -> Iterator[threading.Event]:
 
 
 def _write(name: str, text: str) -> None:
-    """Write a file, or with ``-`` to the standard output."""
+    """Write to a file, or with ``-`` to the standard output."""
     if name == "-":
         sys.stdout.write(text)
         return
@@ -216,7 +224,7 @@ def _write(name: str, text: str) -> None:
 
 
 def _asked(run: Run) -> dict[str, Any]:
-    """What a person wants to know of what was asked for: nothing that is told of each volume."""
+    """The request without what it says about each volume."""
     told = {key: value for key, value in run.request.items() if key not in _OF_EACH}
     groups = {key: snapshotted(value) for key, value in request_of(run).consistent.items()}
     return told | {"groups": groups} if groups else told
@@ -227,7 +235,7 @@ def _left_out(one: LeftOut) -> str:
 
 
 def _line(item: Item, driven: bool) -> str:
-    """How far a volume is, or what came of it."""
+    """The progress of a volume, or its result."""
     told = [stored.state(item, driven=driven)]
     if item.state.final:
         result = stored.volume_result(item)

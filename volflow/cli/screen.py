@@ -17,7 +17,7 @@ from volflow.report.words import plural
 
 
 class Screen:
-    """A table with a row for each volume that is worked on, drawn anew as things happen."""
+    """Draws a table with a row for each volume in progress."""
 
     def __init__(self, console: Console | None = None) -> None:
         self._title = ""
@@ -46,7 +46,7 @@ class Screen:
 
     def ended(self, result: VolumeResult) -> None:
         with self._lock:
-            # A row for each of a thousand would push those that go on off the screen.
+            # Rows of ended volumes would push those in progress off the screen.
             del self._volumes[result.volume_id]
             self._outcomes[str(result.outcome)] += 1
 
@@ -63,7 +63,7 @@ class Screen:
         if begun:
             table = Table("Volume", "Step", "Copied")
             for volume in begun:
-                # As text: what is in brackets would be taken for a style.
+                # As text: Rich would take brackets for a style.
                 table.add_row(Text(printable(volume.name)), volume.step, volume.copy())
             parts.append(table)
         if outcomes:

@@ -1,4 +1,4 @@
-"""The options that say which volumes: the same for backup and restore."""
+"""The options that select volumes, common to backup and restore."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
     )
     only = parser.add_argument_group("with --all and --all-tenants")
     only.add_argument(
-        "--name", type=filled, metavar="PATTERN", help="only volumes named so; takes * and ?"
+        "--name",
+        type=filled,
+        metavar="PATTERN",
+        help="only volumes whose name matches; may contain * and ?",
     )
     only.add_argument(
         "--metadata",
@@ -47,7 +50,7 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
 
 
 def selection(parsed_args: argparse.Namespace, volumes: Sequence[str]) -> Selection:
-    """The selection that was asked for."""
+    """Return the selection that the options describe."""
     return Selection(
         volumes=tuple(volumes),
         everything=parsed_args.all,
@@ -65,14 +68,14 @@ def _list(text: str) -> tuple[str, ...]:
 
 
 def filled(text: str) -> str:
-    """Some text, for argparse. What is empty comes from a variable that was not set."""
+    """A text, for argparse. An empty one comes from a variable that was not set."""
     if not text.strip():
         raise argparse.ArgumentTypeError("it is empty; was a variable not set?")
     return text
 
 
 def path(text: str) -> Path:
-    """A file or directory, for argparse. Nothing would be the current directory."""
+    """A file or directory, for argparse. An empty path would be the current directory."""
     return Path(filled(text))
 
 

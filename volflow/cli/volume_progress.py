@@ -1,4 +1,4 @@
-"""How far one volume is, as the terminal shows it."""
+"""The progress of one volume, as the terminal shows it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ WAITING = "waiting"
 
 @dataclass
 class VolumeProgress:
-    """How far one volume is."""
+    """The progress of one volume."""
 
     name: str
     step: str = WAITING
@@ -35,11 +35,11 @@ class VolumeProgress:
         again = copied.bytes < self.copied.bytes
         self.copied, self.copied_at = copied, time.monotonic()
         if self.first is None or again:
-            # Not where the copy began: one can begin to watch in the middle of it.
+            # Not the start of the copy: watching can begin in the middle of it.
             self.first, self.first_at = copied, self.copied_at
 
     def copy(self) -> str:
-        """How far the copy is, and how fast."""
+        """The progress of the copy, and its rate."""
         if self.first is None:
             return ""
         copied, seconds = self.copied, self.copied_at - self.first_at

@@ -216,7 +216,7 @@ def test_a_partial_backup_gives_a_partial_restore_and_keeps_the_old_volume(stage
     (planned,) = json.loads(done.stdout)
     assert planned["Removed afterwards"] == f"not volume {volume}: the backup is partial"
     said = stage.run(*command, status=2)
-    assert "1 file could not be read, and will not come back" in said
+    assert "1 file could not be read, and cannot be restored" in said
     (row,) = stage.rows(*command, "--yes", status=3)
     assert (row["outcome"], row["unread"], row["removed"]) == ("partial", ["/bad"], False)
     assert stage.site.cloud.show(volume)["status"] == "available"

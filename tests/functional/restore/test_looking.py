@@ -115,7 +115,7 @@ def test_backup_mount_shows_files_read_only_until_interrupted(stage: Stage) -> N
     )
     try:
         assert process.stdout is not None
-        assert "The backup is in" in process.stdout.readline()
+        assert "The backup is mounted at" in process.stdout.readline()
         found = {
             name: (place / name).read_bytes() for name in ("text", "random", "sparse/odd size")
         }
@@ -163,7 +163,7 @@ def test_backup_mount_leaves_nothing_when_its_terminal_closes(stage: Stage) -> N
             text=True,
         )
         assert process.stdout is not None
-        assert "The backup is in" in process.stdout.readline()
+        assert "The backup is mounted at" in process.stdout.readline()
         return process, subprocess.Popen(["sleep", "60"], cwd=place)
 
     for number, status in ((signal.SIGHUP, 0), (signal.SIGKILL, -signal.SIGKILL)):

@@ -83,7 +83,7 @@ def test_meta_override_refuses_unknown_properties_and_touches_nothing(stage: Sta
         ('{"colour": "red"}', "'colour' is no property that can be overridden"),
         ('{"metadata": {"a": 1}}', "'a' has 1"),
         ('{"metadata": {"volflow": "x"}}', "'volflow' is not one that can be set"),
-        ("name=x", "no JSON"),
+        ("name=x", "not valid JSON"),
     ):
         said = stage.run(
             *("restore", "create", was.volume, "--yes", "--meta-override", wanted), status=2
