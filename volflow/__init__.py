@@ -54,12 +54,14 @@ if TYPE_CHECKING:
         StepTime,
         VolumeResult,
     )
+    from volflow.results.request import BackupRequest, RequestedTarget, RestoreRequest
     from volflow.runs.leftovers import Leftover
     from volflow.stop import Stop
 
 __all__ = [
     "BackupNotFoundError",
     "BackupPlan",
+    "BackupRequest",
     "Change",
     "CloudError",
     "ConfigError",
@@ -89,9 +91,11 @@ __all__ = [
     "Region",
     "RepositoryError",
     "RepositoryInfo",
+    "RequestedTarget",
     "ResourceNotFoundError",
     "RestoreOptions",
     "RestorePlan",
+    "RestoreRequest",
     "RestoreTarget",
     "Resumed",
     "Run",
@@ -118,6 +122,7 @@ __all__ = [
 _HOMES = {
     "BackupNotFoundError": "volflow.errors",
     "BackupPlan": "volflow.plans.backup",
+    "BackupRequest": "volflow.results.request",
     "Change": "volflow.movers.base",
     "CloudError": "volflow.errors",
     "ConfigError": "volflow.errors",
@@ -147,9 +152,11 @@ _HOMES = {
     "Region": "volflow.repositories.manifest",
     "RepositoryError": "volflow.errors",
     "RepositoryInfo": "volflow.api.repositories",
+    "RequestedTarget": "volflow.results.request",
     "ResourceNotFoundError": "volflow.errors",
     "RestoreOptions": "volflow.results.options",
     "RestorePlan": "volflow.plans.restore",
+    "RestoreRequest": "volflow.results.request",
     "RestoreTarget": "volflow.plans.restore_target",
     "Resumed": "volflow.api.runs",
     "Run": "persistence",

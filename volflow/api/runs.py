@@ -14,7 +14,7 @@ from volflow.errors import SuspendedError, UsageError
 from volflow.observers.progress import Observer
 from volflow.results import stored
 from volflow.results.outcome import RunResult
-from volflow.results.request import complete_request
+from volflow.results.request import Request, complete_request, request_of
 from volflow.runs import lease
 from volflow.runs.prepare import checks, load_libraries, prepare
 from volflow.stop import StopMode
@@ -58,6 +58,13 @@ class RunApi:
     def get(self, run_id: str) -> Run:
         """Get a run."""
         return self._context.state.runs.get(run_id)
+
+    def request(self, run: Run) -> Request:
+        """Return what a run was asked to do.
+
+        :returns: a :class:`~volflow.BackupRequest` or a :class:`~volflow.RestoreRequest`
+        """
+        return request_of(run)
 
     def volumes(self, run_id: str) -> Sequence[Item]:
         """List the volumes of a run, with the state of each."""

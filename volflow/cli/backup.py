@@ -15,7 +15,7 @@ from volflow.report.words import snapshotted
 
 
 class BackupCreate(Lister):
-    """Back up volumes: of each, the files that changed since its last backup"""
+    """Back up volumes; only files that changed since the last backup are read"""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)

@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from volflow import (
+    BackupRequest,
     DrivenError,
     HostError,
     Item,
     LeftOut,
+    RestoreRequest,
     Run,
     StateError,
     SuspendedError,
@@ -28,7 +30,6 @@ from volflow.cli.progress import reporter
 from volflow.cli.result import Table, show
 from volflow.report.words import plural, snapshotted
 from volflow.results import stored
-from volflow.results.request import request_of
 
 LOG = logging.getLogger(__name__)
 
@@ -99,7 +100,7 @@ class RunShow(_OneRun, ShowOne):
             "pid": run.pid,
             "created_at": columns.Time(run.created_at),
             "finished_at": columns.Time(run.finished_at),
-            "request": columns.Tree(run.request if full else _asked(run)),
+            "request": columns.Tree(run.request if full else _asked(run, runs.request(run))),
             "left_out": columns.Lines([_left_out(one) for one in stored.left_out(run)]),
             "volumes": columns.Lines([_line(item, driven) for item in runs.volumes(run.id)]),
         }
@@ -223,10 +224,10 @@ def _write(name: str, text: str) -> None:
     print(f"{name} is written.", file=sys.stderr)
 
 
-def _asked(run: Run) -> dict[str, Any]:
+def _asked(run: Run, request: BackupRequest | RestoreRequest) -> dict[str, Any]:
     """The request without what it says about each volume."""
     told = {key: value for key, value in run.request.items() if key not in _OF_EACH}
-    groups = {key: snapshotted(value) for key, value in request_of(run).consistent.items()}
+    groups = {key: snapshotted(value) for key, value in request.consistent.items()}
     return told | {"groups": groups} if groups else told
 
 

@@ -21,7 +21,6 @@ TERMINAL = {
     "volflow.report.words",
     "volflow.results",
     "volflow.results.outcome",
-    "volflow.results.request",
 }
 
 
