@@ -268,18 +268,28 @@ class _Attachments(_OfVolumes):
 
 
 class _Groups(_Manager):
-    """Volume groups, or consistency groups."""
+    """Volume groups, or consistency groups.
 
-    def __init__(self, done: list[str], name: str, volumes: _Volumes) -> None:
+    :param legacy: where these are volume groups: the consistency groups
+    """
+
+    def __init__(
+        self, done: list[str], name: str, volumes: _Volumes, legacy: _Groups | None = None
+    ) -> None:
         super().__init__(done, name)
-        self._volumes = volumes
+        self._volumes, self._legacy = volumes, legacy
+
+    def get(self, resource_id: str) -> _Resource:
+        if self._legacy is not None and resource_id in self._legacy:
+            raise exceptions.BadRequest(400, "use the API of consistency groups")
+        return super().get(resource_id)
 
     def list(self, search_opts: Mapping[str, Any] | None = None) -> list[_Resource]:
         return self._all()
 
-    def create(
-        self, group_type: str | None, volume_types: str | None = None, **asked: Any
-    ) -> _Resource:
+    def create(self, group_type: str, volume_types: str | None = None, **asked: Any) -> _Resource:
+        if self._legacy is None:
+            group_type, volume_types = "", group_type
         group = {
             "name": "",
             "description": None,
@@ -345,8 +355,8 @@ class FakeClient:
         self.volumes = _Volumes(self.done, "volumes")
         self.volume_snapshots = _Snapshots(self.done, "volume_snapshots")
         self.attachments = _Attachments(self.done, "attachments")
-        self.groups = _Groups(self.done, "groups", self.volumes)
         self.consistencygroups = _Groups(self.done, "consistencygroups", self.volumes)
+        self.groups = _Groups(self.done, "groups", self.volumes, self.consistencygroups)
         self.group_snapshots = _GroupSnapshots(
             self.done, "group_snapshots", self.volumes, self.volume_snapshots
         )

@@ -41,7 +41,7 @@ def work_of(state: State, cloud: FakeClient, volume_id: str, run_id: str | None 
         host=cast(Any, SimpleNamespace(connector=Connector(cloud.done))),
         ledger=state.ledger,
         catalogue=state.catalogue,
-        progress=cast(Any, None),
+        observer=cast(Any, None),
         slots=Slots(1, threading.Event()),
     )
     return Work(services, volume_id, cloud.cinder(), cast(Any, None), cast(Any, None))

@@ -9,11 +9,12 @@ from volflow.plans.restore_target import Destination, RestoreTarget
 from volflow.results.options import RestoreOptions
 from volflow.tasks.attachment import Attachment
 from volflow.tasks.base import Dispose, Step
+from volflow.tasks.claim import Claim
 from volflow.tasks.device import Device, Flush
 from volflow.tasks.filesystem import MakeFileSystem, ProbeTarget
 from volflow.tasks.group import Join, RestoredGroup
 from volflow.tasks.mount import Mount, Unmount
-from volflow.tasks.new_volume import Claim, CopiedVolume, KeepVolume, MemberVolume, NewVolume
+from volflow.tasks.new_volume import CopiedVolume, KeepVolume, MemberVolume, NewVolume
 from volflow.tasks.properties import (
     ApplyProperties,
     Compare,

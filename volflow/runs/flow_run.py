@@ -71,7 +71,7 @@ class FlowRun:
         self._lease.ensure()
         detail = self._logbook.flow(items[component.volumes[0]].flow_id)
         recorder = StepRecorder(
-            self._state.runs, self._work.services.progress, self._work.run_id, component, items
+            self._state.runs, self._work.services.observer, self._work.run_id, component, items
         )
         engine = load(
             component.flow,

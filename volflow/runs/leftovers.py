@@ -20,10 +20,11 @@ from volflow.runs import lease
 from volflow.runs.work import WorkFactory
 from volflow.tasks.attachment import Attachment
 from volflow.tasks.base import Temporary
+from volflow.tasks.claim import Claim
 from volflow.tasks.device import Device
 from volflow.tasks.group import GroupSnapshot, RestoredGroup
 from volflow.tasks.lock import RepositoryLock
-from volflow.tasks.new_volume import Claim, NewVolume
+from volflow.tasks.new_volume import NewVolume
 from volflow.tasks.properties import ApplyProperties
 from volflow.tasks.safety_snapshot import SafetySnapshot
 from volflow.tasks.save import Save

@@ -74,7 +74,7 @@ class Runner:
                 return result
             finally:
                 # Whatever happened: a terminal wants its cursor back.
-                self._services.progress.over(run.id, result)
+                self._services.observer.over(run.id, result)
 
     def _drive(self, run: Run, graph: FlowGraph, held: RunLease) -> RunResult:
         self._state.runs.update(
@@ -85,7 +85,7 @@ class Runner:
             pid=os.getpid(),
         )
         items = {item.key: item for item in self._state.runs.items(run.id)}
-        self._services.progress.planned(run.id, {k: item.name for k, item in items.items()})
+        self._services.observer.planned(run.id, {k: item.name for k, item in items.items()})
         components = graph.components()
         if not run.logbook_id:
             self._logbook.write(run, components)
@@ -161,7 +161,7 @@ class Runner:
             result=result.to_dict(),
             error=result.error,
         )
-        self._services.progress.ended(result)
+        self._services.observer.ended(result)
 
     def _finish(self, run: Run) -> RunResult:
         """Store how the run ended.

@@ -101,9 +101,9 @@ class WorkFactory:
             host=context.host,
             ledger=context.state.ledger,
             catalogue=context.state.catalogue,
-            progress=observers(context.conf, context.state, context.observer),
+            observer=observers(context.conf, context.state, context.observer),
             slots=Slots(parallel, context.stop.event),
             parents=parents,
-            whole=volumes_in_project,
+            volumes_in_project=volumes_in_project,
             stopping=context.stop.event,
         )

@@ -7,8 +7,9 @@ from typing import Any
 from persistence import Entry, EntryState
 from volflow.cloud.marks import tag_of
 from volflow.tasks.base import Temporary
+from volflow.tasks.claim import Claim
 from volflow.tasks.device import Device
-from volflow.tasks.new_volume import Claim, NewVolume
+from volflow.tasks.new_volume import NewVolume
 from volflow.tasks.temporary_volume import TemporaryVolume
 from volflow.tasks.work import Work
 

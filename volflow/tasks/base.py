@@ -1,8 +1,12 @@
-"""What all tasks have in common: their names, the ledger, and how they clean up."""
+"""The base classes of all tasks.
+
+:class:`Step` is one step of a volume. :class:`Temporary` is a step that makes something temporary:
+it writes it in the ledger first, and removes it when it is reverted. :class:`Dispose` removes it
+on the way forward. What cannot be removed becomes a leftover; nobody else's work is stopped by it.
+"""
 
 from __future__ import annotations
 
-import inspect
 import logging
 import time
 from abc import abstractmethod
@@ -21,19 +25,19 @@ from volflow.tasks.work import Services, Work
 
 LOG = logging.getLogger(__name__)
 
-# Seconds between the attempts to remove a thing.
+# Seconds between the attempts to remove a resource.
 _PAUSES = (1.0, 3.0)
 
 
 class Step(task.Task):
-    """One step of one volume's way.
+    """One step of a volume.
 
-    Symbols are the volume's own, so that a flow can hold several volumes: what a task calls
-    ``snapshot`` is ``<volume id>:snapshot`` to TaskFlow.
+    The names of its inputs and its result contain the volume id, so that a flow can have several
+    volumes: what a task calls ``snapshot`` is ``<volume id>:snapshot`` to TaskFlow.
 
-    :cvar step: the step's name, for people and as part of the task's name
-    :ivar host_local: what it does belongs to one host and one boot, and is done again by a resume
-    :ivar process_local: what it does ends with the process, and is done again by every resume
+    :cvar step: the step's name, for people and as part of the task's name. Stored runs use it
+    :ivar host_local: what it does belongs to one host and one boot: a resume elsewhere repeats it
+    :ivar process_local: what it does ends with the process: every resume repeats it
     """
 
     step: ClassVar[str]
@@ -44,31 +48,24 @@ class Step(task.Task):
         self, work: Work, step: str | None = None, rebind: Mapping[str, str] | None = None
     ) -> None:
         """
-        :param step: its name where one class serves several steps
-        :param rebind: symbols of others, by parameter
+        :param step: its name, where one class is used for several steps
+        :param rebind: for inputs that come from another volume or group: their names there, by
+            the parameter of :meth:`execute`
         """
+        cls: Any = type(self)
+        blank = _blank(cls).copy()
+        self.__dict__.update(blank.__dict__)
         self.work = work
-        provides = self.default_provides
-        super().__init__(
-            name=self.symbol(step or self.step),
-            provides=self.symbol(provides) if provides else None,
-            rebind={name: self.symbol(name) for name in _parameters(type(self).execute)}
-            | dict(rebind or {}),
-        )
-        # A revert needs nothing but the ledger. What a step was given may be gone by then: a resume
-        # sets back the steps before it.
+        self.name = self.symbol(step or self.step)
+        self.save_as = {self.symbol(name): index for name, index in blank.save_as.items()}
+        self.provides = OrderedSet(self.save_as)
+        self.rebind = {name: self.symbol(name) for name in blank.rebind} | dict(rebind or {})
+        self.requires = OrderedSet(self.rebind.values())
+        # A revert needs nothing but the ledger. The inputs of a step may be gone by then, because
+        # a resume resets the steps before it.
         self.revert_rebind: dict[str, str] = {}
 
-    def _build_arg_mapping(
-        self, executor: Any, requires: Any = None, rebind: Any = None, *args: Any, **kwargs: Any
-    ) -> tuple[dict[str, str], OrderedSet, OrderedSet]:
-        """What to call a method with. ``rebind`` says it all, and TaskFlow need not find it out.
-
-        To look at the signatures of all steps takes it longer than most of them run.
-        """
-        return dict(rebind), OrderedSet(rebind.values()), OrderedSet()
-
-    # TaskFlow calls these in the thread that does the work.
+    # TaskFlow calls these two in the thread that runs the step.
 
     def pre_execute(self) -> None:
         logs.begin(self.services.run_id, self.work.volume_id)
@@ -77,7 +74,7 @@ class Step(task.Task):
         logs.begin(self.services.run_id, self.work.volume_id)
 
     def symbol(self, name: str) -> str:
-        """A name of this volume's own, as TaskFlow knows it."""
+        """The name by which TaskFlow knows an input or the result of this volume."""
         return f"{self.work.volume_id}:{name}"
 
     @property
@@ -86,28 +83,36 @@ class Step(task.Task):
 
 
 @cache
-def _parameters(execute: Any) -> list[str]:
-    """What the steps of a class are given; all of its steps the same."""
-    return list(inspect.signature(execute).parameters)[1:]
+def _blank(cls: Any) -> task.Task:
+    """A task of this class that belongs to no volume, to copy from.
+
+    TaskFlow reads the signatures of a task's methods when it makes one, which takes longer than
+    most steps run. So it does this once for each class.
+    """
+    blank: task.Task = cls.__new__(cls)
+    task.Task.__init__(blank, cls.__name__)
+    return blank
 
 
 class Temporary(Step):
-    """Makes sure that a temporary thing is there; its revert makes sure that it is gone.
+    """Makes sure that a temporary resource exists; its revert makes sure that it is gone.
 
-    A subclass's ``execute`` first calls :meth:`intend`, then looks for a thing that carries
-    :attr:`tag`, and only then makes one. It may run again after a kill at any instruction.
+    The ``execute`` of a subclass first calls :meth:`intend`, then looks for a resource with its
+    :attr:`tag`, and only then makes one, so it may run again after a kill at any instruction. To
+    remove the resource, a subclass implements :meth:`remove`, and nothing else.
 
-    :cvar kind: what it makes, for the ledger
+    :cvar kind: the kind of the resource, in the ledger and in the tag
     """
 
     kind: ClassVar[str]
 
     @property
     def tag(self) -> str:
+        """The tag of the resource, in the ledger and in Cinder."""
         return self.work.tag(self.kind)
 
     def intend(self, **details: Any) -> Entry:
-        """Write in the ledger what is about to be made."""
+        """Record in the ledger that the resource is about to be made."""
         return self.services.ledger.intend(
             self.tag,
             run_id=self.services.run_id,
@@ -117,26 +122,29 @@ class Temporary(Step):
         )
 
     def present(self, resource_id: str, **details: Any) -> None:
-        """Write in the ledger that it has been made."""
+        """Record in the ledger that it was made, and its id."""
         self.services.ledger.present(self.tag, resource_id, details=details or None)
 
     @classmethod
     @abstractmethod
     def remove(cls, work: Work, entry: Entry) -> None:
-        """Make sure that it is gone, whether it was there or not.
+        """Make sure that the resource is gone, whether it existed or not.
 
-        Nothing but the ledger's entry tells what it is: the process that made it may be no more.
+        Only the ledger's entry identifies it, because the process that made it may have died.
 
-        :raises Exception: what is in the way
+        :raises VolflowError: it cannot be removed now. It is tried again; after the last attempt
+            the resource becomes a leftover, with this error as the reason
         """
 
     @classmethod
     def dispose(cls, work: Work, tag: str) -> None:
-        """Make sure that it is gone, or is a leftover. It raises nothing else: the rest must go on.
+        """Make sure that the resource is gone, or record it as a leftover.
 
-        :param tag: the thing's mark in the ledger
-        :raises StoppedError: the run is to stop, and this work's waits can be interrupted, which
-            those of a revert cannot
+        No failure is raised, so that the cleanup of everything else continues.
+
+        :param tag: the resource's tag in the ledger
+        :raises StoppedError: the run was asked to stop; only on the way forward, because the waits
+            of a revert cannot be interrupted
         """
         ledger = work.services.ledger
         try:
@@ -154,12 +162,12 @@ class Temporary(Step):
             else:
                 ledger.gone(tag)
         except StateError:
-            # Its entry stays open in the ledger, which is what makes it a leftover too.
-            LOG.exception("%s could not be struck from the ledger", tag)
+            # Its entry stays open in the ledger, which makes it a leftover too.
+            LOG.exception("%s could not be closed in the ledger", tag)
 
     @classmethod
     def _remove_patiently(cls, work: Work, entry: Entry) -> None:
-        """Try more than once: much that is in the way is there only for a moment."""
+        """Try more than once, because most obstacles last only for a moment."""
         for pause in _PAUSES:
             try:
                 return cls.remove(work, entry)
@@ -175,9 +183,9 @@ class Temporary(Step):
 
 
 class Dispose(Step):
-    """Removes a temporary thing on the way forward, as its revert would.
+    """Removes a temporary resource on the way forward, as its revert would.
 
-    Unlike that it can be interrupted: a resume repeats it.
+    Unlike a revert it can be interrupted, because a resume repeats it.
     """
 
     def __init__(self, temporary: Temporary) -> None:

@@ -10,7 +10,7 @@ from volflow.disk.filesystem import FileSystem
 from volflow.errors import HostError, StoppedError
 from volflow.movers.stall import StallGuard
 from volflow.tasks.base import Step
-from volflow.tasks.new_volume import Claim
+from volflow.tasks.claim import Claim
 from volflow.tasks.safety_snapshot import SafetySnapshot
 from volflow.tasks.work import Work
 

@@ -7,14 +7,12 @@ from typing import Any
 
 from persistence import Entry
 from volflow.cloud.groups import takes
-from volflow.cloud.marks import ALIVE_KEY, CLAIMED, KEPT, RESTORED, TAG_KEY, kind_of, tag_of
+from volflow.cloud.marks import ALIVE_KEY, KEPT, RESTORED, TAG_KEY, tag_of
 from volflow.cloud.properties import own_metadata
-from volflow.cloud.volumes import require_usable
-from volflow.errors import VolflowError, VolumeStateError
+from volflow.errors import VolumeStateError
 from volflow.repositories.manifest import Manifest
 from volflow.tasks.base import Step, Temporary
 from volflow.tasks.group import RestoredGroup
-from volflow.tasks.safety_snapshot import is_half_written
 from volflow.tasks.work import Work
 
 
@@ -137,78 +135,3 @@ class KeepVolume(Step):
 
     def execute(self, clone_id: str) -> None:
         self._target.keep(clone_id)
-
-
-class Claim(Temporary):
-    """Makes sure that an existing volume is marked as this run's; its revert takes that back.
-
-    The mark stays for as long as the volume is half-written: it keeps others from using it as if
-    it were whole, and tells that going back to the safety snapshot loses nothing.
-    """
-
-    kind = CLAIMED
-    step = "claim"
-    default_provides = "clone_id"
-
-    def __init__(self, work: Work, target_id: str) -> None:
-        super().__init__(work)
-        self._target_id = target_id
-
-    def execute(self) -> str:
-        cinder = self.work.cinder
-        volume = cinder.volumes.get(self._target_id)
-        if not self.work.is_ours(tag_of(volume)):
-            require_usable(volume, ("available",))
-            # One that is kept is whole, and only its mark is left.
-            if kind_of(volume) != KEPT:
-                self._require_free(volume)
-        self.intend(volume_id=self._target_id)
-        cinder.volumes.set_metadata(self._target_id, {TAG_KEY: self.tag})
-        # Another run may have found it free at the same moment: the last mark counts.
-        self._require_free(cinder.volumes.get(self._target_id))
-        self.present(self._target_id)
-        return self._target_id
-
-    def _require_free(self, volume: dict[str, Any]) -> None:
-        owner = tag_of(volume)
-        if owner and not self.work.is_ours(owner):
-            raise VolumeStateError(
-                f"Volume {self._target_id} is being restored by another run of volflow ({owner}). "
-                "Wait for that run, or resume or abort it; if it has ended, 'volflow leftover "
-                "clean' brings back what was there. If its state database is lost, look whether "
-                f"the volume is whole, and remove its metadata key '{TAG_KEY}'."
-            )
-
-    @classmethod
-    def require_alone(cls, work: Work, volume_id: str, attachment_id: str) -> None:
-        """Make sure that nobody but this run writes to a volume that it has claimed.
-
-        :param attachment_id: that of this run
-        :raises VolumeStateError: the mark is another's or is off, or there is another attachment
-        """
-        owner = tag_of(work.cinder.volumes.get(volume_id))
-        if owner != work.tag(cls.kind):
-            raise VolumeStateError(
-                f"Volume {volume_id} does not carry the mark of this run any more, but "
-                f"{f'that of another ({owner})' if owner else 'none'}: others may use it."
-            )
-        attached = [a["id"] for a in work.cinder.attachments.list(volume_id)]
-        others = [one for one in attached if one != attachment_id]
-        if others:
-            raise VolumeStateError(
-                f"Volume {volume_id} was attached elsewhere since the restore began (attachment "
-                f"{', '.join(others)}), so nothing is written to it. Detach it and start again."
-            )
-
-    @classmethod
-    def remove(cls, work: Work, entry: Entry) -> None:
-        cinder, target_id = work.cinder, str(entry.details["volume_id"])
-        volume = cinder.volumes.existing(target_id)
-        if volume is None or tag_of(volume) != entry.tag:
-            return
-        if is_half_written(work):
-            raise VolflowError(
-                f"Volume {target_id} is half-written, and keeps its mark until it is back to its "
-                "safety snapshot."
-            )
-        cinder.volumes.delete_metadata(target_id, [TAG_KEY])

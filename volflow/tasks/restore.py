@@ -62,7 +62,7 @@ class RestoreData(Step):
                 namespace,
                 self._backup_id,
                 [Path(region.path) for region in regions],
-                progress=lambda copied: services.progress.copied(
+                progress=lambda copied: services.observer.copied(
                     self.work.volume_id, totals.of(copied)
                 ),
                 stopping=services.stopping,

@@ -55,7 +55,7 @@ class Save(Temporary):
             "size": str(snapshot["size"]),
             "group": description["volume"].get("group_id") or "",
             # By it a restore of the project tells which volumes there were no more.
-            "whole": str(services.whole.get(project_id, "")),
+            "whole": str(services.volumes_in_project.get(project_id, "")),
         }
         # With what was stored before a kill as its parent, a second copy reads nothing again, and
         # tells anew what cannot be read.
@@ -139,7 +139,7 @@ class Save(Temporary):
                 volume_id=self.work.volume_id,
                 tags=tags,
                 parent_id=parent_id,
-                progress=lambda copied: services.progress.copied(self.work.volume_id, copied),
+                progress=lambda copied: services.observer.copied(self.work.volume_id, copied),
                 stopping=services.stopping,
             )
 

@@ -40,7 +40,7 @@ class Verify(Step):
                         self.work.namespace,
                         self._backup_id,
                         Path(region.path),
-                        progress=lambda copied: services.progress.copied(
+                        progress=lambda copied: services.observer.copied(
                             self.work.volume_id, totals.of(copied)
                         ),
                         stopping=services.stopping,

@@ -1,4 +1,4 @@
-"""What the tasks of a run, and those of one volume in it, share while this process lives."""
+"""What the tasks of a run share (Services), and what those of one volume share (Work)."""
 
 from __future__ import annotations
 
@@ -19,11 +19,15 @@ from volflow.tasks.concurrency import Slots
 
 @dataclass(frozen=True)
 class Services:
-    """What the tasks of a run work with.
+    """What all tasks of a run use.
 
-    :ivar parents: the backup to compare with, by volume id
-    :ivar whole: how many volumes the run covers of each project of which it covers all
-    :ivar lanes: how many volumes are worked on at a time
+    :ivar ledger: where each temporary resource is recorded before it is made
+    :ivar catalogue: where each backup is recorded when it is stored
+    :ivar observer: receives the progress of each copy
+    :ivar slots: limit the number of volumes that are copied in parallel
+    :ivar parents: the backup that is the parent of the next one, by volume id
+    :ivar volumes_in_project: the number of volumes, by project id, of each project that the run
+        covers completely
     :ivar stopping: set when the run is asked to stop
     """
 
@@ -31,20 +35,20 @@ class Services:
     host: Host
     ledger: Ledger
     catalogue: Catalogue
-    progress: Observer
+    observer: Observer
     slots: Slots
     parents: Mapping[str, str] = field(default_factory=dict)
-    whole: Mapping[str, int] = field(default_factory=dict)
+    volumes_in_project: Mapping[str, int] = field(default_factory=dict)
     stopping: threading.Event = field(default_factory=threading.Event)
 
 
 @dataclass
 class Work:
-    """One volume's part in a run, with what must never be stored: secrets and live things.
+    """What the tasks of one volume use, with what must never be stored: secrets, open namespaces.
 
     :ivar volume_id: the volume that is backed up, or whose backup is restored; or the group that
         several share
-    :ivar cinder: block storage in the project in which this is done
+    :ivar cinder: block storage in the project that owns the temporary resources
     :ivar repository: the repository of the volume's project
     :ivar mover: what copies into and out of that repository
     :ivar namespace: the mount namespace, while something is mounted
@@ -59,22 +63,22 @@ class Work:
     _connections: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def let_go(self) -> None:
-        """Give up what belongs to this process alone: the mounts, which a resume makes again."""
+        """Unmount what this process has mounted; a resume mounts it again."""
         namespace, self.namespace = self.namespace, None
         if namespace is not None:
             namespace.close()
 
     def tag(self, kind: str) -> str:
-        """The mark of the one thing of this kind that this run makes for this volume."""
+        """The tag of the one resource of this kind that this run makes for this volume."""
         return tag(self.services.run_id, self.volume_id, kind)
 
     def is_ours(self, tag: str | None) -> bool:
-        """Whether a tag is of this run and volume."""
+        """Whether a tag belongs to this run and volume."""
         mark = Mark.parse(tag)
         return mark is not None and mark == Mark(self.services.run_id, self.volume_id, mark.kind)
 
     def connection(self, attachment_id: str) -> dict[str, Any]:
-        """The connection info of an attachment, which can hold secrets: kept in memory alone."""
+        """The connection info of an attachment. It can hold secrets: it is kept only in memory."""
         if attachment_id not in self._connections:
             attachment = self.cinder.attachments.get(attachment_id)
             self._connections[attachment_id] = attachment["connection_info"]

@@ -15,8 +15,9 @@ from volflow.cloud.marks import KEPT
 from volflow.host.identity import host_name
 from volflow.runs import leftovers
 from volflow.runs.leftovers import Leftover
+from volflow.tasks.claim import Claim
 from volflow.tasks.device import Device
-from volflow.tasks.new_volume import Claim, NewVolume
+from volflow.tasks.new_volume import NewVolume
 from volflow.tasks.safety_snapshot import SafetySnapshot
 from volflow.tasks.snapshot import Snapshot
 from volflow.tasks.temporary_volume import TemporaryVolume

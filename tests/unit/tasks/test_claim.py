@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -17,26 +15,14 @@ from volflow.errors import VolumeStateError
 from volflow.host.identity import boot_id, host_name
 from volflow.repositories.manifest import Manifest
 from volflow.runs import leftovers
-from volflow.tasks import base
 from volflow.tasks.attachment import Attachment
+from volflow.tasks.claim import Claim
 from volflow.tasks.device import Device
 from volflow.tasks.filesystem import MakeFileSystem
-from volflow.tasks.new_volume import Claim, NewVolume
+from volflow.tasks.new_volume import NewVolume
 from volflow.tasks.safety_snapshot import SafetySnapshot, is_half_written
 from volflow.tasks.temporary_volume import TemporaryVolume
 from volflow.tasks.work import Work
-
-
-@pytest.fixture
-def state(tmp_path: Path) -> Iterator[State]:
-    with State.open(f"sqlite:///{tmp_path / 'state.sqlite'}") as found:
-        yield found
-
-
-@pytest.fixture
-def cloud(monkeypatch: pytest.MonkeyPatch) -> FakeClient:
-    monkeypatch.setattr(base, "_PAUSES", ())
-    return FakeClient()
 
 
 @pytest.fixture
