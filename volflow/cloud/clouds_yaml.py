@@ -1,4 +1,4 @@
-"""What openstacksdk knows of clouds and logins: clouds.yaml, and the environment."""
+"""clouds.yaml and the OS_* environment, as openstacksdk reads them, without volflow's options."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from typing import Any
 
 from openstack.config import OpenStackConfig
 
-# Each names a cloud by itself, and comes before one that volflow is configured with.
+# Each of these selects a cloud, and takes precedence over volflow's configuration.
 _NAMES_A_CLOUD = ("OS_CLOUD", "OS_AUTH_URL")
-# What says which of the clouds is meant, and nothing of how to log in there.
+# These select a cloud, and say nothing about how to log in.
 _SELECTORS = frozenset(
     {"cloud", "cloud_name", "region_name", "client_config_file", "client_secure_file"}
 )
 
 
 class CloudsConfig(OpenStackConfig):
-    """The clouds, of which an option of volflow in the environment is none.
+    """The clouds that openstacksdk finds, without volflow's own options in the environment.
 
-    oslo.config takes options from variables named ``OS_<GROUP>__<OPTION>``. To openstacksdk every
-    variable that begins with ``OS_`` is part of a login; that login, which leads nowhere, would be
-    taken before the only cloud of clouds.yaml.
+    oslo.config reads options from variables named ``OS_<GROUP>__<OPTION>``. openstacksdk takes
+    every variable that begins with ``OS_`` for a part of a login, and would prefer that useless
+    login to the only cloud of clouds.yaml.
     """
 
     def _get_os_environ(self, envvar_prefix: str | None = None) -> dict[str, Any] | None:
@@ -33,5 +33,5 @@ class CloudsConfig(OpenStackConfig):
 
 
 def named_by_environment() -> bool:
-    """Whether the environment says which cloud is meant."""
+    """Whether the environment selects a cloud."""
     return any(os.environ.get(name) for name in _NAMES_A_CLOUD)

@@ -1,4 +1,4 @@
-"""Which cloud, and as whom: clouds.yaml, OS_* and --os-*, as OpenStack users expect them."""
+"""The login to a cloud by clouds.yaml, OS_* and --os-*, and its Cinder in each project."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from volflow.cloud.login import Login
 from volflow.cloud.wait import Wait
 from volflow.errors import CloudError
 
-# What says in clouds.yaml which project a login is for.
+# The keys in clouds.yaml that scope a login to a project.
 _SCOPE = ("project_id", "project_name", "project_domain_id", "project_domain_name", "tenant_id")
 
-# Kinds of login by which Cinder is asked without one.
+# The types of authentication that do not use Keystone.
 _WITHOUT_KEYSTONE = ("none", "noauth", "http_basic")
 
 LOG = logging.getLogger(__name__)
@@ -33,12 +33,12 @@ LOG = logging.getLogger(__name__)
 class Cloud:
     """One cloud, and the login to it.
 
-    :param name: the cloud in clouds.yaml that is meant where neither ``arguments`` nor the
-        environment name one
+    :param name: the cloud in clouds.yaml to use where neither ``arguments`` nor the environment
+        name one
     :param arguments: parsed ``--os-*`` options
     :param wait: how to wait for Cinder
     :param timeout: seconds to wait for a connection, and for each part of an answer
-    :param stopping: set when what waits for something to become ready is to stop
+    :param stopping: set to end the waits for a resource to become ready
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Cloud:
         return Login.to(auth_url, region.get_region_name("block-storage"), self.cinder.project_id)
 
     def in_project(self, project_id: str | None) -> Cinder:
-        """Block storage in a project; in that of the login where none is given.
+        """Block storage in a project, or in the project of the login where none is given.
 
         :param project_id: the user must have a role in it
         :raises CloudError: no or wrong authentication, no role in the project, or no API
@@ -114,16 +114,16 @@ class Cloud:
         except CloudError as error:
             if project_id:
                 raise CloudError(
-                    f"Project {project_id} cannot be acted in: {error} The user needs a role in "
-                    "it: 'openstack role add --user USER --project PROJECT member'."
+                    f"volflow cannot work in project {project_id}: {error} The user needs a role "
+                    "in it: 'openstack role add --user USER --project PROJECT member'."
                 ) from error
             raise
 
     def projects(self) -> list[str]:
-        """The ids of all projects, or of those in which the user has a role where Keystone lists
-        no others to it; none where there is no Keystone.
+        """The ids of all projects, or only of those in which the user has a role, if Keystone
+        does not list the others to this user. Empty where there is no Keystone.
 
-        :raises CloudError: Keystone does not answer, or not whole
+        :raises CloudError: Keystone does not answer, or lists only some of the projects
         """
         region = self._region()
         if region.config["auth_type"] in _WITHOUT_KEYSTONE:
@@ -133,21 +133,21 @@ class Cloud:
                 found = self._listed(region, "/projects")
             except auth_exceptions.Forbidden:
                 LOG.warning(
-                    "Keystone does not list all projects to this user: only those in which it "
-                    "has a role are looked at."
+                    "Keystone does not list all projects to this user: only the projects in which "
+                    "the user has a role are searched."
                 )
                 found = self._listed(region, "/auth/projects")
         except auth_exceptions.ClientException as error:
-            raise CloudError(f"Keystone does not say which projects there are: {error}") from error
+            raise CloudError(f"Keystone does not list the projects: {error}") from error
         if found.get("truncated"):
             raise CloudError(
-                f"Keystone lists {len(found['projects'])} projects and no more, though there are: "
-                "raise its list_limit."
+                f"Keystone lists only {len(found['projects'])} of the projects: raise its "
+                "list_limit."
             )
         return sorted(str(project["id"]) for project in found["projects"])
 
     def _listed(self, region: CloudRegion, path: str) -> dict[str, Any]:
-        """What Keystone answers to a GET."""
+        """The answer of Keystone to a GET."""
         answer = region.get_session().get(
             path,
             endpoint_filter={
@@ -163,13 +163,13 @@ class Cloud:
         return found
 
     def _region(self) -> CloudRegion:
-        # The SDK looks at its own choice only where it is given no name.
-        told = getattr(self._arguments, "os_cloud", None) or named_by_environment()
-        return CloudsConfig().get_one(cloud=None if told else self._name, argparse=self._arguments)
+        # openstacksdk reads the environment only if it is given no name.
+        given = getattr(self._arguments, "os_cloud", None) or named_by_environment()
+        return CloudsConfig().get_one(cloud=None if given else self._name, argparse=self._arguments)
 
 
 def _scoped(region: CloudRegion, session: Session, project_id: str) -> Session:
-    """A session of the same user in another project, which renews its own token."""
+    """A session of the user in another project, which renews its own token."""
     options: dict[str, Any] = copy.deepcopy(region.config["auth"])
     for name in _SCOPE:
         options.pop(name, None)

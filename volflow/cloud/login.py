@@ -1,4 +1,4 @@
-"""As whom a run works, and in which cloud: only there is found again what it has made."""
+"""The cloud and project of a login, which a run records: only there are its resources found."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from urllib.parse import urlsplit
 
 @dataclass(frozen=True)
 class Login:
-    """A login to a cloud, without anything secret. What is not known is None.
+    """A login to a cloud, without secrets. Each field is None where it is unknown.
 
-    :ivar auth_url: where Keystone is
-    :ivar region: which of the regions that it knows
-    :ivar project_id: the project that the login is for
+    :ivar auth_url: the URL of Keystone
+    :ivar region: the name of the region
+    :ivar project_id: the project that the login is scoped to
     """
 
     auth_url: str | None = None
@@ -23,12 +23,12 @@ class Login:
 
     @classmethod
     def to(cls, auth_url: str | None, region: str | None, project_id: str | None) -> Login:
-        """A login to where a URL leads, however that is written."""
+        """A login to the Keystone at this URL, in whatever form the URL is written."""
         return cls(_plain(auth_url) if auth_url else None, region or None, project_id)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Login:
-        """The same again; that of a run that recorded none is not known."""
+        """The login of :meth:`to_dict`; all fields are unknown for an empty dictionary."""
         return cls(**values)
 
     def to_dict(self) -> dict[str, Any]:
@@ -46,7 +46,7 @@ class Login:
 
 
 def _plain(url: str) -> str:
-    """A URL without what changes nothing, and without a user and password."""
+    """A URL in one form of several equal ones, without user and password."""
     parts = urlsplit(url)
     port = f":{parts.port}" if parts.port else ""
     path = parts.path.rstrip("/").removesuffix("/v3")

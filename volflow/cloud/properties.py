@@ -1,4 +1,4 @@
-"""The properties of a volume: which can be given back to it, and which cannot and why."""
+"""The properties of a volume: those that a restore can set, and why it cannot set the others."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from volflow.cloud.marks import ALIVE_KEY, TAG_KEY
 from volflow.cloud.volumes import Volume
 from volflow.errors import CloudError, UsageError
 
-# Cinder shows these among a volume's metadata, and takes them only by actions of their own.
+# Cinder shows these in a volume's metadata, but they are set in other ways.
 _NOT_METADATA = ("readonly", "attached_mode", TAG_KEY, ALIVE_KEY)
 
-# What --meta-override takes, and the type of each.
+# The properties that --meta-override accepts, with their types.
 _SETTABLE: dict[str, type] = {
     "name": str,
     "description": str,
@@ -27,13 +27,13 @@ _SETTABLE: dict[str, type] = {
 }
 
 _VALUES = {str: "a text", dict: "a JSON object", bool: "true or false"}
-# Characters of a name, a description, a key or a value.
+# The most characters in a name, a description, a key or a value.
 _LONGEST = 255
 
-# What stands for a property that this user may not see.
+# Placeholder for a property that this user may not see.
 NOT_VISIBLE = "not visible to this user"
 
-# What cannot be given back to a volume by its owner, and why.
+# The properties that the owner of a volume cannot set, and why.
 _FIXED = {
     "size": "it is the volume's own",
     "volume_type": "it is given when a volume is made; 'openstack volume set --type' changes it",
@@ -52,11 +52,11 @@ _FIXED = {
 
 @dataclass(frozen=True)
 class Difference:
-    """A property that is not what it was.
+    """A property that differs from the backup.
 
     :ivar was: its value in the backup
     :ivar now: its value in the cloud
-    :ivar why: why it was not brought back
+    :ivar why: why it was not restored
     """
 
     name: str
@@ -67,7 +67,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Properties:
-    """The properties that can be given to a volume after it was made."""
+    """The properties that can be set on an existing volume."""
 
     name: str
     description: str
@@ -78,7 +78,7 @@ class Properties:
 
     @classmethod
     def of(cls, volume: Volume, overrides: Mapping[str, Any] | None = None) -> Properties:
-        """Those of a volume as the API shows it, some of them overridden."""
+        """The properties of a volume as the API shows it, with some of them overridden."""
         found: dict[str, Any] = {
             "name": volume["name"] or "",
             "description": volume["description"] or "",
@@ -90,45 +90,45 @@ class Properties:
         return cls(**found | dict(overrides or {}))
 
     def apply(self, cinder: Cinder, volume_id: str) -> dict[str, str]:
-        """Give them to a volume, as far as Cinder takes them. May be done twice.
+        """Set them on a volume, as far as Cinder accepts them. It is no error to do it twice.
 
-        :returns: why a property was not taken, by its name
-        :raises CloudError: the volume cannot be looked at
+        :returns: the reasons why properties were refused, by their names
+        :raises CloudError: the volume cannot be read
         """
         now = Properties.of(cinder.volumes.get(volume_id))
         refused: dict[str, str] = {}
 
         @contextmanager
-        def giving(name: str) -> Iterator[None]:
+        def setting(name: str) -> Iterator[None]:
             try:
                 yield
             except CloudError as error:
                 refused[name] = str(error)
 
         if now.readonly and not self.readonly:
-            with giving("readonly"):
+            with setting("readonly"):
                 cinder.volumes.set_readonly(volume_id, False)
         for name in ("name", "description"):
             if getattr(now, name) != getattr(self, name):
-                with giving(name):
+                with setting(name):
                     cinder.volumes.update(volume_id, **{name: getattr(self, name)})
-        with giving("metadata"):
+        with setting("metadata"):
             if superfluous := now.metadata.keys() - self.metadata.keys():
                 cinder.volumes.delete_metadata(volume_id, superfluous)
             _each(
                 partial(cinder.volumes.set_metadata, volume_id), _new(now.metadata, self.metadata)
             )
         if now.bootable != self.bootable:
-            with giving("bootable"):
+            with setting("bootable"):
                 cinder.volumes.set_bootable(volume_id, self.bootable)
-        with giving("image_metadata"):
+        with setting("image_metadata"):
             if surplus := now.image_metadata.keys() - self.image_metadata.keys():
                 cinder.volumes.delete_image_metadata(volume_id, surplus)
             images = _new(now.image_metadata, self.image_metadata)
             _each(partial(cinder.volumes.set_image_metadata, volume_id), images)
-        # Last, for a volume that is read-only takes no more changes by its guests.
+        # Last, because the servers of a read-only volume cannot change it any more.
         if self.readonly and not now.readonly:
-            with giving("readonly"):
+            with setting("readonly"):
                 cinder.volumes.set_readonly(volume_id, True)
         return refused
 
@@ -137,29 +137,29 @@ def _new(now: Mapping[str, str], wanted: Mapping[str, str]) -> dict[str, str]:
     return {key: value for key, value in wanted.items() if now.get(key) != value}
 
 
-def _each(give: Callable[[Mapping[str, str]], None], pairs: Mapping[str, str]) -> None:
-    """Give pairs of key and value, without those that are not taken.
+def _each(set_pairs: Callable[[Mapping[str, str]], None], pairs: Mapping[str, str]) -> None:
+    """Set pairs of key and value, except those that Cinder refuses.
 
-    :raises CloudError: which are not, and why
+    :raises CloudError: the pairs that were refused, and why
     """
     if not pairs:
         return
     try:
-        give(pairs)
+        set_pairs(pairs)
     except CloudError:
-        # One of them can be what is wrong.
-        troubles = []
+        # Perhaps only one of them is refused.
+        refused = []
         for key, value in pairs.items():
             try:
-                give({key: value})
+                set_pairs({key: value})
             except CloudError as error:
-                troubles.append(f"'{key}': {error}")
-        if troubles:
-            raise CloudError(" ".join(troubles)) from None
+                refused.append(f"'{key}': {error}")
+        if refused:
+            raise CloudError(" ".join(refused)) from None
 
 
 def own_metadata(volume: Volume) -> dict[str, str]:
-    """A volume's metadata without what is volflow's or Cinder's."""
+    """A volume's metadata without the keys of volflow and Cinder."""
     return {k: v for k, v in volume["metadata"].items() if k not in _NOT_METADATA}
 
 
@@ -202,19 +202,19 @@ def differences(
     applied: bool,
     refused: Mapping[str, str] | None = None,
 ) -> list[Difference]:
-    """What a restored volume has not got back.
+    """The properties in which a restored volume differs from the backup.
 
     :param was: the volume in the backup
     :param now: the restored volume
-    :param qos: the QoS specification of the type in the backup, and of the type that it has now;
+    :param qos: the QoS specifications of the type in the backup and of its type now;
         :data:`NOT_VISIBLE` where this user may not see it
-    :param applied: whether the backup's properties were to be given to it
-    :param refused: why a property was not taken by Cinder, by its name
+    :param applied: whether the backup's properties should have been set
+    :param refused: why Cinder refused a property, by its name
     """
     found = [
         Difference(name, was[name], now.get(name), why)
         for name, why in _FIXED.items()
-        # What the API did not show at the backup is not known.
+        # What the API did not show at the time of the backup is unknown.
         if name in was and (was[name] or None) != (now.get(name) or None)
     ]
     refused = refused or {}

@@ -46,7 +46,7 @@ class Volumes:
         """
         if not name_or_id:
             # The API would list every volume for an empty name.
-            raise UsageError("An empty name is that of no volume; was a variable not set?")
+            raise UsageError("No volume has an empty name; was a variable not set?")
         try:
             return self.get(name_or_id)
         except ResourceNotFoundError:
@@ -56,7 +56,7 @@ class Volumes:
         if not volumes:
             raise ResourceNotFoundError(
                 f"No volume has the id or name '{name_or_id}' in this project. "
-                "'openstack volume list' shows those that there are."
+                "'openstack volume list' shows the existing ones."
             )
         if len(volumes) > 1:
             ids = ", ".join(sorted(v["id"] for v in volumes))

@@ -1,4 +1,4 @@
-"""Waiting for a resource of Cinder, by its state."""
+"""Waits until a resource of Cinder is in a state, or gone."""
 
 from __future__ import annotations
 
@@ -19,16 +19,17 @@ LOG = logging.getLogger(__name__)
 Resource = dict[str, Any]
 Resources = list[Resource]
 
-# Errors in a row that a wait bears before it gives up.
+# Errors in a row that a wait tolerates.
 _PASSING = 5
-# Looks in a row that must say the same before it is believed of a database that can lag behind.
+# Answers in a row that must agree, because a database replica can lag behind.
 _BELIEVED = 2
 
 
 def existing(look: Callable[[], Resource]) -> Resource | None:
     """The resource, or None if it is gone.
 
-    A single 404 can come from a database that lags behind: it is believed when it comes twice.
+    A single 404 can come from a database replica that lags behind: it is believed when it comes
+    twice.
     """
     for _ in range(_BELIEVED):
         with suppress(ResourceNotFoundError):
@@ -38,7 +39,7 @@ def existing(look: Callable[[], Resource]) -> Resource | None:
 
 @dataclass(frozen=True)
 class Wait:
-    """How often to look at a resource, and for how long.
+    """How often to read a resource, and for how long.
 
     All values are seconds; ``limit_per_gib`` is added for each GiB of the volume.
     """
@@ -63,13 +64,13 @@ class Wait:
         reason: Callable[[Resource], str] = lambda _: "",
         stopping: threading.Event | None = None,
     ) -> Resource:
-        """Look at the resource until its status is one of ``ready``.
+        """Read the resource until its status is one of ``ready``.
 
         :param look: reads the resource; it has a ``status``
         :param what: the resource's name in an error
         :param size_gib: size of the volume in GiB
-        :param reason: says why a resource is in an error state
-        :raises WaitError: an error state, or too long a wait
+        :param reason: returns why a resource is in an error state
+        :raises WaitError: the resource is in an error state, or the wait took too long
         :raises StoppedError: ``stopping`` was set in the meantime
         """
         pause, deadline = self.interval, self._deadline(size_gib)
@@ -93,9 +94,9 @@ class Wait:
         reason: Callable[[Resource], str] = lambda _: "",
         stopping: threading.Event | None = None,
     ) -> None:
-        """Look at a resource whose deletion Cinder has accepted until it answers 404.
+        """Read a resource whose deletion Cinder has accepted until the answer is 404.
 
-        :raises WaitError: the delete failed, was given up, or took too long
+        :raises WaitError: the deletion failed, was cancelled by Cinder, or took too long
         :raises StoppedError: ``stopping`` was set in the meantime
         """
         pause, deadline = self.interval, self._deadline(size_gib)
@@ -109,8 +110,8 @@ class Wait:
             if status == "error_deleting":
                 why = reason(resource)
                 raise WaitError(f"{what} could not be deleted by Cinder{': ' if why else '.'}{why}")
-            # Cinder has set it to 'deleting' before it accepted the request, and sets it back when
-            # something is in the way.
+            # Cinder sets it to 'deleting' before it accepts the request, and sets it back when it
+            # cannot delete it.
             deleting = status == "deleting"
             seen, otherwise = seen or deleting, 0 if deleting else otherwise + 1
             if otherwise >= (_BELIEVED if seen else _PASSING):
@@ -134,7 +135,7 @@ class Wait:
     ) -> float:
         if time.monotonic() > deadline:
             raise WaitError(
-                f"{what} is {state} after the time allowed. Look at Cinder's services and logs, or "
+                f"{what} is {state} after the time allowed. Check Cinder's services and logs, or "
                 "raise [wait] limit and limit_per_gib."
             )
         if stopping is None:
@@ -145,7 +146,7 @@ class Wait:
 
 
 class _Steady:
-    """Looks at a resource, and takes a few errors in a row for a trouble that passes."""
+    """Reads a resource, and ignores a few errors in a row, which may pass."""
 
     def __init__(self, look: Callable[[], Resource]) -> None:
         self._look = look
@@ -161,7 +162,7 @@ class _Steady:
             self._failures += 1
             if self._last is None or self._failures > _PASSING:
                 raise
-            LOG.info("Looking again: %s", error)
+            LOG.info("Trying again: %s", error)
         else:
             self._failures = 0
         return self._last

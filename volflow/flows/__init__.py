@@ -1,1 +1,1 @@
-"""Which tasks, in which order."""
+"""Flows: which tasks run for a volume, and in which order."""

@@ -1,4 +1,4 @@
-"""The way of one volume into the repository."""
+"""The flow that backs up one volume."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from volflow.tasks.work import Work
 
 
 def backup_flow(work: Work) -> linear_flow.Flow:
-    """Snapshot, copy and clean up: a failure before the copy is stored undoes all of it.
+    """Snapshot, copy and clean up. A failure before the backup is stored undoes everything.
 
-    The order at the end is Cinder's: a snapshot cannot go before the volumes made from it.
+    Cinder sets the order at the end: a snapshot cannot be deleted before the volumes made from it.
     """
     snapshot = Snapshot(work)
     return volume_flow(work, "backup").add(
@@ -34,7 +34,7 @@ def backup_flow(work: Work) -> linear_flow.Flow:
 
 
 def member_backup_flow(work: Work, group: GroupSnapshot) -> linear_flow.Flow:
-    """The same for a volume of a group, from the snapshot that its volumes share."""
+    """The flow for a volume of a group, which uses the snapshot that the volumes share."""
     return volume_flow(work, "backup").add(
         AcquireSlot(work),
         Describe(work),
@@ -45,10 +45,10 @@ def member_backup_flow(work: Work, group: GroupSnapshot) -> linear_flow.Flow:
 
 
 def _copy(work: Work) -> list[Step]:
-    clone, attachment, device = TemporaryVolume(work), Attachment(work), Device(work)
+    volume, attachment, device = TemporaryVolume(work), Attachment(work), Device(work)
     mount = Mount(work, read_only=True)
     return [
-        clone,
+        volume,
         attachment,
         device,
         Probe(work),
@@ -57,5 +57,5 @@ def _copy(work: Work) -> list[Step]:
         Unmount(mount, strict=False),
         Dispose(device),
         Dispose(attachment),
-        Dispose(clone),
+        Dispose(volume),
     ]

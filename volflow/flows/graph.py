@@ -1,8 +1,8 @@
-"""The plan of a run: which volumes share a step, and the flows that follow from it.
+"""The graph of a run: which volumes share a step, and which flows follow from that.
 
-Volumes that share a step form one component, which runs as one graph flow; a volume that shares
-nothing is a component of one. One graph over all volumes would compile in quadratic time, start
-every volume at once whatever the limit, and stop all of them when one revert fails.
+Volumes that share a step form one component, which runs as one flow of TaskFlow; a volume that
+shares nothing is a component of its own. One flow over all volumes would compile in quadratic
+time, start every volume at once whatever the limit is, and stop all of them when one revert fails.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from volflow.tasks.base import Step, Temporary
 
 
 class VolumeFlowFactory(Protocol):
-    """Makes the steps of one volume; each time anew."""
+    """Makes the flow of one volume, a new one at each call."""
 
     def __call__(self, *, undo: bool = False) -> linear_flow.Flow:
         """
-        :param undo: they are only to be undone, for which the ledger is enough
-        :raises VolflowError: what they need cannot be read; never if they are only to be undone
+        :param undo: make a flow that is only reverted, for which the ledger is enough
+        :raises VolflowError: what the flow needs cannot be read; never with ``undo``
         """
         ...
 
@@ -35,55 +35,55 @@ class Component:
     """Volumes that run as one flow.
 
     :ivar volumes: their ids, in the order given
-    :ivar shared: what they share, which goes when the flow has ended
-    :ivar ways: make the way of each volume
-    :ivar undo: why all of it is only to be undone, if so
-    :ivar hopeless: why a volume is only to be undone, by its id; known when the flow is made
+    :ivar shared: the temporary resources that they share, removed when the flow has ended
+    :ivar factories: make the flow of each volume
+    :ivar undo: why everything is only undone, if so
+    :ivar undo_only: why a volume is only undone, by its id; known when the flow was made
     """
 
     volumes: Sequence[str]
     shared: Sequence[Temporary]
-    ways: Sequence[VolumeFlowFactory]
+    factories: Sequence[VolumeFlowFactory]
     undo: str | None = None
     undo_only: dict[str, str] = field(default_factory=dict)
 
     @cached_property
     def flow(self) -> graph_flow.Flow:
-        """The flow, made when it is first asked for."""
+        """The flow, made at first use."""
         self.undo_only.clear()
         flow = graph_flow.Flow(self.volumes[0])
-        # One volume has nobody to give it anything: there is nothing to be looked for.
+        # A single volume gets no input from others, so TaskFlow need not look for any.
         linked = len(self.volumes) + len(self.shared) > 1
         flow.add(
             *self.shared,
-            *map(self._steps_of, self.volumes, self.ways),
+            *map(self._flow_of, self.volumes, self.factories),
             resolve_requires=linked,
             resolve_existing=linked,
         )
         return flow
 
-    def _steps_of(self, volume_id: str, way: VolumeFlowFactory) -> linear_flow.Flow:
+    def _flow_of(self, volume_id: str, factory: VolumeFlowFactory) -> linear_flow.Flow:
         why = self.undo
         if why is None:
             try:
-                return way()
+                return factory()
             except VolflowError as error:
                 why = str(error)
         self.undo_only[volume_id] = why
-        return way(undo=True)
+        return factory(undo=True)
 
     def forget_flow(self) -> None:
-        """Let go of the flow: the steps of a thousand volumes need not all be there at once."""
+        """Free the flow: the steps of a thousand volumes need not be in memory at once."""
         for name in ("flow", "_steps"):
             vars(self).pop(name, None)
 
     def steps(self, volume_id: str) -> list[Step]:
-        """The steps of one volume, in their order."""
+        """The steps of one volume, in order."""
         return self._steps[volume_id]
 
     @cached_property
     def _steps(self) -> dict[str, list[Step]]:
-        """The steps by volume. Found once: every volume of a large group asks for its own."""
+        """The steps by volume id. Cached: each volume of a large group asks for its own."""
         found: dict[str, list[Step]] = {volume_id: [] for volume_id in self.volumes}
         for part in self.flow:
             if isinstance(part, linear_flow.Flow):
@@ -93,7 +93,7 @@ class Component:
         return found
 
     def outline(self) -> dict[str, Any]:
-        """The names of the steps as JSON can hold them, for those who look at the run later."""
+        """The names of the steps as JSON can hold them, for the reports on a stored run."""
         return {
             "shared": [step.name for step in self.shared],
             "volumes": {
@@ -104,38 +104,40 @@ class Component:
 
     @property
     def all_steps(self) -> list[Step]:
-        """What is shared, and the steps of all volumes."""
+        """The shared steps, and the steps of all volumes."""
         return [*self.shared, *(s for volume_id in self.volumes for s in self.steps(volume_id))]
 
 
 class FlowGraph:
     """Volumes and what they share.
 
-    :param ways: make the way of each volume, by volume id
-    :param shared: a temporary thing, and the volumes that need it
-    :param undo: why all of it is only to be undone, if so
+    :param factories: make the flow of each volume, by volume id
+    :param shared: temporary resources, each with the ids of the volumes that need it
+    :param undo: why everything is only undone, if so
     """
 
     def __init__(
         self,
-        ways: Mapping[str, VolumeFlowFactory],
+        factories: Mapping[str, VolumeFlowFactory],
         shared: Sequence[tuple[Temporary, Sequence[str]]] = (),
         *,
         undo: str | None = None,
     ) -> None:
-        self._ways = dict(ways)
+        self._factories = dict(factories)
         self._undo = undo
         self.graph = networkx.Graph()
-        self.graph.add_nodes_from(self._ways)
+        self.graph.add_nodes_from(self._factories)
         for temporary, volumes in shared:
             self.graph.add_edges_from((temporary, volume_id) for volume_id in volumes)
 
     def components(self) -> list[Component]:
         """The components, in the order in which their first volumes were given."""
-        order = {volume_id: place for place, volume_id in enumerate(self._ways)}
+        order = {volume_id: place for place, volume_id in enumerate(self._factories)}
         found = []
         for nodes in networkx.connected_components(self.graph):
             volumes = sorted((n for n in nodes if n in order), key=order.__getitem__)
             shared = sorted((n for n in nodes if n not in order), key=lambda n: str(n.name))
-            found.append(Component(volumes, shared, [self._ways[v] for v in volumes], self._undo))
+            found.append(
+                Component(volumes, shared, [self._factories[v] for v in volumes], self._undo)
+            )
         return sorted(found, key=lambda component: order[component.volumes[0]])

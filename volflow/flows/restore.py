@@ -1,4 +1,4 @@
-"""The way of one volume out of the repository."""
+"""The flow that restores one volume."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ def restore_flow(
     options: RestoreOptions,
     group: RestoredGroup | None = None,
 ) -> linear_flow.Flow:
-    """The way to where the plan has decided.
+    """The flow to the destination that the plan has chosen.
 
-    :param group: the group that the volume comes into, with others
+    :param group: the group that the volume shall be in, with others
     """
     way = {Destination.NEW: _to_new, Destination.IN_PLACE: _in_place, Destination.COPY: _to_copy}[
         target.destination
     ]
     steps = way(work, target, options, group)
     if group:
-        # They run as one flow, and yet so many at a time.
+        # They run as one flow, but only a limited number in parallel.
         steps = [AcquireSlot(work), *steps, ReleaseSlot(work)]
     return volume_flow(work, "restore").add(*steps)
 
@@ -53,7 +53,7 @@ def restore_flow(
 def _to_new(
     work: Work, target: RestoreTarget, options: RestoreOptions, group: RestoredGroup | None
 ) -> list[Step]:
-    """Make a volume like the one backed up and fill it; a failure deletes it."""
+    """Create a volume like the one in the backup and fill it; a failure deletes it."""
     manifest = target.manifest.mapped(options.type_map, options.az_map)
     volume = MemberVolume(work, manifest, group) if group else NewVolume(work, manifest)
     properties = ApplyProperties(work, target.manifest, options.meta_override)
@@ -70,12 +70,12 @@ def _to_new(
 def _in_place(
     work: Work, target: RestoreTarget, options: RestoreOptions, group: RestoredGroup | None
 ) -> list[Step]:
-    """Fill a volume that is there; a failure brings back what it held before."""
+    """Fill an existing volume; a failure reverts it to its safety snapshot."""
     assert target.overwritten is not None
     claim, safety = Claim(work, target.overwritten), SafetySnapshot(work)
     applied, kept = _override(work, target, options)
     if group:
-        # Only what is to stay joins a group.
+        # A volume joins its group only when the restored data stays.
         joined = CompareJoined(work, target.manifest, group, applied=bool(applied))
         before, after = [], [Join(work, group), joined]
     else:
@@ -97,7 +97,7 @@ def _in_place(
 def _to_copy(
     work: Work, target: RestoreTarget, options: RestoreOptions, group: RestoredGroup | None
 ) -> list[Step]:
-    """Copy a volume that is attached and fill the copy; a failure deletes the copy."""
+    """Copy an attached volume and fill the copy; a failure deletes the copy."""
     assert target.existing is not None
     snapshot = Snapshot(work, target.existing["id"])
     volume = CopiedVolume(work, target.manifest, target.existing)
@@ -127,7 +127,10 @@ def _compare(
 def _override(
     work: Work, target: RestoreTarget, options: RestoreOptions
 ) -> tuple[list[Step], list[Step]]:
-    """The steps that give the backup's properties to a volume that is there, if that is asked."""
+    """The steps that set the backup's properties on an existing volume, if that is asked for.
+
+    :returns: the steps before the data is kept, and those after it
+    """
     if options.meta_override is None:
         return [], []
     properties = ApplyProperties(work, target.manifest, options.meta_override)
@@ -145,7 +148,7 @@ def _copy(
     # A volume is one file system so far.
     (region,) = target.manifest.regions
     file_system: Step
-    # There is nothing to keep on a volume that is new.
+    # A new volume has no files to keep.
     over = options.keep_newer and target.destination is not Destination.NEW
     if over:
         file_system = ProbeTarget(work, safety)

@@ -1,4 +1,4 @@
-"""The attachment of a volume to this host, as Cinder keeps it."""
+"""The attachment in Cinder of a volume to this host."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from volflow.tasks.work import Work
 
 
 class Attachment(Temporary):
-    """Makes sure that Cinder exports the volume to this host; its revert ends that.
+    """Makes sure that Cinder exports the volume to this host; its revert deletes the attachment.
 
-    Cinder's attachments carry no metadata, and do not tell whose they are. On a volume that this
-    run has made, every attachment is its own but a server's. A volume that it has claimed is the
-    tenant's: there its own is the one in the ledger.
+    Cinder's attachments have no metadata, so they do not say who made them. On a volume that this
+    run has made, every attachment is its own, except those of servers. A volume that it has
+    claimed belongs to the tenant: there only the attachment in the ledger is its own.
     """
 
     kind = "attachment"
@@ -29,8 +29,8 @@ class Attachment(Temporary):
 
     def execute(self, clone_id: str) -> str:
         work, ledger = self.work, self.services.ledger
-        # What an earlier process made may be another host's or another boot's: it is made anew.
-        # A device that is still connected here can only be disconnected before.
+        # The attachment of an earlier process may belong to another host or another boot: make a
+        # new one. A device that is still connected here must be disconnected first.
         Device.flush(work)
         earlier = ledger.find(self.tag)
         if earlier is not None and earlier.state is not EntryState.GONE:
@@ -42,7 +42,7 @@ class Attachment(Temporary):
         )
         self.present(attachment_id)
         if ledger.find(work.tag(Claim.kind)):
-            # It may have been left alone for days since it was claimed.
+            # The run may have been suspended for days since it claimed the volume.
             Claim.require_alone(work, clone_id, attachment_id)
         return attachment_id
 
@@ -50,14 +50,14 @@ class Attachment(Temporary):
     def remove(cls, work: Work, entry: Entry) -> None:
         Device.dispose(work, work.tag(Device.kind))
         if entry.resource_id:
-            # It may be left over on a volume that is the tenant's by now.
+            # The volume may belong to the tenant by now.
             work.cinder.attachments.delete(entry.resource_id)
         for attachment in cls._others(work, entry):
             work.cinder.attachments.delete(attachment["id"])
 
     @staticmethod
     def _others(work: Work, entry: Entry) -> list[dict[str, Any]]:
-        """What else this run has attached the volume by: the answer may never have come."""
+        """Other attachments of this run: Cinder's answer with the id may have been lost."""
         volume_id = str(entry.details["volume_id"])
         volume = work.cinder.volumes.existing(volume_id)
         mark = tag_of(volume) if volume else None
@@ -68,6 +68,6 @@ class Attachment(Temporary):
         return [
             attachment
             for attachment in work.cinder.attachments.list(volume_id)
-            # One of which this run does not know the id it has never completed.
+            # This run cannot have completed an attachment whose id it does not know.
             if not attachment["instance"] and (made or attachment["status"] != "attached")
         ]

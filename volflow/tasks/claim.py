@@ -33,12 +33,12 @@ class Claim(Temporary):
         volume = cinder.volumes.get(self._target_id)
         if not self.work.is_ours(tag_of(volume)):
             require_usable(volume, ("available",))
-            # One that is kept is whole, and only its mark is left.
+            # A volume that is kept is complete, and only its tag has not been removed yet.
             if kind_of(volume) != KEPT:
                 self._require_free(volume)
         self.intend(volume_id=self._target_id)
         cinder.volumes.set_metadata(self._target_id, {TAG_KEY: self.tag})
-        # Another run may have found it free at the same moment: the last mark counts.
+        # Another run may have found it free at the same moment: the last tag counts.
         self._require_free(cinder.volumes.get(self._target_id))
         self.present(self._target_id)
         return self._target_id
@@ -49,21 +49,22 @@ class Claim(Temporary):
             raise VolumeStateError(
                 f"Volume {self._target_id} is being restored by another run of volflow ({owner}). "
                 "Wait for that run, or resume or abort it; if it has ended, 'volflow leftover "
-                "clean' brings back what was there. If its state database is lost, look whether "
-                f"the volume is whole, and remove its metadata key '{TAG_KEY}'."
+                "clean' reverts the volume. If its state database is lost, check whether the "
+                f"volume is intact, and remove its metadata key '{TAG_KEY}'."
             )
 
     @classmethod
     def require_alone(cls, work: Work, volume_id: str, attachment_id: str) -> None:
         """Make sure that nobody but this run writes to a volume that it has claimed.
 
-        :param attachment_id: that of this run
-        :raises VolumeStateError: the mark is another's or is off, or there is another attachment
+        :param attachment_id: this run's own attachment
+        :raises VolumeStateError: the tag is another run's or missing, or the volume has another
+            attachment
         """
         owner = tag_of(work.cinder.volumes.get(volume_id))
         if owner != work.tag(cls.kind):
             raise VolumeStateError(
-                f"Volume {volume_id} does not carry the mark of this run any more, but "
+                f"Volume {volume_id} no longer carries the tag of this run, but "
                 f"{f'that of another ({owner})' if owner else 'none'}: others may use it."
             )
         attached = [a["id"] for a in work.cinder.attachments.list(volume_id)]
@@ -82,7 +83,7 @@ class Claim(Temporary):
             return
         if is_half_written(work):
             raise VolflowError(
-                f"Volume {target_id} is half-written, and keeps its mark until it is back to its "
-                "safety snapshot."
+                f"Volume {target_id} is half-written, and keeps its tag until it is reverted to "
+                "its safety snapshot."
             )
         cinder.volumes.delete_metadata(target_id, [TAG_KEY])

@@ -1,4 +1,4 @@
-"""Slots: a limit on volumes at a time, also among those that run as one flow."""
+"""Slots: the limit on the number of volumes that are copied in parallel."""
 
 from __future__ import annotations
 
@@ -6,12 +6,16 @@ import threading
 
 from volflow.errors import StoppedError
 
-# Seconds between two looks whether the run is to stop.
+# Seconds between two checks whether the run was asked to stop.
 _LOOK = 0.2
 
 
 class Slots:
-    """As many places as volumes may be worked on at a time."""
+    """Slots for volumes, also for those that run as one flow.
+
+    :param count: the number of volumes in parallel
+    :param stopping: set when the run is asked to stop
+    """
 
     def __init__(self, count: int, stopping: threading.Event) -> None:
         self._free = threading.Semaphore(count)
@@ -19,7 +23,7 @@ class Slots:
         self._holders: set[str] = set()
 
     def enter(self, volume_id: str) -> None:
-        """Wait for a lane; a volume that has one keeps it.
+        """Wait for a free slot; a volume that has one keeps it.
 
         :raises StoppedError: the run was asked to stop in the meantime
         """
@@ -31,7 +35,7 @@ class Slots:
         self._holders.add(volume_id)
 
     def leave(self, volume_id: str) -> None:
-        """Give the lane to the next. Leaving twice is fine."""
+        """Release the slot. It is no error if the volume has none."""
         if volume_id in self._holders:
             self._holders.discard(volume_id)
             self._free.release()

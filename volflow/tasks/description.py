@@ -1,4 +1,4 @@
-"""Everything that Cinder knows of the volume."""
+"""Reads what Cinder knows about the volume, for the manifest of the backup."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ class Describe(Step):
         try:
             return self.work.cinder.types.qos_specs(qos_id)
         except CloudError as error:
-            # It is there for information alone.
-            LOG.warning("The manifest is without QoS specification %s: %s", qos_id, error)
+            # It is only information.
+            LOG.warning("The manifest does not contain QoS specification %s: %s", qos_id, error)
             return {}
 
     def _group(self, group_id: str | None) -> dict[str, Any]:
@@ -48,6 +48,6 @@ class Describe(Step):
         return {
             "group": group,
             "group_type": groups.type(group),
-            # Another cloud knows them by their names.
+            # Another cloud has other ids.
             "group_volume_types": cinder.types.names(group["volume_types"]),
         }

@@ -21,7 +21,8 @@ _ROUNDING = 8 * _GIB
 class Device(Temporary):
     """Makes sure that os-brick has connected the volume; its revert disconnects it.
 
-    The revert forces where it must: it comes before the volume is deleted or rolled back.
+    The revert discards unwritten data where it must, because the volume is deleted or reverted
+    next.
     """
 
     kind = "device"
@@ -39,13 +40,16 @@ class Device(Temporary):
         return str(info["path"])
 
     def _compare_size(self, volume_id: str, path: str) -> None:
-        """A stale or wrong path must be neither read nor written."""
+        """Make sure that the path is not that of a stale or wrong device.
+
+        :raises HostError: it is
+        """
         expected = int(self.work.cinder.volumes.get(volume_id)["size"]) * _GIB
         found = self.services.host.device_size(path)
         if not expected <= found < expected + _ROUNDING:
             raise HostError(
-                f"The device {path} has {found} bytes where the volume has {expected}: it is "
-                "not this volume. Look for stale devices on this host."
+                f"The device {path} has {found} bytes but the volume has {expected}: it is not "
+                "this volume. Look for stale devices on this host."
             )
 
     @classmethod
@@ -54,9 +58,9 @@ class Device(Temporary):
 
     @classmethod
     def flush(cls, work: Work) -> None:
-        """Disconnect what of the device is connected, and strike it from the ledger.
+        """Disconnect the device if it is connected, and close its entry in the ledger.
 
-        :raises HostError: what was written may not have reached the volume
+        :raises HostError: written data may not have reached the volume
         """
         ledger, tag = work.services.ledger, work.tag(cls.kind)
         entry = ledger.find(tag)
@@ -66,7 +70,7 @@ class Device(Temporary):
 
     @classmethod
     def disconnect(cls, work: Work, entry: Entry, *, discard: bool) -> None:
-        """Disconnect the device where it can still be connected: on this host, in this boot."""
+        """Disconnect the device if it can still be connected: on this host, in this boot."""
         elsewhere = cls.elsewhere(entry)
         if elsewhere:
             level = logging.INFO if entry.details["host"] == host_name() else logging.WARNING
@@ -75,13 +79,13 @@ class Device(Temporary):
         attachment_id = entry.details["attachment_id"]
         connection = existing(lambda: work.connection(attachment_id))
         if connection is None:
-            return  # ended in Cinder, which comes after the disconnect
+            return  # the attachment is deleted, and that happens after the disconnect
         info = entry.details.get("info", {})
         work.services.host.connector.disconnect(connection, info, discard=discard)
 
     @staticmethod
     def elsewhere(entry: Entry) -> str | None:
-        """Why nothing of a device can be disconnected here and now, if so."""
+        """Why the device cannot be connected here and now; None if it can."""
         host = entry.details["host"]
         if host != host_name():
             return f"it is gone if host {host} has been booted since; else look for it there"
@@ -91,7 +95,7 @@ class Device(Temporary):
 
 
 class Flush(Step):
-    """Disconnects the device after a restore: what cannot be flushed is a failure."""
+    """Disconnects the device after a restore; it is a failure if it cannot be flushed."""
 
     step = "flush device"
     host_local = True

@@ -19,10 +19,10 @@ LOG = logging.getLogger(__name__)
 
 
 class GroupSnapshot(Temporary):
-    """Makes sure that there is one snapshot of all volumes of the group.
+    """Makes sure that one snapshot of all volumes of the group exists.
 
-    It goes when all its volumes are done with it, which is when their flow has ended: the failure
-    of one must not take it from the others.
+    It is deleted when the flow of its volumes has ended: the failure of one volume must not take
+    the snapshot away from the others.
     """
 
     kind = "group snapshot"
@@ -52,7 +52,7 @@ class GroupSnapshot(Temporary):
 
 
 class MemberSnapshot(Step):
-    """Takes the volume's own snapshot out of the group snapshot. Makes nothing."""
+    """Finds the snapshot of this volume in the group snapshot. Makes nothing."""
 
     step = "snapshot"
     default_provides = "snapshot"
@@ -63,20 +63,20 @@ class MemberSnapshot(Step):
     def execute(self, snapshots: dict[str, dict[str, Any]]) -> dict[str, Any]:
         if self.work.volume_id not in snapshots:
             raise ResourceNotFoundError(
-                f"The group snapshot holds no snapshot of volume {self.work.volume_id}: it has "
-                "left the group since the run began."
+                f"The group snapshot has no snapshot of volume {self.work.volume_id}: the volume "
+                "has left the group since the run began."
             )
         return snapshots[self.work.volume_id]
 
 
 @dataclass(frozen=True)
 class GroupWanted:
-    """The group that restored volumes are to be in.
+    """The group that restored volumes shall be in.
 
     :ivar was: the group in the backup
-    :ivar type_name: the name of its type there
-    :ivar volume_types: names of the types that its volumes may have, by this cloud's names
-    :ivar availability_zone: where it is to be
+    :ivar type_name: the name of its group type in the backup
+    :ivar volume_types: the volume types that its volumes may have, by this cloud's names
+    :ivar availability_zone: the zone to create it in
     """
 
     was: Mapping[str, Any]
@@ -86,7 +86,7 @@ class GroupWanted:
 
     @classmethod
     def of(cls, manifests: Sequence[Manifest]) -> GroupWanted:
-        """That of volumes which were in one group."""
+        """The group of volumes that were in one group when they were backed up."""
         first = manifests[0]
         # Each volume's own type is one of them, whatever this user could see.
         own = [str(manifest.volume["volume_type"]) for manifest in manifests]
@@ -100,14 +100,14 @@ class GroupWanted:
 
 
 class RestoredGroup(Temporary):
-    """Makes sure that there is the group that restored volumes are to be in.
+    """Makes sure that the group that restored volumes shall be in exists.
 
-    One that is there stays as it is. One that was made anew goes again when the flow has ended and
-    no volume is in it. A group that cannot be made fails no volume: they are restored without it,
-    and are told why.
+    An existing group is not changed. A new group is deleted again if no volume is in it when the
+    flow has ended. A group that cannot be created fails no volume: the volumes are restored
+    without it, and their results say why.
 
-    :param wanted: what it is to be like
-    :param anew: whether it is to be made; else it is there
+    :param wanted: the properties of the group
+    :param anew: whether to create it; otherwise it exists
     """
 
     kind = "group"
@@ -119,15 +119,15 @@ class RestoredGroup(Temporary):
         self._wanted, self._anew = wanted, anew
 
     def execute(self) -> dict[str, Any]:
-        """The group, what it has not got back, and why there is none if there is none."""
+        """The id and volume types of the group; or no id, and why there is no group."""
         try:
-            group = self._ensure() if self._anew else self._there()
+            group = self._ensure() if self._anew else self._existing()
         except CloudError as error:
             LOG.warning("Group %s is not restored: %s", self._wanted.was["id"], error)
             return {"id": None, "why": str(error)}
         return {"id": group["id"], "volume_types": group["volume_types"]}
 
-    def _there(self) -> dict[str, Any]:
+    def _existing(self) -> dict[str, Any]:
         return self.work.cinder.groups.get(self._wanted.was["id"])
 
     def _ensure(self) -> dict[str, Any]:
@@ -142,14 +142,16 @@ class RestoredGroup(Temporary):
                     None if legacy else groups.find_type(wanted.type_name)["id"],
                     [each["id"] for each in types],
                     name=wanted.was["name"],
-                    # Groups have no metadata: the description carries the tag for a while.
+                    # Groups have no metadata: until the flow has ended the description is the tag.
                     description=self.tag,
                     availability_zone=wanted.availability_zone,
                 )
             ]
         self.present(found[0]["id"])
         made = groups.wait(found[0]["id"])
-        LOG.info("Group %s (%s) is made anew as %s", made["name"], wanted.was["id"], made["id"])
+        LOG.info(
+            "Group %s (%s) was created again as %s", made["name"], wanted.was["id"], made["id"]
+        )
         return made
 
     @classmethod
@@ -157,17 +159,17 @@ class RestoredGroup(Temporary):
         groups = work.cinder.groups
         for group in groups.described(entry.tag):
             if work.cinder.volumes.in_group(group["id"]):
-                # From here on it is the tenant's, like the volumes in it.
+                # From here on it belongs to the tenant, like the volumes in it.
                 groups.update(group, description=entry.details.get("description") or "")
             else:
                 groups.delete(group)
 
 
 class Join(Step):
-    """Puts a volume that was there before back into its group.
+    """Adds an existing volume to its group again.
 
-    There is nothing to revert here: it comes when what was restored is to stay. What is in the way
-    fails no restore; the comparison of the properties tells that the volume is in no group.
+    There is nothing to revert: it runs when the restored data stays. A failure does not fail the
+    restore; the comparison of the properties reports that the volume is in no group.
     """
 
     step = "join group"
@@ -177,13 +179,13 @@ class Join(Step):
         super().__init__(work, rebind={"group": group.symbol("group")})
 
     def execute(self, clone_id: str, group: dict[str, Any]) -> str:
-        """What is in the way, if anything."""
+        """Why the volume did not join the group; empty if it did."""
         cinder, groups = self.work.cinder, self.work.cinder.groups
         if group["id"] is None or cinder.volumes.get(clone_id).get("group_id"):
             return ""
         try:
             groups.update(groups.get(group["id"]), add_volumes=clone_id)
         except CloudError as error:
-            LOG.warning("Volume %s does not join its group: %s", clone_id, error)
+            LOG.warning("Volume %s was not added to its group: %s", clone_id, error)
             return str(error)
         return ""

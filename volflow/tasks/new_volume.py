@@ -1,4 +1,4 @@
-"""The volume that a restore writes to: a new one, or one that is there and is claimed."""
+"""The new volume that a restore creates and writes to."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from volflow.tasks.work import Work
 
 
 class NewVolume(Temporary):
-    """Makes sure that there is a new volume like the one backed up; its revert deletes it.
+    """Makes sure that a new volume like the one in the backup exists; its revert deletes it.
 
-    It is temporary until the restore is complete.
+    It is temporary until the restore is complete; from then on it belongs to the tenant.
     """
 
     kind = RESTORED
@@ -33,9 +33,9 @@ class NewVolume(Temporary):
         self._manifest = manifest
 
     def execute(self) -> str:
-        return self._ensure(**self._like_before())
+        return self._ensure(**self._as_in_backup())
 
-    def _like_before(self) -> dict[str, Any]:
+    def _as_in_backup(self) -> dict[str, Any]:
         was = self._manifest.volume
         return {
             "size": self._manifest.size_gib,
@@ -61,7 +61,7 @@ class NewVolume(Temporary):
         return str(volume["id"])
 
     def keep(self, volume_id: str) -> None:
-        """The volume is the tenant's for good: from here on nothing deletes it."""
+        """Hand the volume over to the tenant: from here on nothing deletes it."""
         # For those who do not see this ledger.
         self.work.cinder.volumes.set_metadata(volume_id, {TAG_KEY: self.work.tag(KEPT)})
         self.present(volume_id, kept=True)
@@ -73,30 +73,30 @@ class NewVolume(Temporary):
         kept = str(entry.resource_id) if entry.details.get("kept") else None
         if kept:
             volume = cinder.volumes.existing(kept)
-            # The tenant may have removed it, or another run may restore into it by now.
+            # Meanwhile the tenant may have deleted it, or another run may restore into it.
             if volume and work.is_ours(tag_of(volume)):
                 cinder.volumes.delete_metadata(kept, [TAG_KEY, ALIVE_KEY])
-        # A process that was killed may have marked one as kept that the ledger does not.
+        # A process that was killed may have tagged a volume as kept before the ledger had it so.
         for tag in [entry.tag] if kept else [entry.tag, work.tag(KEPT)]:
-            # A request for it that was sent again may have made it twice.
+            # A request that was sent again may have created two volumes.
             for volume in cinder.volumes.tagged(tag):
                 if volume["id"] != kept:
-                    # Cinder deletes none that is in a group.
+                    # Cinder does not delete a volume that is in a group.
                     cinder.groups.remove_volume(volume)
                     cinder.volumes.delete(volume["id"])
 
 
 class MemberVolume(NewVolume):
-    """Makes sure that there is a new volume in the group that restored volumes share.
+    """Makes sure that a new volume exists in the group that restored volumes share.
 
-    It is made in the group, so that the scheduler puts it where the group is.
+    It is created in the group, so that the scheduler puts it where the group is.
     """
 
     def __init__(self, work: Work, manifest: Manifest, group: RestoredGroup) -> None:
         super().__init__(work, manifest, rebind={"group": group.symbol("group")})
 
     def execute(self, group: dict[str, Any]) -> str:  # type: ignore[override]
-        properties = self._like_before()
+        properties = self._as_in_backup()
         if group["id"] is not None:
             volume_type = self.work.cinder.types.find(properties["volume_type"])
             if takes(group, volume_type["id"]):
@@ -105,7 +105,7 @@ class MemberVolume(NewVolume):
 
 
 class CopiedVolume(NewVolume):
-    """Makes sure that there is a copy of a volume that is attached; its revert deletes the copy."""
+    """Makes sure that a copy of an attached volume exists; its revert deletes the copy."""
 
     step = "copied volume"
 
@@ -125,7 +125,7 @@ class CopiedVolume(NewVolume):
 
 
 class KeepVolume(Step):
-    """Makes a new volume the tenant's for good: from here on nothing deletes it."""
+    """Hands the new volume over to the tenant: from here on nothing deletes it."""
 
     step = "keep"
 

@@ -1,4 +1,4 @@
-"""The properties of the restored volume: given to it, and compared with those it had."""
+"""The properties of the restored volume: set from the backup, and compared with the backup."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from volflow.tasks.work import Work
 
 
 class ApplyProperties(Temporary):
-    """Gives the volume the properties of the backup; its revert gives back those it had.
+    """Sets the properties of the backup on the volume; its revert sets the former ones again.
 
-    What Cinder does not take is no reason to give up what was restored: the ledger has why, and
-    :class:`Compare` tells it. Type, zone and size a new volume has from its making; multiattach
-    comes by the type.
+    A property that Cinder refuses does not fail the restore: the ledger records why, and
+    :class:`Compare` reports it. A new volume gets its type, zone and size when it is created;
+    multiattach comes with the type.
 
-    :param overrides: properties that are to be others than in the backup
+    :param overrides: properties with other values than in the backup
     """
 
     kind = "properties"
@@ -39,7 +39,7 @@ class ApplyProperties(Temporary):
     def execute(self, clone_id: str) -> None:
         cinder = self.work.cinder
         known = self.services.ledger.find(self.tag)
-        # What it had before: a second attempt finds it changed in part.
+        # The former properties: a second attempt finds them changed in part.
         had = known.details["had"] if known else None
         try:
             if had is None:
@@ -55,25 +55,27 @@ class ApplyProperties(Temporary):
     @classmethod
     def remove(cls, work: Work, entry: Entry) -> None:
         if _is_kept(work):
-            # It was interrupted after the data had come to stay: the properties belong to it.
+            # The restore was interrupted when the data was already kept: so are its properties.
             return
         volume_id, had = str(entry.details["volume_id"]), entry.details["had"]
         if had and work.cinder.volumes.existing(volume_id):
             refused = Properties(**had).apply(work.cinder, volume_id)
             if refused:
                 why = "; ".join(f"{name}: {reason}" for name, reason in refused.items())
-                raise CloudError(f"Volume {volume_id} did not get back what it had: {why}")
+                raise CloudError(
+                    f"Volume {volume_id} did not get its former properties back: {why}"
+                )
 
 
 def _is_kept(work: Work) -> bool:
-    """Whether what was restored is there to stay."""
+    """Whether the restored data stays."""
     kinds = (NewVolume.kind, OVERWRITE)
     found = [work.services.ledger.find(work.tag(kind)) for kind in kinds]
     return any(entry is not None and bool(entry.details.get("kept")) for entry in found)
 
 
 class KeepProperties(Step):
-    """From here on nothing takes the properties back."""
+    """Records that the properties stay: from here on nothing reverts them."""
 
     step = "keep properties"
 
@@ -86,9 +88,9 @@ class KeepProperties(Step):
 
 
 class Compare(Step):
-    """Tells what the volume has not got back. Makes nothing.
+    """Reports which properties differ from those in the backup. Makes nothing.
 
-    :param beside: the old volume is still in the group that the backup is of
+    :param beside: the old volume still exists in the group that it was backed up in
     """
 
     step = "compare properties"
@@ -113,7 +115,8 @@ class Compare(Step):
     def _compare(
         self, volume_id: str, was: dict[str, Any], no_group: str | None
     ) -> list[dict[str, Any]]:
-        """
+        """The differences between the backup and the volume, as dictionaries.
+
         :param no_group: why the volume is not in the group, where that is known
         """
         entry = self.services.ledger.find(self.work.tag(ApplyProperties.kind))
@@ -125,11 +128,11 @@ class Compare(Step):
         except ResourceNotFoundError:
             raise
         except CloudError as error:
-            # What was restored is not given up because nobody can look at it.
-            blind = Difference("all", None, None, f"they could not be compared: {error}")
+            # This is no reason to give up what was restored.
+            unknown = Difference("all", None, None, f"they could not be compared: {error}")
             before = asdict(Properties.of(was))
             known = [Difference(name, before[name], None, why) for name, why in refused.items()]
-            return [asdict(one) for one in (blind, *known)]
+            return [asdict(one) for one in (unknown, *known)]
         found = differences(was, now, qos=qos, applied=self._applied, refused=refused)
         found += changed
         return [
@@ -138,7 +141,7 @@ class Compare(Step):
         ]
 
     def _changed(self, was: Mapping[str, Any]) -> list[Difference]:
-        """What has become another in the QoS specification that the volume still has."""
+        """The changes since the backup in the QoS specification, which is still the same one."""
         if not was:
             return []
         now = self.work.cinder.types.qos_specs(was["id"])
@@ -155,12 +158,12 @@ class Compare(Step):
         try:
             return _qos(self.work.cinder.types.find(volume_type))
         except ResourceNotFoundError:
-            # It is a private one, or was deleted since.
+            # The type is private, or was deleted meanwhile.
             return NOT_VISIBLE
 
 
 def _qos(volume_type: Mapping[str, Any]) -> str | None:
-    """The QoS specification of a volume type, as the API shows it; of no type there is none."""
+    """The id of the QoS specification of a volume type; None for no type."""
     if not volume_type:
         return None
     found = volume_type.get("qos_specs_id", NOT_VISIBLE)
@@ -168,7 +171,7 @@ def _qos(volume_type: Mapping[str, Any]) -> str | None:
 
 
 class CompareMember(Compare):
-    """The same for a volume that is to be in a group that restored ones share."""
+    """Compares a volume that shall be in the group that restored volumes share."""
 
     def __init__(
         self, work: Work, manifest: Manifest, group: RestoredGroup, *, applied: bool
@@ -178,14 +181,14 @@ class CompareMember(Compare):
 
     def execute(self, clone_id: str, group: dict[str, Any]) -> list[dict[str, Any]]:  # type: ignore[override]
         was = self._manifest.volume
-        # One that was made anew has another id, and is the volume's group all the same.
+        # A group that was created again has another id, but it is the volume's group.
         meant = was | {"group_id": group["id"]} if group["id"] else was
         why = group.get("why") or "volumes of this type cannot be in it"
         return [*self._compare(clone_id, meant, why), *group.get("differences", ())]
 
 
 class CompareJoined(CompareMember):
-    """The same for a volume that was there before, and joined the group."""
+    """Compares an existing volume that joined the group."""
 
     def execute(  # type: ignore[override]
         self, clone_id: str, group: dict[str, Any], joining: str

@@ -1,4 +1,4 @@
-"""The safety snapshot, to which a volume goes back when a restore into it fails."""
+"""The safety snapshot of an existing volume, to which it is reverted when the restore fails."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from volflow.errors import VolflowError
 from volflow.tasks.base import Step, Temporary
 from volflow.tasks.work import Work
 
-# The ledger's kind of "what was on the target is being overwritten".
+# The kind of the ledger's entry that says that the target is being overwritten.
 OVERWRITE = "overwrite"
 
 
 def is_half_written(work: Work) -> bool:
-    """Whether the target was overwritten, and is neither to stay so nor back to what it was."""
+    """Whether the target was overwritten in part, and neither completed nor reverted."""
     entry = work.services.ledger.find(work.tag(OVERWRITE))
     return (
         entry is not None
@@ -26,9 +26,10 @@ def is_half_written(work: Work) -> bool:
 
 
 class SafetySnapshot(Temporary):
-    """Makes sure that the target's former content is kept.
+    """Makes sure that the snapshot exists before the target is overwritten.
 
-    Its revert brings the target back to it if anything was overwritten, and only then deletes it.
+    Its revert first reverts the target to the snapshot, if anything was overwritten, and only then
+    deletes the snapshot.
     """
 
     kind = "safety snapshot"
@@ -36,7 +37,7 @@ class SafetySnapshot(Temporary):
     default_provides = "safety_snapshot"
 
     def overwriting(self) -> None:
-        """From here on the revert has to bring the target back."""
+        """From here on a revert has to revert the target to the snapshot."""
         self.services.ledger.intend(
             self.work.tag(OVERWRITE),
             run_id=self.services.run_id,
@@ -45,7 +46,7 @@ class SafetySnapshot(Temporary):
         )
 
     def kept(self) -> None:
-        """From here on what was restored is to stay."""
+        """From here on the restored data stays."""
         tag = self.work.tag(OVERWRITE)
         self.services.ledger.present(tag, self.work.volume_id, details={"kept": True})
         self.services.ledger.gone(tag)
@@ -63,7 +64,7 @@ class SafetySnapshot(Temporary):
         return cinder.snapshots.wait(snapshot["id"])
 
     def _is_overwritten(self) -> bool:
-        """Whether an earlier attempt has begun to write: too late for a snapshot."""
+        """Whether an earlier attempt began to write: then it is too late for a snapshot."""
         return self.services.ledger.find(self.work.tag(OVERWRITE)) is not None
 
     def _create(self, volume_id: str) -> dict[str, Any]:
@@ -79,38 +80,37 @@ class SafetySnapshot(Temporary):
         cinder, volume_id = work.cinder, str(entry.details["volume_id"])
         snapshots = cinder.snapshots.tagged(volume_id, entry.tag)
         if is_half_written(work):
-            cls._bring_back(work, volume_id, snapshots)
+            cls._revert_target(work, volume_id, snapshots)
             work.services.ledger.gone(work.tag(OVERWRITE))
         for snapshot in snapshots:
             cinder.snapshots.delete(snapshot["id"])
 
     @staticmethod
-    def _bring_back(work: Work, volume_id: str, snapshots: Sequence[dict[str, Any]]) -> None:
-        """Bring the target back to what it was, as long as it is this run's.
+    def _revert_target(work: Work, volume_id: str, snapshots: Sequence[dict[str, Any]]) -> None:
+        """Revert the target to the snapshot, as long as this run has the claim on it.
 
-        :raises VolflowError: it cannot be brought back, or may hold what was written later
+        :raises VolflowError: it cannot be reverted, or may contain data that was written later
         """
         volume = work.cinder.volumes.existing(volume_id)
         ours = volume is not None and work.is_ours(tag_of(volume))
         if not snapshots:
             if not ours:
-                return  # whoever has taken it over has removed the snapshot too
+                return  # whoever took the volume over has deleted the snapshot too
             raise VolflowError(
                 f"Volume {volume_id} was overwritten in part and its safety snapshot is gone. "
-                f"Restore it again, once its metadata key '{TAG_KEY}' is removed."
+                f"Remove its metadata key '{TAG_KEY}' and restore it again."
             )
         if not ours:
             raise VolflowError(
-                f"Volume {volume_id} was overwritten in part, and does not carry the mark of this "
-                "run any more: others may have written to it since. Look whether it is whole, "
-                f"revert it to snapshot {snapshots[0]['id']} if it is not, then delete that "
-                "snapshot."
+                f"Volume {volume_id} was overwritten in part, and no longer carries the tag of "
+                "this run: others may have written to it since. Check whether it is intact, revert "
+                f"it to snapshot {snapshots[0]['id']} if it is not, then delete that snapshot."
             )
         work.cinder.volumes.revert_to_snapshot(volume_id, snapshots[0]["id"])
 
 
 class Keep(Step):
-    """Marks the restored data as what is to stay: from here on nothing rolls it back."""
+    """Records that the restored data stays: from here on nothing reverts the target."""
 
     step = "keep"
 

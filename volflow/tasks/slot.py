@@ -1,4 +1,4 @@
-"""A volume's place among those that are worked on at a time."""
+"""A slot for one volume, which limits how many volumes of one flow are copied in parallel."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from volflow.tasks.base import Step
 
 
 class AcquireSlot(Step):
-    """Waits until there is a lane for this volume; its revert, the last of all, leaves it."""
+    """Waits for a free slot; its revert, the last one of the volume, releases the slot."""
 
     step = "wait for others"
     process_local = True
@@ -21,7 +21,7 @@ class AcquireSlot(Step):
 
 
 class ReleaseSlot(Step):
-    """Leaves the lane to the next volume."""
+    """Releases the slot for the next volume."""
 
     step = "let others"
 

@@ -1,4 +1,4 @@
-"""The temporary snapshot of the volume that is backed up."""
+"""The temporary snapshot of the volume that is backed up: creates it, and deletes it again."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from volflow.tasks.work import Work
 
 
 class Snapshot(Temporary):
-    """Makes sure that there is a snapshot; its revert deletes it and waits until it is gone."""
+    """Makes sure that the snapshot exists; its revert deletes it and waits until it is gone."""
 
     kind = "snapshot"
     step = "snapshot"
@@ -19,7 +19,7 @@ class Snapshot(Temporary):
 
     def __init__(self, work: Work, source_id: str | None = None) -> None:
         """
-        :param source_id: the volume to snapshot, where it is not the one that this work is named by
+        :param source_id: the volume to snapshot, where it is not the volume of this work
         """
         super().__init__(work)
         self._source_id = source_id or work.volume_id

@@ -1,4 +1,4 @@
-"""The temporary volume made from the snapshot, which is what is attached and read."""
+"""The temporary volume created from the snapshot: it is attached and read, then deleted."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from volflow.tasks.work import Work
 
 
 class TemporaryVolume(Temporary):
-    """Makes sure that there is a volume of the snapshot; its revert deletes it and waits."""
+    """Makes sure that a volume from the snapshot exists; its revert deletes it and waits."""
 
     kind = TEMPORARY
     step = "temporary volume"
@@ -21,17 +21,17 @@ class TemporaryVolume(Temporary):
         cinder = self.work.cinder
         self.intend()
         found = cinder.volumes.tagged(self.tag)
-        clone = found[0] if found else self._create(description["volume"], snapshot)
-        self.present(clone["id"])
-        cinder.volumes.wait(clone["id"], what="Temporary volume")
-        return str(clone["id"])
+        volume = found[0] if found else self._create(description["volume"], snapshot)
+        self.present(volume["id"])
+        cinder.volumes.wait(volume["id"], what="Temporary volume")
+        return str(volume["id"])
 
-    def _create(self, volume: dict[str, Any], snapshot: dict[str, Any]) -> dict[str, Any]:
+    def _create(self, source: dict[str, Any], snapshot: dict[str, Any]) -> dict[str, Any]:
         return self.work.cinder.volumes.create(
             # The source may have grown since the snapshot.
             size=snapshot["size"],
             snapshot_id=snapshot["id"],
-            availability_zone=volume["availability_zone"],
+            availability_zone=source["availability_zone"],
             name=f"volflow-{self.services.run_id[:8]}",
             description=f"Temporary, made by volflow run {self.services.run_id}",
             metadata={TAG_KEY: self.tag},
@@ -39,5 +39,5 @@ class TemporaryVolume(Temporary):
 
     @classmethod
     def remove(cls, work: Work, entry: Entry) -> None:
-        for clone in work.cinder.volumes.tagged(entry.tag):
-            work.cinder.volumes.delete(clone["id"])
+        for volume in work.cinder.volumes.tagged(entry.tag):
+            work.cinder.volumes.delete(volume["id"])

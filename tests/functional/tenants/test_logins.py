@@ -96,7 +96,7 @@ def test_another_login_changes_nothing_where_it_has_no_role(office: Office) -> N
     assert office.open(left)
     for verb in ("resume", "abort"):
         said = beta.refused("run", verb, left)
-        assert f"Project {alpha.project_id} cannot be acted in" in said
+        assert f"volflow cannot work in project {alpha.project_id}" in said
         assert "needs a role" in said
     assert office.known(left) == known
     assert office.town.everything() == there
@@ -126,7 +126,7 @@ def test_what_is_left_over_is_removed_where_it_is(office: Office) -> None:
     known, there = office.known(left), office.town.everything()
     done = office.beta.cli("leftover", "clean")
     assert done.returncode == 1, done
-    assert "cannot be acted in" in " ".join(done.stdout.split())
+    assert "cannot work in project" in " ".join(done.stdout.split())
     assert office.known(left) == known
     assert office.town.everything() == there
     with office.town.keystone.role("admin", "alpha"):

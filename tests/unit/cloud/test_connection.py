@@ -52,7 +52,7 @@ def test_to_others_those_in_which_they_have_a_role(caplog: pytest.LogCaptureFixt
     with caplog.at_level(logging.WARNING):
         cloud = Answered(projects=exceptions.Forbidden(), auth_projects=_projects("a"))
         assert cloud.projects() == ["a"]
-    assert "only those in which it has a role" in caplog.text
+    assert "only the projects in which the user has a role" in caplog.text
 
 
 @pytest.mark.parametrize(

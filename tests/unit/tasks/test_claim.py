@@ -1,4 +1,4 @@
-"""The mark of a restore: who has it, until when, and what it allows to be done."""
+"""The claim on a volume: which run has it, until when, and what it allows."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_nothing_is_rolled_back_once_the_mark_is_off(
     cloud.done.clear()
     troubles = clean(state, work)
     assert troubles[1] is None
-    assert "does not carry the mark of this run any more" in str(troubles[0])
+    assert "no longer carries the tag of this run" in str(troubles[0])
     assert cloud.done == []
     (snapshot,) = cloud.volume_snapshots
     # They have looked, and removed the snapshot.
