@@ -54,7 +54,7 @@ def _run(narrator: Narrator, directory: Path) -> None:
     narrator.title("volflow: back up two volumes of a real Cinder, lose one, restore both")
     narrator.chapter("A cloud")
     with Lab(directory / "lab") as lab:
-        Story(narrator, lab, directory).tell()
+        Story(narrator, lab, directory).run()
         narrator.say("The shop's server has ended. Now the cloud ends too.")
     left = on_host(directory)
     narrator.check(

@@ -1,4 +1,4 @@
-"""The story that the demo tells, chapter by chapter."""
+"""The chapters of the demo."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Story:
         self._volumes: dict[str, Volume] = {}
         self._known_ids: set[str] = set()
 
-    def tell(self) -> None:
+    def run(self) -> None:
         """Run the whole demo."""
         self._cloud()
         with ExitStack() as servers:
@@ -65,7 +65,7 @@ class Story:
             self._second_backup(shop)
             self._nothing_temporary(shop, "After the backups")
             self._lose_and_restore()
-            self._restore_beside(shop)
+            self._restore_copy(shop)
             self._nothing_temporary(shop, "After the restores")
             self._narrator.chapter("Cleaning up")
 
@@ -210,7 +210,7 @@ class Story:
         self._volflow.run("restore", "create", "website", *_OF_A_RESTORE)
         self._compare("website")
 
-    def _restore_beside(self, shop: Server) -> None:
+    def _restore_copy(self, shop: Server) -> None:
         self._narrator.chapter("A copy of a volume in use")
         self._narrator.say("'shop' stays in use. volflow restores its backup to another volume:")
         self._volflow.run("restore", "create", "--new", "shop", *_OF_A_RESTORE)

@@ -33,7 +33,7 @@ html_show_sourcelink = False
 # The command reference comes from the commands themselves.
 autoprogram_cliff_application = "volflow"
 autoprogram_cliff_app_dist_name = "volflow"
-# How a table is printed is the same for all of them; commands.rst tells it once.
+# The options for printing tables are the same for all commands: commands.rst lists them once.
 autoprogram_cliff_ignored = [
     "--help",
     "--column",

@@ -69,10 +69,10 @@ class Pool:
 
     def usage(self) -> Usage:
         """The pool's space now."""
-        told = os.statvfs(self.mount_point)
+        found = os.statvfs(self.mount_point)
         return Usage(
-            total=told.f_blocks * told.f_frsize,
-            free=told.f_bavail * told.f_frsize,
+            total=found.f_blocks * found.f_frsize,
+            free=found.f_bavail * found.f_frsize,
             on_disk=self.file.stat().st_blocks * 512,
         )
 

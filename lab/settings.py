@@ -144,10 +144,10 @@ class Record:
     @classmethod
     def read(cls, directory: Directory) -> Record:
         """Read the record; `FileNotFoundError` if there is no lab."""
-        told = json.loads(directory.record.read_text())
+        stored = json.loads(directory.record.read_text())
         known = {each.name for each in fields(cls)}
         # An older or newer version of this package may have made the lab.
-        return cls(**{name: value for name, value in told.items() if name in known})
+        return cls(**{name: value for name, value in stored.items() if name in known})
 
     @property
     def cinder_url(self) -> str:
