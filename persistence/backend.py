@@ -15,6 +15,7 @@ from taskflow.persistence import models
 from persistence.atoms import AtomStatements
 from persistence.database import Database
 from persistence.errors import StateUnavailable
+from persistence.overrides import overrides
 from persistence.runs import ItemSteps, save_step
 
 # States in which TaskFlow leaves a flow alone.
@@ -56,6 +57,7 @@ class StorageUnavailable(StateUnavailable, exceptions.StorageFailure):
         return str(self.args[0])
 
 
+@overrides("taskflow")
 class TaskflowBackend(impl_sqlalchemy.SQLAlchemyBackend):
     """TaskFlow's SQLAlchemy backend with one connection object for all.
 
@@ -111,6 +113,7 @@ def _taskflow_errors() -> Iterator[None]:
         raise exceptions.StorageFailure("a statement failed", error) from error
 
 
+@overrides("taskflow", own=("update_atoms",), sets=("_engine",))
 class _Connection(impl_sqlalchemy.Connection):
     """TaskFlow's connection, whose saves write and do not read.
 

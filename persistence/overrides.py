@@ -17,7 +17,9 @@ class IncompatibleLibrary(ImportError):
     """A library has no longer what this program overrides."""
 
 
-def overrides(library: str, *, own: Collection[str] = ()) -> Callable[[type[T]], type[T]]:
+def overrides(
+    library: str, *, own: Collection[str] = (), sets: Collection[str] = ()
+) -> Callable[[type[T]], type[T]]:
     """Decorate a class all of whose methods and attributes override those of its base classes.
 
     Names with two underscores at both ends do not count. An attribute that only the ``__init__`` of
@@ -25,6 +27,7 @@ def overrides(library: str, *, own: Collection[str] = ()) -> Callable[[type[T]],
 
     :param library: the distribution that the base classes belong to
     :param own: the names that override nothing
+    :param sets: attributes of the base class that the class replaces in its own ``__init__``
     :raises IncompatibleLibrary: a name overrides nothing any more
     """
 
@@ -34,7 +37,7 @@ def overrides(library: str, *, own: Collection[str] = ()) -> Callable[[type[T]],
         for base in bases:
             if code := getattr(vars(base).get("__init__"), "__code__", None):
                 known.update(code.co_names)
-        ours = {name for name in vars(kind) if not name.startswith("__")}
+        ours = {name for name in vars(kind) if not name.startswith("__")} | set(sets)
         missing = sorted(ours - known - set(own))
         if missing:
             raise IncompatibleLibrary(

@@ -16,6 +16,7 @@ from taskflow.storage import Storage
 from taskflow.utils import misc
 
 from persistence import ItemSteps, State
+from persistence.overrides import overrides
 from volflow.runs.lease import RunLease
 
 #: What items come to when an atom comes to a state; None where that tells nothing of them.
@@ -25,6 +26,7 @@ Begins = Callable[[str, str], ItemSteps | None]
 _PASSING = {(states.PENDING, states.RESUMING), (states.RESUMING, states.SUSPENDED)}
 
 
+@overrides("taskflow", own=("_save",))
 class _Storage(Storage):
     """What an engine knows of its flow, and saves.
 
@@ -95,6 +97,7 @@ class _Unlocked:
         return self._nothing
 
 
+@overrides("taskflow", own=("_late",), sets=("_lock",))
 class _OwnStorage(_Storage):
     """What an engine knows whose steps come one after the other, in one thread.
 
@@ -145,6 +148,7 @@ class _Together:
         return atom
 
 
+@overrides("taskflow", own=("kept_in", "_scopes"))
 class _Saving(engine.ActionEngine):
     kept_in: type[_Storage] = _Storage
     lease: RunLease

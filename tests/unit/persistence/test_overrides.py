@@ -44,6 +44,15 @@ def test_a_name_that_the_library_no_longer_has_is_an_error() -> None:
                 return "ours"
 
 
+def test_an_attribute_that_is_set_and_that_the_library_no_longer_has_is_an_error() -> None:
+    with pytest.raises(ImportError, match="has no _states in Library"):
+
+        @overrides("taskflow", sets=("_state", "_states"))
+        class Ours(Library):
+            def __init__(self) -> None:
+                self._states = "other"
+
+
 def test_an_attribute_that_the_library_no_longer_sets_is_an_error() -> None:
     with pytest.raises(ImportError, match="has no _states in Library"):
 

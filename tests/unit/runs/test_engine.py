@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,13 @@ from taskflow.patterns import graph_flow, linear_flow
 from taskflow.persistence import models
 
 from persistence import ItemSteps, State
-from volflow.runs import engine
+from volflow.errors import DrivenError
+from volflow.runs import engine, lease
 from volflow.runs.lease import RunLease
+
+
+# Another process that holds the lease of the run.
+OTHER = "other boot 1 2 3"
 
 
 @pytest.fixture
@@ -40,6 +46,35 @@ class Look(task.Task):
         assert self._state.runs.item("run-id", "volume").step == f"{states.REVERTING} {self.name}"
 
 
+def lose_the_lease(state: State) -> None:
+    """Another process takes the run, as it can when this one was held up for long."""
+    holder = state.leases.holder("run run-id")
+    assert holder is not None
+    state.leases.release(holder)
+    state.leases.acquire("run run-id", OTHER, 60)
+
+
+def is_lost(state: State) -> bool:
+    holder = state.leases.holder("run run-id")
+    return holder is not None and holder.owner == OTHER
+
+
+class Lose(Look):
+    """Loses the run while it works."""
+
+    def execute(self) -> None:
+        super().execute()
+        lose_the_lease(self._state)
+
+
+class LoseAndFail(Lose):
+    """Loses the run and fails."""
+
+    def execute(self) -> None:
+        super().execute()
+        raise OSError
+
+
 class Fail(Look):
     """Fails when it has looked."""
 
@@ -61,17 +96,23 @@ def stored(state: State) -> dict[str, str]:
     return {atom.name: atom.state for atom in flow}
 
 
-def begin(state: State, seen: list[dict[str, str]], last: type[Look] = Look) -> Any:
+def begin(
+    state: State,
+    seen: list[dict[str, str]],
+    last: type[Look] = Look,
+    second: type[Look] = Look,
+    workers: Executor | None = None,
+) -> Any:
     detail = models.FlowDetail("flow", "flow-id")
     book = models.LogBook("book", "book-id")
     book.add(detail)
     state.taskflow.get_connection().save_logbook(book)
     flow = graph_flow.Flow("flow")
-    steps = [Look(name, state, seen) for name in "ab"]
-    flow.add(linear_flow.Flow("steps").add(*steps, last("c", state, seen)))
+    steps = [Look("a", state, seen), second("b", state, seen), last("c", state, seen)]
+    flow.add(linear_flow.Flow("steps").add(*steps))
     things = [("volume", "name")]
     state.runs.create("backup", {}, things, host="", boot_id="", pid=1, run_id="run-id")
-    found = engine.load(flow, detail, state, None, RunLease(state.leases, "run-id"), begins)
+    found = engine.load(flow, detail, state, workers, RunLease(state.leases, "run-id"), begins)
     found.compile()
     found.prepare()
     return found
@@ -126,3 +167,30 @@ def test_a_step_is_saved_when_the_flow_is_suspended(state: State) -> None:
     assert stored(state) == {"a": states.SUCCESS, "b": states.PENDING, "c": states.PENDING}
     flow = state.taskflow.get_connection().get_flow_details("flow-id")
     assert flow.state == states.SUSPENDED
+
+
+@pytest.mark.parametrize("threads", [0, 1])
+def test_a_lost_lease_blocks_a_save_and_the_next_step(
+    state: State, monkeypatch: pytest.MonkeyPatch, threads: int
+) -> None:
+    seen: list[dict[str, str]] = []
+    with ThreadPoolExecutor(1) as pool:
+        found = begin(state, seen, second=Lose, workers=pool if threads else None)
+        clock = lease._clock
+        # As long as nobody can have taken it since the last renewal, the database is not asked.
+        monkeypatch.setattr(lease, "_clock", lambda: clock() + 50 * is_lost(state))
+        before = [{"a": states.RUNNING, "b": states.PENDING, "c": states.PENDING}]
+        with pytest.raises(DrivenError, match="has taken run run-id"):
+            found.run()
+    assert seen == [*before, {"a": states.SUCCESS, "b": states.RUNNING, "c": states.PENDING}]
+    assert stored(state) == seen[-1]
+    assert state.runs.item("run-id", "volume").step == f"{states.RUNNING} b"
+
+
+def test_a_lost_lease_keeps_a_step_from_being_undone(state: State) -> None:
+    """However short ago it was renewed: before a step is undone, the database is asked."""
+    seen: list[dict[str, str]] = []
+    with pytest.raises(DrivenError, match="has taken run run-id"):
+        begin(state, seen, last=LoseAndFail).run()
+    assert [one["c"] for one in seen] == [states.PENDING, states.PENDING, states.RUNNING]
+    assert states.REVERTING not in stored(state).values()
