@@ -57,4 +57,5 @@ def load(file: Path, changes: Mapping[str, str] | None = None, *, only: str | No
         if only is not None:
             for table, column in (("run_item", "run_id"), ("ledger", "run_id"), ("run", "id")):
                 database.execute(f"DELETE FROM {table} WHERE {column} != ?", (only,))
+            database.execute("DELETE FROM lease WHERE name != ?", (f"run {only}",))
             database.commit()
