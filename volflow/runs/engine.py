@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,20 +83,7 @@ class _Storage(Storage):
             super().set_flow_state(state)
 
 
-class _Unlocked:
-    """In the place of the lock over what one thread alone uses: it is taken many hundred times."""
-
-    def __init__(self) -> None:
-        self._nothing = nullcontext()
-
-    def read_lock(self) -> AbstractContextManager[None]:
-        return self._nothing
-
-    def write_lock(self) -> AbstractContextManager[None]:
-        return self._nothing
-
-
-@overrides("taskflow", own=("_late",), sets=("_lock",))
+@overrides("taskflow", own=())
 class _OwnStorage(_Storage):
     """What an engine knows whose steps come one after the other, in one thread.
 
@@ -108,7 +94,6 @@ class _OwnStorage(_Storage):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._lock = _Unlocked()
         self._late: models.AtomDetail | None = None
 
     def _save_atom_detail(
