@@ -28,11 +28,7 @@ class AtomStatements:
     def __init__(self, flows: sa.Table, atoms: sa.Table) -> None:
         self._atoms = atoms
         # Made once: to put a statement together costs more than to run it.
-        self._statements = {
-            (late, item): self._statement(late=late, item=item)
-            for late in (False, True)
-            for item in (False, True)
-        }
+        self._statements = {item: self._statement(item=item) for item in (False, True)}
         self._add = _add(flows, atoms)
 
     @staticmethod
@@ -44,26 +40,21 @@ class AtomStatements:
         self,
         connection: sa.Connection,
         atom: Mapping[str, Any],
-        late: Mapping[str, Any] | None = None,
         *,
         item: Mapping[str, Any] | None = None,
     ) -> bool:
-        """Save an atom, and with it another one and an item; the atom only where they are there.
+        """Save an atom, and with it an item; the atom only where that is there.
 
         :param atom: its values by column, and its id as ``saved``
-        :param late: those of another atom
         :param item: its values by column, with ``run_id`` and ``key``
         :returns: whether all of them are stored
         """
         now = datetime.now(UTC).replace(tzinfo=None)
         values = {f"atom_{name}": value for name, value in atom.items()}
         values["atom_updated_at"] = now
-        if late is not None:
-            values |= {f"late_{name}": value for name, value in late.items()}
-            values["late_updated_at"] = now
         if item is not None:
             values |= {f"item_{name}": value for name, value in item.items()}
-        statement = self._statements[late is not None, item is not None]
+        statement = self._statements[item is not None]
         return connection.execute(statement, values).rowcount == 1
 
     def add(
@@ -85,11 +76,9 @@ class AtomStatements:
         values["rows"] = [{"created_at": now, **atom} for atom in atoms]
         return connection.execute(self._add, values).rowcount == len(atoms)
 
-    def _statement(self, *, late: bool, item: bool) -> sa.Update:
+    def _statement(self, *, item: bool) -> sa.Update:
         atoms, items = self._atoms, schema.run_item.c
         statement, others = _save(atoms, "atom"), []
-        if late:
-            others.append(_save(atoms, "late").returning(atoms.c.uuid).cte("late"))
         if item:
             save = _update(
                 "item", {"run_id": items.run_id, "key": items.key}, [items.step, items.result]

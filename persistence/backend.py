@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -113,7 +113,7 @@ def _taskflow_errors() -> Iterator[None]:
         raise exceptions.StorageFailure("a statement failed", error) from error
 
 
-@overrides("taskflow", own=("update_atoms",), sets=("_engine",))
+@overrides("taskflow", own=("update_atom",), sets=("_engine",))
 class _Connection(impl_sqlalchemy.Connection):
     """TaskFlow's connection, whose saves write and do not read.
 
@@ -140,31 +140,26 @@ class _Connection(impl_sqlalchemy.Connection):
 
     def update_atom_details(self, atom_detail: models.AtomDetail) -> models.AtomDetail:
         """Save an atom that is stored."""
-        self.update_atoms([atom_detail])
+        self.update_atom(atom_detail)
         return atom_detail
 
-    def update_atoms(
-        self, atoms: Sequence[models.AtomDetail], steps: ItemSteps | None = None
-    ) -> None:
-        """Save one atom that is stored, or two: with the last of them what follows from it.
+    def update_atom(self, atom: models.AtomDetail, steps: ItemSteps | None = None) -> None:
+        """Save an atom that is stored, and what follows from it, in one transaction.
 
         :param steps: what items of a run come to with it.
-        :raises NotFound: when something of it is not there; the last atom is not saved then.
+        :raises NotFound: when something of it is not there; the atom is not saved then.
         """
-        values = [_values(atom) for atom in atoms]
         rows = steps.rows() if steps is not None else []
         server = self._server if len(rows) <= 1 else None
         with self._engine.begin() if rows and not server else self._engine.single() as connection:
             if server is not None:
-                item = rows[0] if rows else None
-                stored = server.save(connection, *reversed(values), item=item)
+                stored = server.save(connection, _values(atom), item=rows[0] if rows else None)
             else:
-                many = values if len(values) > 1 else values[0]
-                stored = connection.execute(self._save_atom, many).rowcount == len(values)
+                stored = connection.execute(self._save_atom, _values(atom)).rowcount == 1
                 for row in rows:
                     stored &= save_step(connection, row)
             if not stored:
-                raise exceptions.NotFound(f"there is no atom {atoms[-1].uuid} to save")
+                raise exceptions.NotFound(f"there is no atom {atom.uuid} to save")
 
     def update_flow_details(self, flow_detail: models.FlowDetail) -> models.FlowDetail:
         """Save a flow that is stored, and those of its atoms that are not stored yet."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any
@@ -25,7 +25,7 @@ Begins = Callable[[str, str], ItemSteps | None]
 _PASSING = {(states.PENDING, states.RESUMING), (states.RESUMING, states.SUSPENDED)}
 
 
-@overrides("taskflow", own=("_save",))
+@overrides("taskflow")
 class _Storage(Storage):
     """What an engine knows of its flow, and saves.
 
@@ -55,19 +55,10 @@ class _Storage(Storage):
     def _save_atom_detail(
         self, connection: Any, original: models.AtomDetail, changed: models.AtomDetail
     ) -> models.AtomDetail:
-        return self._save(connection, original, changed, late=None)
-
-    def _save(
-        self,
-        connection: Any,
-        original: models.AtomDetail,
-        changed: models.AtomDetail,
-        late: models.AtomDetail | None,
-    ) -> models.AtomDetail:
-        """Save an atom; with it one that is late, and what the volumes come to."""
+        """Save an atom; with it what the volumes come to."""
         new = changed.state != original.state
         steps = self.begins(changed.name, changed.state) if new else None
-        together = _Together(connection, late, steps) if late or steps else connection
+        together = _Together(connection, steps) if steps else connection
         return super()._save_atom_detail(together, original, changed)
 
     def set_task_progress(
@@ -83,66 +74,27 @@ class _Storage(Storage):
             super().set_flow_state(state)
 
 
-@overrides("taskflow", own=())
-class _OwnStorage(_Storage):
-    """What an engine knows whose steps come one after the other, in one thread.
-
-    That a step has succeeded is saved together with what the engine does next, which follows at
-    once: that the next step begins, or that the flow has come to an end. A process that is killed
-    in between leaves a step that runs again, as one does that is killed before the save.
-    """
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._late: models.AtomDetail | None = None
-
-    def _save_atom_detail(
-        self, connection: Any, original: models.AtomDetail, changed: models.AtomDetail
-    ) -> models.AtomDetail:
-        late = self._late
-        if late is None and changed.state == states.SUCCESS:
-            self._late = changed
-            return original.update(changed)
-        # A step that is undone at once has its success saved with that.
-        if late is not None and late.uuid == changed.uuid:
-            late = None
-        # It tries again while the database is away.
-        saved = self._save(connection, original, changed, late)
-        self._late = None
-        return saved
-
-    def set_flow_state(self, state: str) -> None:
-        """Set the state, when all steps that have succeeded are saved."""
-        if self._late is not None:
-            self._with_connection(self._save, self._late, self._late, None)
-            self._late = None
-        super().set_flow_state(state)
-
-
 @dataclass(frozen=True)
 class _Together:
-    """In the place of a connection: saves with an atom one that is late, and items."""
+    """In the place of a connection: saves items with an atom."""
 
     connection: Any
-    late: models.AtomDetail | None
-    steps: ItemSteps | None
+    steps: ItemSteps
 
     def update_atom_details(self, atom: models.AtomDetail) -> models.AtomDetail:
-        atoms: Sequence[models.AtomDetail] = [self.late, atom] if self.late else [atom]
-        self.connection.update_atoms(atoms, self.steps)
+        self.connection.update_atom(atom, self.steps)
         return atom
 
 
-@overrides("taskflow", own=("kept_in", "_scopes"))
+@overrides("taskflow", own=("_scopes",))
 class _Saving(engine.ActionEngine):
-    kept_in: type[_Storage] = _Storage
     lease: RunLease
     begins: Begins
 
     @misc.cachedproperty
     def storage(self) -> _Storage:
         """What the engine knows of its flow."""
-        found = self.kept_in(self._flow_detail, backend=self._backend, scope_fetcher=self._scopes)
+        found = _Storage(self._flow_detail, backend=self._backend, scope_fetcher=self._scopes)
         found.lease, found.begins = self.lease, self.begins
         return found
 
@@ -151,8 +103,7 @@ class _Saving(engine.ActionEngine):
 
 
 class _Serial(_Saving, engine.SerialActionEngine):
-    # The thread that runs the engine runs its tasks too.
-    kept_in = _OwnStorage
+    pass
 
 
 class _Parallel(_Saving, engine.ParallelActionEngine):

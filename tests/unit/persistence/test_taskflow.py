@@ -79,13 +79,14 @@ def stored(state: State, run: Run) -> tuple[list[str], list[str | None]]:
 
 
 @pytest.mark.parametrize("keys", [(), ("x",), ("x", "z")])
-def test_atoms_are_saved_together_with_items(
+def test_an_atom_is_saved_together_with_items(
     state: State, new_run: Callable[..., Run], keys: tuple[str, ...]
 ) -> None:
     connection, first, second, run = begun(state, new_run, "x", "y", "z")
     written = {"steps": [{"name": "ü\udcff"}]}
     steps = ItemSteps(run.id, {key: {"step": "copy", "result": written} for key in keys})
-    connection.update_atoms([first, second], steps)
+    connection.update_atom_details(first)
+    connection.update_atom(second, steps)
     items = ["copy" if key in keys else None for key in "xyz"]
     assert stored(state, run) == ([states.SUCCESS, states.RUNNING], items)
     for key in keys:
@@ -93,17 +94,16 @@ def test_atoms_are_saved_together_with_items(
     assert connection.get_atom_details("atom-a-0").results == {"name": "ü"}
 
 
-@pytest.mark.parametrize("missing", ["first", "second", "item", "one of the items"])
+@pytest.mark.parametrize("missing", ["atom", "item", "one of the items"])
 def test_what_is_not_stored_cannot_be_saved(
     state: State, new_run: Callable[..., Run], missing: str
 ) -> None:
-    connection, first, second, run = begun(state, new_run, "x", "y")
+    connection, _, second, run = begun(state, new_run, "x", "y")
     keys = {"item": ["z"], "one of the items": ["x", "z"]}.get(missing, ["x"])
     steps = ItemSteps(run.id, {key: {"step": "copy", "result": {}} for key in keys})
-    nothing = models.TaskDetail("nothing", "nothing")
-    atoms = {"first": [nothing, second], "second": [first, nothing]}.get(missing, [first, second])
+    atom = models.TaskDetail("nothing", "nothing") if missing == "atom" else second
     with pytest.raises(exceptions.NotFound):
-        connection.update_atoms(atoms, steps)
+        connection.update_atom(atom, steps)
     # Nothing counts as begun that cannot be told of.
     assert states.RUNNING not in stored(state, run)[0]
 

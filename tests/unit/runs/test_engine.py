@@ -18,7 +18,6 @@ from volflow.errors import DrivenError
 from volflow.runs import engine, lease
 from volflow.runs.lease import RunLease
 
-
 # Another process that holds the lease of the run.
 OTHER = "other boot 1 2 3"
 
@@ -144,16 +143,11 @@ def test_a_step_is_saved_before_the_one_before_it_is_undone(state: State) -> Non
     assert failed not in stored(state).values()
 
 
-def test_a_step_is_undone_whose_success_is_not_saved_yet(state: State) -> None:
-    """It is late: that it is undone, which comes next, is all that is to be saved of it."""
-    seen: list[dict[str, str]] = []
-    found = begin(state, seen)
-    storage = found.storage
+def test_a_success_is_saved_at_once(state: State) -> None:
+    storage = begin(state, []).storage
     storage.set_atom_state("a", states.RUNNING)
     storage.save("a", None, states.SUCCESS)
-    assert stored(state)["a"] == states.RUNNING
-    storage.set_atom_state("a", states.REVERTING)
-    assert stored(state)["a"] == states.REVERTING
+    assert stored(state)["a"] == states.SUCCESS
 
 
 def test_a_step_is_saved_when_the_flow_is_suspended(state: State) -> None:
