@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,6 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from taskflow import exceptions, states
 from taskflow.persistence import models
+from taskflow.persistence.backends import impl_sqlalchemy
 
 from persistence.atoms import AtomStatements
 from persistence.database import Database
@@ -20,27 +19,6 @@ from persistence.runs import ItemSteps, save_step
 
 # States in which TaskFlow leaves a flow alone.
 _ENDED = (states.SUCCESS, states.REVERTED, states.FAILURE, states.SUSPENDED)
-
-
-def _import_when_used(name: str) -> None:
-    """Have a module loaded only when something of it is first used (importlib's LazyLoader)."""
-    spec = importlib.util.find_spec(name)
-    if spec is None or spec.loader is None or name in sys.modules:
-        return
-    spec.loader = importlib.util.LazyLoader(spec.loader)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    # Else "from package import module" would look into it, and so load it.
-    package, _, last = name.rpartition(".")
-    setattr(sys.modules[package], last, module)
-
-
-# It imports Alembic, and that every dialect of SQLAlchemy: a tenth of a second and 10 MB, for what
-# only the making of the tables needs.
-_import_when_used("taskflow.persistence.backends.sqlalchemy.migration")
-
-from taskflow.persistence.backends import impl_sqlalchemy  # noqa: E402
 
 
 class StorageUnavailable(StateUnavailable, exceptions.StorageFailure):
