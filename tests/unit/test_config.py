@@ -17,19 +17,21 @@ def _file(tmp_path: Path, text: str) -> list[str]:
     return [str(file)]
 
 
-def test_a_file_is_read(tmp_path: Path) -> None:
+def test_options_are_read_from_the_named_file(tmp_path: Path) -> None:
     conf = config.load(_file(tmp_path, "[repository]\nlocation = /r\noptions = a=b,c=d\n"))
     assert conf.repository.location == "/r"
     assert conf.repository.options == ["a=b", "c=d"]
 
 
-def test_the_environment_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_overrides_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("OS_REPOSITORY__LOCATION", "/from/the/environment")
     conf = config.load(_file(tmp_path, "[repository]\nlocation = /r\n"))
     assert conf.repository.location == "/from/the/environment"
 
 
-def test_the_files_that_are_read_without_being_named(
+def test_the_default_files_are_those_that_exist(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
@@ -51,17 +53,17 @@ def test_the_files_that_are_read_without_being_named(
         "no section\n",
     ],
 )
-def test_a_wrong_option_is_told_at_once(tmp_path: Path, text: str) -> None:
+def test_an_invalid_option_is_an_error_when_the_file_is_read(tmp_path: Path, text: str) -> None:
     with pytest.raises(ConfigError, match="Configuration: "):
         config.load(_file(tmp_path, text))
 
 
-def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"nowhere\.conf"):
         config.load([str(tmp_path / "nowhere.conf")])
 
 
-def test_the_state_is_in_the_state_directory(tmp_path: Path) -> None:
+def test_the_state_database_is_in_the_state_directory_by_default(tmp_path: Path) -> None:
     conf = config.load([])
     conf.set_override("state_dir", str(tmp_path))
     assert config.state_dir(conf) == tmp_path
@@ -70,13 +72,13 @@ def test_the_state_is_in_the_state_directory(tmp_path: Path) -> None:
     assert config.state_url(conf) == "postgresql://db/volflow"
 
 
-def test_a_user_has_a_state_directory_of_his_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_user_has_their_own_state_directory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     monkeypatch.setenv("XDG_STATE_HOME", "/home/u/state")
     assert config.state_dir(config.load([])) == Path("/home/u/state/volflow")
 
 
-def test_every_option_says_what_it_is_for() -> None:
+def test_every_option_has_a_help_text() -> None:
     for group, options in config.list_opts():
         for option in options:
             assert option.help, f"{option.name} of {group}"

@@ -23,7 +23,7 @@ EACH, ALL = "/r/{project_id}", "/r/all"
     ],
     ids=str,
 )
-def test_one_key_for_the_repositories_of_all_projects(
+def test_a_password_shared_by_the_repositories_of_all_projects_is_warned_about(
     options: dict[str, str], warns: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     conf = config.load([])

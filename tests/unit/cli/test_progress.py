@@ -16,7 +16,9 @@ from volflow.results.outcome import CopyProgress, Outcome, VolumeResult
 HOSTILE = "[bold]x[/nonsense] \x1b[31m\n"
 
 
-def test_lines(capsys: pytest.CaptureFixture[str]) -> None:
+def test_each_step_and_each_outcome_is_one_printable_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     lines = Lines()
     lines.planned("the-run", {"v": HOSTILE, "w": ""})
     lines.step("v", "snapshot", "RUNNING")
@@ -33,7 +35,7 @@ def test_lines(capsys: pytest.CaptureFixture[str]) -> None:
     ]
 
 
-def test_without_a_run_there_is_none_to_name(capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_run_is_named_without_a_run(capsys: pytest.CaptureFixture[str]) -> None:
     lines = Lines()
     lines.planned("", {"v": "one"})
     lines.step("v", "copy", "RUNNING")
@@ -52,7 +54,7 @@ def screen() -> Screen:
     return Screen(Console(file=io.StringIO(), force_terminal=False))
 
 
-def test_a_screen(screen: Screen) -> None:
+def test_the_screen_counts_outcomes_and_shows_volumes_in_progress(screen: Screen) -> None:
     screen.planned("the-run", {f"v{number}": f"name {number}" for number in range(1000)})
     try:
         for number in range(12):
@@ -72,7 +74,7 @@ def test_a_screen(screen: Screen) -> None:
     assert "3 of 10 files, 1.0 MB of 4.0 MB" in text
 
 
-def test_what_begins_again_has_a_pace_of_its_own(screen: Screen) -> None:
+def test_a_copy_that_starts_again_has_a_new_rate(screen: Screen) -> None:
     screen.planned("the-run", {"v": "one"})
     try:
         screen.step("v", "copy", "RUNNING")
@@ -86,7 +88,7 @@ def test_what_begins_again_has_a_pace_of_its_own(screen: Screen) -> None:
     assert re.search(r"verify\W+1 of 3 files, 1.0 MB of 4.0 MB, 0 bytes/s", text)
 
 
-def test_a_name_is_no_markup(screen: Screen) -> None:
+def test_a_name_is_not_taken_for_markup(screen: Screen) -> None:
     screen.planned("the-run", {"v": HOSTILE})
     try:
         screen.step("v", "copy", "RUNNING")
@@ -104,7 +106,7 @@ class Broken(NullObserver):
         raise RuntimeError("deaf")
 
 
-def test_who_fails_to_listen_harms_nobody(
+def test_an_observer_that_fails_does_not_stop_the_others(
     capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     several = Observers([Broken(), Lines()])
