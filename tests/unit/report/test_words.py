@@ -1,0 +1,30 @@
+"""Durations, sizes and counts in words."""
+
+from __future__ import annotations
+
+import pytest
+
+from volflow.report import words
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.0042, "4 ms"),
+        (0.5, "0.5 s"),
+        (59.96, "1 min 00 s"),
+        (3599.7, "1 h 00 min"),
+        (90, "1 min 30 s"),
+        (90_000, "25 h 00 min"),
+    ],
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert words.duration(seconds) == text
+
+
+def test_plurals() -> None:
+    assert [words.plural(count, "volume") for count in (0, 1, 1200)] == [
+        "0 volumes",
+        "1 volume",
+        "1,200 volumes",
+    ]
