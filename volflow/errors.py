@@ -1,4 +1,4 @@
-"""What can go wrong, each with a message that says what to do about it."""
+"""The errors of volflow. Each message says what is wrong and what to do about it."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ class CloudError(VolflowError):
 
 
 class ResourceNotFoundError(CloudError):
-    """Cinder answered 404: the resource is not there (or not visible to this user)."""
+    """Cinder answered 404: the resource does not exist (or this user cannot see it)."""
 
 
 class QuotaError(CloudError):
-    """The quota cannot hold what the run needs for a while."""
+    """The quota is too small for the temporary resources of the run."""
 
 
 class VolumeStateError(CloudError):
-    """A volume is in a state in which the step makes no sense or would do harm."""
+    """The state of a volume does not allow the step."""
 
 
 class WaitError(CloudError):
@@ -40,7 +40,7 @@ class HostError(VolflowError):
 
 
 class DiskError(VolflowError):
-    """The content of a volume is nothing that volflow can back up or restore."""
+    """volflow cannot back up or restore the content of a volume."""
 
 
 class RepositoryError(VolflowError):
@@ -48,15 +48,15 @@ class RepositoryError(VolflowError):
 
 
 class NoRepositoryError(RepositoryError):
-    """There is no repository at the place that is configured."""
+    """No repository exists at the configured location."""
 
 
 class PasswordError(RepositoryError):
-    """There is a repository, and its password is another one."""
+    """The repository has another password."""
 
 
 class BackupNotFoundError(RepositoryError):
-    """No backup goes by that id, prefix or volume."""
+    """No backup has this id or prefix, or is of this volume."""
 
 
 class StoppedError(VolflowError):

@@ -1,14 +1,14 @@
-"""Text that a terminal shows and does not obey.
+"""Text without characters that control a terminal.
 
-Names come from tenants, messages from clouds and programs: all of it can hold anything.
+Names come from tenants, messages from clouds and programs: they can contain any character.
 """
 
 from __future__ import annotations
 
 import re
 
-# What moves the cursor, changes colours, or turns the direction of writing; and half characters,
-# which no file can hold.
+# Characters that move the cursor, change colours or the direction of writing; and surrogates, which
+# no file can contain.
 _CONTROLS = (
     "\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff"
 )
@@ -18,12 +18,12 @@ _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
 def printable(text: str) -> str:
-    """The text in one line, its control characters as they are written in programs: ``\\x1b``."""
+    """The text in one line, with control characters escaped as in source code: ``\\x1b``."""
     return _UNPRINTABLE.sub(_escaped, text)
 
 
 def printable_lines(text: str) -> str:
-    """The same for a text of several lines: line breaks and tabs stay as they are."""
+    """A text of several lines with control characters escaped, except line breaks and tabs."""
     return _BETWEEN_LINES.sub(_escaped, text)
 
 

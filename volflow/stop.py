@@ -7,19 +7,19 @@ from enum import StrEnum
 
 
 class StopMode(StrEnum):
-    """The two ways to stop: to go on later, or to undo what is under way."""
+    """The two ways to stop: to continue later, or to undo what has begun."""
 
     SUSPEND = "suspend"
     ABORT = "abort"
 
 
 class Stop:
-    """Whether and how the runs of this process are to stop. Abort wins over suspend.
+    """Whether and how the runs of this process must stop. Abort overrides suspend.
 
-    What is asked of the run at hand alone is no concern of the runs that come after it.
+    A request to stop only the current run does not affect the runs after it.
 
-    :ivar event: set with either; it interrupts copies, and the waits for something to become ready
-        or, on the way forward, to be gone. Undoing is never interrupted.
+    :ivar event: set for both; it interrupts copies, and waits for a resource to become ready or,
+        on the way forward, to be deleted. It never interrupts a revert.
     """
 
     def __init__(self) -> None:
@@ -37,27 +37,27 @@ class Stop:
 
     def suspend(self) -> None:
         """Leave everything as it is, so that the run can be resumed."""
-        # The way is there before the event: who sees the event must know how to stop.
+        # The mode is set before the event: whoever sees the event must know how to stop.
         self._all = self._all or StopMode.SUSPEND
         self.event.set()
 
     def abort(self) -> None:
-        """Undo what is under way. What has been stored stays."""
+        """Undo what has begun. Stored backups stay."""
         self._all = StopMode.ABORT
         self.event.set()
 
     def suspend_run(self) -> None:
-        """Suspend the run at hand."""
+        """Suspend the current run only."""
         self._run = self._run or StopMode.SUSPEND
         self.event.set()
 
     def abort_run(self) -> None:
-        """Undo the run at hand."""
+        """Undo the current run only."""
         self._run = StopMode.ABORT
         self.event.set()
 
     def next_run(self) -> None:
-        """The run at hand is over."""
+        """Forget the requests for the current run, which has ended."""
         self._run = None
         self.event.clear()
         # In this order: a signal can come at any moment.

@@ -1,4 +1,4 @@
-"""All who are told how far a run is."""
+"""All observers of a run."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from volflow.observers.state_database import ProgressRecorder
 
 
 def observers(conf: cfg.ConfigOpts, state: State, progress: Observer) -> Observer:
-    """The caller's progress, and what the configuration asks for.
+    """The caller's observer, and those that the configuration enables.
 
-    The hook comes last: it finds the metrics of the run that has ended.
+    The hook comes last, so that it finds the metrics of the run that has ended.
     """
     found: list[Observer] = [progress, ProgressRecorder(state.runs)]
     if conf.metrics.textfile:

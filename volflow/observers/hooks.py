@@ -1,4 +1,4 @@
-"""The operator's own command, run when something of a run begins or ends."""
+"""The operator's own command, which volflow runs when a run or a volume starts or ends."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from volflow.results.outcome import RunResult, VolumeResult
 
 LOG = logging.getLogger(__name__)
 
-# As much of what a hook prints is kept for the log, in bytes.
+# Number of bytes of a hook's output to keep for the log.
 _TAIL = 2000
 
 
 class Event(StrEnum):
-    """What a hook is run for. An end is told as ``end`` or as ``failure``, never as both."""
+    """The events that run a hook. An end is either ``end`` or ``failure``, never both."""
 
     RUN_START = "run.start"
     RUN_RESUME = "run.resume"
@@ -95,7 +95,7 @@ class Hooks(NullObserver):
 class Hook:
     """The operator's command.
 
-    If it fails or takes too long, that is told in the log, and nothing else comes of it.
+    If it fails or takes too long, the log says so; the run is not affected.
 
     :param conf: the options of ``[hooks]``
     """
@@ -115,12 +115,12 @@ class Hook:
         outcome: str | None = None,
         **more: Any,
     ) -> None:
-        """Run the command for an event, if it is one that is asked for.
+        """Run the command for an event, if it is configured for that event.
 
         :param kind: ``backup`` or ``restore``
-        :param run_id: empty where there is no run
-        :param volume: id and name, where the event is one volume's
-        :param more: what the JSON has beside that
+        :param run_id: empty if there is no run
+        :param volume: id and name of the volume, for the event of a volume
+        :param more: further values for the JSON document
         """
         if event not in self._events:
             return

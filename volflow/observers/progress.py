@@ -1,4 +1,4 @@
-"""Who is told how far a run is."""
+"""Observers: they receive the progress of a run."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ class Observer(Protocol):
     """Receives what happens in a run, from several threads at once. It must not raise."""
 
     def planned(self, run_id: str, volumes: dict[str, str]) -> None:
-        """The run is about to start, or to go on, with these volumes: names by id.
+        """The run starts, or continues, with these volumes: names by id.
 
-        What is done without a run, such as taking a backup out, has an empty id.
+        Work without a run, such as an export, has an empty id.
         """
         ...
 
     def step(self, volume_id: str, step: str, state: str) -> None:
-        """A step of a volume has come to a state of TaskFlow: RUNNING, SUCCESS, REVERTING, ..."""
+        """A step of a volume changed its state in TaskFlow: RUNNING, SUCCESS, REVERTING, ..."""
         ...
 
     def copied(self, volume_id: str, copied: CopyProgress) -> None:
-        """The copy of a volume is so far."""
+        """The copy of a volume has got this far."""
         ...
 
     def ended(self, result: VolumeResult) -> None:
@@ -34,12 +34,12 @@ class Observer(Protocol):
         ...
 
     def over(self, run_id: str, result: RunResult | None) -> None:
-        """Nothing more is told of this run: it has ended, or with None was suspended."""
+        """The last call for this run: it has ended, or was suspended if there is no result."""
         ...
 
 
 class NullObserver:
-    """Tells nobody."""
+    """Ignores everything."""
 
     def planned(self, run_id: str, volumes: dict[str, str]) -> None: ...
 
@@ -53,30 +53,30 @@ class NullObserver:
 
 
 class Observers:
-    """Tells several listeners, one after the other. What fails in one of them harms nobody."""
+    """Calls several observers, one after the other. An error in one does not affect the others."""
 
     def __init__(self, observers: Sequence[Observer]) -> None:
-        self._listeners = tuple(observers)
+        self._observers = tuple(observers)
 
     def planned(self, run_id: str, volumes: dict[str, str]) -> None:
-        self._tell(lambda listener: listener.planned(run_id, volumes))
+        self._tell(lambda observer: observer.planned(run_id, volumes))
 
     def step(self, volume_id: str, step: str, state: str) -> None:
-        self._tell(lambda listener: listener.step(volume_id, step, state))
+        self._tell(lambda observer: observer.step(volume_id, step, state))
 
     def copied(self, volume_id: str, copied: CopyProgress) -> None:
-        self._tell(lambda listener: listener.copied(volume_id, copied))
+        self._tell(lambda observer: observer.copied(volume_id, copied))
 
     def ended(self, result: VolumeResult) -> None:
-        self._tell(lambda listener: listener.ended(result))
+        self._tell(lambda observer: observer.ended(result))
 
     def over(self, run_id: str, result: RunResult | None) -> None:
-        self._tell(lambda listener: listener.over(run_id, result))
+        self._tell(lambda observer: observer.over(run_id, result))
 
-    def _tell(self, what: Callable[[Observer], None]) -> None:
-        for listener in self._listeners:
+    def _tell(self, call: Callable[[Observer], None]) -> None:
+        for observer in self._observers:
             try:
-                what(listener)
+                call(observer)
             except Exception:
-                # Whoever watches a backup must not be what it fails for.
-                LOG.exception("%s could not be told of the run", type(listener).__name__)
+                # A backup must not fail because of an observer.
+                LOG.exception("%s failed on an event of the run", type(observer).__name__)

@@ -1,4 +1,4 @@
-"""How far the copies of a run are, kept where other processes can read it."""
+"""The progress of copies, stored in the state database for other processes to read."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from volflow.results.outcome import CopyProgress
 
 LOG = logging.getLogger(__name__)
 
-# Seconds between two notes of one copy.
+# Seconds between two updates for one copy.
 _EVERY = 2.0
 
 
 class ProgressRecorder(NullObserver):
-    """Notes in the state database how far each copy is, every few seconds.
+    """Stores the progress of each copy in the state database, every few seconds.
 
-    :param every: seconds between two notes of one copy
+    :param every: seconds between two updates for one copy
     """
 
     def __init__(self, runs: Runs, every: float = _EVERY) -> None:
@@ -39,5 +39,5 @@ class ProgressRecorder(NullObserver):
         try:
             self._runs.update_item(self._run_id, volume_id, progress=asdict(copied))
         except StateError as error:
-            # It only shows how far the copy is; the next note may succeed.
-            LOG.debug("How far the copy is could not be noted: %s", error)
+            # It only shows progress; the next update may succeed.
+            LOG.debug("The progress of the copy could not be stored: %s", error)

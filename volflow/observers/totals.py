@@ -1,4 +1,4 @@
-"""How much there is in a backup that is restored."""
+"""The size of a backup that is restored, for its progress."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from volflow.results.outcome import CopyProgress, Figures
 
 
 class Totals:
-    """Files and bytes of a backup, as far as the state database knows it.
+    """Number of files and bytes of a backup, if the state database knows it.
 
-    :param repository: the name of the repository in which it is
+    :param repository: the name of its repository
     """
 
     def __init__(self, catalogue: Catalogue, backup_id: str, repository: str) -> None:
@@ -22,7 +22,7 @@ class Totals:
         self._files, self._bytes = figures.files_total, figures.bytes_total
 
     def of(self, copied: CopyProgress) -> CopyProgress:
-        """How far a copy is, with what there is in all."""
-        # While it is written, directories are counted, too.
+        """The progress of a copy, with the totals."""
+        # restic counts directories too while it restores.
         files = min(copied.files, self._files) if self._files else copied.files
         return replace(copied, files=files, files_total=self._files, bytes_total=self._bytes)

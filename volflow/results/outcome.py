@@ -21,7 +21,7 @@ class Outcome(StrEnum):
 
 
 def worst(outcomes: Sequence[Outcome]) -> Outcome:
-    """The outcome of a whole: failed if any failed, else partial if any was, else complete."""
+    """The outcome of all together: failed if one failed, else partial if one is, else complete."""
     for outcome in (Outcome.FAILED, Outcome.PARTIAL):
         if outcome in outcomes:
             return outcome
@@ -65,11 +65,11 @@ class CopyProgress:
 
 @dataclass(frozen=True)
 class StepTime:
-    """When a step was worked on.
+    """When a step ran.
 
     :ivar state: how it ended, as TaskFlow calls it: SUCCESS, FAILURE, REVERTED
     :ivar started: seconds since the epoch
-    :ivar shared: whether it was done once for all volumes of a group
+    :ivar shared: whether it ran once for all volumes of a group
     """
 
     name: str
@@ -83,11 +83,13 @@ class StepTime:
 class VolumeResult:
     """What came of one volume.
 
-    ``target_id`` is the volume that a restore wrote to. ``unread`` names every file that could
-    not be read, ``leftovers`` every temporary thing that could not be removed, ``differences``
-    every property that a restored volume has not got back, and why. ``removed`` says that the
-    old volume, which a restored one replaces, was removed, and ``not_removed`` why it was not,
-    where that was asked for.
+    :ivar target_id: the volume that a restore wrote to
+    :ivar seconds: how long it took
+    :ivar unread: the files that could not be read
+    :ivar leftovers: the temporary resources that could not be removed, and why
+    :ivar differences: the properties that the restored volume does not have, and why
+    :ivar removed: whether the old volume, which the restored one replaces, was removed
+    :ivar not_removed: why it was not removed, if that was requested
     """
 
     volume_id: str
@@ -126,9 +128,9 @@ class VolumeResult:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A volume that a selection by property would have covered, but for a reason.
+    """A selected volume that a run does not cover.
 
-    :ivar wanted: whether it should have been covered: a filter leaves out what nobody wants
+    :ivar wanted: whether the run should have covered it; False if a filter excluded it
     """
 
     volume_id: str
@@ -141,10 +143,10 @@ class LeftOut:
 class RunResult:
     """What came of a run.
 
-    :ivar left_out: what it did not cover though it was selected, and why
-    :ivar consistent: whether the volumes of a group were snapshotted at one moment, by group id;
-        None where nobody could see
-    :ivar notes: what a person should know of the whole, a sentence each
+    :ivar left_out: the selected volumes that it did not cover, and why
+    :ivar consistent: by group id, whether the volumes of the group were snapshotted at the same
+        time; None if it is not known
+    :ivar notes: what a person should know about the run, one sentence each
     """
 
     run_id: str

@@ -1,4 +1,4 @@
-"""What the state database keeps of a run, as its result."""
+"""Reading results of runs and volumes from the state database."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from persistence import Item, Run
 from volflow.results.outcome import LeftOut, Outcome, RunResult, StepTime, VolumeResult
 from volflow.results.request import request_of
 
-#: What was under way in a process that is no more.
+#: The state of a run that has not ended and that no process drives.
 INTERRUPTED = "interrupted"
 
 
 def state(of: Run | Item, *, driven: bool) -> str:
-    """The state of a run or of a volume of it, in the word that people know it by.
+    """The state of a run or of one of its volumes, as users see it.
 
     :param driven: whether a process works on the run
     """
@@ -35,17 +35,17 @@ def run_result(run: Run, items: Sequence[Item]) -> RunResult:
 
 
 def volume_result(item: Item) -> VolumeResult:
-    """What came of one volume; one that has not ended counts as failed."""
+    """The result of a volume; a volume that has not ended counts as failed."""
     if item.state.final:
         return VolumeResult.from_dict(item.result)
     return VolumeResult(item.key, item.name, Outcome.FAILED, steps=steps(item))
 
 
 def steps(item: Item) -> tuple[StepTime, ...]:
-    """The steps of a volume so far; the last of them may be under way."""
+    """The steps of a volume so far; the last one may be running."""
     return tuple(StepTime(**step) for step in item.result.get("steps", ()))
 
 
 def left_out(run: Run) -> tuple[LeftOut, ...]:
-    """What the run does not cover though it was selected, and why."""
+    """The selected volumes that the run does not cover, and why."""
     return request_of(run).left_out

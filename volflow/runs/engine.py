@@ -1,4 +1,4 @@
-"""TaskFlow's engines, with the saves left out that nobody reads."""
+"""TaskFlow's engines, without the saves that nobody reads."""
 
 from __future__ import annotations
 
@@ -18,25 +18,24 @@ from persistence import ItemSteps, State
 from persistence.overrides import overrides
 from volflow.runs.lease import RunLease
 
-#: What items come to when an atom comes to a state; None where that tells nothing of them.
+#: What to save of the run's items with an atom and its new state; None for nothing.
 Begins = Callable[[str, str], ItemSteps | None]
 
-# On the way to being run, and nothing else has been saved since the state before.
+# Changes of a flow's state between which nothing else is saved.
 _PASSING = {(states.PENDING, states.RESUMING), (states.RESUMING, states.SUSPENDED)}
 
 
 @overrides("taskflow")
 class _Storage(Storage):
-    """What an engine knows of its flow, and saves.
+    """The state of a flow, as its engine knows and saves it.
 
-    It saves a step before it is worked on and after, and that is all that a resume needs. How far
-    a step is, volflow keeps itself: TaskFlow would save beside each change of a step's state that
-    it is done to 0 or to 100 %.
+    It saves a step before it runs and after, which is all that a resume needs. volflow stores the
+    progress of a step itself: TaskFlow would save 0 or 100 % with each change of a step's state.
 
-    What the volumes come to with a step that begins is saved together with that it does.
+    The beginning of a step is saved together with what it means for the volumes.
 
-    Before each save it makes sure that the run is still this process's. Nothing is begun and
-    nothing is undone without a save, so a process that has lost its run does neither.
+    Before each save it makes sure that this process still holds the lease of the run. No step is
+    begun or undone without a save, so a process that has lost its run does neither.
     """
 
     lease: RunLease
@@ -47,7 +46,7 @@ class _Storage(Storage):
         return super()._with_connection(functor, *args, **kwargs)
 
     def set_atom_state(self, atom_name: str, state: str) -> None:
-        """Set the state of a step. What is undone would be lost to whoever has the run."""
+        """Set the state of a step. Undoing would harm the process that has taken the run."""
         if state == states.REVERTING:
             self.lease.ensure(ask=True)
         super().set_atom_state(atom_name, state)
@@ -55,7 +54,7 @@ class _Storage(Storage):
     def _save_atom_detail(
         self, connection: Any, original: models.AtomDetail, changed: models.AtomDetail
     ) -> models.AtomDetail:
-        """Save an atom; with it what the volumes come to."""
+        """Save an atom, together with what its new state means for the volumes."""
         new = changed.state != original.state
         steps = self.begins(changed.name, changed.state) if new else None
         together = _Together(connection, steps) if steps else connection
@@ -64,10 +63,10 @@ class _Storage(Storage):
     def set_task_progress(
         self, task_name: str, progress: float, details: dict[str, Any] | None = None
     ) -> None:
-        """Keep nothing."""
+        """Save nothing."""
 
     def set_flow_state(self, state: str) -> None:
-        """Set the state; one that is only passed through is saved together with the next."""
+        """Set the state; an intermediate one is saved together with the next."""
         if (self.get_flow_state(), state) in _PASSING:
             self._flowdetail.state = state
         else:
@@ -76,7 +75,7 @@ class _Storage(Storage):
 
 @dataclass(frozen=True)
 class _Together:
-    """In the place of a connection: saves items with an atom."""
+    """Used instead of a connection: saves items together with an atom."""
 
     connection: Any
     steps: ItemSteps
@@ -93,7 +92,7 @@ class _Saving(engine.ActionEngine):
 
     @misc.cachedproperty
     def storage(self) -> _Storage:
-        """What the engine knows of its flow."""
+        """The state of the flow."""
         found = _Storage(self._flow_detail, backend=self._backend, scope_fetcher=self._scopes)
         found.lease, found.begins = self.lease, self.begins
         return found
@@ -120,15 +119,15 @@ def load(
 ) -> engine.ActionEngine:
     """An engine for a flow.
 
-    TaskFlow's own way looks for engines among all that is installed, which takes longer than the
+    TaskFlow's own loader searches all installed packages for engines, which takes longer than the
     flow itself.
 
-    :param detail: where the state of the flow is kept, and found when it was begun already
-    :param workers: what runs several steps at a time; the caller's own thread runs one after the
-        other where there is none
+    :param detail: the stored state of the flow, which may have begun
+    :param workers: runs several steps in parallel; without it, the caller's thread runs one after
+        the other
     :param lease: the right to drive the run
-    :param begins: tells what is to be saved of the run's items with an atom that comes to a state;
-        asked again when a save has failed and is tried again
+    :param begins: returns what to save of the run's items with the new state of an atom; called
+        again when a save has failed and is repeated
     """
     options: dict[str, Any] = {"gather_statistics": False}
     found: _Saving

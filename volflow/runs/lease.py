@@ -1,4 +1,4 @@
-"""Being the one process that drives a run, and staying it."""
+"""The lease of a run: only the process that holds it may drive the run."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ LOG = logging.getLogger(__name__)
 
 # Seconds that a lease lasts unless it is renewed.
 _SECONDS = 60.0
-# Seconds between two renewals, and between two looks whether the run is to stop.
+# Seconds between two renewals, and between two checks whether the run must stop.
 BEAT = 3.0
-# The part of a lease's length for which a renewal is relied on. The rest of it is for what is under
-# way to come to its end before another process may take the run.
+# The part of a lease's duration for which this process relies on a renewal. In the rest of it, what
+# has begun can end before another process may take the run.
 _RELIABLE = 0.75
-# Seconds that the end of a run waits for a sign of life that is still under way.
+# Seconds that the end of a run waits for a beat that has not ended.
 _PATIENCE = 5.0
 
 # Seconds between two signs of life on a run's volumes, for those who cannot see the lease because
@@ -32,26 +32,26 @@ ALIVE_EVERY = 600.0
 
 
 def owner() -> str:
-    """This process, among all of all hosts and boots, and one holder in it.
+    """Identify this process among those of all hosts and boots, and one holder in it.
 
-    Two threads of a program must not drive one run either.
+    Two threads of one program must not drive the same run either.
     """
     process = f"{host_name()} {boot_id()} {os.getpid()} {started(os.getpid())}"
     return f"{process} {secrets.token_hex(4)}"
 
 
 def is_driven(leases: Leases, run_id: str) -> bool:
-    """Whether a process that is alive, as far as can be told, drives this run."""
+    """Whether a process drives this run that is alive, as far as this host can know."""
     holder = leases.holder(_name(run_id))
     return holder is not None and not _is_dead(holder.owner)
 
 
 class RunLease:
-    """The right to drive a run, which this process has until another one takes it.
+    """The right of this process to drive a run, until another process takes it.
 
-    Another one can when this process has not renewed the lease in time: it was stopped, its host
-    was suspended, or the database was out of its reach. From then on the run is the other one's,
-    and this process must neither undo nor note down anything of it.
+    Another process can take it when this one has not renewed the lease in time: because it was
+    stopped, its host was suspended, or it could not reach the database. From then on the run
+    belongs to the other process, and this one must neither undo nor store anything of it.
     """
 
     def __init__(self, leases: Leases, run_id: str) -> None:
@@ -63,16 +63,16 @@ class RunLease:
 
     @property
     def reliable(self) -> bool:
-        """Whether it was renewed so short ago that nobody can have taken it."""
+        """Whether the last renewal is so recent that nobody can have taken the run."""
         return _clock() - self._renewed < _RELIABLE * self._lease.seconds
 
     def renew(self) -> None:
         """Renew it.
 
         :raises DrivenError: another process has taken it
-        :raises StateError: the database cannot tell
+        :raises StateError: the database cannot be reached
         """
-        # It lasts from then on at least.
+        # It lasts at least from here on.
         now = _clock()
         try:
             self._leases.renew(self._lease)
@@ -84,7 +84,7 @@ class RunLease:
             self._taken = (
                 f"{who} has taken run {self._run_id}, because this one was held up for longer "
                 f"than {self._lease.seconds:g} seconds. Nothing was undone here; 'volflow run show "
-                f"{self._run_id[:8]}' tells how it goes on."
+                f"{self._run_id[:8]}' shows its progress."
             )
             raise DrivenError(self._taken) from held
         self._renewed = now
@@ -92,10 +92,10 @@ class RunLease:
     def ensure(self, *, ask: bool = False) -> None:
         """Make sure that nobody has taken the run.
 
-        :param ask: ask the database, however short ago it was renewed: the clocks of a virtual
-            machine stand still with it
+        :param ask: ask the database, however recent the last renewal is: while a virtual machine is
+            stopped, its clocks stop too
         :raises DrivenError: another process has taken it
-        :raises StateError: it has not been renewed for too long, and the database cannot tell
+        :raises StateError: the last renewal is too old, and the database cannot be reached
         """
         if self._taken is not None:
             raise DrivenError(self._taken)
@@ -109,7 +109,7 @@ class RunLease:
             LOG.info("Nobody can have taken run %s yet: %s", self._run_id, error)
 
     def release(self) -> None:
-        """Give it back, if it is still this process's."""
+        """Release it, if this process still holds it."""
         self._leases.release(self._lease)
 
 
@@ -123,10 +123,10 @@ def driving(
 ) -> Iterator[RunLease]:
     """Hold the lease of a run while the block runs.
 
-    :param beats: what else is to be done every so many seconds, each in a thread of its own: what
-        one of them waits for holds up no other, and not the renewal of the lease
-    :param lost: called, from another thread, when another process has taken the run, or will be
-        able to soon: what is under way is to stop
+    :param beats: intervals in seconds, and what to call at them. Each has its own thread, so that
+        one that waits delays neither the others nor the renewal of the lease.
+    :param lost: called from another thread when another process has taken the run, or soon could:
+        it must stop what has begun
     :raises DrivenError: another process drives this run
     """
     lease = RunLease(leases, run_id)
@@ -143,7 +143,7 @@ def driving(
         except StateError as error:
             LOG.warning("The lease of run %s could not be renewed yet: %s", run_id, error)
 
-    # Apart from the renewal, which can hang with the database.
+    # Separate from the renewal, which can hang with the database.
     def watch() -> None:
         if not lease.reliable and not told.is_set():
             LOG.error(
@@ -166,25 +166,25 @@ def driving(
         yield lease
     finally:
         over.set()
-        # The first one alone touches the lease.
+        # Only the first thread touches the lease.
         for thread, patience in zip(threads, (None, *[_PATIENCE] * len(threads)), strict=False):
             thread.join(patience)
         lease.release()
 
 
 def _repeat(over: threading.Event, seconds: float, act: Callable[[], None]) -> None:
-    """Act every so many seconds; what fails is told, and tried again."""
+    """Call a function every so many seconds; log an error and try again."""
     while not over.wait(seconds):
         try:
             act()
         except StateError as error:
-            LOG.warning("What is done every %g seconds has failed: %s", seconds, error)
+            LOG.warning("A task that runs every %g seconds failed: %s", seconds, error)
         except Exception:
-            LOG.exception("What is done every %g seconds has failed", seconds)
+            LOG.exception("A task that runs every %g seconds failed", seconds)
 
 
 def _clock() -> float:
-    """Seconds since the boot, those in which the host was suspended too."""
+    """Seconds since the boot, including those while the host was suspended."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
@@ -205,14 +205,14 @@ def _acquire(leases: Leases, run_id: str) -> Lease:
                 f"Run {run_id} is being driven by process {pid} on host {host}. If that host is "
                 f"dead, the run is free at {holder.until:%H:%M:%S} UTC."
             )
-        # It was killed on this very host: there is no need to wait until its lease runs out. But
-        # another process that found the same can be quicker.
+        # The holder was killed on this host: there is no need to wait until its lease expires. But
+        # another process that found this out can be faster.
         if holder is not None:
             leases.release(holder)
 
 
 def _is_dead(who: str) -> bool:
-    """Whether the owner was a process of this host that is no more."""
+    """Whether the owner was a process of this host that has ended."""
     host, boot, pid, moment, *_ = who.split(" ")
     if host != host_name():
         return False

@@ -1,8 +1,8 @@
-"""Temporary things that should be gone and are not: found, and removed.
+"""Leftovers: temporary resources that should no longer exist. Finding and removing them.
 
-There are two kinds. What a run of this state database has left stands in its ledger. What a run
-left whose database is no more, and what Cinder made so late that the run had ended, is told by the
-tag that everything in Cinder carries.
+There are two kinds. The ledger lists what runs of this state database have left. Resources of runs
+whose state database is lost, and those that Cinder created after their run had ended, are found by
+the tag that volflow puts on everything that it creates in Cinder.
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ _KINDS: dict[str, type[Temporary]] = {
     )
 }
 
-# In which order what is found in Cinder alone goes: a snapshot after the volume made from it.
+# The order in which resources that only Cinder knows are removed: a snapshot after the volume that
+# was created from it.
 _ORDER = [
     *(TemporaryVolume.kind, NewVolume.kind, RestoredGroup.kind),
     *(Snapshot.kind, GroupSnapshot.kind, SafetySnapshot.kind, Claim.kind, KEPT),
@@ -59,16 +60,16 @@ _ORDER = [
 
 @dataclass(frozen=True)
 class Leftover:
-    """A temporary thing that is left over.
+    """A temporary resource that should no longer exist.
 
-    :ivar tag: its mark: run, volume and kind
-    :ivar resource_id: how Cinder or the host calls it, as far as that is known
-    :ivar since: when it was last heard of, in UTC
-    :ivar reason: why it is still there
-    :ivar lost: it was found in Cinder alone
-    :ivar of_volume: where it is lost: the volume that it is, or that it is a snapshot of
-    :ivar ended: where it is lost: this state database knows that its run has ended
-    :ivar removed: what its removal comes to
+    :ivar tag: run, volume and kind
+    :ivar resource_id: its id in Cinder or its name on the host; None if it is not known
+    :ivar since: time of the last sign of it, in UTC
+    :ivar reason: why it still exists
+    :ivar lost: only Cinder knows it, not the ledger
+    :ivar of_volume: if lost: the volume that it is, or that it is a snapshot of
+    :ivar ended: if lost: this state database knows that its run has ended
+    :ivar removed: what to report when it was removed
     """
 
     tag: str
@@ -102,10 +103,11 @@ class Leftover:
 def clean_all(
     state: State, works: WorkFactory, *, lost_in: Cinder | None, older_than: timedelta
 ) -> Iterator[tuple[Leftover, str | None]]:
-    """Remove leftovers, and give of each what is still in the way, if anything.
+    """Remove leftovers, one at a time.
 
     :param lost_in: where to look for leftovers of runs that this database does not know
     :param older_than: how long such a run must have given no sign of life
+    :returns: each leftover, and why it could not be removed; None if it was removed
     """
     for leftover in known(state):
         run = state.runs.get(leftover.run_id)
@@ -122,9 +124,9 @@ def clean_all(
 
 
 def known(state: State) -> list[Leftover]:
-    """What runs of this database have left, in the order in which it is to be removed.
+    """What runs of this database have left, in the order in which to remove it.
 
-    What a run still needs that is driven, or that can be resumed, is none.
+    A resource of a run that is driven, or that can be resumed, is not a leftover.
     """
     found = []
     ended: dict[str, bool] = {}

@@ -1,4 +1,4 @@
-"""The old volumes that restored ones replace, and their removal when all has gone well."""
+"""Removing the old volumes that restored ones replace, after a complete restore."""
 
 from __future__ import annotations
 
@@ -64,12 +64,12 @@ def _remove(
 def _make_gone(
     cinder: Cinder, old: Mapping[str, Any], new: VolumeResult, aborting: bool
 ) -> str | None:
-    """Make sure that an old volume is gone, and give what is in the way, if anything."""
+    """Make sure that an old volume does not exist; return why it could not be removed."""
     volume_id, now = old["id"], cinder.volumes.existing(old["id"])
     if now is None:
         return None
     if now["status"] == "deleting":
-        # This run has begun to, in a process that was killed.
+        # This run began to delete it, in a process that was killed.
         cinder.volumes.wait_gone(volume_id)
         return None
     if aborting:
@@ -81,9 +81,9 @@ def _make_gone(
 
 
 def _changed(old: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
-    """That a volume is not what it was when its removal was planned, if so.
+    """Return that a volume has changed since its removal was planned, if so.
 
-    One that was attached for a while can have newer data than the backup.
+    A volume that was attached since then can have newer data than the backup.
     """
     if now.get("updated_at") == old.get("updated_at"):
         return None
@@ -91,10 +91,10 @@ def _changed(old: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
 
 
 def _gone_since(cinder: Cinder, volume: VolumeResult) -> str | None:
-    """Why the new volume cannot take the place of the old one, if so."""
+    """Return why the new volume cannot replace the old one, if so."""
     try:
         if volume.target_id and cinder.volumes.get(volume.target_id)["status"] in USABLE:
             return None
     except ResourceNotFoundError:
         pass
-    return "the new one is not there any more"
+    return "the new one no longer exists"

@@ -1,4 +1,4 @@
-"""What has to be done again, or undone, when a run goes on in another process."""
+"""What another process must run again, or undo, when it continues a run."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from volflow.tasks.base import Step
 
 
 def rewind(storage: Storage, volume_id: str, steps: Sequence[Step]) -> None:
-    """Set back those of a volume's atoms that a new process must run again.
+    """Reset those of a volume's atoms that a new process must run again.
 
-    A step that was interrupted runs again: TaskFlow would do so too, but without a look at the
-    steps before it. A device and a mount are gone with the host, the boot or the process that made
-    them; so unless they have been given up already, all steps that belong to the host run again.
-    A volume that was being undone is left alone: that does not rely on anything of the host.
+    An interrupted step runs again: TaskFlow would do so too, but without checking the steps before
+    it. A device or a mount does not outlive the host, the boot or the process that made it; so
+    unless the flow had released them already, all steps that belong to the host run again. A volume
+    whose undoing had begun is left alone: a revert does not depend on the host.
     """
     state = {step.name: storage.get_atom_state(step.name) for step in steps}
     failures = {
@@ -30,10 +30,10 @@ def rewind(storage: Storage, volume_id: str, steps: Sequence[Step]) -> None:
         return
     _intend(storage, volume_id, steps, states.EXECUTE)
     local = [step for step in steps if step.host_local]
-    given_up = bool(local) and state[local[-1].name] == states.SUCCESS
+    released = bool(local) and state[local[-1].name] == states.SUCCESS
     for step in steps:
         again = state[step.name] == states.RUNNING or step.name in interrupted
-        if again or step.process_local or (step.host_local and not given_up):
+        if again or step.process_local or (step.host_local and not released):
             storage.reset(step.name)
 
 
@@ -48,12 +48,12 @@ def _intend(storage: Storage, volume_id: str, steps: Sequence[Step], intention: 
 
 
 def undo_shared(storage: Storage, step: Step) -> None:
-    """Have the next run of the engine revert a step that volumes share, which all are undone."""
+    """Have the next run of the engine revert a step that volumes share, all of which are undone."""
     storage.set_atom_intention(step.name, states.REVERT)
 
 
 def rewind_shared(storage: Storage, step: Step) -> None:
-    """Set back a step that volumes share, if it was interrupted."""
+    """Reset a step that volumes share, if it was interrupted."""
     failure = storage.get_execute_failures().get(step.name)
     if failure is not None and failure.check(StoppedError):
         storage.set_atom_intention(step.name, states.EXECUTE)

@@ -1,4 +1,4 @@
-"""What happens to the volumes of one flow, step by step: told, and kept."""
+"""Recording the steps of the volumes of one flow, for observers and in the state database."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _ENDED = (states.SUCCESS, states.FAILURE, states.REVERTED, states.REVERT_FAILURE
 class StepRecorder:
     """Listens to the atoms of an engine.
 
-    :param runs: where each volume's steps are written for others to read, and for a resume
-    :param progress: who is told as it happens
+    :param runs: stores the steps of each volume, for other processes and for a resume
+    :param progress: receives the steps as they happen
     :param items: the volumes as they were when this process began, by id
     """
 
@@ -41,7 +41,7 @@ class StepRecorder:
         self._volumes = component.volumes
         self._shared = {step.name for step in component.shared}
         self._steps = {step.name: step for step in component.all_steps}
-        # What another process was in the middle of has no end that anybody knows.
+        # Nobody knows when a step ended that another process had begun.
         self._times = {
             volume_id: [s for s in stored.steps(items[volume_id]) if s.state in _ENDED]
             for volume_id in component.volumes
@@ -52,13 +52,13 @@ class StepRecorder:
             for volume_id, times in self._times.items()
         }
         self._began: dict[str, float] = {}
-        # The steps whose beginning whoever asked for it saves, until it is told.
+        # The steps whose beginning the engine saves, until TaskFlow reports it.
         self._asked: set[str] = set()
 
     def begins(self, atom: str, state: str) -> ItemSteps | None:
-        """What to save of the volumes together with an atom of theirs that comes to a state.
+        """What to save of the volumes together with a new state of one of their atoms.
 
-        :returns: None when that begins no step
+        :returns: None if no step begins with that
         """
         step = self._steps.get(atom)
         if step is None or state not in _BEGUN:
@@ -82,11 +82,11 @@ class StepRecorder:
         )
 
     def _volumes_of(self, step: Step) -> Sequence[str]:
-        """The volumes that it happens to: what is shared, to all of them."""
+        """The volumes of a step: all of them for a shared step."""
         return self._volumes if step.name in self._shared else [step.work.volume_id]
 
     def tell(self, state: str, details: dict[str, Any]) -> None:
-        """Called by TaskFlow when an atom has come to a state."""
+        """Called by TaskFlow when an atom has changed its state."""
         step = self._steps.get(details.get("task_name", ""))
         if step is None:
             return
@@ -95,7 +95,7 @@ class StepRecorder:
             if step.name in self._asked:
                 self._asked.discard(step.name)
             else:
-                # It was under way in a process that was killed: its state is not saved anew.
+                # It had begun in a process that was killed: TaskFlow does not save its state again.
                 begun = self._begin(step, state)
                 self._runs.update_items(begun.run_id, begun.items)
         elif state in _ENDED and step.name in self._began:
@@ -114,5 +114,5 @@ class StepRecorder:
 
 
 def _name(step: Step) -> str:
-    """Its name for people, without the volume."""
+    """The name of a step without the volume."""
     return str(step.name).partition(":")[2]

@@ -13,18 +13,18 @@ from volflow.results import stored
 from volflow.results.outcome import CopyProgress
 from volflow.runs import lease
 
-# Seconds between two looks.
+# Seconds between two queries.
 _EVERY = 0.5
-# A process that has made a run takes a while to be the one that drives it, in seconds.
+# Seconds within which a process that has created a run takes its lease.
 _GRACE = 5.0
 
 
 class Watch:
-    """Tells a progress what another process does.
+    """Reports to an observer what another process does.
 
-    :param progress: who is told, as if the run were this process's own
-    :param every: seconds between two looks
-    :param grace: seconds for which a run may be without a process before it is given up
+    :param progress: receives the progress, as if this process drove the run
+    :param every: seconds between two queries of the state database
+    :param grace: seconds that a run may have no process before the watching ends
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class Watch:
         self._copied: dict[str, CopyProgress] = {}
 
     def follow(self, run_id: str, stopping: threading.Event) -> Run:
-        """Follow a run until it has ended, or nobody goes on with it, or ``stopping`` is set.
+        """Follow a run until it ends, until no process drives it, or until ``stopping`` is set.
 
         :param run_id: its id or a prefix
         :returns: the run as it is then
@@ -53,7 +53,7 @@ class Watch:
         self._progress.planned(run.id, {item.key: item.name for item in items})
         try:
             while True:
-                # The run first: what its items had come to by then is told below.
+                # The run first: what its items had reached by then is reported below.
                 run = runs.get(run.id)
                 for item in runs.items(run.id):
                     self._tell(item)
@@ -73,7 +73,7 @@ class Watch:
             self._progress.over(run.id, result)
 
     def _tell(self, item: Item) -> None:
-        """What has happened to a volume since the last look."""
+        """Report what has happened to a volume since the last query."""
         if item.state is ItemState.PENDING or item.key in self._ended:
             return
         for step in stored.steps(item):
@@ -91,8 +91,8 @@ class Watch:
 
 
 def _history(item: Item) -> float:
-    """When the last step began that is of no interest to one who begins to watch."""
+    """When the last step began that had ended before the watching."""
     steps = stored.steps(item)
-    # The last of them is what is under way.
+    # The last of them has not ended.
     past = steps if item.state.final else steps[:-1]
     return past[-1].started if past else 0.0

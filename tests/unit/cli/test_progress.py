@@ -113,4 +113,4 @@ def test_an_observer_that_fails_does_not_stop_the_others(
     several.planned("r", {"v": "one"})
     several.step("v", "copy", "RUNNING")
     assert "one: copy" in capsys.readouterr().err
-    assert "Broken could not be told of the run" in caplog.text
+    assert "Broken failed on an event of the run" in caplog.text
