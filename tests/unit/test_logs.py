@@ -116,7 +116,7 @@ def test_threads_have_a_volume_each(terminal: Terminal, tmp_path: Path) -> None:
         assert found[1] == found[2]
 
 
-def test_json(terminal: Terminal, tmp_path: Path) -> None:
+def test_a_line_of_json_names_the_run_and_the_volume(terminal: Terminal, tmp_path: Path) -> None:
     file = setup(tmp_path, use_json=True)
     with logs.about("run-1", "volume-1"):
         LOG.warning("two\nlines and \x1b[31m")
@@ -153,14 +153,16 @@ def test_what_is_quiet_on_the_terminal_is_in_the_file(terminal: Terminal, tmp_pa
     ]
 
 
-def test_debug(terminal: Terminal, tmp_path: Path) -> None:
+def test_debug_messages_go_to_the_file_and_not_to_the_terminal(
+    terminal: Terminal, tmp_path: Path
+) -> None:
     file = setup(tmp_path, debug=True)
     LOG.debug("small")
     assert "DEBUG volflow.somewhere [- -] small" in file.read_text()
     assert terminal.said == []
 
 
-def test_no_secret(terminal: Terminal, tmp_path: Path) -> None:
+def test_no_password_is_logged(terminal: Terminal, tmp_path: Path) -> None:
     file = setup(tmp_path)
     LOG.info("%s", {"auth_password": "hunter2", "auth_username": "x"})
     LOG.info("the answer is {'adminPass': 'hunter2'}")
@@ -183,7 +185,7 @@ def test_no_message_can_forge_another(terminal: Terminal, tmp_path: Path) -> Non
     assert second.startswith("    2026")
 
 
-def test_an_exception(terminal: Terminal, tmp_path: Path) -> None:
+def test_an_exception_is_logged_with_its_run_and_volume(terminal: Terminal, tmp_path: Path) -> None:
     file = setup(tmp_path)
     with logs.about("run-1", "volume-1"):
         try:

@@ -27,7 +27,7 @@ from volflow.printable import printable, printable_lines
         ("\u2028\x00\x7f\ud800", r"\u2028\x00\x7f\ud800"),
     ],
 )
-def test_printable(text: str, shown: str) -> None:
+def test_control_characters_are_escaped(text: str, shown: str) -> None:
     assert printable(text) == shown
     printable(text).encode("utf-8")
 
@@ -43,7 +43,7 @@ def test_json_and_yaml_are_as_it_is() -> None:
 
 
 @pytest.mark.parametrize("formatter", ["table", "value"])
-def test_terminals(formatter: str) -> None:
+def test_a_terminal_gets_no_control_characters(formatter: str) -> None:
     assert harmless(formatter, ["\x1b[31mred\n", 3, None]) == [r"\x1b[31mred\n", 3, None]
 
 
@@ -60,7 +60,7 @@ def test_terminals(formatter: str) -> None:
         (-5, -5),
     ],
 )
-def test_spreadsheets(name: Any, cell: Any) -> None:
+def test_a_spreadsheet_gets_no_formulas(name: Any, cell: Any) -> None:
     assert harmless("csv", [name]) == [cell]
 
 
@@ -75,7 +75,7 @@ def test_a_row_of_csv_is_one_line() -> None:
     "name",
     ["$(echo pwned)", "`echo pwned`", "$HOME", '"; echo pwned; "', "\\", '\\"; echo x #', "'"],
 )
-def test_shells(name: str) -> None:
+def test_a_shell_gets_no_commands(name: str) -> None:
     """As one evaluates what ``-f shell`` prints; cliff escapes the double quotes itself."""
     (cell,) = harmless("shell", [name])
     cell = cell.replace('"', '\\"')
@@ -84,7 +84,7 @@ def test_shells(name: str) -> None:
     assert done.stdout == name
 
 
-def test_columns() -> None:
+def test_columns_of_several_lines_are_escaped() -> None:
     assert columns.Lines(["a\nb", "\x1b"]).human_readable() == "a\\nb\n\\x1b"
     assert columns.Tree({"name": "\x1b[1m"}).human_readable() == r"name: \x1b[1m"
     (cell,) = harmless("shell", [columns.Lines(["$x"])])

@@ -202,7 +202,9 @@ def test_a_volume_that_was_never_backed_up(state: State, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(("age", "out_of_date"), [(25.9, 0), (26.1, 1), (400, 1)])
-def test_out_of_date(age: float, out_of_date: int, state: State, tmp_path: Path) -> None:
+def test_a_backup_is_out_of_date_after_the_limit(
+    age: float, out_of_date: int, state: State, tmp_path: Path
+) -> None:
     stored(state, "v", age)
     found = told(options(tmp_path), state)
     assert value(found, "backup_out_of_date") == out_of_date
@@ -224,7 +226,7 @@ def test_a_volume_without_a_backup_is_forgotten_too(state: State, tmp_path: Path
     assert [labels["volume_id"] for labels, _ in found["volflow_backup_out_of_date"]] == ["here"]
 
 
-def test_leftovers(state: State, tmp_path: Path) -> None:
+def test_leftovers_are_counted_by_volume_and_in_all(state: State, tmp_path: Path) -> None:
     stored(state, "v", 1)
     for kind in ("snapshot", "volume"):
         state.ledger.intend(f"r/v/{kind}", run_id="r", item="v", kind=kind)

@@ -55,7 +55,7 @@ def test_a_naive_time_is_refused(state: State) -> None:
     assert state.catalogue.list() == []
 
 
-def test_prefixes(state: State) -> None:
+def test_a_backup_is_found_by_an_unambiguous_prefix(state: State) -> None:
     for one in (backup("abc"), backup("abd", 1), backup("abd", repository="other")):
         state.catalogue.add(one)
     assert state.catalogue.get("abc").id == "abc"
@@ -73,7 +73,7 @@ def test_prefixes(state: State) -> None:
         state.catalogue.get("abc", "other")
 
 
-def test_list_and_latest(state: State) -> None:
+def test_backups_are_listed_newest_first(state: State) -> None:
     for one in (
         backup("old", 0),
         backup("new", 2),
@@ -94,7 +94,7 @@ def test_list_and_latest(state: State) -> None:
     assert state.catalogue.latest("nothing", "repo") is None
 
 
-def test_remove(state: State) -> None:
+def test_a_backup_is_removed_from_its_own_repository_only(state: State) -> None:
     state.catalogue.add(backup("one"))
     state.catalogue.add(backup("one", repository="other"))
     state.catalogue.remove("one", "repo")

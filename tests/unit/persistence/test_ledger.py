@@ -83,7 +83,7 @@ def test_a_gone_entry_begins_anew_as_the_newest(state: State) -> None:
     assert [entry.tag for entry in state.ledger.open()] == ["a", "b"]
 
 
-def test_unknown_tags(state: State) -> None:
+def test_an_unknown_tag_is_an_error(state: State) -> None:
     with pytest.raises(NotFound):
         state.ledger.present("nothing", "id")
     with pytest.raises(NotFound):

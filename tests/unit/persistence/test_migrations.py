@@ -36,7 +36,7 @@ def test_revisions_make_what_the_program_expects(state: State) -> None:
         assert compare_metadata(context, schema.metadata) == []
 
 
-def test_down_and_up_again(new_url: str) -> None:
+def test_migrations_can_be_reverted_and_repeated(new_url: str) -> None:
     State.migrate(new_url)
     config = script()
     database = Database(new_url)

@@ -68,7 +68,7 @@ def test_opening_it_again_does_not_drop_the_locks(tmp_path: Path, spawn: Spawn) 
     assert "locked" in output
 
 
-def test_pragmas(tmp_path: Path) -> None:
+def test_sqlite_has_the_pragmas_that_it_needs(tmp_path: Path) -> None:
     database = Database(f"sqlite:///{tmp_path}/state.sqlite")
 
     def value(name: str) -> Any:
@@ -91,7 +91,7 @@ def test_what_was_written_is_there_when_opened_again(new_url: str) -> None:
         assert state.ledger.find("t") is not None
 
 
-def test_sqlite_in_memory() -> None:
+def test_the_state_can_be_in_memory() -> None:
     with State.open("sqlite://") as state:
         use(state)
         assert [entry.tag for entry in state.ledger.open()] == ["t"]
@@ -197,7 +197,7 @@ def test_a_file_that_is_no_database(tmp_path: Path) -> None:
     assert path.read_text().startswith("Dear diary")
 
 
-def test_a_damaged_file(tmp_path: Path) -> None:
+def test_a_damaged_file_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "state.sqlite"
     with State.open(f"sqlite:///{path}") as state:
         use(state)

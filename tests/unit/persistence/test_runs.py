@@ -44,7 +44,7 @@ def test_items_keep_their_order_and_begin_pending(state: State, new_run: NewRun)
     assert items[1].result == {}
 
 
-def test_a_thousand_items(state: State, new_run: NewRun) -> None:
+def test_a_run_can_have_a_thousand_items(state: State, new_run: NewRun) -> None:
     run = new_run(*(f"volume {number}" for number in range(1000)))
     assert len(state.runs.items(run.id)) == 1000
 
@@ -65,7 +65,7 @@ def test_a_run_without_items(state: State, new_run: NewRun) -> None:
     assert state.runs.items(new_run().id) == []
 
 
-def test_prefixes(state: State, new_run: NewRun) -> None:
+def test_a_run_is_found_by_an_unambiguous_prefix(state: State, new_run: NewRun) -> None:
     for run_id in ("abc", "abcd", "aBx", "a_c", "ab%"):
         new_run(run_id=run_id)
     assert state.runs.get("abcd").id == "abcd"
@@ -111,7 +111,7 @@ def test_pages_do_not_lose_runs_of_one_moment(state: State, new_run: NewRun) -> 
     assert set(seen) == made
 
 
-def test_update_a_run(state: State, new_run: NewRun) -> None:
+def test_an_update_changes_one_run_and_its_time(state: State, new_run: NewRun) -> None:
     run = new_run()
     other = new_run()
     changed = state.runs.update(run.id, state=RunState.SUSPENDED, pid=99, logbook_id="book")
@@ -129,7 +129,7 @@ def test_update_a_run(state: State, new_run: NewRun) -> None:
     assert state.runs.get(other.id) == other
 
 
-def test_update_an_item(state: State, new_run: NewRun) -> None:
+def test_an_update_changes_one_item_and_its_times(state: State, new_run: NewRun) -> None:
     run = new_run("a", "b")
     state.runs.update_item(run.id, "a", state=ItemState.RUNNING, step="attach", flow_id="f")
     item = state.runs.item(run.id, "a")
@@ -162,7 +162,7 @@ def test_several_items_change_together_or_not_at_all(state: State, new_run: NewR
     assert [item.flow_id for item in state.runs.items(run.id)] == ["1", "2"]
 
 
-def test_mistakes_are_told(state: State, new_run: NewRun) -> None:
+def test_an_unknown_field_is_an_error(state: State, new_run: NewRun) -> None:
     run = new_run("a")
     with pytest.raises(TypeError, match="colour"):
         state.runs.update(run.id, colour="red")  # type: ignore[call-arg]

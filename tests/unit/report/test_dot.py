@@ -26,7 +26,7 @@ def test_the_graph_for_graphviz() -> None:
 
 
 @pytest.mark.skipif(shutil.which("dot") is None, reason="Graphviz is not installed")
-def test_graphviz_takes_it() -> None:
+def test_graphviz_accepts_the_graph() -> None:
     done = subprocess.run(
         ["dot", "-Tsvg"],
         input=dot.dot(hostile_graph()),

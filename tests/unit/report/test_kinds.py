@@ -21,5 +21,5 @@ from volflow.report.kinds import Kind, kind_of
         ("what comes in a later release", Kind.OTHER),
     ],
 )
-def test_kinds(step: str, kind: Kind) -> None:
+def test_each_step_has_its_kind(step: str, kind: Kind) -> None:
     assert kind_of(step) is kind

@@ -98,7 +98,7 @@ def test_a_run_under_way_and_one_that_was_killed() -> None:
     assert "1 h 00 min" not in dead
 
 
-def test_a_restore() -> None:
+def test_the_page_of_a_restore_names_the_new_volume() -> None:
     restored = volume("a", step("copy", 1, 9), target_id="new-volume", backup_id="b" * 64)
     found = Reader(page(run(kind="restore"), [restored], driven=False)).words
     assert "Restore of 1 volume" in found

@@ -9,7 +9,7 @@ from volflow.report.remarks import remarks
 from volflow.results.outcome import Outcome, VolumeResult
 
 
-def test_remarks() -> None:
+def test_remarks_name_everything_that_went_wrong() -> None:
     failed = VolumeResult(
         "v",
         "",

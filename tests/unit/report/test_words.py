@@ -18,11 +18,11 @@ from volflow.report import words
         (90_000, "25 h 00 min"),
     ],
 )
-def test_durations(seconds: float, text: str) -> None:
+def test_a_duration_is_short_and_exact_enough(seconds: float, text: str) -> None:
     assert words.duration(seconds) == text
 
 
-def test_plurals() -> None:
+def test_a_noun_is_in_the_plural_unless_there_is_one() -> None:
     assert [words.plural(count, "volume") for count in (0, 1, 1200)] == [
         "0 volumes",
         "1 volume",

@@ -20,11 +20,11 @@ COMPLETE, PARTIAL, FAILED = Outcome.COMPLETE, Outcome.PARTIAL, Outcome.FAILED
         ([PARTIAL, FAILED, COMPLETE], FAILED),
     ],
 )
-def test_the_worst_counts(outcomes: list[Outcome], whole: Outcome) -> None:
+def test_the_worst_outcome_counts(outcomes: list[Outcome], whole: Outcome) -> None:
     assert worst(outcomes) is whole
 
 
-def test_exit_statuses() -> None:
+def test_each_outcome_has_its_exit_status() -> None:
     assert {str(each): each.exit_status for each in Outcome} == {
         "complete": 0,
         "partial": 3,
@@ -32,7 +32,7 @@ def test_exit_statuses() -> None:
     }
 
 
-def test_figures_add_up() -> None:
+def test_the_numbers_of_files_add_up() -> None:
     figures = Figures(files_new=1, files_changed=2, files_unmodified=4)
     assert (figures.files_read, figures.files_total) == (3, 7)
 
