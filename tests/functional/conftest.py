@@ -10,8 +10,13 @@ from typing import Any
 
 import pytest
 
+from tests.support import tree
 from tests.support.auditor import Api
-from tests.support.site import Site, missing, new_site
+from tests.support.controlled_runs import run
+from tests.support.ground import Ground
+from tests.support.rest_server import RestServer
+from tests.support.site import Site, environment_of, missing, new_site
+from tests.support.volflow_process import ready
 
 
 @pytest.fixture(scope="session")
@@ -33,15 +38,10 @@ def the_lab(scratch: Path) -> Iterator[Any]:
 
     found = Lab(scratch / "lab")
     found.up()
-    before = {name: os.environ.get(name) for name in found.environment}
-    os.environ.update(found.environment)
     try:
-        yield found
+        with environment_of(found):
+            yield found
     finally:
-        for name, value in before.items():
-            os.environ.pop(name, None)
-            if value is not None:
-                os.environ[name] = value
         found.down()
 
 
@@ -65,3 +65,54 @@ def shared_site(scratch: Path, the_lab: Any, api: Api) -> Iterator[Site]:
     """One site for all tests of a file; audited when the last of them has ended."""
     with new_site(scratch, the_lab, api) as found:
         yield found
+
+
+@pytest.fixture(scope="session")
+def fork_server() -> None:
+    """The process that runs are forked from. It must exist before a site notes what runs."""
+    ready()
+
+
+@pytest.fixture
+def volume(site: Site) -> str:
+    """A volume with a few files on it, and a backup of them."""
+    found = site.cloud.create(name="volume")
+    site.cloud.fill(found, "ext4", _fill)
+    assert run(site, "backup", found).result == "complete"
+    return found
+
+
+def _fill(root: Path) -> None:
+    for number in range(20):
+        (root / f"{number:02}").write_text(f"{number}\n" * 100)
+
+
+@pytest.fixture
+def slow(site: Site) -> Iterator[RestServer]:
+    """A repository that can stop answering in the middle of a copy."""
+    with RestServer(site.home / "slow") as server:
+        site.overrides["repository__location"] = server.location
+        site.cli("repository", "init")
+        yield server
+        server.go_on()
+
+
+@pytest.fixture
+def large(site: Site) -> str:
+    """A volume with more on it than one pack of restic holds."""
+    found = site.cloud.create(name="large")
+    site.cloud.fill(
+        found, "ext4", lambda root: (root / "large").write_bytes(os.urandom(48 * tree.MIB))
+    )
+    return found
+
+
+@pytest.fixture(scope="module")
+def ground(shared_site: Site, the_lab: Any) -> Ground:
+    """A site with a volume that could be backed up, and a backup of it."""
+    volume = shared_site.cloud.create(name="good")
+    shared_site.cloud.fill(volume, "ext4", lambda root: (root / "file").write_text("content\n"))
+    result = shared_site.backup(volume)
+    return Ground(
+        shared_site, volume, result.volumes[0].backup_id, the_lab.directory.database("cinder")
+    )

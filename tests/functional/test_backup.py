@@ -23,7 +23,7 @@ def _unchanging(shown: dict[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in shown.items() if k != "updated_at"}
 
 
-def test_a_volume_in_use(site: Site) -> None:
+def test_a_volume_in_use_is_backed_up(site: Site) -> None:
     """A volume that is attached and being written to is backed up, and stays as it is."""
     volume = site.cloud.create(
         name="busy", description="in use", metadata={"owner": "somebody"}, availability_zone="nova"
@@ -151,7 +151,7 @@ def test_changes_are_in_the_next_backup_and_not_in_the_last(site: Site) -> None:
         tree.assert_same(expected, found)
 
 
-def test_all_of_several_volumes_in_one_run(site: Site) -> None:
+def test_one_run_backs_up_several_volumes(site: Site) -> None:
     """Also more than there are places, and one of them twice as large."""
     volumes = [site.cloud.create(1 + number % 2, name=f"several {number}") for number in range(3)]
     for number, volume in enumerate(volumes):
@@ -216,7 +216,7 @@ def test_the_password_is_on_no_command_line(site: Site, tmp_path: Path) -> None:
     assert PASSWORD.strip() not in told
 
 
-def test_a_file_that_cannot_be_read(site: Site) -> None:
+def test_a_file_that_cannot_be_read_makes_the_backup_partial(site: Site) -> None:
     """Partial, exit status 3, and every such file is named; the rest is stored."""
     volume = site.cloud.create(name="damaged")
 

@@ -67,7 +67,7 @@ def members(site: Site, group: str) -> list[str]:
     return volumes
 
 
-def test_cinder_keeps_them_apart(site: Site, group: str) -> None:
+def test_cinder_lists_consistency_groups_apart(site: Site, group: str) -> None:
     """It is for this that volflow asks both APIs."""
     with pytest.raises(exceptions.BadRequest, match="reserved for migrating CGs to groups"):
         site.cloud.client.groups.get(group)
@@ -75,7 +75,9 @@ def test_cinder_keeps_them_apart(site: Site, group: str) -> None:
 
 
 @pytest.mark.parametrize("what", [("--group",), ("--all",)])
-def test_backed_up(site: Site, group: str, members: list[str], what: tuple[str, ...]) -> None:
+def test_a_consistency_group_is_backed_up_together(
+    site: Site, group: str, members: list[str], what: tuple[str, ...]
+) -> None:
     selected = (*what, group) if what == ("--group",) else what
     done = site.cli("backup", "create", *selected)
     assert done.returncode == 0, done
@@ -86,7 +88,7 @@ def test_backed_up(site: Site, group: str, members: list[str], what: tuple[str, 
     assert {row["Volume"] for row in listed} == set(members)
 
 
-def test_made_anew(site: Site, group: str, members: list[str]) -> None:
+def test_a_consistency_group_comes_back_as_one(site: Site, group: str, members: list[str]) -> None:
     client = site.cloud.client
     assert site.cli("backup", "create", "--group", group).returncode == 0
     _dissolve(site, group)

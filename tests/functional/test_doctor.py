@@ -29,7 +29,7 @@ def _bad(found: dict[str, dict[str, str]]) -> dict[str, str]:
     return {check: row["Finding"] for check, row in found.items() if row["Good"] != "yes"}
 
 
-def test_a_good_host(shared_site: Site) -> None:
+def test_a_good_host_passes_every_check(shared_site: Site) -> None:
     found = _examined(shared_site, 0)
     assert _bad(found) == {}
     assert found["repository"]["Finding"] == f"{shared_site.repository} holds 0 backups"
@@ -63,7 +63,7 @@ def test_a_good_host(shared_site: Site) -> None:
     ],
     ids=["restic", "repository", "state", "cloud"],
 )
-def test_what_is_missing(
+def test_the_doctor_names_what_is_missing(
     shared_site: Site,
     overrides: dict[str, str],
     environment: dict[str, str | None],
@@ -77,13 +77,15 @@ def test_what_is_missing(
         assert re.search(says, found[check]), found
 
 
-def test_a_user_who_may_do_nothing(shared_site: Site) -> None:
+def test_the_doctor_names_missing_privilege(shared_site: Site) -> None:
     bare = ("setpriv", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs")
     found = _bad(_examined(shared_site, 1, prefix=bare))
     assert "Not enough privilege" in found["privilege"]
 
 
-def test_programs_that_are_not_installed(shared_site: Site, tmp_path: Path) -> None:
+def test_the_doctor_names_programs_that_are_not_installed(
+    shared_site: Site, tmp_path: Path
+) -> None:
     """Found on the PATH and in the places where Debian has those of root."""
     hide = 'mount -t tmpfs none /usr/sbin && exec "$@"'
     prefix = ("unshare", "--mount", "sh", "-ec", hide, "sh")
@@ -101,7 +103,9 @@ def test_programs_that_are_not_installed(shared_site: Site, tmp_path: Path) -> N
     ],
     ids=["volumes", "snapshots", "gigabytes", "type"],
 )
-def test_a_quota_that_is_used_up(shared_site: Site, limits: dict[str, int], says: str) -> None:
+def test_the_doctor_names_a_quota_that_is_used_up(
+    shared_site: Site, limits: dict[str, int], says: str
+) -> None:
     with shared_site.quota(**limits):
         found = _bad(_examined(shared_site, 1))
     assert found.keys() == {"quota"}

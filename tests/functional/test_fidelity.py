@@ -106,13 +106,15 @@ def test_the_tree_holds_what_it_should(original: dict[str, Any]) -> None:
     assert original["file system"]["LABEL"] == LABEL[original["kind"]]
 
 
-def test_restored_to_a_new_volume(shared_site: Site, original: dict[str, Any]) -> None:
+def test_a_new_volume_holds_the_same_tree(shared_site: Site, original: dict[str, Any]) -> None:
     result = shared_site.restore(original["backup"], new=True)
     assert str(result.outcome) == "complete", result
     _compare(shared_site, original, result.volumes[0].target_id)
 
 
-def test_restored_in_place(shared_site: Site, original: dict[str, Any]) -> None:
+def test_a_volume_restored_in_place_holds_the_same_tree(
+    shared_site: Site, original: dict[str, Any]
+) -> None:
     """What was deleted comes back, what was changed changes back, what came later goes."""
 
     def spoil(root: Path) -> None:
@@ -133,7 +135,7 @@ def test_restored_in_place(shared_site: Site, original: dict[str, Any]) -> None:
     _compare(shared_site, original, original["volume"])
 
 
-def test_restored_into_another_volume_of_another_file_system(
+def test_a_volume_of_another_file_system_holds_the_same_tree(
     shared_site: Site, original: dict[str, Any]
 ) -> None:
     """Whatever is on a larger target is replaced; its own properties stay."""

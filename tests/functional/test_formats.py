@@ -48,7 +48,7 @@ def told(shared_site: Site) -> Told:
         "doctor",
     ],
 )
-def test_a_program_can_read_it(told: Told, command: str) -> None:
+def test_every_command_prints_valid_json(told: Told, command: str) -> None:
     names = {"VOLUME": told.volume, "BACKUP": told.backup, "RUN": told.run}
     done = told.site.cli(*(names.get(word, word) for word in command.split()), "-f", "json")
     assert done.returncode == 0, done
@@ -58,7 +58,7 @@ def test_a_program_can_read_it(told: Told, command: str) -> None:
     assert rows or command.split()[1] in ("diff", "list"), rows
 
 
-def test_a_repository_that_is_made(told: Told) -> None:
+def test_repository_init_prints_valid_json(told: Told) -> None:
     place = told.site.home / "another"
     config = told.site.config(repository__location=place)
     done = told.site.cli("repository", "init", "-f", "json", config=config)

@@ -103,7 +103,9 @@ def test_no_secret_is_kept(member: Site, the_cloud: Any, volume: str) -> None:
             assert b"gAAAAA" not in path.read_bytes(), path
 
 
-def test_a_wrong_password(member: Site, the_cloud: Any, volume: str, tmp_path: Path) -> None:
+def test_a_wrong_password_is_reported(
+    member: Site, the_cloud: Any, volume: str, tmp_path: Path
+) -> None:
     auth = _auth(the_cloud, "lab-alpha")
     _refused(
         member,
@@ -121,7 +123,9 @@ def test_a_wrong_password(member: Site, the_cloud: Any, volume: str, tmp_path: P
     )
 
 
-def test_a_project_of_others(member: Site, the_cloud: Any, volume: str, tmp_path: Path) -> None:
+def test_a_project_without_a_role_is_refused(
+    member: Site, the_cloud: Any, volume: str, tmp_path: Path
+) -> None:
     auth = _auth(the_cloud, "lab-alpha")
     _refused(
         member,
@@ -139,7 +143,7 @@ def test_a_project_of_others(member: Site, the_cloud: Any, volume: str, tmp_path
     )
 
 
-def test_a_volume_of_another_project(member: Site, volume: str) -> None:
+def test_a_volume_of_another_project_is_unknown(member: Site, volume: str) -> None:
     """Not even that it is there can be told."""
     for what in ("mine", volume):
         _refused(
@@ -150,7 +154,7 @@ def test_a_volume_of_another_project(member: Site, volume: str) -> None:
         )
 
 
-def test_the_repository_is_on_the_volume_itself(member: Site) -> None:
+def test_a_repository_on_the_volume_itself_is_refused(member: Site) -> None:
     """Cinder does not tell a member to which host a volume is attached."""
     volume = member.cloud.create(name="self")
     member.cloud.format(volume, "ext4")
@@ -181,7 +185,7 @@ def test_the_repository_is_on_the_volume_itself(member: Site) -> None:
         assert done.returncode == 0, done
 
 
-def test_a_quota_of_a_type(member: Site, the_cloud: Any, volume: str) -> None:
+def test_a_member_is_held_to_the_quota_of_a_type(member: Site, the_cloud: Any, volume: str) -> None:
     """A member may see the project's own quota, and that of each type."""
     administrator = the_cloud.cinder("lab-admin")
     project = member.cloud.show(volume)["os-vol-tenant-attr:tenant_id"]
@@ -212,7 +216,9 @@ def _forbidden(the_cloud: Any, *rules: str) -> Iterator[None]:
         os.utime(file)
 
 
-def test_looking_is_not_permitted(member: Site, the_cloud: Any, volume: str) -> None:
+def test_a_list_that_is_not_permitted_is_reported(
+    member: Site, the_cloud: Any, volume: str
+) -> None:
     with _forbidden(the_cloud, "volume:get_all"):
         done = member.cli("backup", "create", "mine")
     _told(member, done, ("not permitted. The user needs a role", "volume:get_all"))
@@ -227,7 +233,9 @@ def test_looking_is_not_permitted(member: Site, the_cloud: Any, volume: str) -> 
         "volume:attachment_complete",
     ],
 )
-def test_a_step_is_not_permitted(member: Site, the_cloud: Any, volume: str, rule: str) -> None:
+def test_a_step_that_is_not_permitted_is_undone(
+    member: Site, the_cloud: Any, volume: str, rule: str
+) -> None:
     """It only shows when it is tried; then everything before it is undone."""
     before = member.cloud.show(volume)
     with _forbidden(the_cloud, rule):

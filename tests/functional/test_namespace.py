@@ -28,7 +28,7 @@ def running(mark: str) -> list[int]:
     return found
 
 
-def test_with_it_ends_what_has_cut_itself_loose(tmp_path: Path) -> None:
+def test_closing_a_namespace_ends_detached_processes(tmp_path: Path) -> None:
     """Nobody but the namespace's own holder knows of that: so it is under sudo, too."""
     namespace = MountNamespace(Privilege(), tmp_path)
     seconds = f"30{os.getpid()}"

@@ -132,7 +132,7 @@ def observed(shared_site: Site) -> Iterator[Observed]:
 # The result
 
 
-def test_the_result_of_each_volume(observed: Observed) -> None:
+def test_a_result_has_the_facts_of_each_volume(observed: Observed) -> None:
     assert observed.done.returncode == 1
     outcomes = {name: observed.row(name)["outcome"] for name in observed.volumes}
     assert outcomes == {
@@ -158,7 +158,7 @@ def test_the_result_of_each_volume(observed: Observed) -> None:
     assert "is excluded" in observed.row("scratch")["error"]
 
 
-def test_the_time_in_each_step(observed: Observed) -> None:
+def test_a_result_has_the_time_of_each_step(observed: Observed) -> None:
     good = observed.row("good")
     assert [step["name"] for step in good["steps"]] == faults.steps("backup")
     assert {step["state"] for step in good["steps"]} == {"SUCCESS"}
@@ -176,7 +176,7 @@ def test_the_time_in_each_step(observed: Observed) -> None:
     assert [step["name"] for step in shared[0]] == ["group snapshot"]
 
 
-def test_a_table_for_people(observed: Observed) -> None:
+def test_the_table_shows_each_volume(observed: Observed) -> None:
     """The same of a run that has ended: its table, and what does not fit in a table."""
     done = observed.site.cli("run", "watch", observed.run_id)
     assert done.returncode == 1
@@ -194,7 +194,7 @@ def test_a_table_for_people(observed: Observed) -> None:
     assert not [line for line in told if re.match(r"\d\d:\d\d:\d\d", line)]
 
 
-def test_other_formats(observed: Observed) -> None:
+def test_other_formats_hold_the_same_result(observed: Observed) -> None:
     def shown(*arguments: str) -> str:
         return observed.site.cli("run", "watch", observed.run_id, *arguments).stdout
 
@@ -212,13 +212,13 @@ def test_other_formats(observed: Observed) -> None:
 @pytest.mark.parametrize(
     ("what", "status"), [("good", 0), ("torn", 3), ("raw", 1), ("nowhere", 1), ("--all", 2)]
 )
-def test_exit_statuses(what: str, status: int, observed: Observed) -> None:
+def test_the_exit_status_follows_the_outcome(what: str, status: int, observed: Observed) -> None:
     more = ["--group", "x"] if what == "--all" else []
     done = observed.site.cli("--quiet", "backup", "create", what, *more)
     assert done.returncode == status, done
 
 
-def test_run_show(observed: Observed) -> None:
+def test_run_show_prints_a_finished_run(observed: Observed) -> None:
     done = observed.site.cli("run", "show", observed.run_id)
     assert done.returncode == 0
     assert "\x1b" not in done.stdout
@@ -235,7 +235,7 @@ def test_run_show(observed: Observed) -> None:
     assert sorted(members) == sorted(observed.volumes[name] for name in ("shop-a", "shop-b"))
 
 
-def test_run_show_for_a_shell(observed: Observed) -> None:
+def test_run_show_prints_variables_for_a_shell(observed: Observed) -> None:
     """What a tenant has named is no command to who evaluates it."""
     printed = observed.site.cli("run", "show", observed.run_id, "-f", "shell").stdout
     script = f'{printed}\nprintf %s "$volumes"'
@@ -248,7 +248,7 @@ def test_run_show_for_a_shell(observed: Observed) -> None:
 # Pages and drawings
 
 
-def test_the_page(observed: Observed) -> None:
+def test_the_page_shows_the_run(observed: Observed) -> None:
     file = observed.site.home / "run.html"
     done = observed.site.cli("run", "show", observed.run_id, "--html", str(file))
     assert (done.returncode, done.stderr) == (0, f"{file} is written.\n")
@@ -277,14 +277,14 @@ def test_the_page_goes_to_the_standard_output_too(observed: Observed) -> None:
     assert done.stdout.startswith("<!DOCTYPE html>")
 
 
-def test_a_page_that_cannot_be_written(observed: Observed) -> None:
+def test_a_page_that_cannot_be_written_is_reported(observed: Observed) -> None:
     file = observed.site.password_file / "run.html"
     done = observed.site.cli("run", "show", observed.run_id, "--html", str(file))
     assert done.returncode == 1
     assert done.stderr == f"{file} could not be written: Not a directory.\n"
 
 
-def test_the_drawing(observed: Observed) -> None:
+def test_the_drawing_shows_every_step(observed: Observed) -> None:
     done = observed.site.cli("run", "graph", observed.run_id)
     drawn = ElementTree.fromstring(done.stdout)
     told = [" ".join(part.itertext()) for part in drawn.iter() if part.tag.endswith("text")]
@@ -298,7 +298,7 @@ def test_the_drawing(observed: Observed) -> None:
     assert told.count("\u2013 not done") == len(steps) - before - 1
 
 
-def test_the_graph_for_graphviz(observed: Observed) -> None:
+def test_graphviz_accepts_the_graph(observed: Observed) -> None:
     text = observed.site.cli("run", "graph", observed.run_id, "--format", "dot").stdout
     bare = re.sub(r'"(?:[^"\\]|\\.)*"', "", text)
     assert '"' not in bare
@@ -310,7 +310,7 @@ def test_the_graph_for_graphviz(observed: Observed) -> None:
 # Hooks, metrics and logs
 
 
-def test_what_the_hook_is_told(observed: Observed) -> None:
+def test_the_hook_receives_the_result(observed: Observed) -> None:
     """Each call fails, and harms nobody."""
     mine = [(v, given) for v, given in observed.told if v["VOLFLOW_RUN"] == observed.run_id]
     events = [variables["VOLFLOW_EVENT"] for variables, _ in mine]
@@ -333,13 +333,13 @@ def test_what_the_hook_is_told(observed: Observed) -> None:
     }
 
 
-def test_that_the_hook_fails_is_told(observed: Observed) -> None:
+def test_a_failing_hook_is_reported(observed: Observed) -> None:
     text = (observed.site.home / "volflow.log").read_text()
     assert "The hook for run.start failed with status 9: a hook that fails for run.start" in text
     assert "The hook for volume.failure failed with status 9" in observed.done.stderr
 
 
-def test_the_metrics(observed: Observed) -> None:
+def test_the_metrics_hold_the_result(observed: Observed) -> None:
     found = prometheus.values(observed.site.home / "volflow.prom")
     row = observed.row("good")
     labels = {"volume_id": observed.volumes["good"], "volume_name": "good"}
@@ -358,7 +358,7 @@ def test_the_metrics(observed: Observed) -> None:
     assert [path.name for path in observed.site.home.glob("*.prom*")] == ["volflow.prom"]
 
 
-def test_the_log(observed: Observed) -> None:
+def test_the_log_names_the_run(observed: Observed) -> None:
     lines = (observed.site.home / "volflow.log").read_text().splitlines()
     about = re.compile(r"^\d{4}-\d\d-\d\d [\d:.]+ \d+ [A-Z]+ [\w.]+ \[(\S+) (\S+)\] ")
     found = [about.match(line) for line in lines if not line.startswith("    ")]

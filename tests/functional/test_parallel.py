@@ -64,7 +64,7 @@ def _alike(site: Site, count: int, **properties: Any) -> list[str]:
     return [first, *site.cloud.clones(first, [f"v{number}" for number in range(1, count)])]
 
 
-def test_one_failure_is_nobody_elses(site: Site, the_lab: Any) -> None:
+def test_a_failure_does_not_harm_other_volumes(site: Site, the_lab: Any) -> None:
     """Three fail, each in another step, and one cannot be undone: sixteen are backed up."""
     volumes = _alike(site, VOLUMES)
     stuck = volumes[15]
@@ -144,7 +144,7 @@ def test_the_volumes_of_one_group_wait_for_each_other(site: Site, the_lab: Any) 
         client.groups.delete(group)
 
 
-def test_the_quota_lowers_it(site: Site, the_lab: Any) -> None:
+def test_the_quota_limits_the_volumes_in_parallel(site: Site, the_lab: Any) -> None:
     from lab import settings
 
     volumes = _alike(site, 5)

@@ -66,7 +66,7 @@ FILTERS: list[tuple[tuple[str, ...], set[str], dict[str, str]]] = [
 
 
 @pytest.mark.parametrize(("filters", "wanted", "left_out"), FILTERS, ids=lambda f: str(f)[:24])
-def test_filters(
+def test_filters_choose_volumes_and_give_reasons(
     shop: tuple[Site, dict[str, str]],
     filters: tuple[str, ...],
     wanted: set[str],
@@ -101,7 +101,7 @@ def test_what_filters_leave_out_stands_in_the_result(
         assert rows["web-1"]["volume_id"] == volumes["web-1"]
 
 
-def test_filters_that_leave_nothing(shop: tuple[Site, dict[str, str]]) -> None:
+def test_filters_that_leave_nothing_are_reported(shop: tuple[Site, dict[str, str]]) -> None:
     site, _ = shop
     for verb in ("backup", "restore"):
         done = site.cli(verb, "create", "--all", "--name", "nobody-*")
@@ -109,7 +109,7 @@ def test_filters_that_leave_nothing(shop: tuple[Site, dict[str, str]]) -> None:
         assert done.stderr.count("its name does not match 'nobody-*'") == len(NAMES)
 
 
-def test_a_state_that_leaves_out(shop: tuple[Site, dict[str, str]]) -> None:
+def test_a_volume_in_error_makes_the_run_partial(shop: tuple[Site, dict[str, str]]) -> None:
     """Such a volume should have been covered: the run is partial, and the others are done."""
     site, volumes = shop
     site.cloud.client.volumes.reset_state(volumes["web-2"], "error")
@@ -138,7 +138,9 @@ def test_a_state_that_leaves_out(shop: tuple[Site, dict[str, str]]) -> None:
         ("db", "db"),
     ],
 )
-def test_what_makes_no_sense(shop: tuple[Site, dict[str, str]], arguments: tuple[str, ...]) -> None:
+def test_contradicting_filters_are_refused(
+    shop: tuple[Site, dict[str, str]], arguments: tuple[str, ...]
+) -> None:
     site, _ = shop
     done = site.cli("backup", "create", *arguments)
     assert done.returncode == 2, done
@@ -154,7 +156,7 @@ def test_a_quota_of_a_type_lets_fewer_go_side_by_side(shop: tuple[Site, dict[str
     assert "2 volumes in parallel instead of 10: the quota" in said
 
 
-def test_a_quota_of_a_type_that_is_used_up(shop: tuple[Site, dict[str, str]]) -> None:
+def test_a_used_up_quota_of_a_type_spares_other_types(shop: tuple[Site, dict[str, str]]) -> None:
     """What is not of that type is backed up."""
     site, volumes = shop
     with site.quota(**{"volumes_lab-multiattach": 1}):
@@ -167,7 +169,7 @@ def test_a_quota_of_a_type_that_is_used_up(shop: tuple[Site, dict[str, str]]) ->
     assert "for volume type 'lab-multiattach' cannot hold" in done.stderr
 
 
-def test_a_dry_run_tells_what_it_takes(shop: tuple[Site, dict[str, str]]) -> None:
+def test_a_dry_run_shows_the_quota_it_needs(shop: tuple[Site, dict[str, str]]) -> None:
     site, volumes = shop
     with site.quota(volumes=len(volumes) + 2, snapshots=50):
         found, said = _dry(site, "backup", "--all", "--parallel", "3")
@@ -191,7 +193,7 @@ def test_a_dry_run_tells_what_it_takes(shop: tuple[Site, dict[str, str]]) -> Non
 # Quotas
 
 
-def test_a_quota_for_less_than_one_volume(shop: tuple[Site, dict[str, str]]) -> None:
+def test_a_quota_for_less_than_one_volume_is_refused(shop: tuple[Site, dict[str, str]]) -> None:
     site, volumes = shop
     for limits in ({"volumes": len(volumes)}, {"snapshots": 0}, {"gigabytes": len(volumes) + 1}):
         with site.quota(**limits):

@@ -13,15 +13,8 @@ import pytest
 from tests.support.cloud import run as run_program
 from tests.support.controlled_runs import begin, held, hook, query, run
 from tests.support.site import Site
-from tests.support.volflow_process import ready
 
-pytestmark = pytest.mark.lab
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _ready() -> None:
-    """What processes are forked from is there before the first look at what is there."""
-    ready()
+pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("fork_server")]
 
 
 @pytest.fixture
@@ -88,7 +81,9 @@ def test_runs_side_by_side_share_one_database(site: Site, volume: str) -> None:
         pytest.param("unmount", marks=pytest.mark.slow),
     ],
 )
-def test_the_disk_is_full(site: Site, small_disk: Path, volume: str, step: str) -> None:
+def test_a_full_disk_fails_the_run_and_loses_nothing(
+    site: Site, small_disk: Path, volume: str, step: str
+) -> None:
     with held(site, "backup", volume, step=step) as process:
         ballast = fill(small_disk.parent)
         process.go_on()
@@ -100,7 +95,7 @@ def test_the_disk_is_full(site: Site, small_disk: Path, volume: str, step: str) 
     resumed(site, small_disk)
 
 
-def test_the_disk_is_full_before_anything_is_made(
+def test_a_disk_full_from_the_start_makes_nothing(
     site: Site, small_disk: Path, volume: str
 ) -> None:
     small_disk.mkdir()
@@ -113,9 +108,7 @@ def test_the_disk_is_full_before_anything_is_made(
     assert run(site, "backup", volume).result == "complete"
 
 
-def test_it_is_read_only_when_a_run_is_to_be_resumed(
-    site: Site, small_disk: Path, volume: str
-) -> None:
+def test_a_read_only_database_refuses_to_resume(site: Site, small_disk: Path, volume: str) -> None:
     left = run_killed(site, small_disk, volume)
     with read_only(small_disk):
         done = site.cli("run", "resume", left)
@@ -142,7 +135,9 @@ def read_only(state: Path) -> Iterator[None]:
         run_program("mount", "-o", "remount,rw", str(state.parent))
 
 
-def test_it_is_read_only_from_the_start(site: Site, small_disk: Path, volume: str) -> None:
+def test_a_database_read_only_from_the_start_makes_nothing(
+    site: Site, small_disk: Path, volume: str
+) -> None:
     assert run(site, "backup", volume).result == "complete"
     with read_only(small_disk):
         done = site.cli("backup", "create", volume)
@@ -151,7 +146,7 @@ def test_it_is_read_only_from_the_start(site: Site, small_disk: Path, volume: st
         assert "Traceback" not in done.stderr
 
 
-def test_another_process_locks_it_for_a_moment(site: Site, volume: str) -> None:
+def test_a_lock_for_a_moment_is_waited_for(site: Site, volume: str) -> None:
     with held(site, "backup", volume, step="copy") as process:
         with locked(site.state):
             process.go_on()
@@ -161,7 +156,7 @@ def test_another_process_locks_it_for_a_moment(site: Site, volume: str) -> None:
 
 
 @pytest.mark.slow
-def test_another_process_locks_it_for_long(site: Site, volume: str) -> None:
+def test_a_lock_for_long_ends_the_run(site: Site, volume: str) -> None:
     url = f"sqlite:///{site.state / 'state.sqlite'}?timeout=2"
     with (
         held(site, "backup", volume, step="copy", state__connection=url) as process,
@@ -184,7 +179,7 @@ def locked(state: Path) -> Iterator[None]:
         database.execute("ROLLBACK")
 
 
-def test_a_server_is_prepared_by_the_operator(site: Site, volume: str) -> None:
+def test_a_server_must_be_migrated_by_the_operator(site: Site, volume: str) -> None:
     from tests.support import postgresql
 
     try:

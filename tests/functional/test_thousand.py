@@ -195,7 +195,7 @@ needed = pytest.mark.skipif(
 
 
 @needed
-def test_a_volume_that_goes_while_it_is_listed(tmp_path: Path) -> None:
+def test_a_volume_that_vanishes_restarts_the_list(tmp_path: Path) -> None:
     """Cinder knows no page after a volume that is no more; then the list is begun anew."""
     with standing_in(3 * PAGE) as server:
         server.vanishing.add(server.volume(2 * PAGE - 1)["id"])
@@ -207,7 +207,7 @@ def test_a_volume_that_goes_while_it_is_listed(tmp_path: Path) -> None:
 
 @needed
 @pytest.mark.slow
-def test_a_thousand_volumes(tmp_path: Path) -> None:
+def test_the_plan_of_thousands_asks_for_each_page_once(tmp_path: Path) -> None:
     figures = {}
     for count in (1000, 4000):
         with standing_in(count) as server:

@@ -13,7 +13,7 @@ from volflow.plans.selection import Selection
 pytestmark = pytest.mark.lab
 
 
-def test_a_volume_that_vanishes_after_the_plan(site: Site) -> None:
+def test_a_volume_that_vanishes_after_the_plan_fails_alone(site: Site) -> None:
     volumes = [site.cloud.create(name=f"here-{number}") for number in range(3)]
     for volume in volumes:
         site.cloud.format(volume, "ext4")
@@ -28,7 +28,7 @@ def test_a_volume_that_vanishes_after_the_plan(site: Site) -> None:
     assert result.outcome.exit_status == 1
 
 
-def test_a_volume_that_vanishes_before_it_is_restored_into(site: Site) -> None:
+def test_a_target_that_vanishes_after_the_plan_fails_alone(site: Site) -> None:
     volumes = [site.cloud.create(name=f"here-{number}") for number in range(2)]
     for volume in volumes:
         site.cloud.format(volume, "ext4")
@@ -41,7 +41,7 @@ def test_a_volume_that_vanishes_before_it_is_restored_into(site: Site) -> None:
     assert outcomes == {volumes[0]: "failed", volumes[1]: "complete"}
 
 
-def test_a_project_without_volumes(site: Site) -> None:
+def test_a_project_without_volumes_is_reported(site: Site) -> None:
     done = site.cli("backup", "create", "--all")
     assert done.returncode == 1, done
     assert "There is no volume to back up in this project." in done.stderr
@@ -50,7 +50,7 @@ def test_a_project_without_volumes(site: Site) -> None:
     assert "No backup matches the selection" in done.stderr
 
 
-def test_as_it_was_at_a_time(site: Site) -> None:
+def test_volumes_come_back_as_they_were_at_a_time(site: Site) -> None:
     """``--at`` takes the last backup of each volume up to then, and no volume that came later."""
     early = site.cloud.create(name="early")
     site.cloud.fill(early, "ext4", lambda root: (root / "file").write_text("first"))

@@ -164,7 +164,9 @@ def _furnish(site: Site, user: User) -> None:
     site.auditor.states.append(user.home / ".local" / "state" / "volflow")
 
 
-def test_back_up_and_restore_as_a_user(site: Site, add_user: Callable[[str | None], User]) -> None:
+def test_a_user_with_sudo_backs_up_and_restores(
+    site: Site, add_user: Callable[[str | None], User]
+) -> None:
     user = add_user("ALL=(root) NOPASSWD: ALL")
     volume = site.cloud.create(name="of a user")
 
@@ -242,7 +244,7 @@ def test_nothing_of_a_user_outlives_a_kill(
     assert site.cloud.on(volume, tree.describe, read_only=True) == expected
 
 
-def test_a_user_without_the_right(site: Site, add_user: Callable[[str | None], User]) -> None:
+def test_a_user_without_sudo_is_refused(site: Site, add_user: Callable[[str | None], User]) -> None:
     """Told before anything is made; sudo never waits for a password that nobody types."""
     user = add_user(None)
     volume = site.cloud.create(name="out of reach")

@@ -17,17 +17,11 @@ import pytest
 from tests.support import faults, prometheus
 from tests.support.controlled_runs import held, killed, open_runs, until
 from tests.support.site import Site
-from tests.support.volflow_process import ready
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("fork_server")]
 
 # The mark of a step that nobody works on.
 INTERRUPTED = "\u2016"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def prepared() -> None:
-    ready()
 
 
 @pytest.fixture
@@ -95,7 +89,7 @@ def test_a_run_is_watched_to_its_end(site: Site, volume: str) -> None:
     assert told[1:] == [*expected, "watched: complete"]
 
 
-def test_its_process_is_killed(site: Site, volume: str) -> None:
+def test_the_watcher_notices_that_the_process_was_killed(site: Site, volume: str) -> None:
     with held(site, "backup", volume, step="copy") as process:
         (run_id,) = open_runs(site)
         with watching(site, run_id) as watcher:
@@ -115,7 +109,9 @@ def test_its_process_is_killed(site: Site, volume: str) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_nobody_watches_any_more(number: signal.Signals, site: Site, volume: str) -> None:
+def test_a_run_goes_on_when_its_watcher_ends(
+    number: signal.Signals, site: Site, volume: str
+) -> None:
     """The run does not notice."""
     with held(site, "backup", volume, step="copy") as process:
         (run_id,) = open_runs(site)
@@ -137,14 +133,14 @@ def test_a_run_that_nobody_drives_is_not_waited_for(site: Site, volume: str) -> 
     assert site.cli("--quiet", "run", "abort", run_id).returncode == 0
 
 
-def test_a_run_that_there_is_not(site: Site) -> None:
+def test_an_unknown_run_is_reported(site: Site) -> None:
     for command in ("watch", "show", "graph"):
         done = site.cli("run", command, "0123abcd")
         assert done.returncode == 1
         assert "0123abcd" in done.stderr
 
 
-def test_leftovers_are_told(site: Site, volume: str) -> None:
+def test_the_watcher_shows_leftovers(site: Site, volume: str) -> None:
     """Somebody makes a snapshot of the temporary volume, which cannot go before that goes."""
     textfile = site.home / "volflow.prom"
     site.overrides["metrics__textfile"] = textfile

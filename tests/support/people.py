@@ -245,6 +245,30 @@ class Town:
             found |= {each["id"] for each in self.api.get(what, all_tenants="1")[what]}
         return found
 
+    def clear(self) -> None:
+        """Remove everything from the cloud, as an administrator."""
+        client = self.lab.cinder("lab-admin")
+        anybody = {"all_tenants": 1}
+        for attachment in client.attachments.list(search_opts=anybody):
+            client.attachments.delete(attachment.id)
+        for snapshot in client.group_snapshots.list(search_opts=anybody):
+            client.group_snapshots.delete(snapshot.id)
+        for snapshot in client.volume_snapshots.list(search_opts=anybody):
+            if not getattr(snapshot, "group_snapshot_id", None):
+                client.volume_snapshots.delete(snapshot.id)
+        for group in client.groups.list(search_opts=anybody):
+            # Cinder deletes the volumes with it, and until then no other way.
+            client.groups.delete(group.id, delete_volumes=True)
+            while not gone(client.groups.get, group.id):
+                time.sleep(0.1)
+        for volume in client.volumes.list(search_opts=anybody):
+            client.volumes.reset_state(volume.id, "available")
+            client.volumes.delete(volume.id, cascade=True)
+        deadline = time.monotonic() + 120
+        while left := self.everything():
+            assert time.monotonic() < deadline, left
+            time.sleep(0.2)
+
 
 def gone(look: Callable[[str], Any], id: str) -> bool:
     """Whether something is not there."""

@@ -14,20 +14,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.support import repository
+from tests.support import repository, tree
 from tests.support.auditor import Api, Auditor, Known, assert_nothing
 from tests.support.cloud import Cloud, run
 
 PASSWORD = "correct horse battery staple\n"
 
 
-def missing() -> str:
-    """Why there can be no lab here; empty when there can."""
+def missing(*modules: str) -> str:
+    """Why a lab cannot run here; empty when it can.
+
+    :param modules: what the lab needs besides
+    """
     if os.geteuid() != 0:
         return "a lab needs root: it mounts a file system and makes loop devices"
     if not os.path.exists("/dev/loop-control"):
         return "a lab needs loop devices, and /dev/loop-control is not there"
-    for module in ("cinder", "waitress"):
+    for module in ("cinder", "waitress", *modules):
         if importlib.util.find_spec(module) is None:
             return f"a lab needs {module}: pip install 'volflow[lab,test]'"
     for program in ("mkfs.xfs", "mkfs.ext4", "restic"):
@@ -156,6 +159,14 @@ class Site:
             **more,
         )
 
+    def content(self, volume: str) -> tree.Tree:
+        """The tree on a volume."""
+        return self.cloud.on(volume, tree.describe, read_only=True)
+
+    def stored(self) -> list[str]:
+        """The ids of all backups in the repository."""
+        return sorted(entry.name for entry in (self.repository / "snapshots").iterdir())
+
     @contextmanager
     def quota(self, **limits: int) -> Iterator[None]:
         """The quota of the lab's project, as long as the block runs."""
@@ -173,6 +184,25 @@ class Site:
     def findings(self, **arguments: Any) -> list[Any]:
         """What is left behind now."""
         return self.auditor.settled(self.cloud.known, processes=self.before, **arguments)
+
+
+@contextmanager
+def environment_of(lab: Any, *, without: str = "") -> Iterator[None]:
+    """This process has a lab's environment for as long as the block runs.
+
+    :param without: a variable that nobody sets meanwhile
+    """
+    names = {*lab.environment, *([without] if without else [])}
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(lab.environment)
+    os.environ.pop(without, None)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
 
 
 @contextmanager

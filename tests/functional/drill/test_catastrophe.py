@@ -148,7 +148,7 @@ def _project(clouds: Path) -> str:
     return str(session.get_project_id())
 
 
-def test_the_catastrophe(scratch: Path) -> None:
+def test_a_repository_alone_brings_back_every_volume(scratch: Path) -> None:
     why = missing() or (not importlib.util.find_spec("keystone") and "keystone is not installed")
     if why:
         pytest.skip(str(why))

@@ -10,7 +10,6 @@ import pytest
 
 from tests.support.site import new_site
 from tests.support.stage import Seen, Stage
-from tests.support.volflow_process import ready
 
 # The order of the table.
 FILES = ("in_place", "other_targets", "properties", "several", "elsewhere", "looking")
@@ -25,10 +24,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(scope="module")
-def stage(scratch: Path, the_lab: Any, api: Any) -> Iterator[Stage]:
+def stage(scratch: Path, the_lab: Any, api: Any, fork_server: None) -> Iterator[Stage]:
     """A volume with every kind of file on it, which the branches of a file copy."""
-    # The process that runs are forked from must exist before the site notes what runs.
-    ready()
     with new_site(scratch, the_lab, api) as site:
         yield Stage.make(site)
 

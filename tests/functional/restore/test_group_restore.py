@@ -11,17 +11,10 @@ import pytest
 
 from tests.support import controlled_runs
 from tests.support.site import Site
-from tests.support.volflow_process import ready
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("fork_server")]
 
 NAMES = ("first", "second")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _ready() -> None:
-    """What processes are forked from is there before the first look at what is there."""
-    ready()
 
 
 def _groups(site: Site) -> list[Any]:
@@ -65,7 +58,9 @@ PLACES = [("group", "before"), ("group", "after"), ("new volume", "after"), ("co
 
 
 @pytest.mark.parametrize(("step", "when"), PLACES)
-def test_it_goes_on(site: Site, lost: list[str], step: str, when: str) -> None:
+def test_a_killed_restore_of_a_group_is_resumed(
+    site: Site, lost: list[str], step: str, when: str
+) -> None:
     run = controlled_runs.killed(site, "restore", *lost, step=step, when=when)
     answer = controlled_runs.run(site, "resume", run)
     assert answer.exit == 0, answer
@@ -82,7 +77,9 @@ def test_it_goes_on(site: Site, lost: list[str], step: str, when: str) -> None:
 
 
 @pytest.mark.parametrize(("step", "when"), PLACES)
-def test_it_is_given_up(site: Site, lost: list[str], step: str, when: str) -> None:
+def test_a_killed_restore_of_a_group_is_aborted(
+    site: Site, lost: list[str], step: str, when: str
+) -> None:
     run = controlled_runs.killed(site, "restore", *lost, step=step, when=when)
     # To undo it takes no repository.
     away = site.repository.rename(site.home / "away")
@@ -95,7 +92,7 @@ def test_it_is_given_up(site: Site, lost: list[str], step: str, when: str) -> No
     assert [str(finding) for finding in site.findings()] == []
 
 
-def test_the_backup_of_one_is_gone(site: Site, lost: list[str]) -> None:
+def test_a_member_without_a_backup_fails_alone(site: Site, lost: list[str]) -> None:
     """That volume fails and is undone; the other one comes back, in the group."""
     run = controlled_runs.killed(site, "restore", *lost, step="copy", when="before")
     tagged = json.loads(site.restic("snapshots", "--json", "--host", lost[0]))

@@ -101,7 +101,7 @@ class Night:
         shell.type("unset OS_CLOUD OS_CLIENT_CONFIG_FILE")
 
 
-def test_every_command(shared: Site) -> None:
+def test_every_command_on_the_page_works(shared: Site) -> None:
     printed = list(commands(PAGE))
     assert len(printed) > 40
     night = Night(shared)

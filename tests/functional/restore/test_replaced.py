@@ -35,7 +35,7 @@ def volumes(site: Site) -> set[str]:
 
 
 @pytest.mark.parametrize("done", [False, True], ids=["before", "after"])
-def test_killed_before_the_end_of_the_run(
+def test_a_resumed_run_removes_the_old_volume(
     site: Site, volume: str, monkeypatch: pytest.MonkeyPatch, done: bool
 ) -> None:
     remove = runner.remove_replaced
@@ -60,7 +60,7 @@ def test_killed_before_the_end_of_the_run(
     site.cloud.known.volumes.discard(volume)
 
 
-def test_aborted_before_the_end_of_the_run(
+def test_an_aborted_run_removes_no_old_volume(
     site: Site, volume: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing more is removed."""

@@ -51,7 +51,7 @@ def _same(before: dict[str, Any], after: dict[str, Any]) -> None:
     assert changed == {}
 
 
-def test_everything_that_can_be_given(site: Site) -> None:
+def test_every_property_comes_back(site: Site) -> None:
     cloud = site.cloud
     volume = cloud.create(
         2,
@@ -75,20 +75,20 @@ def test_everything_that_can_be_given(site: Site) -> None:
     _same(before, after)
 
 
-def test_a_multiattach_volume(site: Site) -> None:
+def test_a_multiattach_volume_comes_back(site: Site) -> None:
     before, after = _again(site, name="shared", volume_type="lab-multiattach")
     assert before["multiattach"] is True
     _same(before, after)
 
 
-def test_a_volume_without_anything(site: Site) -> None:
+def test_a_volume_without_name_and_description_comes_back(site: Site) -> None:
     before, after = _again(site)
     assert not before["name"]
     assert before["description"] is None
     _same(before, after)
 
 
-def test_a_volume_that_has_grown_since(site: Site) -> None:
+def test_a_new_volume_has_the_size_of_the_backup(site: Site) -> None:
     """The new volume has the size that the data needs, not the present one."""
     volume = site.cloud.create(name="growing")
     site.cloud.format(volume, "xfs")
@@ -116,7 +116,7 @@ def test_in_place_changes_no_property(site: Site) -> None:
     }
 
 
-def test_a_type_that_the_cloud_no_longer_has(site: Site) -> None:
+def test_a_missing_volume_type_is_reported(site: Site) -> None:
     client = site.cloud.client
     made = client.volume_types.create("for a while")
     made.set_keys({"volume_backend_name": "lab"})

@@ -118,7 +118,9 @@ def scene(town: Town) -> Scene:
     ],
     ids=lambda command: "-".join(command[:2]) if isinstance(command, tuple) else None,
 )
-def test_with_the_id_of_a_backup(scene: Scene, command: tuple[str, ...], length: int) -> None:
+def test_the_id_of_a_backup_gives_another_tenant_nothing(
+    scene: Scene, command: tuple[str, ...], length: int
+) -> None:
     """As if it had been guessed: to beta it is as if it were not there."""
     before = scene.town.everything()
     guessed = scene.backup[:length]
@@ -132,7 +134,7 @@ def test_with_the_id_of_a_backup(scene: Scene, command: tuple[str, ...], length:
     assert scene.town.everything() == before
 
 
-def test_by_the_names_and_ids_of_volumes_and_groups(scene: Scene) -> None:
+def test_names_and_ids_of_others_are_unknown(scene: Scene) -> None:
     for what in ("vault", scene.volume):
         assert "No volume" in scene.beta.refused("backup", "create", what)
         assert "No backup" in scene.beta.refused("restore", "create", what)
@@ -155,7 +157,7 @@ def test_the_lists_hold_nothing_of_others(scene: Scene) -> None:
 # With others' places
 
 
-def test_at_the_place_of_the_others_repository(scene: Scene) -> None:
+def test_a_repository_of_others_needs_their_password(scene: Scene) -> None:
     """Where it is is no secret. Its key is."""
     place = scene.town.make_repository(scene.alpha.project_id)
     for command in (("backup", "list"), ("restore", "create", "vault")):
@@ -167,7 +169,7 @@ def test_at_the_place_of_the_others_repository(scene: Scene) -> None:
         assert "password is not that of the repository" in said
 
 
-def test_with_a_login_to_the_others_project(scene: Scene) -> None:
+def test_a_login_to_a_project_of_others_is_refused(scene: Scene) -> None:
     for command in (("backup", "list"), ("restore", "create", "--all")):
         done = scene.beta.cli("--os-project-id", scene.alpha.project_id, *command)
         assert done.returncode == 1, done
@@ -178,7 +180,7 @@ def test_with_a_login_to_the_others_project(scene: Scene) -> None:
     "project_id",
     ["../{}", "{}/../{}", "/etc", "..", "{}\n", "{} ", "*", "{{project_id}}", "{}x"],
 )
-def test_with_a_forged_project_id(scene: Scene, project_id: str) -> None:
+def test_a_forged_project_id_is_refused(scene: Scene, project_id: str) -> None:
     """A cloud says whose login it is. What it says must not become another path or command."""
     from volflow import config
     from volflow.errors import ConfigError
@@ -212,7 +214,7 @@ def _restore(scene: Scene) -> dict[str, dict[str, Any]]:
     return {row["volume_id"]: row for row in _restore_all(scene)}
 
 
-def test_a_forged_project(scene: Scene, tmp_path: Path) -> None:
+def test_a_backup_with_a_forged_project_is_nobodys(scene: Scene, tmp_path: Path) -> None:
     """A backup in beta's repository that says that it is alpha's is nobody's."""
     victim = {"volume": scene.volume, "project": scene.alpha.project_id}
     forged = scene.forge(tmp_path / "tree", victim, volume={"id": scene.volume})
@@ -223,7 +225,7 @@ def test_a_forged_project(scene: Scene, tmp_path: Path) -> None:
     scene.restic("forget", forged)
 
 
-def test_a_forged_volume(scene: Scene, tmp_path: Path) -> None:
+def test_a_backup_with_a_forged_volume_spares_the_real_one(scene: Scene, tmp_path: Path) -> None:
     """An administrator sees all volumes, and yet beta's backup never goes into alpha's."""
     victim = {"volume": scene.volume, "project": scene.beta.project_id}
     changes = {"id": scene.volume, OWNER: scene.alpha.project_id}
@@ -241,7 +243,7 @@ def test_a_forged_volume(scene: Scene, tmp_path: Path) -> None:
     scene.restic("forget", forged)
 
 
-def test_forgeries_among_all(scene: Scene, tmp_path: Path) -> None:
+def test_forgeries_stop_no_other_restore(scene: Scene, tmp_path: Path) -> None:
     """What is forged is left out, and nobody else's restore is stopped by it."""
     project = {"project": scene.beta.project_id}
     lost = "00000000-0000-4000-8000-00000000dead"
@@ -274,7 +276,7 @@ def test_forgeries_among_all(scene: Scene, tmp_path: Path) -> None:
         scene.restic("forget", backup)
 
 
-def test_a_forged_volume_that_is_lost(scene: Scene, tmp_path: Path) -> None:
+def test_each_tenant_gets_a_lost_volume_in_its_own_project(scene: Scene, tmp_path: Path) -> None:
     """Where nobody has the volume any more, each gets its own, in its own project."""
     alpha = scene.alpha
     lost = alpha.volume(lambda root: (root / "secret").write_text(SECRET), name="lost")
@@ -295,7 +297,7 @@ def test_a_forged_volume_that_is_lost(scene: Scene, tmp_path: Path) -> None:
     assert scene.admin.rows("leftover", "list") == []
 
 
-def test_a_forged_group(scene: Scene, tmp_path: Path) -> None:
+def test_a_forged_group_spares_the_real_one(scene: Scene, tmp_path: Path) -> None:
     """Nothing of beta's comes into alpha's group."""
     lost = "00000000-0000-4000-8000-00000000beba"
     tags = {"volume": lost, "project": scene.beta.project_id, "group": scene.group}
@@ -316,7 +318,7 @@ def test_a_forged_group(scene: Scene, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("id", ["../../snapshots", "x", "{}/action", ""])
-def test_forged_ids(scene: Scene, tmp_path: Path, id: str) -> None:
+def test_forged_ids_reach_no_url(scene: Scene, tmp_path: Path, id: str) -> None:
     """They would become parts of URLs, in the name of an administrator."""
     bad = id.format(scene.volume)
     tags = {"volume": bad, "project": scene.beta.project_id}
@@ -328,7 +330,7 @@ def test_forged_ids(scene: Scene, tmp_path: Path, id: str) -> None:
     scene.restic("forget", forged)
 
 
-def test_into_another_tenants_volume(scene: Scene) -> None:
+def test_a_backup_never_goes_into_a_volume_of_another_tenant(scene: Scene) -> None:
     """Not even an operator does that by mistake."""
     with scene.town.keystone.role("admin", "beta", "admin"):
         said = scene.admin.refused(

@@ -16,6 +16,7 @@ import pytest
 
 from tests.support import tree
 from tests.support.people import GROUP_TYPE, Keystone, Person, Town, admin_api, group_types
+from tests.support.site import environment_of
 
 pytestmark = pytest.mark.lab
 
@@ -155,18 +156,12 @@ def _another_lab(path: Path) -> Iterator[Any]:
     from lab import Lab
 
     found = Lab(path)
-    before = {name: os.environ.get(name) for name in found.environment}
     found.up(keystone=True, page=7)
-    os.environ.update(found.environment)
-    os.environ.pop("OS_CLOUD", None)
     try:
-        group_types(found)
-        yield found
+        with environment_of(found, without="OS_CLOUD"):
+            group_types(found)
+            yield found
     finally:
-        for name, value in before.items():
-            os.environ.pop(name, None)
-            if value is not None:
-                os.environ[name] = value
         found.down()
 
 
@@ -182,7 +177,7 @@ def old(town: Town) -> World:
     return world
 
 
-def test_from_one_cloud_into_another(old: World, scratch: Path) -> None:
+def test_volumes_move_from_one_cloud_into_another(old: World, scratch: Path) -> None:
     volumes, groups = old.volumes(), old.groups()
     assert len(volumes) == 2 * EACH
     assert sum(volume["group"] is not None for volume in volumes.values()) == 2 * IN_GROUP

@@ -110,7 +110,7 @@ def snapshots(town: Town) -> Iterator[dict[str, str | None]]:
         thread.join()
 
 
-def test_backed_up_from_one_group_snapshot(band: Band) -> None:
+def test_a_group_is_backed_up_from_one_group_snapshot(band: Band) -> None:
     with snapshots(band.town) as seen:
         done = band.person.cli("backup", "create", "--group", band.group)
     assert done.returncode == 0, done
@@ -131,7 +131,7 @@ def test_a_member_that_is_gone_takes_its_place_again(band: Band) -> None:
     assert band.read("left") == "left"
 
 
-def test_beside_the_old_volume_there_is_no_place(band: Band) -> None:
+def test_a_volume_beside_its_old_one_joins_no_group(band: Band) -> None:
     row = band.restore("right", "--new")["right"]
     told = {each["name"]: each["why"] for each in row["differences"]}
     assert told["group_id"] == "the old volume is still in it"
@@ -158,7 +158,7 @@ def test_the_group_is_made_anew(band: Band) -> None:
     assert band.person.rows("leftover", "list") == []
 
 
-def test_a_second_group_beside_the_first(band: Band) -> None:
+def test_new_volumes_form_a_second_group(band: Band) -> None:
     """Volumes that are made beside those of a group are a group too, where that was asked for."""
     person = band.person
     (first,) = band.groups()
@@ -209,7 +209,7 @@ def lost(band: Band) -> Iterator[str]:
         del band.volumes[name]
 
 
-def test_without_the_type_of_the_group(band: Band, lost: str) -> None:
+def test_a_missing_group_type_is_reported_and_data_restored(band: Band, lost: str) -> None:
     """What cannot be made fails nobody: the data is restored, and it is told what is not."""
     admin = band.town.lab.cinder("lab-admin")
     (kind,) = (each for each in admin.group_types.list() if each.name == GROUP_TYPE)
@@ -264,14 +264,14 @@ def test_all_fail_and_there_is_no_group(band: Band, lost: str) -> None:
 # What was asked for makes no sense
 
 
-def test_a_group_that_is_not_there(band: Band) -> None:
+def test_an_unknown_group_is_refused(band: Band) -> None:
     nowhere = "00000000-0000-4000-8000-000000000000"
     for verb in ("backup", "restore"):
         said = band.person.refused(verb, "create", "--group", nowhere)
         assert nowhere in said
 
 
-def test_a_group_that_is_empty(band: Band) -> None:
+def test_an_empty_group_is_refused(band: Band) -> None:
     group = band.person.group("nobody")
     try:
         said = band.person.refused("backup", "create", "--group", group)
@@ -280,7 +280,7 @@ def test_a_group_that_is_empty(band: Band) -> None:
         band.dissolve(group)
 
 
-def test_a_group_that_is_another_tenants(band: Band, town: Town) -> None:
+def test_a_group_of_another_tenant_is_unknown(band: Band, town: Town) -> None:
     beta = town.person("beta")
     town.make_repository(beta.project_id)
     town.give_key(beta, beta.project_id)
@@ -291,7 +291,7 @@ def test_a_group_that_is_another_tenants(band: Band, town: Town) -> None:
         band.dissolve(group)
 
 
-def test_a_group_that_is_named_twice(band: Band) -> None:
+def test_a_group_that_is_named_twice_is_refused(band: Band) -> None:
     group = "00000000-0000-4000-8000-000000000000"
     said = band.person.refused("backup", "create", "--group", f"{group},{group}", status=2)
     assert "named more than once" in said
@@ -315,7 +315,7 @@ def trio(band: Band) -> Iterator[tuple[str, list[str]]]:
         band.person.cloud.delete(volume)
 
 
-def test_a_member_that_cannot_be_snapshotted(band: Band, trio: tuple[str, list[str]]) -> None:
+def test_a_member_in_maintenance_refuses_its_group(band: Band, trio: tuple[str, list[str]]) -> None:
     """All or none: a group snapshot is of all its volumes."""
     group, volumes = trio
     before = band.town.everything()
@@ -332,14 +332,16 @@ def test_a_member_that_cannot_be_snapshotted(band: Band, trio: tuple[str, list[s
     assert {outcomes[volumes[0]], outcomes[volumes[2]]} == {"complete"}
 
 
-def test_a_member_that_is_attached(band: Band, trio: tuple[str, list[str]]) -> None:
+def test_a_group_with_an_attached_member_is_backed_up(
+    band: Band, trio: tuple[str, list[str]]
+) -> None:
     group, volumes = trio
     with band.person.cloud.attached(volumes[0]):
         rows = band.person.rows("backup", "create", "--group", group)
     assert {row["outcome"] for row in rows} == {"complete"}
 
 
-def test_of_several_moments(band: Band, trio: tuple[str, list[str]]) -> None:
+def test_members_of_several_moments_are_reported(band: Band, trio: tuple[str, list[str]]) -> None:
     """Each volume's last backup is taken; that they do not belong together is told."""
     group, volumes = trio
     (first,) = {row["run_id"] for row in band.person.rows("backup", "create", "--group", group)}
@@ -356,7 +358,7 @@ def test_of_several_moments(band: Band, trio: tuple[str, list[str]]) -> None:
     assert f"v2: left out, has left group {group} since its backup" in done.stderr
 
 
-def test_what_a_lost_run_has_left(band: Band, trio: tuple[str, list[str]]) -> None:
+def test_groups_that_a_lost_run_left_are_removed(band: Band, trio: tuple[str, list[str]]) -> None:
     """Groups and their snapshots have no metadata: they are found by their description."""
     group, _ = trio
     client, run = band.person.cloud.client, "00000000-0000-4000-8000-000000000001"
@@ -375,7 +377,9 @@ def test_what_a_lost_run_has_left(band: Band, trio: tuple[str, list[str]]) -> No
     band.dissolve(others)
 
 
-def test_a_member_that_vanishes_after_the_plan(band: Band, trio: tuple[str, list[str]]) -> None:
+def test_a_member_that_vanishes_after_the_plan_fails_alone(
+    band: Band, trio: tuple[str, list[str]]
+) -> None:
     from volflow.plans.selection import Selection
 
     group, volumes = trio

@@ -136,7 +136,7 @@ def test_what_is_left_over_is_removed_where_it_is(office: Office) -> None:
     assert len(office.town.everything() - before) == 1
 
 
-def test_a_run_of_another_cloud(office: Office) -> None:
+def test_a_run_of_another_cloud_is_refused(office: Office) -> None:
     alpha = office.alpha
     left = office.killed(alpha, alpha.volume(name="elsewhere"))
     request = office.query("SELECT request FROM run WHERE id = ?", left)[0][0]

@@ -119,7 +119,7 @@ def test_an_administrator_backs_up_all(tenants: Tenants) -> None:
     assert seen == {f"volume in {admin}", f"snapshot in {admin}"}
 
 
-def test_in_the_tenants_own_projects(tenants: Tenants) -> None:
+def test_temporary_resources_can_be_made_in_tenant_projects(tenants: Tenants) -> None:
     keystone = tenants.town.keystone
     with (
         keystone.role("admin", "alpha"),
@@ -131,7 +131,7 @@ def test_in_the_tenants_own_projects(tenants: Tenants) -> None:
     assert seen == {f"{kind} in {p}" for kind in ("volume", "snapshot") for p in tenants.projects}
 
 
-def test_without_a_role_in_one_project(tenants: Tenants) -> None:
+def test_a_project_without_a_role_is_left_out(tenants: Tenants) -> None:
     with tenants.town.keystone.role("admin", "alpha"):
         rows = tenants.admin.rows(
             "backup", "create", "--all-tenants", status=3, cloud__act_in="tenant"
@@ -144,14 +144,14 @@ def test_without_a_role_in_one_project(tenants: Tenants) -> None:
         assert tenants.beta.project_id in why
 
 
-def test_without_a_role_in_any(tenants: Tenants) -> None:
+def test_no_role_in_any_project_is_refused(tenants: Tenants) -> None:
     before = tenants.town.everything()
     said = tenants.admin.refused("backup", "create", "--all-tenants", cloud__act_in="tenant")
     assert said.count("needs a role") == 2
     assert tenants.town.everything() == before
 
 
-def test_without_a_key(tenants: Tenants) -> None:
+def test_a_project_without_a_key_is_left_out(tenants: Tenants) -> None:
     """A project whose repository cannot be opened is left out; the other's is not."""
     other = tenants.town.person("admin", "admin without a key")
     tenants.town.give_key(other, tenants.alpha.project_id)
@@ -161,7 +161,7 @@ def test_without_a_key(tenants: Tenants) -> None:
     assert left_out == set(tenants.volumes["lab-beta"])
 
 
-def test_restored_to_those_whose_it_was(tenants: Tenants, tmp_path: Path) -> None:
+def test_volumes_come_back_to_their_own_tenants(tenants: Tenants, tmp_path: Path) -> None:
     """What a tenant has lost belongs to that tenant again, whoever restores."""
     for person in (tenants.alpha, tenants.beta):
         for volume in tenants.volumes[person.login]:
@@ -184,7 +184,7 @@ def test_restored_to_those_whose_it_was(tenants: Tenants, tmp_path: Path) -> Non
         tenants.volumes[person.login] = [row["target_id"] for row in mine]
 
 
-def test_restored_without_a_role(tenants: Tenants) -> None:
+def test_a_restore_without_a_role_leaves_the_project_out(tenants: Tenants) -> None:
     """One who has no role in a project cannot put anything there: the others' are restored. So too
     where nothing is known of earlier runs.
     """
@@ -205,7 +205,7 @@ def test_restored_without_a_role(tenants: Tenants) -> None:
         assert tenants.alpha.project_id in why
 
 
-def test_restored_without_a_key(tenants: Tenants) -> None:
+def test_a_restore_without_a_key_leaves_the_project_out(tenants: Tenants) -> None:
     """A repository that cannot be opened is told, also where nothing is known of it; that of a
     project that has none is not.
     """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ import requests
 from tests.support import faults
 from tests.support.faults import Place
 from tests.support.people import Keystone, Town, admin_api
+from tests.support.site import environment_of
 
 pytestmark = pytest.mark.lab
 
@@ -29,19 +29,13 @@ def short_lived(the_lab: Any, scratch: Path) -> Iterator[Town]:
     from lab import Lab
 
     found = Lab(scratch / "lab-with-short-tokens")
-    before = {name: os.environ.get(name) for name in found.environment}
     found.up(keystone=True, token_seconds=LIFE)
-    os.environ.update(found.environment)
-    del os.environ["OS_CLOUD"]
     try:
-        home = scratch / "short"
-        home.mkdir()
-        yield Town(home, found, Keystone(found.clouds_file), admin_api(found))
+        with environment_of(found, without="OS_CLOUD"):
+            home = scratch / "short"
+            home.mkdir()
+            yield Town(home, found, Keystone(found.clouds_file), admin_api(found))
     finally:
-        for name, value in before.items():
-            os.environ.pop(name, None)
-            if value is not None:
-                os.environ[name] = value
         found.down()
 
 

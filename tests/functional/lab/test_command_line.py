@@ -1,0 +1,180 @@
+"""The command line of the lab, and labs that were killed."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab import Lab, LabError, loop, pool
+from tests.support.lab_tools import (
+    CHECKOUT,
+    CinderUser,
+    exported,
+    is_up,
+    remains,
+    run,
+    wait_until,
+)
+
+pytestmark = [
+    pytest.mark.lab,
+    pytest.mark.skipif(os.geteuid() != 0, reason="the lab needs root"),
+    pytest.mark.skipif(pool.mkfs() is None, reason="the lab needs mkfs.xfs (xfsprogs)"),
+]
+pytest.importorskip("cinder", reason="the lab needs cinder")
+pytest.importorskip("waitress", reason="the lab needs waitress")
+
+
+class TestCommandLine:
+    def test_the_command_line_starts_shows_and_ends_a_lab(self, own: Lab) -> None:
+        where = ("--dir", str(own.directory.path))
+        assert run("status", *where, check=False).returncode != 0
+
+        told = run("up", *where, "--size", "3").stdout
+        assert own.endpoint in told
+        assert f"lab down --dir {shlex.quote(where[1])}" in told
+
+        status = run("status", *where).stdout
+        assert str(own.pid) in status
+        assert own.endpoint in status
+        assert status.count(" up\n") == 3
+        assert "of 3 GiB free" in status
+
+        exports = run("env", *where).stdout
+        shell = subprocess.run(
+            ["sh", "-c", f'{exports}\necho "$OS_CLOUD" "$OS_CLIENT_CONFIG_FILE"'],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert shell.stdout.split() == ["lab", str(own.clouds_file)]
+
+        again = run("up", *where, check=False)
+        assert again.returncode == 1
+        assert "already up" in again.stderr
+
+        run("down", *where)
+        assert not remains(own.directory.path)
+        assert run("status", *where, check=False).returncode != 0
+        assert run("env", *where, check=False).returncode != 0
+        assert run("down", *where).returncode == 0
+
+    def test_files_that_are_no_lab_are_left_alone(self, tmp_path: Path) -> None:
+        (tmp_path / "precious").touch()
+        for command in ("up", "down"):
+            refused = run(command, "--dir", str(tmp_path), check=False)
+            assert refused.returncode == 1
+            assert "left alone" in refused.stderr
+        assert (tmp_path / "precious").exists()
+
+    @pytest.mark.parametrize(
+        ("target", "name", "value", "message"),
+        [
+            (os, "geteuid", lambda: 1000, "needs root"),
+            (pool, "mkfs", lambda: None, "xfsprogs"),
+        ],
+    )
+    def test_a_missing_prerequisite_is_reported(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        own: Lab,
+        target: Any,
+        name: str,
+        value: Any,
+        message: str,
+    ) -> None:
+        monkeypatch.setattr(target, name, value)
+        with pytest.raises(LabError, match=message):
+            own.up()
+        assert not remains(own.directory.path)
+
+    def test_a_missing_cinder_is_reported(self, own: Lab) -> None:
+        done = subprocess.run(
+            # -S: without the installed packages.
+            [sys.executable, "-S", "-m", "lab", "up", "--dir", str(own.directory.path)],
+            cwd=CHECKOUT,
+            env={"PATH": os.environ["PATH"]},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 1
+        assert "pip install 'volflow[lab]'" in done.stderr
+
+
+class TestKilled:
+    def test_down_removes_everything_after_the_server_was_killed(
+        self, running: Lab, own: Lab
+    ) -> None:
+        own.up(size_gib=5)
+        mine = CinderUser(own.cinder())
+        _, device = mine.attach(mine.volume())
+        subprocess.run(["mkfs.ext4", "-q", str(device)], check=True)
+        stacked = loop.attach(device)
+        # A worker that has mounted a volume where nobody else sees it, and was killed with it: its
+        # namespace also holds a copy of the pool's mount.
+        point = own.directory.path.parent / "mnt"
+        point.mkdir()
+        script = f"mount {stacked} {shlex.quote(str(point))} && echo mounted && exec sleep 60"
+        holder = subprocess.Popen(
+            ["unshare", "--mount", "--propagation", "private", "sh", "-c", script],
+            stdout=subprocess.PIPE,
+        )
+        try:
+            assert holder.stdout is not None
+            assert holder.stdout.readline() == b"mounted\n"
+            os.kill(own.pid, signal.SIGKILL)
+            wait_until(lambda: not is_up(own))
+            with pytest.raises(LabError, match="no lab is running"):
+                own.status()
+            still = [exported(device), exported(stacked)]
+            assert all(each() for each in still)
+
+            own.down()
+            assert not remains(own.directory.path)
+            assert not any(each() for each in still)
+        finally:
+            holder.kill()
+            holder.communicate()
+        assert {each["state"] for each in running.status().services} == {"up"}
+
+    @pytest.mark.parametrize("seconds", [0.5, 1.8])
+    def test_down_removes_everything_after_up_was_killed(self, own: Lab, seconds: float) -> None:
+        self._killed(own, seconds)
+        own.down()
+        assert not remains(own.directory.path)
+
+    @pytest.mark.parametrize("seconds", [0.5, 1.8])
+    def test_up_works_after_up_was_killed(self, own: Lab, seconds: float) -> None:
+        self._killed(own, seconds)
+        own.up(size_gib=5)
+        mine = CinderUser(own.cinder())
+        mine.volume()
+        mine.clean()
+        assert len(own.status().services) == 3
+        assert len([each for each in remains(own.directory.path) if "lab.server" in each]) == 1
+
+    def _killed(self, lab: Lab, seconds: float) -> None:
+        """An ``up`` that is killed after so many seconds."""
+        words = [sys.executable, "-m", "lab", "up", "--dir", str(lab.directory.path), "--size", "5"]
+        first = subprocess.Popen(
+            words, cwd=CHECKOUT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        time.sleep(seconds)
+        first.kill()
+        first.communicate()
+        with pytest.raises(LabError):
+            lab.status()
+
+
+def test_the_programs_of_these_tests_are_there() -> None:
+    """Said here once, rather than by a strange failure above."""
+    assert all(shutil.which(name) for name in ("unshare", "nsenter", "mkfs.ext4"))
