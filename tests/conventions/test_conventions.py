@@ -23,10 +23,12 @@ WHOLE = {
     "persistence/test_migrations.py",
     "persistence/test_open.py",
     "persistence/test_taskflow.py",
+    "runs/test_first_release.py",
     "test_house.py",
 }
 # Still to follow: files with short names, too long a file, a file without its module.
 PENDING = {
+    "tests/support/fake_cinder.py",
     "tests/unit/report/test_report.py",
     "tests/unit/tasks/test_claim.py",
 }

@@ -1,4 +1,4 @@
-"""The fault matrix: every fault at every step, and what is left and lost after each.
+"""The fault matrix: every fault at every step, and the leaks and losses after each.
 
 ``python -m tests.fault_matrix --help``.
 """

@@ -12,13 +12,13 @@ IN_PLACE = "restore in place"
 COPY = "restore to a copy"
 OVER = "restore over"
 FLOWS = ("backup", "restore to new", IN_PLACE, COPY, OVER)
-# Those whose calls are not all another one's.
+# The flows that make calls which no other flow makes.
 CALLING = FLOWS[:-1]
 # A restore to a new volume, for which the old one is removed in the end.
 INSTEAD = "restore instead"
 # A volume by its group, with the snapshot that a group's volumes share.
 GROUP = "backup of a group"
-# From which flow a flow differs in these steps only.
+# The flow that a flow resembles, and the steps in which it differs.
 _LIKE = {COPY: ("restore to new", ("keep",)), OVER: (IN_PLACE, ("copy",))}
 
 
@@ -33,7 +33,7 @@ CALL_FAULTS = (
     Fault.DROPPED,
 )
 REVERT = "POST /volumes/{id}/action revert"
-# Calls after which Cinder works on, so that the resource can come to a bad end.
+# Calls that Cinder answers before it has done the work, so that the work can still fail.
 SLOW_CALLS = (
     "POST /volumes",
     "POST /snapshots",
@@ -41,7 +41,7 @@ SLOW_CALLS = (
     "DELETE /snapshots/{id}",
     REVERT,
 )
-# What happens to a call where it is not made for the first time.
+# The faults for a call that another place has made before.
 _MORE_READS = (Fault.ERROR_404, Fault.ERRORS_500)
 _MORE_WRITES = (Fault.DIED, Fault.DROPPED, Fault.ERRORS_500)
 
@@ -51,8 +51,8 @@ class Case:
     """One fault.
 
     :ivar where: the step, the call, or the program at which it happens
-    :ivar undoing: it is a call that is made while the flow is undone, after another failure
-    :ivar site: from where the call is made that goes wrong; the first one unless given
+    :ivar undoing: the flow makes the call while it is undone, after another failure
+    :ivar site: the place that makes the failing call; the first one unless given
     """
 
     flow: str

@@ -1,4 +1,4 @@
-"""Every byte of a volume, in one digest; and a change of them by another hand than volflow's."""
+"""A digest of every byte of a volume, and changes to a volume without volflow."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def digest(file: Path) -> str:
 
 
 def change(file: Path, mark: str) -> None:
-    """Change what the ext4 file system of a volume that nobody uses holds.
+    """Change files in the ext4 file system of a volume that nobody uses.
 
     :param mark: goes into the files, so that each change is another one
     """
@@ -48,5 +48,5 @@ def change(file: Path, mark: str) -> None:
         lines = (f"rm {path}\nwrite {fresh} {path}\n" for path in (TEXT, ADDED))
         orders.write_text("".join(lines))
         run("debugfs", "-w", "-f", str(orders), str(file))
-    # It never fails by itself.
+    # debugfs reports success even when it fails.
     assert digest(file) != before, f"{file} could not be changed"

@@ -20,18 +20,29 @@ Say = Callable[[str], None]
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the matrix; 0 when nothing is left and nothing is lost."""
+    """Run the matrix; 0 when there are no leaks and no losses."""
     parser = argparse.ArgumentParser(prog="matrix", description="Run the fault matrix.")
-    parser.add_argument("--workers", type=int, default=4, metavar="N", help="so many at a time")
-    parser.add_argument("--short", action="store_true", help="one case for each step and fault")
-    parser.add_argument("--postgresql", action="store_true", help="with the state in a server")
-    parser.add_argument("--only", default="", metavar="PATTERN", help="cases whose line fits")
-    parser.add_argument("--logs", type=Path, metavar="DIR", help="where to keep logs of bad cases")
     parser.add_argument(
-        "--after", type=Path, metavar="FILE", help="go on after a run that printed this"
+        "--workers", type=int, default=4, metavar="N", help="how many cases run in parallel"
+    )
+    parser.add_argument("--short", action="store_true", help="one case for each step and fault")
+    parser.add_argument(
+        "--postgresql", action="store_true", help="keep the state in a PostgreSQL server"
+    )
+    parser.add_argument(
+        "--only", default="", metavar="PATTERN", help="run the cases with a matching line"
+    )
+    parser.add_argument(
+        "--logs", type=Path, metavar="DIR", help="where to keep the logs of failed cases"
+    )
+    parser.add_argument(
+        "--after",
+        type=Path,
+        metavar="FILE",
+        help="skip the cases that were ok in this output of an earlier run",
     )
     options = parser.parse_args(arguments)
-    # Ended by a signal, it takes its labs down too.
+    # A signal ends the labs too.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(1))
     return run(
@@ -66,11 +77,11 @@ def run(
     with contextlib.ExitStack() as stack:
         urls = stack.enter_context(databases(workers)) if postgresql else [None] * workers
         staff = stack.enter_context(Workers(urls))
-        # What a repository that is gone takes is the longest: that is begun first.
+        # A repository that is unreachable takes longest, so those cases begin first.
         cases = few() if short else [case for flow in FLOWS for case in of_restic(flow)]
         if not short:
             cases += of_removal() + of_groups()
-            # Those flows first in which most can go wrong.
+            # The flows with the most possible faults first.
             cases += sorted(staff.calls(CALLING), key=lambda case: -FLOWS.index(case.flow))
             cases += [case for flow in reversed(FLOWS) for case in of_tasks(flow)]
         chosen = [case for case in cases if re.search(only, str(case))]
@@ -80,7 +91,7 @@ def run(
 
 
 def _shown(verdict: Verdict, say: Say, logs: Path | None) -> Verdict:
-    """Print a case's line, and what is wrong with it."""
+    """Print the line of a case, and its problems."""
     say("\n".join([str(verdict), *verdict.troubles()]))
     if logs and not verdict.good:
         logs.mkdir(parents=True, exist_ok=True)

@@ -3,7 +3,7 @@
 Some actors, each with a volume of its own, change it, back it up, restore any of its backups to a
 new volume and into it, all in one cloud, one repository and one state database. Any of these is
 killed at any moment, resumed or aborted at random, and that is killed too. In the end everything is
-resumed and audited, and every backup that was told of is looked for.
+resumed and audited, and every reported backup is looked for.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ class Actor(threading.Thread):
     """Does one thing after the other with one volume.
 
     :ivar present: what is on it now
-    :ivar backups: what is in each backup that was told of
-    :ivar done: how often what came of it
-    :ivar troubles: what must not be
+    :ivar backups: what each reported backup holds
+    :ivar done: how often each result occurred
+    :ivar troubles: what must not happen
     """
 
     def __init__(self, here: Testbed, volume: str, until: float, seed: int) -> None:
@@ -92,7 +92,7 @@ class Actor(threading.Thread):
         self._check(kind, what, self._told(answer))
 
     def _told(self, answer: Answer) -> Answer:
-        """The answer, or what the state database tells where the process was killed after all."""
+        """The answer, or the result in the state database of a process killed after it."""
         known, (self._run, result) = self._run, self.here.state_reader.newest(self.volume)
         if not answer.exit or self._run == known:
             return answer
@@ -174,7 +174,7 @@ def _settled(here: Testbed) -> list[str]:
 
 
 def _losses(here: Testbed, actors: Sequence[Actor]) -> list[str]:
-    """Look at every byte of every backup and for each that was told of, and restore some."""
+    """Read every byte of every backup, look for each reported backup, and restore some."""
     troubles = []
     try:
         here.restic("check", "--read-data")

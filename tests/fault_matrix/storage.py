@@ -1,16 +1,14 @@
-"""Faults of restic, and of what the repository or the volume is on."""
+"""Faults of restic, of the repository's storage, and of the volume."""
 
 from __future__ import annotations
 
 import os
 import secrets
 import signal
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from tests.fault_matrix.case import Case
 from tests.fault_matrix.image import TEXT
@@ -19,8 +17,9 @@ from tests.support import tree
 from tests.support.cloud import run
 from tests.support.fault_kinds import Fault
 from tests.support.rest_server import RestServer
+from tests.support.waiting import until_settled
 
-# More than two of restic's packs, so that there is a half-way.
+# More than two packs of restic, so that a copy can be interrupted half-way.
 _LARGE = 56 * tree.MIB
 # Less than that.
 _SMALL_DISK = "24m"
@@ -29,7 +28,7 @@ _VICTIM = "directory/07"
 
 @contextmanager
 def faulty(testbed: Testbed, case: Case) -> Iterator[tuple[Testbed, Callable[[], None]]]:
-    """A testbed on which restic is going to fail, and what makes all well again."""
+    """A testbed on which restic will fail, and what ends the fault."""
     if case.fault is Fault.UNREADABLE:
         with _volume(testbed, "unreadable", _plain) as here:
             yield _damaged(here), lambda: None
@@ -52,7 +51,7 @@ def faulty(testbed: Testbed, case: Case) -> Iterator[tuple[Testbed, Callable[[],
 
 @contextmanager
 def doomed(testbed: Testbed) -> Iterator[Testbed]:
-    """A testbed whose source nobody needs any more."""
+    """A testbed with a source that may be removed."""
     with _volume(testbed, "old", _plain) as here:
         here.baseline = here.back_up()
         yield here
@@ -60,32 +59,27 @@ def doomed(testbed: Testbed) -> Iterator[Testbed]:
 
 @contextmanager
 def grouped(testbed: Testbed) -> Iterator[Testbed]:
-    """A testbed whose source is in a group."""
+    """A testbed with a source that is in a group."""
     client = testbed.cloud.client
     types = [kind.id for kind in client.volume_types.list()]
     with _volume(testbed, "member", _plain) as here:
         kind = client.group_types.create(f"cells-{secrets.token_hex(4)}", "Of the matrix")
         group = client.groups.create(kind.id, ",".join(types), "group", "").id
         try:
-            _settled(client, group)
+            until_settled(client.groups.get, group)
             client.groups.update(group, add_volumes=here.source)
-            _settled(client, group)
+            until_settled(client.groups.get, group)
             here.look()
             yield replace(here, group=group)
         finally:
-            _settled(client, group)
+            until_settled(client.groups.get, group)
             client.groups.update(group, remove_volumes=here.source)
-            _settled(client, group)
+            until_settled(client.groups.get, group)
             client.groups.delete(group)
 
 
-def _settled(client: Any, group: str) -> None:
-    while client.groups.get(group).status not in ("available", "error"):
-        time.sleep(0.05)
-
-
 def _begun(testbed: Testbed, directory: Path, location: str | None = None) -> Testbed:
-    """A testbed with a repository of its own, in which there is a backup: it must not be lost."""
+    """A testbed with a repository of its own, and a backup in it that must not be lost."""
     here = replace(testbed, repository_path=directory, location=location)
     here.init()
     here.back_up()
@@ -93,7 +87,7 @@ def _begun(testbed: Testbed, directory: Path, location: str | None = None) -> Te
 
 
 def _trouble(here: Testbed, server: RestServer, case: Case) -> Callable[[], None]:
-    """Have the fault happen when restic is half-way; what makes all well again."""
+    """Make the fault happen when restic is half-way; what ends the fault."""
 
     def kill() -> None:
         for pid in _restics(here.home):
@@ -105,12 +99,12 @@ def _trouble(here: Testbed, server: RestServer, case: Case) -> Callable[[], None
     acts = {Fault.RESTIC_KILLED: kill, Fault.UNREACHABLE: go}
     server.after("POST" if case.flow == "backup" else "GET", 2, acts.get(case.fault, here.kill))
 
-    def mend() -> None:
+    def repair() -> None:
         server.down = False
         if not server.happened:
             raise RuntimeError("restic ended before the fault")
 
-    return mend
+    return repair
 
 
 def _restics(home: Path) -> Iterator[int]:
@@ -155,7 +149,7 @@ def _large(root: Path) -> None:
 
 
 def _damaged(testbed: Testbed) -> Testbed:
-    """The same, with one file whose inode is damaged."""
+    """This testbed, with one file that has a damaged inode."""
     # It is not looked at again.
     testbed.change()
     with testbed.cloud.attached(testbed.source) as device:

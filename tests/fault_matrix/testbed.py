@@ -1,6 +1,6 @@
-"""Where cases are tried out: a lab, a proxy, a repository, a state database and a volume.
+"""Where cases run: a lab, a proxy, a repository, a state database and a volume.
 
-Each worker has one of its own, so that whatever is found there is of the case at hand.
+Each worker has one of its own, so that whatever is found there belongs to the current case.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ _SPARSE = "sparse"
 
 @dataclass
 class Testbed:
-    """One worker's own cloud and everything of volflow.
+    """A worker's own cloud, and its configuration and data of volflow.
 
     :ivar home: the directory of all that is volflow's
     :ivar source: the volume that is backed up, and restored into
     :ivar baseline: the backup that is restored
     :ivar content: the tree in it
-    :ivar properties: what Cinder told of the volume when it was made
+    :ivar properties: what Cinder showed of the volume when it was made
     :ivar present: the tree on the volume, which is another one
-    :ivar changed: the state that it was brought to
+    :ivar changed: the state after the last change
     :ivar reference: the manifest of a backup of that without a fault
     :ivar group: the group that the source is in
     :ivar process: the command of volflow that is under way
@@ -136,7 +136,7 @@ class Testbed:
         assert process.pid
         os.kill(process.pid, signal.SIGKILL)
 
-    # What there is, by other eyes than volflow's
+    # What exists, read without volflow
 
     def file(self, volume: str | None = None) -> Path:
         """The file that a volume is in the lab."""
@@ -148,11 +148,11 @@ class Testbed:
         return digest(self.file(volume))
 
     def shown(self) -> dict[str, Any]:
-        """What Cinder tells of the source, but for when it was changed."""
+        """What Cinder shows of the source, without the time of its last change."""
         return {k: v for k, v in self.cloud.show(self.source).items() if k != "updated_at"}
 
     def is_gone(self) -> bool:
-        """Whether Cinder has no source any more."""
+        """Whether the source no longer exists in Cinder."""
         try:
             self.shown()
         except exceptions.NotFound:
@@ -178,7 +178,7 @@ class Testbed:
         }
 
     def manifest(self, backup: str) -> dict[str, Any]:
-        """What the manifest in a backup tells, but for what is of its run."""
+        """The manifest in a backup, without what belongs to its run."""
         told: dict[str, Any] = json.loads(self.restic("dump", backup, "/manifest.json"))
         del told["run_id"], told["snapshot"], told["volume"]["updated_at"]
         return told
@@ -237,9 +237,9 @@ class Testbed:
         self.properties = self.shown()
 
     def change(self) -> None:
-        """Have the source differ from its baseline, in what it holds and in its properties.
+        """Make the source differ from its baseline, in its content and its properties.
 
-        So it tells whether it was restored, rolled back, or left alone.
+        So the source shows whether it was restored, rolled back, or left alone.
         """
         if self.state() == self.changed:
             return

@@ -1,4 +1,4 @@
-"""Trying out one case: the fault, what an operator does then, and what is left and lost."""
+"""One case: the fault, what an operator does then, and the leaks and losses."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _FAULTS_OF_CALLS = (
     Fault.BROKEN,
     Fault.STUCK,
 )
-# Seconds, so that nobody waits for what does not come.
+# Short limits in seconds, where the fault lasts.
 _IMPATIENT: dict[Fault, dict[str, Any]] = {
     Fault.STUCK: {"wait__limit": 4},
     Fault.SILENT: {"cloud__timeout": 5},
@@ -60,13 +60,13 @@ _OWN = {INSTEAD: storage.doomed, GROUP: storage.grouped}
 
 @dataclass
 class Verdict:
-    """What came of a case.
+    """The result of a case.
 
     :ivar outcome: of the run in the end; ``refused`` where nothing was begun
     :ivar needed: what the operator had to do
     :ivar leaks: what is left
     :ivar losses: what is lost or changed
-    :ivar wrong: what else is not as it should be
+    :ivar wrong: everything else that must not happen
     """
 
     case: Case
@@ -127,7 +127,7 @@ def calls(testbed: Testbed, flow: str, *, undoing: bool) -> list[CallSite]:
         seen = testbed.proxy.record(order.mark if undoing else None)
         testbed.proxy.follow(order.place)
         answer = carry_out(order)
-        testbed.proxy.mend()
+        testbed.proxy.repair()
         _remove_target(testbed, answer)
     if answer.result != ("failed" if undoing else "complete"):
         raise RuntimeError(f"{flow}: {answer}\n{order.log.read_text()}")
@@ -135,17 +135,17 @@ def calls(testbed: Testbed, flow: str, *, undoing: bool) -> list[CallSite]:
 
 
 def tried(testbed: Testbed, case: Case) -> Verdict:
-    """Try out a case."""
+    """Run a case."""
     began, verdict = time.monotonic(), Verdict(case)
     if case.where == "restic":
-        with storage.faulty(testbed, case) as (here, mend), _in_use(here, case.flow) as devices:
-            _try(here, verdict, mend, devices)
+        with storage.faulty(testbed, case) as (here, repair), _in_use(here, case.flow) as devices:
+            _try(here, verdict, repair, devices)
     elif case.flow in _OWN:
         with _OWN[case.flow](testbed) as here, _in_use(here, case.flow) as devices:
-            _try(here, verdict, here.proxy.mend, devices)
+            _try(here, verdict, here.proxy.repair, devices)
     else:
         with _in_use(testbed, case.flow) as devices:
-            _try(testbed, verdict, testbed.proxy.mend, devices)
+            _try(testbed, verdict, testbed.proxy.repair, devices)
     verdict.seconds = time.monotonic() - began
     orders = sorted(testbed.orders.iterdir())
     if not verdict.good:
@@ -157,12 +157,12 @@ def tried(testbed: Testbed, case: Case) -> Verdict:
 
 
 def _try(
-    testbed: Testbed, verdict: Verdict, mend: Callable[[], None], devices: Collection[str]
+    testbed: Testbed, verdict: Verdict, repair: Callable[[], None], devices: Collection[str]
 ) -> None:
     before = Before(testbed.image(), testbed.shown(), testbed.stored())
     processes = testbed.auditor.processes()
     answer = _attempt(testbed, verdict)
-    mend()
+    repair()
     answer = _recover(testbed, verdict, answer)
     verdict.outcome = str(answer.result or "refused")
     _look(testbed, verdict, before, answer)
@@ -251,7 +251,7 @@ def _recover(testbed: Testbed, verdict: Verdict, answer: Answer) -> Answer:
     named = " ".join(line for volume in answer.volumes for line in volume["leftovers"])
     for tag, state, reason in testbed.state_reader.ledger():
         if tag.endswith("/overwrite"):
-            continue  # the safety snapshot tells of it, to which the volume has to go back
+            continue  # the safety snapshot, to which the volume must go back, stands for it
         if state != "LEFTOVER" or str(reason) not in named:
             verdict.wrong.append(f"{tag} is {state} and not named in the result")
     for _ in range(2):
@@ -307,7 +307,7 @@ def _look_at_source(testbed: Testbed, verdict: Verdict, before: Before, answer: 
 
 
 def _told(verdict: Verdict, answer: Answer) -> set[str]:
-    """The properties that Cinder has refused to bring back, as the run tells."""
+    """The properties that Cinder has refused to bring back, according to the run."""
     if verdict.case.fault not in _FAULTS_OF_CALLS or verdict.case.fault in _KILLS:
         return set()
     return {each["name"] for volume in answer.volumes for each in volume["differences"]}

@@ -20,14 +20,14 @@ from tests.fault_matrix.trial import Verdict, calls, tried
 
 @dataclass(frozen=True)
 class Recording:
-    """The wish to know which calls a flow makes."""
+    """A job: record which calls a flow makes."""
 
     flow: str
     undoing: bool
 
 
 class Workers:
-    """So many workers.
+    """A pool of workers.
 
     :param connections: the state databases' URLs, one for each worker; None is SQLite
     """
@@ -59,7 +59,7 @@ class Workers:
         for worker in self._workers:
             worker.join(120)
             worker.kill()
-        # Nobody takes what is still in there.
+        # Nobody reads what is still in it.
         self._jobs.cancel_join_thread()
         self._directory.cleanup()
 
@@ -105,12 +105,12 @@ def _serve(directory: Path, connection: str | None, jobs: Any, answers: Any) -> 
                 here = stack.enter_context(new_testbed(where, connection))
                 if _work(here, jobs, answers) is None:
                     return
-    except Exception:  # noqa: BLE001 - the one who waits for answers is told
+    except Exception:  # noqa: BLE001 - the caller gets it as the answer
         answers.put(traceback.format_exc())
 
 
 def _work(here: Any, jobs: Any, answers: Any) -> bool | None:
-    """Work until there is no job any more (None), or the testbed is spoilt."""
+    """Work until there are no more jobs (None), or a case has failed on this testbed (False)."""
     while (job := jobs.get()) is not None:
         if isinstance(job, Recording):
             answers.put((job, calls(here, job.flow, undoing=job.undoing)))

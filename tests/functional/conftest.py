@@ -21,7 +21,7 @@ from tests.support.volflow_process import ready
 
 @pytest.fixture(scope="session")
 def scratch() -> Iterator[Path]:
-    """A directory for everything, which is gone in the end. Not on a tmpfs that may be small."""
+    """A directory for all files, removed at the end. Not on a tmpfs, which may be small."""
     with tempfile.TemporaryDirectory(prefix="volflow-tests-", ignore_cleanup_errors=True) as name:
         path = Path(name).resolve()
         path.chmod(0o755)

@@ -122,7 +122,7 @@ def test_changes_are_in_the_next_backup_and_not_in_the_last(site: Site) -> None:
     def fill(root: Path) -> None:
         for name in ("same", "changed", "deleted", "moved", "mode"):
             (root / name).write_text(f"{name}, as it was\n")
-        # Of the same size, and back to the old time: only the change time tells.
+        # The size and the modification time are as before: only the change time differs.
         (root / "sly").write_text("before\n")
         os.utime(root / "sly", ns=(tree.MOMENT, tree.MOMENT))
 

@@ -3,27 +3,15 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 from cinderclient import exceptions
 
 from tests.support.site import Site
+from tests.support.waiting import until_available, until_gone
 
 pytestmark = pytest.mark.lab
-
-
-def _until(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not true():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.05)
-
-
-def _settled(client: Any, group: str) -> bool:
-    return bool(client.consistencygroups.get(group).status == "available")
 
 
 @pytest.fixture
@@ -32,7 +20,7 @@ def group(site: Site) -> Iterator[str]:
     client = site.cloud.client
     (kind,) = (t.id for t in client.volume_types.list() if t.name == "lab")
     made = client.consistencygroups.create(kind, name="of old", description="Since Kilo")
-    _until(lambda: _settled(client, made.id))
+    until_available(client.consistencygroups.get, made.id)
     yield str(made.id)
     for found in client.consistencygroups.list():
         _dissolve(site, found.id)
@@ -43,17 +31,9 @@ def _dissolve(site: Site, group: str) -> None:
     members = [v.id for v in client.volumes.list() if v.group_id == group]
     if members:
         client.consistencygroups.update(group, remove_volumes=",".join(members))
-        _until(lambda: _settled(client, group))
+        until_available(client.consistencygroups.get, group)
     client.consistencygroups.delete(group)
-
-    def gone() -> bool:
-        try:
-            client.consistencygroups.get(group)
-        except exceptions.NotFound:
-            return True
-        return False
-
-    _until(gone)
+    until_gone(client.consistencygroups.get, group)
 
 
 @pytest.fixture

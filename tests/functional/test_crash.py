@@ -42,7 +42,7 @@ class Fleet:
 
     :ivar backups: the id of the backup, by volume
     :ivar tree: what is in each
-    :ivar properties: what Cinder told of each volume then, by volume
+    :ivar properties: what Cinder showed of each volume then, by volume
     """
 
     site: Site
@@ -80,7 +80,7 @@ class Fleet:
         return {k: v for k, v in self.site.cloud.show(volume).items() if k != "updated_at"}
 
     def stored(self) -> dict[str, list[str]]:
-        """The ids of the backups in the repository, by volume, as restic tells of them."""
+        """The ids of the backups that restic lists, by volume."""
         found: dict[str, list[str]] = {}
         for snapshot in json.loads(self.site.restic("snapshots", "--json")) or []:
             found.setdefault(snapshot["hostname"], []).append(snapshot["id"])

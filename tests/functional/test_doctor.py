@@ -69,7 +69,7 @@ def test_the_doctor_names_what_is_missing(
     environment: dict[str, str | None],
     bad: dict[str, str],
 ) -> None:
-    """Each by itself: one that fails keeps none of the others from being looked at."""
+    """A check that fails does not prevent the other checks."""
     config = shared_site.config(**overrides)
     found = _bad(_examined(shared_site, 1, config=config, environment=environment))
     assert found.keys() == bad.keys()

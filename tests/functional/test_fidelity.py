@@ -32,7 +32,7 @@ def _options(kind: str) -> list[str]:
 
 
 def _file_system(kind: str, device: str) -> dict[str, str]:
-    """What the file system's own tools tell of it, without what changes with every mount."""
+    """What the file system's own tools report, without what changes with every mount."""
     found = {
         name: run("blkid", "--probe", "--output", "value", "--match-tag", name, device).strip()
         for name in ("TYPE", "UUID", "LABEL")

@@ -1,4 +1,4 @@
-"""Each command that tells something tells it to programs, too."""
+"""Every command that prints something can print it for programs."""
 
 from __future__ import annotations
 

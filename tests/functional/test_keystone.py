@@ -144,7 +144,7 @@ def test_a_project_without_a_role_is_refused(
 
 
 def test_a_volume_of_another_project_is_unknown(member: Site, volume: str) -> None:
-    """Not even that it is there can be told."""
+    """The answer does not even show that it exists."""
     for what in ("mine", volume):
         _refused(
             member,
@@ -155,7 +155,7 @@ def test_a_volume_of_another_project_is_unknown(member: Site, volume: str) -> No
 
 
 def test_a_repository_on_the_volume_itself_is_refused(member: Site) -> None:
-    """Cinder does not tell a member to which host a volume is attached."""
+    """Cinder does not show a member the host that a volume is attached to."""
     volume = member.cloud.create(name="self")
     member.cloud.format(volume, "ext4")
     with member.cloud.attached(volume, host=this_host()) as device:

@@ -11,9 +11,9 @@ from tests.support.controlled_runs import (
     Bystander,
     held,
     killed,
-    until,
 )
 from tests.support.site import Site
+from tests.support.waiting import until
 
 pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("fork_server")]
 
@@ -59,7 +59,7 @@ def test_leftovers_of_a_lost_database_are_found_and_removed(site: Site, volume: 
         assert {row["Volume"] for row in listed} == {volume}
         assert {row["Kind"] for row in listed} == {"volume", "snapshot"}
 
-        # It may be alive, as far as anybody can tell.
+        # The run may still be alive.
         spared = site.cli("leftover", "clean", "--lost")
         assert spared.returncode == 1
         assert "sign of life" in spared.stdout
@@ -68,7 +68,7 @@ def test_leftovers_of_a_lost_database_are_found_and_removed(site: Site, volume: 
         cleaned = site.cli("leftover", "clean", "--lost", "--older-than", "0")
         assert cleaned.returncode == 0, cleaned.stdout + cleaned.stderr
         left = {v.id for v in site.cloud.client.volumes.list()} - mine
-        # What the living run has made is there, and it goes on.
+        # The resources of the living run remain, and it continues.
         assert len(left) == 1
         assert left < made
         alive.go_on()

@@ -1,4 +1,4 @@
-"""What a run tells: its result, its page and drawing, hooks, metrics and logs."""
+"""What a run reports: its result, its page and drawing, hooks, metrics and logs."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ import pytest
 
 from tests.support import faults, prometheus
 from tests.support.cloud import run
-from tests.support.controlled_runs import until
 from tests.support.site import Site
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.lab
 
@@ -71,7 +71,7 @@ def a_group(site: Site) -> Iterator[str]:
 
 @dataclass
 class Observed:
-    """A run with everything in it, and all that was told of it."""
+    """A run with every kind of result, and everything that it reported."""
 
     site: Site
     volumes: dict[str, str]
@@ -91,7 +91,7 @@ class Observed:
 
     @property
     def told(self) -> list[tuple[dict[str, str], dict[str, Any]]]:
-        """What the hook was told: variables and JSON."""
+        """What the hook received: variables and JSON."""
         found = []
         for place in sorted(self.site.home.glob("told-*"), key=lambda p: p.stat().st_mtime_ns):
             pairs = (place / "environment").read_text().split("\0")
@@ -177,7 +177,7 @@ def test_a_result_has_the_time_of_each_step(observed: Observed) -> None:
 
 
 def test_the_table_shows_each_volume(observed: Observed) -> None:
-    """The same of a run that has ended: its table, and what does not fit in a table."""
+    """A run that has ended: its table, and what does not fit in a table."""
     done = observed.site.cli("run", "watch", observed.run_id)
     assert done.returncode == 1
     assert "\x1b" not in done.stdout + done.stderr

@@ -24,7 +24,7 @@ def _mbr(device: str) -> None:
 
 
 def _luks(device: str) -> None:
-    """The header of LUKS1, as far as it tells what it is."""
+    """As much of a LUKS1 header as identifies it."""
     text = b"LUKS\xba\xbe" + struct.pack(">H", 1)
     text += b"aes".ljust(32, b"\0") + b"xts-plain64".ljust(32, b"\0") + b"sha256".ljust(32, b"\0")
     _write(device, 0, text)
@@ -52,7 +52,7 @@ DISKS = {
 
 @pytest.fixture(scope="module")
 def odd_disks(ground: Ground) -> dict[str, Any]:
-    """The result of one run over volumes with everything but a file system that is known."""
+    """The result of one run over volumes without a known file system."""
     volumes = {}
     for name, (make, _) in DISKS.items():
         volumes[name] = ground.site.cloud.create(name=f"disk {name}")

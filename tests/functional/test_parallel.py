@@ -1,10 +1,9 @@
-"""So many volumes at a time and no more, and nobody pays for another's failure."""
+"""A limited number of volumes runs in parallel, and a failure harms no other volume."""
 
 from __future__ import annotations
 
 import json
 import sqlite3
-import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ import pytest
 from tests.support import faults
 from tests.support.faults import InjectedError, Place
 from tests.support.site import Site
+from tests.support.waiting import until_available
 from volflow.plans.selection import Selection
 
 pytestmark = pytest.mark.lab
@@ -46,7 +46,7 @@ class Books:
         assert all(ended for _, ended in rows), "a temporary volume is left"
         moments = [(began, 1) for began, _ in rows] + [(ended, -1) for _, ended in rows]
         most = now = 0
-        # What is gone at the moment at which another is begun is not beside it.
+        # A volume that is gone when another begins does not overlap with it.
         for _, change in sorted(moments):
             now += change
             most = max(most, now)
@@ -107,7 +107,7 @@ def test_a_failure_does_not_harm_other_volumes(site: Site, the_lab: Any) -> None
     assert [leftover.resource_id for leftover in leftovers] == held
     stored = json.loads(site.restic("snapshots", "--json"))
     assert {snapshot["hostname"] for snapshot in stored} == set(volumes) - places.keys()
-    # When what was in the way is gone, so is what was left over.
+    # Without the obstacle, the leftover can be removed.
     site.cloud.client.volume_snapshots.reset_state(held[0], "available")
     assert site.cli("leftover", "clean").returncode == 0
     assert [str(finding) for finding in site.findings()] == []
@@ -119,19 +119,17 @@ def _group(site: Site) -> str:
     kind = kinds.get("parallel") or client.group_types.create("parallel", "Of the tests")
     types = [t.id for t in client.volume_types.list() if t.name == "lab"]
     group = client.groups.create(kind.id, ",".join(types), "many")
-    while client.groups.get(group.id).status != "available":
-        time.sleep(0.05)
+    until_available(client.groups.get, group.id)
     return str(group.id)
 
 
 def test_the_volumes_of_one_group_wait_for_each_other(site: Site, the_lab: Any) -> None:
-    """They run as one flow, and yet so many at a time."""
+    """They run as one flow, and still only two in parallel."""
     client = site.cloud.client
     group = _group(site)
     volumes = _alike(site, 6, volume_type="lab")
     client.groups.update(group, add_volumes=",".join(volumes))
-    while client.groups.get(group).status != "available":
-        time.sleep(0.05)
+    until_available(client.groups.get, group)
     try:
         with books(the_lab) as told, site.volflow() as volflow:
             result = volflow.backups.create(Selection(groups=(group,)), parallel=2)
@@ -139,8 +137,7 @@ def test_the_volumes_of_one_group_wait_for_each_other(site: Site, the_lab: Any) 
         assert told.in_flight() == 2
     finally:
         client.groups.update(group, remove_volumes=",".join(volumes))
-        while client.groups.get(group).status != "available":
-            time.sleep(0.05)
+        until_available(client.groups.get, group)
         client.groups.delete(group)
 
 

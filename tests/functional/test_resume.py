@@ -19,9 +19,9 @@ from tests.support.controlled_runs import (
     open_runs,
     query,
     run,
-    until,
 )
 from tests.support.site import Site
+from tests.support.waiting import until
 
 pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("fork_server")]
 
@@ -78,7 +78,7 @@ def test_on_another_host_the_dead_one_loses_its_attachment(site: Site, volume: s
     config = site.config(DEFAULT__state_dir=elsewhere)
     there = ("unshare", "--uts", "sh", "-c", 'hostname other-host && exec "$@"', "sh")
 
-    # It could still be alive: only its lease tells.
+    # The run could still be alive: only its lease shows that.
     refused = site.cli("run", "resume", left, config=config, prefix=there)
     assert refused.returncode == 1
     assert f"is being driven by process {process_of(site, left)} on host" in refused.stderr
@@ -124,7 +124,7 @@ def test_resume_all_leaves_those_alone_that_are_driven(site: Site, volume: str) 
         killed(site, "backup", others[0], step="temporary volume", when="after"),
         killed(site, "backup", others[1], step="copy", when="after"),
     ]
-    # Its repository is not there any more; that is no other run's concern.
+    # Its repository no longer exists; that must not affect other runs.
     lost = killed(site, "backup", others[2], step="probe")
     query(
         site, "UPDATE run SET request = replace(request, '/repository', '/gone') WHERE id = ?", lost

@@ -31,7 +31,7 @@ def shop(scratch: Any, the_lab: Any, api: Any) -> Iterator[tuple[Site, dict[str,
 
 
 def _dry(site: Site, verb: str, *arguments: str) -> tuple[set[str], str]:
-    """A dry run: the names of the volumes that it would cover, and what it says of the others."""
+    """A dry run: the names of the volumes it would cover, and what it says about the others."""
     done = site.cli(verb, "create", *arguments, "--dry-run", "-f", "json")
     assert done.returncode == 0, done
     return {row["Name"] for row in json.loads(done.stdout)}, done.stderr
@@ -72,7 +72,7 @@ def test_filters_choose_volumes_and_give_reasons(
     wanted: set[str],
     left_out: dict[str, str],
 ) -> None:
-    """For backup and restore alike; what they leave out is told with the reason."""
+    """Backup and restore filter alike, and report a reason for what they leave out."""
     site, _ = shop
     if not site.repository.joinpath("snapshots").exists() or not list(
         site.repository.joinpath("snapshots").iterdir()
@@ -110,7 +110,7 @@ def test_filters_that_leave_nothing_are_reported(shop: tuple[Site, dict[str, str
 
 
 def test_a_volume_in_error_makes_the_run_partial(shop: tuple[Site, dict[str, str]]) -> None:
-    """Such a volume should have been covered: the run is partial, and the others are done."""
+    """The volume should have been covered: the run is partial, the others are complete."""
     site, volumes = shop
     site.cloud.client.volumes.reset_state(volumes["web-2"], "error")
     try:

@@ -43,7 +43,7 @@ def small_disk(site: Site, scratch: Path) -> Iterator[Path]:
 
 
 def resumed(site: Site, state: Path) -> None:
-    """Resume the one run that is open; all must be well then."""
+    """Resume the one open run, and check that everything is complete."""
     ((left,),) = query(
         site, "SELECT id FROM run WHERE state IN ('RUNNING', 'SUSPENDED')", state=state
     )

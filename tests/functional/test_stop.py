@@ -15,11 +15,11 @@ from tests.support.controlled_runs import (
     open_runs,
     query,
     run,
-    until,
 )
 from tests.support.library_caller import Caller
 from tests.support.rest_server import RestServer
 from tests.support.site import Site
+from tests.support.waiting import until
 from volflow.cloud.snapshots import Snapshots
 from volflow.cloud.volumes import Volumes
 from volflow.errors import ResourceNotFoundError

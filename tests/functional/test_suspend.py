@@ -16,10 +16,10 @@ from tests.support.controlled_runs import (
     open_runs,
     query,
     run,
-    until,
 )
 from tests.support.rest_server import RestServer
 from tests.support.site import Site
+from tests.support.waiting import until
 
 pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("fork_server")]
 
@@ -54,10 +54,10 @@ def test_a_second_signal_undoes_the_run(site: Site, slow: RestServer, large: str
     slow.hold("POST", 2)
     with CommandLine(site, "backup", "create", large) as process:
         slow.wait()
-        # Both are there when it goes on; two of a kind would be taken for one.
+        # Both signals are pending when it continues; two of a kind would count as one.
         for number in (signal.SIGSTOP, signal.SIGINT, signal.SIGTERM, signal.SIGCONT):
             process.send_signal(number)
-        # Before that the copy could come to its end.
+        # Otherwise the copy could end before that.
         until(lambda: "again: undoing" in said(site).read_text())
         slow.go_on()
         process.wait(60)
@@ -105,12 +105,12 @@ def test_several_volumes_are_suspended_at_once(site: Site, slow: RestServer, lar
     assert len(list((slow.directory / "snapshots").iterdir())) == 2
 
 
-# A run that is taken from a process that was held up
+# Another process takes the run of a process that was stopped
 
 HELD_UP = """
 import sys
-from volflow.runs import lease as heartbeat
-heartbeat._SECONDS, heartbeat.BEAT = 5.0, 0.5
+from volflow.runs import lease
+lease._SECONDS, lease.BEAT = 5.0, 0.5
 from volflow.cli.main import main
 sys.exit(main())
 """
@@ -155,7 +155,7 @@ def utc() -> str:
 
 
 def things(site: Site) -> set[str]:
-    """All that there is in the cloud."""
+    """The ids of all resources in the cloud."""
     client = site.cloud.client
     kinds = (client.volumes, client.volume_snapshots, client.attachments)
     return {each.id for kind in kinds for each in kind.list()}

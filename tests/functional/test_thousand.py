@@ -28,12 +28,12 @@ from tests.support import repository
 
 PROJECT = "1ab00000000000000000000000000001"
 PAGE = 100
-# So many volumes are in a group each.
+# The number of volumes in each group.
 TOGETHER = 10
 
 
 class StandIn(ThreadingHTTPServer):
-    """Answers as Cinder does, for so many volumes.
+    """Answers as Cinder does, for this number of volumes.
 
     :ivar asked: how often each thing was asked for
     :ivar largest: how many volumes were in one answer, at most
@@ -196,7 +196,7 @@ needed = pytest.mark.skipif(
 
 @needed
 def test_a_volume_that_vanishes_restarts_the_list(tmp_path: Path) -> None:
-    """Cinder knows no page after a volume that is no more; then the list is begun anew."""
+    """Cinder has no page after a volume that was deleted; the list starts again then."""
     with standing_in(3 * PAGE) as server:
         server.vanishing.add(server.volume(2 * PAGE - 1)["id"])
         found = _plan(tmp_path / "home", server)
@@ -225,6 +225,6 @@ def test_the_plan_of_thousands_asks_for_each_page_once(tmp_path: Path) -> None:
         assert sum(server.asked.values()) <= count // PAGE + 2 * count // TOGETHER + 5
     # Four times the volumes take four times as long, and not sixteen times.
     assert figures[4000]["cpu"] < 7 * figures[1000]["cpu"]
-    # What is kept of a volume is what the API tells of it: a few KB.
+    # volflow keeps what the API shows of a volume: a few KB.
     assert figures[4000]["memory"] - figures[1000]["memory"] < 3000 * 16 / 1024
     assert figures[1000]["memory"] < 200

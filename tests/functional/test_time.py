@@ -1,4 +1,4 @@
-"""What a run meets that is not as it was planned, or as it was at a time."""
+"""Volumes that change after the plan, and volumes as they were at an earlier time."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_what_cannot_be_restored_stops_no_other(site: Site) -> None:
         assert rows[volumes[1]]["outcome"] == "complete"
         done = site.cli("restore", "create", *volumes, "--yes")
         assert done.returncode == 1, done
-        # Before anything is agreed to, it is told what is not restored.
+        # The question shows what will not be restored.
         done = site.cli("restore", "create", "--all")
         assert done.returncode == 2, done
         assert "one of 0: left out" in done.stderr

@@ -22,9 +22,10 @@ import pytest
 from tests.support import tree
 from tests.support.auditor import mounts
 from tests.support.cloud import in_a_namespace, run
-from tests.support.controlled_runs import query, until
+from tests.support.controlled_runs import query
 from tests.support.rest_server import RestServer
 from tests.support.site import PASSWORD, Site
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.lab
 
@@ -69,7 +70,7 @@ class User:
         return in_a_namespace(inside)
 
     def processes(self, program: str) -> list[int]:
-        """Those in whose command line this stands, whoever they run as, with this user's home."""
+        """The processes of any user with this text and this user's home in their command line."""
         found = []
         for entry in Path("/proc").iterdir():
             try:
@@ -231,7 +232,7 @@ def test_nothing_of_a_user_outlives_a_kill(
         os.kill(pid, signal.SIGKILL)
         assert job.result().returncode == -signal.SIGKILL
         programs = ("restic", "nsenter", "unshare")
-        until(lambda: not mounted() and not any(map(user.processes, programs)), 10)
+        until(lambda: not mounted() and not any(map(user.processes, programs)))
         locks = server.directory / "locks"
         assert list(locks.iterdir())
         server.go_on()

@@ -1,4 +1,4 @@
-"""Watching a run from another process, and what it tells when something is left over."""
+"""Watching a run from another process, and what the watcher shows of leftovers."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 
 from tests.support import faults, prometheus
-from tests.support.controlled_runs import held, killed, open_runs, until
+from tests.support.controlled_runs import held, killed, open_runs
 from tests.support.site import Site
+from tests.support.waiting import until
 
 pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("fork_server")]
 
@@ -39,7 +40,7 @@ class Watcher:
     said: Path
 
     def sees(self, text: str) -> None:
-        """Wait until it has told something."""
+        """Wait until it has printed this text."""
         until(lambda: text in self.said.read_text() or self.process.poll() is not None)
         assert text in self.said.read_text(), self.said.read_text()
 

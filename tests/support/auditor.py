@@ -178,7 +178,7 @@ class Auditor:
     def settled(
         self, known: Known | None = None, *, seconds: float = 2.0, **arguments: Any
     ) -> list[Finding]:
-        """The same; what a dying process still holds gets a moment to go."""
+        """The findings, once processes that are ending had time to release what they hold."""
         deadline = time.monotonic() + seconds
         while True:
             found = self.findings(known, **arguments)

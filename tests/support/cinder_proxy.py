@@ -1,7 +1,7 @@
 """The proxy between volflow and the lab's Cinder, which is where calls go wrong.
 
-It hands on everything as it is, but for one call of its choice. What it says of a resource's state
-it has first made true in Cinder, as an administrator can.
+It forwards everything unchanged, except one call. What it reports of a resource's state
+it first makes true in Cinder, as an administrator can.
 """
 
 from __future__ import annotations
@@ -48,11 +48,11 @@ class Trouble:
 
     :ivar call: which, by its pattern
     :ivar kill: kills the one who calls
-    :ivar site: from where it is made; from anywhere unless given
-    :ivar armed: a file without which nothing goes wrong yet
+    :ivar site: the place that makes it; any place unless given
+    :ivar armed: nothing goes wrong before this file exists
     :ivar count: how often it went wrong
     :ivar failures: why it could not be made to go wrong
-    :ivar mending: what has it come to its end afterwards
+    :ivar repairs: what ends the fault afterwards
     """
 
     call: str
@@ -62,7 +62,7 @@ class Trouble:
     armed: Path | None = None
     count: int = 0
     failures: list[str] = field(default_factory=list)
-    mending: list[Callable[[], None]] = field(default_factory=list)
+    repairs: list[Callable[[], None]] = field(default_factory=list)
 
     def meets(self, site: CallSite) -> bool:
         if self.armed is not None and not self.armed.exists():
@@ -78,7 +78,7 @@ class Proxy:
     """A proxy on a port of its own.
 
     :param cinder: host and port of Cinder
-    :param admin: who brings resources to their bad end
+    :param admin: changes the states of resources
     """
 
     def __init__(self, cinder: tuple[str, int], admin: Administrator) -> None:
@@ -113,7 +113,7 @@ class Proxy:
         self._place, self._last = place, ("", False)
 
     def record(self, since: Path | None = None) -> list[CallSite]:
-        """Note from where which calls are made from now on.
+        """Record which step makes which call from now on.
 
         :param since: a file; what is called before it is there is left out
         """
@@ -125,15 +125,15 @@ class Proxy:
         self._released.clear()
         self._trouble = trouble
 
-    def mend(self) -> None:
-        """Have everything go well again, and what was stuck come to its end."""
+    def repair(self) -> None:
+        """End the fault, and release what is stuck."""
         trouble, self._trouble, self._seen = self._trouble, None, None
         self._released.set()
-        for act in trouble.mending if trouble else ():
+        for act in trouble.repairs if trouble else ():
             act()
 
     def meet(self, call: str) -> Trouble | None:
-        """Note a call, and tell whether it is to go wrong."""
+        """Record a call; the fault for it, if it must fail."""
         with self._lock:
             since, site = self._recorded_from, self._site(call)
             if (
@@ -263,9 +263,9 @@ class _Handler(BaseHTTPRequestHandler):
             admin.rest(path)
             admin.set(path, "deleting" if stuck else "error_deleting")
             # Cinder deletes nothing in such a state: its administrator has to reset that.
-            trouble.mending.append(lambda: admin.set(path, "available" if stuck else "error"))
+            trouble.repairs.append(lambda: admin.set(path, "available" if stuck else "error"))
             if stuck:
-                trouble.mending.append(lambda: admin.call("DELETE", path) and None)
+                trouble.repairs.append(lambda: admin.call("DELETE", path) and None)
             self._answer(202, [], b"")
             return
         status, headers, answer = self._forwarded(body)
@@ -281,7 +281,7 @@ class _Handler(BaseHTTPRequestHandler):
             admin.set(path, transition if stuck else "error")
             # What was there before is its owner's, and whole; its administrator looks after it.
             if stuck or transition == "reverting":
-                trouble.mending.append(lambda: admin.set(path, "available"))
+                trouble.repairs.append(lambda: admin.set(path, "available"))
         self._answer(status, headers, answer)
 
     def _forwarded(self, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:

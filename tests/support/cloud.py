@@ -1,6 +1,6 @@
-"""The tests' own hands in the lab's cloud: volumes, attachments, and trees on volumes.
+"""How tests use the lab's cloud themselves: volumes, attachments, and trees on volumes.
 
-Nothing of volflow is used: what it does is compared with what is done here.
+This uses nothing of volflow, so that tests can compare what volflow does with it.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from cinderclient import exceptions
 
 from tests.support.auditor import Known
+from tests.support.waiting import LIMIT, until_available, until_gone
 
 T = TypeVar("T")
 
@@ -36,7 +37,7 @@ MKFS = {"ext4": ("mkfs.ext4", "-q", "-F"), "xfs": ("mkfs.xfs", "-q", "-f")}
 class Cloud:
     """A cloud's volumes, with a list of all that was made.
 
-    :param client: a cinderclient of whose volumes they are
+    :param client: a cinderclient of the project that owns the volumes
     :param scratch: an empty directory to mount things at
     :param administrator: a cinderclient that may reset states; the same unless given
     """
@@ -57,7 +58,7 @@ class Cloud:
         return str(volume.id)
 
     def clones(self, source_id: str, names: list[str]) -> list[str]:
-        """So many volumes with the content of another one, made side by side."""
+        """Volumes of these names with the content of another one, made in parallel."""
         size = self.client.volumes.get(source_id).size
         made = [
             self.client.volumes.create(size, source_volid=source_id, name=name) for name in names
@@ -74,21 +75,18 @@ class Cloud:
         return volume_id
 
     def show(self, volume_id: str) -> dict[str, Any]:
-        """Everything that the API tells of a volume."""
+        """Everything that the API shows of a volume."""
         told: dict[str, Any] = self.client.volumes.get(volume_id).to_dict()
         return {k: v for k, v in told.items() if k not in ("x_openstack_request_ids", "links")}
 
     def delete(self, volume_id: str) -> None:
-        """Delete a volume and wait until it is gone; one that is gone is fine."""
-        try:
+        """Delete a volume, if it exists, and wait until it is gone."""
+        with suppress(exceptions.NotFound):
             self.client.volumes.delete(volume_id)
-            while True:
-                self.client.volumes.get(volume_id)
-                time.sleep(0.05)
-        except exceptions.NotFound:
-            self.known.volumes.discard(volume_id)
+        until_gone(self.client.volumes.get, volume_id)
+        self.known.volumes.discard(volume_id)
 
-    def wait(self, volume_id: str, status: str, seconds: float = 60.0) -> None:
+    def wait(self, volume_id: str, status: str, seconds: float = LIMIT) -> None:
         """Wait until a volume has this status."""
         deadline = time.monotonic() + seconds
         while (found := self.client.volumes.get(volume_id).status) != status:
@@ -113,19 +111,15 @@ class Cloud:
         """A snapshot that is available; its id."""
         snapshot = self.client.volume_snapshots.create(volume_id, **properties)
         self.known.snapshots.add(snapshot.id)
-        while self.client.volume_snapshots.get(snapshot.id).status != "available":
-            time.sleep(0.05)
+        until_available(self.client.volume_snapshots.get, snapshot.id)
         return str(snapshot.id)
 
     def delete_snapshot(self, snapshot_id: str) -> None:
-        """Delete a snapshot and wait until it is gone; one that is gone is fine."""
-        try:
+        """Delete a snapshot, if it exists, and wait until it is gone."""
+        with suppress(exceptions.NotFound):
             self.client.volume_snapshots.delete(snapshot_id)
-            while True:
-                self.client.volume_snapshots.get(snapshot_id)
-                time.sleep(0.05)
-        except exceptions.NotFound:
-            self.known.snapshots.discard(snapshot_id)
+        until_gone(self.client.volume_snapshots.get, snapshot_id)
+        self.known.snapshots.discard(snapshot_id)
 
     # Attachments
 
@@ -159,12 +153,12 @@ class Cloud:
             run(*MKFS[kind], *options, device)
 
     def on(self, volume_id: str, do: Callable[[Path], T], *, read_only: bool = False) -> T:
-        """Mount a volume where nobody else sees it, do something there, and give its result."""
+        """Mount a volume in a private namespace, call a function there, and return its result."""
         with self.attached(volume_id) as device:
             return self.mounted(device, do, read_only=read_only)
 
     def mounted(self, device: str, do: Callable[[Path], T], *, read_only: bool = False) -> T:
-        """The same with a device that is attached already."""
+        """Mount a device that is attached already, call a function there, return its result."""
         kind = run("blkid", "--probe", "--output", "value", "--match-tag", "TYPE", device).strip()
         options = ["ro" if read_only else "rw", *(["nouuid"] if kind == "xfs" else [])]
         point = self._scratch / Path(device).name

@@ -1,11 +1,10 @@
-"""Runs of volflow in processes of their own, that are killed, or held where a test wants them."""
+"""Runs of volflow in processes of their own that a test kills, or holds at a step."""
 
 from __future__ import annotations
 
 import secrets
 import sqlite3
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 from tests.support.site import Site
 from tests.support.step_hooks import Hook, release
 from tests.support.volflow_process import Answer, Order, finish, start
+from tests.support.waiting import until
 
 
 def hook(step: str, act: str, *, method: str = "execute", when: str = "before") -> Hook:
@@ -33,16 +33,16 @@ class Process:
         return int(self.process.pid)
 
     def wait_for_hook(self) -> None:
-        """Wait until it is where a hook has it."""
+        """Wait until its hook has happened."""
         until(lambda: self.order.mark.exists() or not self.process.is_alive())
         assert self.order.mark.exists(), self.end()
 
     def go_on(self) -> None:
-        """Let it go on that is held."""
+        """Continue the run that is held."""
         release(self.order.mark)
 
     def end(self) -> Answer:
-        """Wait for its end."""
+        """Wait until it has ended; its answer."""
         return finish(self.order, self.process, 120)
 
 
@@ -61,7 +61,7 @@ def begin(site: Site, verb: str, *what: str, hooks: tuple[Hook, ...] = (), **mor
 
 
 def run(site: Site, verb: str, *what: str, **more: Any) -> Answer:
-    """A command of volflow, to its end."""
+    """Run a command of volflow to its end."""
     return begin(site, verb, *what, **more).end()
 
 
@@ -76,7 +76,7 @@ def killed(site: Site, verb: str, *what: str, step: str, when: str = "before", *
 
 @contextmanager
 def held(site: Site, verb: str, *what: str, step: str, **more: Any) -> Iterator[Process]:
-    """A command that is held before a step, for as long as the block runs at most."""
+    """A command that is held before a step, at most until the end of the block."""
     process = begin(site, verb, *what, hooks=(hook(step, "hold"),), **more)
     try:
         process.wait_for_hook()
@@ -101,17 +101,9 @@ def open_runs(site: Site) -> list[str]:
     return [str(row[0]) for row in found]
 
 
-def until(true: Callable[[], bool], seconds: float = 180.0) -> None:
-    """Wait until something is so."""
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
-
-
 @dataclass
 class Bystander:
-    """Something of a tenant's that looks a little like volflow's, and must not be touched."""
+    """Resources of a tenant that look a little like volflow's, and must not be touched."""
 
     site: Site
     volume: str = ""

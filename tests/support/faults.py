@@ -1,6 +1,6 @@
 """Faults at every step of every flow: made to happen before a step's effect, or after it.
 
-The steps are asked from the flows themselves, so that a new step is covered by itself.
+The steps are read from the flows themselves, so that a new step is covered automatically.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from volflow.tasks.base import Step
 from volflow.tasks.work import Work
 
 WHEN = ("before", "after")
-# How each kind of restore is asked for: so that it has all the steps that it can have.
+# The options of each kind of restore, chosen so that it has every step that it can have.
 OPTIONS: dict[str, dict[str, Any]] = {
     "restore to new": {"new": True},
     "restore in place": {"meta_override": {}, "verify": True},
@@ -100,7 +100,7 @@ def places(flow: str, when: tuple[str, ...] = WHEN) -> list[Place]:
 def injected(
     faults: Mapping[str, Place], act: Callable[[str, Place], None]
 ) -> Iterator[list[tuple[str, Place]]]:
-    """Call ``act`` at one place of each volume's flow; the list tells where that was.
+    """Call ``act`` at one place of each volume's flow; the list holds the places that were reached.
 
     :param faults: the place, by the id of the volume that a flow is about
     """

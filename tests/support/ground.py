@@ -1,4 +1,4 @@
-"""What every test of a refusal starts from, and how it finds that nothing was made."""
+"""What every test of a refusal starts from, and how it shows that nothing was made."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Ground:
     database: Path
 
     def made(self) -> dict[str, list[Any]]:
-        """Everything that has ever been in Cinder, what is deleted too, and what state it is in."""
+        """Everything that has ever been in Cinder, deleted or not, and its state."""
         with closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True)) as database:
             return {
                 table: database.execute(f"SELECT {columns} FROM {table} ORDER BY id").fetchall()
@@ -41,7 +41,7 @@ class Ground:
     def refused(
         self, *arguments: str, says: str, status: int = 1, **more: Any
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command that must do nothing but say why.
+        """Run a command that must do nothing except report why.
 
         :param says: a regular expression that its one message must match
         """

@@ -1,6 +1,6 @@
-"""A run that is killed: ``python -m tests.support.killed_run CONFIG ORDER``, the order as JSON.
+"""Kill a run on purpose: ``python -m tests.support.killed_run CONFIG ORDER``, the order as JSON.
 
-Each volume's flow comes to its own place and waits there. When the last of them has arrived, the
+Each volume's flow stops at its own place and waits there. When the last flow has arrived, the
 process is killed with all of them where they are.
 """
 
@@ -15,7 +15,7 @@ from typing import Any
 
 from tests.support import faults
 
-# Seconds for all flows to come to their places.
+# Seconds for all flows to reach their places.
 PATIENCE = 200.0
 
 

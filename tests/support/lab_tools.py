@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lab import Lab, LabError, loop
+from tests.support.waiting import LIMIT
 
 CONNECTOR = {"host": "test-host", "initiator": "iqn.2026-01.org.example:test", "multipath": False}
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -82,7 +83,7 @@ class CinderUser:
 
     def reaches(self, get: Callable[[str], Any], made: str, status: str) -> Any:
         """Wait until something has a status; an error status ends the wait."""
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + LIMIT
         while True:
             found = get(made)
             if found.status == status:
@@ -95,7 +96,7 @@ class CinderUser:
         """Wait until something is no longer there."""
         from cinderclient import exceptions
 
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + LIMIT
         with contextlib.suppress(exceptions.NotFound):
             while True:
                 status = getattr(get(made), "status", "")
@@ -142,14 +143,6 @@ def is_up(lab: Lab) -> bool:
         return False
 
 
-def wait_until(condition: Callable[[], bool]) -> None:
-    """Wait for what the kernel does in its own time."""
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 def remains(directory: Path) -> list[str]:
     """Everything of a lab that the machine still knows: mounts, devices, processes, files."""
     text = str(directory)
@@ -175,5 +168,5 @@ def run(*words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         check=check,
-        timeout=120,
+        timeout=300,
     )

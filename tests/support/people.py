@@ -1,25 +1,20 @@
-"""Those who use one cloud: each with a login, volumes, and volflow as it is set up for them."""
+"""The people of one cloud: each has a login, volumes, and a configuration of volflow."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cinderclient import exceptions
-
 from tests.support import repository
 from tests.support.auditor import Api
 from tests.support.cloud import Cloud
-
-# States in which a group rests, or from which it does not come back.
-_ENDED = ("available", "error")
+from tests.support.waiting import until, until_gone, until_settled
 
 
 @dataclass
@@ -28,8 +23,8 @@ class Person:
 
     :ivar login: the name of the cloud in clouds.yaml
     :ivar project_id: the project that the login is for
-    :ivar home: what is the person's own
-    :ivar cloud: the person's own hands in it
+    :ivar home: the person's own directory
+    :ivar cloud: the cloud as this person may use it
     :ivar settings: of volflow, ``group__option``
     """
 
@@ -121,23 +116,21 @@ class Person:
         group_type = next(t.id for t in client.group_types.list() if t.name == GROUP_TYPE)
         types = [t.id for t in client.volume_types.list() if t.name == volume_type]
         made = client.groups.create(group_type, ",".join(types), name, **properties)
-        while client.groups.get(made.id).status not in _ENDED:
-            time.sleep(0.05)
+        until_settled(client.groups.get, made.id)
         return str(made.id)
 
     def change_group(self, group: str, **fields: str) -> None:
         """Let volumes join or leave a group: ids, with commas between them."""
         groups = self.cloud.client.groups
         groups.update(group, **fields)
-        while groups.get(group).status not in _ENDED:
-            time.sleep(0.05)
+        until_settled(groups.get, group)
 
 
 GROUP_TYPE = "tests"
 
 
 class Keystone:
-    """An administrator's hands in Keystone.
+    """Keystone as its administrator uses it.
 
     :param clouds: the clouds.yaml
     """
@@ -169,7 +162,7 @@ class Keystone:
 
 
 def group_types(lab: Any) -> None:
-    """A type for groups, which Cinder has none of by itself."""
+    """Make a group type; Cinder has none at first."""
     client = lab.cinder("lab-admin")
     if GROUP_TYPE not in {each.name for each in client.group_types.list()}:
         made = client.group_types.create(GROUP_TYPE, "Of the tests")
@@ -188,7 +181,7 @@ def admin_api(lab: Any) -> Api:
 class Town:
     """The people of one cloud.
 
-    :ivar home: where all of theirs is
+    :ivar home: the directory of everybody's files
     :ivar api: the cloud, seen as an administrator
     """
 
@@ -198,7 +191,7 @@ class Town:
     api: Api
 
     def person(self, name: str, home: str | None = None, **settings: Any) -> Person:
-        """A person with a repository for each project, of which each has the keys that it has.
+        """A person with a repository for each project and the keys that :meth:`give_key` gave.
 
         :param name: alpha, beta or admin
         :param home: the name of the directory, where one person has several
@@ -238,7 +231,7 @@ class Town:
         return {volume["id"]: volume for volume in self.api.all("volumes")}
 
     def everything(self) -> set[str]:
-        """The ids of all that there is: to see that nothing was made, or is left."""
+        """The ids of all resources, to compare before and after."""
         found = {each["id"] for what in ("volumes", "snapshots") for each in self.api.all(what)}
         found |= {each["id"] for each in self.api.all("attachments")}
         for what in ("groups", "group_snapshots"):
@@ -259,21 +252,8 @@ class Town:
         for group in client.groups.list(search_opts=anybody):
             # Cinder deletes the volumes with it, and until then no other way.
             client.groups.delete(group.id, delete_volumes=True)
-            while not gone(client.groups.get, group.id):
-                time.sleep(0.1)
+            until_gone(client.groups.get, group.id)
         for volume in client.volumes.list(search_opts=anybody):
             client.volumes.reset_state(volume.id, "available")
             client.volumes.delete(volume.id, cascade=True)
-        deadline = time.monotonic() + 120
-        while left := self.everything():
-            assert time.monotonic() < deadline, left
-            time.sleep(0.2)
-
-
-def gone(look: Callable[[str], Any], id: str) -> bool:
-    """Whether something is not there."""
-    try:
-        look(id)
-    except exceptions.NotFound:
-        return True
-    return False
+        until(lambda: self.everything() == set())

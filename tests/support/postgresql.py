@@ -87,7 +87,7 @@ def running() -> Iterator[str]:
                 stderr=log,
             )
         try:
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + 120
             # It takes connections, and refuses them, some time before it is ready.
             ready = [_program("pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port)]
             while subprocess.run(ready, check=False).returncode != 0:
@@ -99,7 +99,7 @@ def running() -> Iterator[str]:
             # SIGINT: end all sessions, then stop.
             server.send_signal(signal.SIGINT)
             try:
-                server.wait(10)
+                server.wait(60)
             except subprocess.TimeoutExpired:
                 server.kill()
                 server.wait()

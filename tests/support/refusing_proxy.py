@@ -1,4 +1,4 @@
-"""A way to the lab's Cinder on which one question is not answered."""
+"""A proxy for the lab's Cinder that refuses the requests for one volume."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _HOP = ("connection", "transfer-encoding", "keep-alive", "content-length")
 
 
 class Refusing:
-    """Answers whether a volume is there with an error, and hands on all else.
+    """Answers requests for one volume with an error, and forwards all others.
 
     :param status: of the answer; None ends the connection without one
     """

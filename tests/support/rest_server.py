@@ -15,7 +15,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 _LISTING = "application/vnd.x.restic.rest.v2"
-_PATIENCE = 120.0
+# Seconds for which a held request is not answered at most.
+_PATIENCE = 300.0
 
 
 class RestServer:
@@ -59,12 +60,12 @@ class RestServer:
         self._left, self._act = (method, count), act
 
     def hold(self, method: str, count: int) -> None:
-        """Answer nothing more, from the call of that number on, until :meth:`go_on`."""
+        """Stop answering at the call of that number, until :meth:`go_on`."""
         self._going.clear()
         self.after(method, count, lambda: None)
 
-    def wait(self, seconds: float = 60.0) -> None:
-        """Wait until what was to happen has happened."""
+    def wait(self, seconds: float = 180.0) -> None:
+        """Wait until the act of :meth:`after` has happened."""
         deadline = time.monotonic() + seconds
         while not self.happened:
             if time.monotonic() > deadline:
@@ -87,7 +88,7 @@ class RestServer:
         self._act()
 
     def pause(self) -> None:
-        """Wait, where nothing is to be answered."""
+        """Wait for as long as the server holds requests."""
         if self.happened:
             self._going.wait(_PATIENCE)
 
@@ -107,7 +108,7 @@ class _Handler(BaseHTTPRequestHandler):
             outer.moved(self.command)
             outer.pause()
         if outer.down:
-            # Gone without a word, as when the network or the server is.
+            # No answer, as when the network or the server is down.
             self.close_connection = True
             return
         body = self.rfile.read(length) if length else b""

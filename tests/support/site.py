@@ -182,7 +182,7 @@ class Site:
             quotas.update(settings.PROJECT, **old)
 
     def findings(self, **arguments: Any) -> list[Any]:
-        """What is left behind now."""
+        """What volflow has left behind."""
         return self.auditor.settled(self.cloud.known, processes=self.before, **arguments)
 
 

@@ -1,4 +1,4 @@
-"""What all branches of a restore start from, and how what came of them is compared."""
+"""What all branches of a restore start from, and how their results are compared."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.auditor import assert_nothing
 from tests.support.cloud import Cloud
 from tests.support.site import Site
 
-# What is each volume's own, and what tells of its making.
+# Properties that belong to one volume, or to the time of its creation.
 OWN = {
     *("attachments", "cluster_name", "created_at", "id", "os-vol-host-attr:host"),
     *("service_uuid", "source_volid", "snapshot_id", "updated_at"),
@@ -99,7 +99,7 @@ class Stage:
         return self._backed_up(volume, found)
 
     def backed_up_attached(self, volume: str) -> Original:
-        """The same of a volume that is attached and cannot be looked at."""
+        """An attached volume after a backup of it. A copy of it shows what is on it."""
         # Another volume of the same content can.
         copy = self.site.cloud.create(name="to look at", source_volid=volume)
         found = self.look(copy)
@@ -121,7 +121,7 @@ class Stage:
         volumes = self.site.cloud.client.volumes
         read_only = volumes.get(volume).metadata.get("readonly") == "True"
         if read_only:
-            # Cinder attaches it to nobody who does not say that he only reads.
+            # Cinder attaches it only to clients that ask for read-only access.
             volumes.update_readonly_flag(volume, False)
         found: tree.Tree = self.site.cloud.on(volume, tree.describe, read_only=True)
         if read_only:
@@ -184,7 +184,7 @@ class Stage:
 
     @contextmanager
     def other_project(self) -> Iterator[Stage]:
-        """The same in another project of the cloud."""
+        """This stage in another project of the cloud."""
         site = in_project(self.site, OTHER_PROJECT)
         other = Stage(site, self.template, self.tree)
         try:
@@ -194,7 +194,7 @@ class Stage:
 
     @contextmanager
     def without_cloud(self) -> Iterator[dict[str, Any]]:
-        """A machine that has the repository and its password, and nothing else."""
+        """Options for a machine that has only the repository and its password."""
         nothing = dict.fromkeys(name for name in os.environ if name.startswith("OS_"))
         elsewhere = self.site.home / f"elsewhere-{len(list(self.site.home.iterdir()))}"
         elsewhere.mkdir()
@@ -208,7 +208,7 @@ class Stage:
 
 
 def in_project(site: Site, project_id: str) -> Site:
-    """The same site with the login of another project. Without Keystone anybody has that."""
+    """This site with a login to another project. Without Keystone, anybody has one."""
     told = yaml.safe_load(Path(site.environment["OS_CLIENT_CONFIG_FILE"]).read_text())
     told["clouds"]["lab"]["auth"]["project_id"] = project_id
     file = site.home / f"clouds-{project_id}.yaml"

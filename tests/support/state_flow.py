@@ -15,7 +15,7 @@ from persistence import State
 
 
 class Note(task.Task):
-    """Write one's name to the log; wait there if told so by the environment."""
+    """Write this step's name to the log, and wait there if the environment says so."""
 
     def execute(self, log: str) -> str:
         """Note it, and give back something to be stored."""

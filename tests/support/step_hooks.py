@@ -38,9 +38,9 @@ class Hook:
 
 
 def install(hooks: Sequence[Hook], mark: Path, place: Path | None = None) -> None:
-    """Have these things happen from now on in this process.
+    """Install hooks in this process.
 
-    :param mark: a file that is made when one has happened
+    :param mark: a file that is made when a hook has happened
     :param place: a file that holds the name of the step that is under way
     """
     inside = threading.local()
@@ -86,7 +86,7 @@ def install(hooks: Sequence[Hook], mark: Path, place: Path | None = None) -> Non
 
 
 def release(mark: Path) -> None:
-    """Let a process go on that is held."""
+    """Continue a process that is held."""
     _released(mark).touch()
 
 

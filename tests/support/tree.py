@@ -22,7 +22,7 @@ Tree = dict[bytes, "Entry"]
 
 @dataclass(frozen=True)
 class Entry:
-    """All that can be told of one file, but for its inode number, ctime and atime."""
+    """All facts of one file, except its inode number, ctime and atime."""
 
     kind: str
     mode: int

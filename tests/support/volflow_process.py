@@ -1,6 +1,6 @@
-"""One command of volflow in a process of its own, with hooks: what can be killed.
+"""One command of volflow in a process of its own, with hooks, which a test can kill.
 
-The process is forked from one that has everything imported, which saves the seconds that a start
+It is forked from a process that has imported everything, which saves the seconds that a start
 of Python takes.
 """
 
@@ -36,7 +36,7 @@ _PRELOADED = [
 
 @dataclass(frozen=True)
 class Order:
-    """What the process is to do.
+    """What the process does.
 
     :ivar verb: ``backup``, ``restore``, ``resume``, ``abort`` or ``clean``
     :ivar what: volumes, backups or runs
@@ -72,10 +72,10 @@ class Order:
 
 @dataclass(frozen=True)
 class Answer:
-    """What came of it.
+    """The result of a process.
 
     :ivar exit: the process's exit status, negative for a signal; None when it hung
-    :ivar result: that of the run, or what is still there of leftovers
+    :ivar result: the outcome of the run, or the leftovers that remain
     """
 
     exit: int | None
@@ -85,7 +85,7 @@ class Answer:
 
 
 def context() -> Any:
-    """Where processes are forked from."""
+    """The context that forks processes."""
     found = multiprocessing.get_context("forkserver")
     found.set_forkserver_preload(_PRELOADED)
     return found
@@ -100,7 +100,7 @@ def ready() -> None:
 def start(order: Order) -> ForkServerProcess:
     """Start the process."""
     order.answer.unlink(missing_ok=True)
-    # It ends with the one who waits for it.
+    # It ends with its parent.
     process = context().Process(target=_work, args=(order,), daemon=True)
     process.start()
     return process

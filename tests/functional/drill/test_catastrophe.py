@@ -1,7 +1,7 @@
-"""A cloud burns down with all that was in it, and with all that volflow knew of it.
+"""A cloud is lost with everything in it, and with volflow's state database.
 
-What is left is the repository and its password. A new cloud is built, in which the tenant has
-another id, and everything is restored to it.
+The repository and its password remain. A new cloud is built, in which the tenant has
+another id, and everything is restored into it.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ TENANT = "lab-alpha"
 
 @dataclass
 class Lost:
-    """A volume of the cloud that is no more.
+    """A volume of the lost cloud.
 
     :ivar shown: its properties
     :ivar tree: what was on it
@@ -51,7 +51,7 @@ class Lost:
 
 @dataclass
 class Operator:
-    """Who has the repository, its password and, while there is one, a cloud."""
+    """An operator with the repository, its password and, as long as it exists, a cloud."""
 
     home: Path
     clouds: Path | None = None

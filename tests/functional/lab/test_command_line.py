@@ -22,8 +22,8 @@ from tests.support.lab_tools import (
     is_up,
     remains,
     run,
-    wait_until,
 )
+from tests.support.waiting import until
 
 pytestmark = [
     pytest.mark.lab,
@@ -132,7 +132,7 @@ class TestKilled:
             assert holder.stdout is not None
             assert holder.stdout.readline() == b"mounted\n"
             os.kill(own.pid, signal.SIGKILL)
-            wait_until(lambda: not is_up(own))
+            until(lambda: not is_up(own))
             with pytest.raises(LabError, match="no lab is running"):
                 own.status()
             still = [exported(device), exported(stacked)]
@@ -163,7 +163,7 @@ class TestKilled:
         assert len([each for each in remains(own.directory.path) if "lab.server" in each]) == 1
 
     def _killed(self, lab: Lab, seconds: float) -> None:
-        """An ``up`` that is killed after so many seconds."""
+        """Run ``up`` and kill it after this number of seconds."""
         words = [sys.executable, "-m", "lab", "up", "--dir", str(lab.directory.path), "--size", "5"]
         first = subprocess.Popen(
             words, cwd=CHECKOUT, stdout=subprocess.PIPE, stderr=subprocess.PIPE

@@ -14,9 +14,9 @@ from tests.support.lab_tools import (
     CinderUser,
     exported,
     read,
-    wait_until,
     write,
 )
+from tests.support.waiting import until
 
 pytestmark = [
     pytest.mark.lab,
@@ -130,7 +130,7 @@ class TestCloud:
             cloud.detach(attachment)
             again, another = cloud.attach(volume)
             assert another != device
-        wait_until(lambda: not is_exported())
+        until(lambda: not is_exported())
         cloud.detach(again)
 
     def test_volumes_are_made_in_the_zone_asked_for(self, cloud: CinderUser) -> None:

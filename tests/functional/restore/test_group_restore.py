@@ -1,9 +1,8 @@
-"""A restore that makes a group anew is killed: it goes on, or leaves nothing behind."""
+"""A killed restore of a group can be resumed, or aborted without leftovers."""
 
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +10,7 @@ import pytest
 
 from tests.support import controlled_runs
 from tests.support.site import Site
+from tests.support.waiting import until_available
 
 pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("fork_server")]
 
@@ -24,8 +24,7 @@ def _groups(site: Site) -> list[Any]:
 
 def _change(site: Site, group: str, **fields: str) -> None:
     site.cloud.client.groups.update(group, **fields)
-    while site.cloud.client.groups.get(group).status != "available":
-        time.sleep(0.05)
+    until_available(site.cloud.client.groups.get, group)
 
 
 @pytest.fixture
@@ -36,8 +35,7 @@ def lost(site: Site) -> Iterator[list[str]]:
     kind = kinds.get("killed") or client.group_types.create("killed", "Of the tests")
     types = [t.id for t in client.volume_types.list() if t.name == "lab"]
     group = client.groups.create(kind.id, ",".join(types), "pair", "A pair")
-    while client.groups.get(group.id).status != "available":
-        time.sleep(0.05)
+    until_available(client.groups.get, group.id)
     volumes = [site.cloud.create(name=name, volume_type="lab", group_id=group.id) for name in NAMES]
     for name, volume in zip(NAMES, volumes, strict=True):
         site.cloud.fill(volume, "ext4", lambda root, name=name: (root / "who").write_text(name))

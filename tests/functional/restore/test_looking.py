@@ -1,4 +1,4 @@
-"""Looking into backups, single files, and proof that they are whole."""
+"""Listing, extracting, mounting, comparing, verifying and deleting backups."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,6 +15,7 @@ from tests.support import tree
 from tests.support.branch import branch
 from tests.support.cloud import run
 from tests.support.stage import Stage
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.lab
 
@@ -27,7 +26,7 @@ def _below(found: tree.Tree, directory: bytes) -> tree.Tree:
     below = {b".": found[directory]} | {
         path.removeprefix(start): entry for path, entry in found.items() if path.startswith(start)
     }
-    # What is a link of what is told by where it is.
+    # The places of hard links differ in a part of the tree.
     return {path: _bare(entry) for path, entry in below.items()}
 
 
@@ -86,7 +85,7 @@ def test_backup_extract_writes_nothing_outside_its_target(stage: Stage) -> None:
     said = stage.run("backup", "extract", was.volume, "/many", "--to", str(place), status=2)
     assert "no empty directory" in said
     (place / "many").unlink()
-    # What is not there is told before anything is written.
+    # A missing path is reported before anything is written.
     said = stage.run(
         *("backup", "extract", was.volume, "/text", "/many/none", "--to", str(place)), status=1
     )
@@ -131,7 +130,7 @@ def test_backup_mount_shows_files_read_only_until_interrupted(stage: Stage) -> N
         )
     finally:
         process.send_signal(signal.SIGINT)
-        process.wait(30)
+        process.wait(120)
     assert not written
     assert {"ro", "nosuid", "nodev", "noexec"} <= set(options.split()[3].split(","))
     assert names == {os.fsdecode(path) for path in was.tree if b"/" not in path} - {"."}
@@ -150,7 +149,7 @@ def test_backup_mount_leaves_nothing_when_its_terminal_closes(stage: Stage) -> N
     place = stage.site.home / "looked-into"
     place.mkdir()
     config = stage.site.config()
-    # A terminal that is closed ends nothing of what was begun by nohup, as these tests may be.
+    # nohup, with which these tests may run, ignores the signal of a closed terminal.
     command = ["env", "--default-signal=HUP"]
     command += [sys.executable, "-m", "volflow.cli.main", "--config-file", str(config)]
 
@@ -170,7 +169,7 @@ def test_backup_mount_leaves_nothing_when_its_terminal_closes(stage: Stage) -> N
         process, stander = mounted()
         try:
             process.send_signal(number)
-            _, said = process.communicate(timeout=30)
+            _, said = process.communicate(timeout=120)
         finally:
             stander.kill()
             stander.wait()
@@ -183,17 +182,10 @@ def test_backup_mount_leaves_nothing_when_its_terminal_closes(stage: Stage) -> N
             said = stage.run("backup", "mount", was.volume, str(place), status=2)
             assert f"'umount {place}' removes it" in said
             run("umount", str(place))
-        _until(lambda: not stage.site.restic("list", "locks", "--no-lock").strip())
+        until(lambda: not stage.site.restic("list", "locks", "--no-lock").strip())
         assert f" {stage.site.state}/" not in Path("/proc/mounts").read_text()
         assert not os.path.ismount(place)
     stage.seen.data.append("SIGHUP, SIGKILL: nothing stays")
-
-
-def _until(what: Callable[[], bool], seconds: float = 10.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 def _equal(one: bytes, other: bytes) -> None:
@@ -241,7 +233,7 @@ def test_backup_verify_finds_one_damaged_byte(stage: Stage) -> None:
     rows = stage.rows("backup", "verify", was.backup, status=1, config=config)
     assert rows[0]["Result"].startswith("FAILED")
     stage.run("backup", "verify", "--percent", "100", status=1, config=config)
-    # What cannot be read cannot be restored, and the volume made for it is gone.
+    # A damaged backup cannot be restored, and the volume made for it is removed.
     before = {volume.id for volume in stage.site.cloud.client.volumes.list()}
     (row,) = stage.rows(
         *("restore", "create", was.backup, "--new", "--verify"), status=1, config=config

@@ -18,7 +18,7 @@ from tests.support.stage import in_project
 pytestmark = [pytest.mark.lab, pytest.mark.slow, pytest.mark.page]
 
 PAGE = Path(__file__).parents[3] / "docs" / "restore.rst"
-# The project of a cloud that is gone, as the page has it.
+# The project of a lost cloud, as on the page.
 OLD_PROJECT = "5ca1ab1e000000000000000000000001"
 # When the first backups are of, which the page restores by their time.
 THEN = "2026-02-27 22:00:00"
@@ -40,7 +40,7 @@ OLDER = "127.0.0.1 localhost\n10.0.0.1 old-db\n"
 
 
 class Night:
-    """The site of the page, in front of which somebody sits."""
+    """The site of the page, and the operator's shell there."""
 
     def __init__(self, site: Site) -> None:
         self.site = site
@@ -72,7 +72,7 @@ class Night:
             assert str(volflow.backups.create([self.notes]).outcome) == "complete"
 
     def _of_another_cloud(self) -> None:
-        """A backup of a project that is no more."""
+        """A backup of a project that no longer exists."""
         old = in_project(self.site, OLD_PROJECT)
         volume = old.cloud.create(name="of the old cloud")
         old.cloud.fill(volume, "ext4", _fill("old"))

@@ -1,4 +1,4 @@
-"""Old volumes are removed last, in a run that can still be resumed; what was told to stay stays."""
+"""A run removes old volumes last, can be resumed then, and keeps those that it must keep."""
 
 from __future__ import annotations
 

@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from cinderclient import exceptions
 
 from tests.support.branch import branch
 from tests.support.stage import PROPERTIES, Stage
+from tests.support.waiting import until_available, until_gone
 
 pytestmark = pytest.mark.lab
 
@@ -82,9 +82,9 @@ def _grouped(stage: Stage, name: str, volumes: list[str]) -> Iterator[str]:
     types = [t.id for t in client.volume_types.list() if t.name == "lab"]
     group = client.groups.create(kind.id, types[0], name)
     try:
-        _rest(client, group.id)
+        until_available(client.groups.get, group.id)
         client.groups.update(group.id, add_volumes=",".join(volumes))
-        _rest(client, group.id)
+        until_available(client.groups.get, group.id)
         yield str(group.id)
     finally:
         for each in client.groups.list():
@@ -92,24 +92,14 @@ def _grouped(stage: Stage, name: str, volumes: list[str]) -> Iterator[str]:
         client.group_types.delete(kind.id)
 
 
-def _rest(client: Any, group: str) -> None:
-    while (status := client.groups.get(group).status) != "available":
-        assert status != "error"
-        time.sleep(0.05)
-
-
 def _dissolve(client: Any, group: str) -> None:
     """Delete a group, and leave the volumes."""
     members = [volume.id for volume in client.volumes.list() if volume.group_id == group]
     if members:
         client.groups.update(group, remove_volumes=",".join(members))
-        _rest(client, group)
+        until_available(client.groups.get, group)
     client.groups.delete(group)
-    try:
-        while client.groups.get(group):
-            time.sleep(0.05)
-    except exceptions.NotFound:
-        return
+    until_gone(client.groups.get, group)
 
 
 @branch("all volumes of a group, in place; and beside it, in a group like it")
@@ -161,6 +151,6 @@ def _covered(rows: list[dict[str, Any]], column: str) -> list[dict[str, Any]]:
 
 
 def _complete(rows: list[dict[str, Any]], count: int) -> dict[str, dict[str, Any]]:
-    """The rows by volume; all of them are to be complete."""
+    """The rows by volume; fail unless all of them are complete."""
     assert [row["outcome"] for row in rows] == ["complete"] * count, rows
     return {row["volume_id"]: row for row in rows}

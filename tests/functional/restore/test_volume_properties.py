@@ -10,7 +10,7 @@ from tests.support.site import Site
 
 pytestmark = pytest.mark.lab
 
-# What is each volume's own, and what tells of its making.
+# Properties that belong to one volume, or to the time of its creation.
 OWN = {
     "attachments",
     "cluster_name",

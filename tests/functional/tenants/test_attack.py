@@ -1,4 +1,4 @@
-"""One tenant reaches for another's backups and volumes, by every way that there is."""
+"""One tenant tries every way to reach another tenant's backups and volumes."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Scene:
     own: str
 
     def restic(self, *command: str, cwd: Path | None = None) -> str:
-        """restic in the hands of the attacker, who has the key of its own repository."""
+        """restic as the attacker uses it, with the key of the attacker's own repository."""
         project = self.beta.project_id
         environment = {
             **os.environ,
@@ -181,7 +181,7 @@ def test_a_login_to_a_project_of_others_is_refused(scene: Scene) -> None:
     ["../{}", "{}/../{}", "/etc", "..", "{}\n", "{} ", "*", "{{project_id}}", "{}x"],
 )
 def test_a_forged_project_id_is_refused(scene: Scene, project_id: str) -> None:
-    """A cloud says whose login it is. What it says must not become another path or command."""
+    """The project id comes from the cloud. It must not become another path or command."""
     from volflow import config
     from volflow.errors import ConfigError
     from volflow.host.privilege import Privilege
@@ -201,7 +201,7 @@ def test_a_forged_project_id_is_refused(scene: Scene, project_id: str) -> None:
 
 
 def _restore_all(scene: Scene, *arguments: str, status: int = 0) -> list[dict[str, Any]]:
-    """The operator restores all that is lost; what came of it."""
+    """The operator restores every lost volume; the rows of the result."""
     keystone = scene.town.keystone
     with keystone.role("admin", "alpha", "admin"), keystone.role("admin", "beta", "admin"):
         return scene.admin.rows(

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.lab
 TENANTS = ("alpha", "beta")
 EACH = 12
 AT_A_TIME = 10
-# Of each tenant's volumes so many are in a group.
+# The number of each tenant's volumes that are in a group.
 IN_GROUP = 3
 TYPES = ("lab", "lab-multiattach")
 
@@ -77,7 +77,7 @@ class World:
     def _groups(self) -> list[dict[str, Any]]:
         client = self.town.lab.cinder("lab-admin")
         found = client.groups.list(search_opts={"all_tenants": 1})
-        # A list tells no project, and one by one they do.
+        # A list shows no project; a single group does.
         return [client.groups.get(group.id).to_dict() for group in found]
 
     def read(self) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,7 +12,8 @@ import pytest
 
 from tests.support import faults
 from tests.support.faults import Place
-from tests.support.people import GROUP_TYPE, Person, Town, gone
+from tests.support.people import GROUP_TYPE, Person, Town
+from tests.support.waiting import is_gone, until_available, until_gone
 
 pytestmark = pytest.mark.lab
 
@@ -60,8 +60,7 @@ class Band:
         if members:
             self.person.change_group(group, remove_volumes=",".join(members))
         client.groups.delete(group)
-        while not gone(client.groups.get, group):
-            time.sleep(0.05)
+        until_gone(client.groups.get, group)
 
     def groups(self) -> dict[str, Any]:
         return {group.id: group for group in self.person.cloud.client.groups.list()}
@@ -184,7 +183,7 @@ def test_volumes_that_have_left_are_put_back(band: Band) -> None:
     assert client.volumes.get(band.volumes["left"]).group_id is None
     band.restore("--group", group)
     assert band.members(group) == {"left", "right"}
-    # And if the group is gone too.
+    # The group is gone as well.
     band.dissolve(group)
     band.restore("--group", group)
     (anew,) = band.groups()
@@ -193,7 +192,7 @@ def test_volumes_that_have_left_are_put_back(band: Band) -> None:
 
 @pytest.fixture
 def lost(band: Band) -> Iterator[str]:
-    """A group with both its volumes that is gone; in the end the band is without any."""
+    """A deleted group with both its volumes; the groups made from it are removed at the end."""
     for group in list(band.groups()):
         band.dissolve(group)
     band.remove(*list(band.volumes))
@@ -210,7 +209,7 @@ def lost(band: Band) -> Iterator[str]:
 
 
 def test_a_missing_group_type_is_reported_and_data_restored(band: Band, lost: str) -> None:
-    """What cannot be made fails nobody: the data is restored, and it is told what is not."""
+    """The data is restored, and the result names what could not be made."""
     admin = band.town.lab.cinder("lab-admin")
     (kind,) = (each for each in admin.group_types.list() if each.name == GROUP_TYPE)
     admin.group_types.update(kind, name="another")
@@ -308,7 +307,7 @@ def trio(band: Band) -> Iterator[tuple[str, list[str]]]:
     yield group, volumes
     admin = band.town.lab.cinder("lab-admin")
     for volume in volumes:
-        if not gone(admin.volumes.get, volume):
+        if not is_gone(admin.volumes.get, volume):
             admin.volumes.reset_state(volume, "available")
     band.dissolve(group)
     for volume in volumes:
@@ -325,7 +324,7 @@ def test_a_member_in_maintenance_refuses_its_group(band: Band, trio: tuple[str, 
     assert volumes[1] in said
     assert "'maintenance'" in said
     assert band.town.everything() == before
-    # Among all volumes it is left out, and the others are done each for itself.
+    # With --all it is left out, and the others are backed up one by one.
     done = band.person.rows("backup", "create", "--all", status=3)
     outcomes = {row["volume_id"]: row["outcome"] for row in done}
     assert outcomes[volumes[1]] == "left out"
@@ -342,7 +341,7 @@ def test_a_group_with_an_attached_member_is_backed_up(
 
 
 def test_members_of_several_moments_are_reported(band: Band, trio: tuple[str, list[str]]) -> None:
-    """Each volume's last backup is taken; that they do not belong together is told."""
+    """Each volume's last backup is used, with a warning that they are of different moments."""
     group, volumes = trio
     (first,) = {row["run_id"] for row in band.person.rows("backup", "create", "--group", group)}
     (second,) = band.person.rows("backup", "create", volumes[0])
@@ -352,7 +351,7 @@ def test_members_of_several_moments_are_reported(band: Band, trio: tuple[str, li
     assert f"group {group}: the backups of its volumes are from different times" in done.stderr
     assert f"v0 of run {second['run_id'][:8]}" in done.stderr
     assert f"v1 of run {first[:8]}" in done.stderr
-    # One that has left the group, as its last backup tells.
+    # A volume that has left the group, according to its last backup.
     assert band.person.cli("backup", "create", volumes[2]).returncode == 0
     done = band.person.cli("restore", "create", "--group", group, "--dry-run")
     assert f"v2: left out, has left group {group} since its backup" in done.stderr
@@ -363,17 +362,16 @@ def test_groups_that_a_lost_run_left_are_removed(band: Band, trio: tuple[str, li
     group, _ = trio
     client, run = band.person.cloud.client, "00000000-0000-4000-8000-000000000001"
     snapshot = client.group_snapshots.create(group, description=f"{run}/{group}/group snapshot")
-    while client.group_snapshots.get(snapshot.id).status != "available":
-        time.sleep(0.05)
+    until_available(client.group_snapshots.get, snapshot.id)
     made = band.person.group("left over", description=f"{run}/{group}@project/group")
     others = band.person.group("not left over", description=f"{run}/{group}@project/group of mine")
     found = band.person.rows("leftover", "list", "--lost")
     assert {row["ID"] for row in found} == {snapshot.id, made}
     done = band.person.cli("leftover", "clean", "--lost", "--older-than", "0")
     assert done.returncode == 0, done
-    assert gone(client.group_snapshots.get, snapshot.id)
-    assert gone(client.groups.get, made)
-    assert not gone(client.groups.get, others)
+    assert is_gone(client.group_snapshots.get, snapshot.id)
+    assert is_gone(client.groups.get, made)
+    assert not is_gone(client.groups.get, others)
     band.dissolve(others)
 
 

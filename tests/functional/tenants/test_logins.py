@@ -33,7 +33,7 @@ class Office:
     admin: Person
 
     def killed(self, person: Person, volume: str) -> str:
-        """Kill a backup before it copies; the run that is left."""
+        """Kill a backup before it copies; the id of the open run."""
         known = set(self.runs())
         order = {"flow": "backup", "places": {volume: ["copy", "before"]}}
         done = subprocess.run(
@@ -64,14 +64,14 @@ class Office:
         return dict(self.query("SELECT id, state FROM run"))
 
     def known(self, run: str) -> list[tuple[Any, ...]]:
-        """All that is known of a run."""
+        """Everything that the state database holds about a run."""
         return [
             *self.query("SELECT * FROM run WHERE id = ?", run),
             *self.query("SELECT * FROM ledger WHERE run_id = ? ORDER BY tag", run),
         ]
 
     def open(self, run: str) -> list[tuple[Any, ...]]:
-        """What the run has made and that is not gone."""
+        """What the run has made and not removed."""
         return self.query("SELECT tag FROM ledger WHERE run_id = ? AND state != 'GONE'", run)
 
 
@@ -120,7 +120,7 @@ def test_what_is_left_over_is_removed_where_it_is(office: Office) -> None:
     alpha = office.alpha
     before = office.town.everything()
     left = office.killed(alpha, alpha.volume(name="left over"))
-    # As if its end had not come to the removal.
+    # As if the run had ended before the removal.
     office.query("UPDATE run SET state = 'FAILED' WHERE id = ?", left)
     office.query("UPDATE ledger SET state = 'LEFTOVER' WHERE run_id = ? AND state != 'GONE'", left)
     known, there = office.known(left), office.town.everything()

@@ -1,4 +1,4 @@
-"""Whose volumes are backed up, whose the temporary things are, and to whom a volume comes back."""
+"""Which volumes are backed up, which project owns temporary resources and restored volumes."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def test_no_role_in_any_project_is_refused(tenants: Tenants) -> None:
 
 
 def test_a_project_without_a_key_is_left_out(tenants: Tenants) -> None:
-    """A project whose repository cannot be opened is left out; the other's is not."""
+    """A project is left out if its repository cannot be opened; the other one is not."""
     other = tenants.town.person("admin", "admin without a key")
     tenants.town.give_key(other, tenants.alpha.project_id)
     rows = other.rows("backup", "create", "--all-tenants", status=3)
