@@ -88,7 +88,7 @@ def test_a_cloud_that_clouds_yaml_lacks_is_refused(ground: Ground) -> None:
     ],
     ids=["option", "environment", "configuration", "only one"],
 )
-def test_an_option_beats_the_configuration_and_that_the_environment(
+def test_an_option_wins_over_configuration_and_environment(
     ground: Ground, name: str | None, environment: dict[str, str | None], options: list[str]
 ) -> None:
     done = ground.site.cli(
