@@ -33,24 +33,9 @@ PENDING = {
     "tests/unit/tasks/test_claim.py",
 }
 SHORT_NAMES = {
-    "tests/unit/cli/test_columns.py",
-    "tests/unit/cli/test_progress.py",
     "tests/unit/cloud/test_properties.py",
     "tests/unit/cloud/test_wait.py",
-    "tests/unit/disk/test_comparison.py",
-    "tests/unit/disk/test_filesystem.py",
-    "tests/unit/movers/restic/test_mover.py",
-    "tests/unit/movers/restic/test_program.py",
-    "tests/unit/observers/test_metrics.py",
-    "tests/unit/persistence/test_catalogue.py",
-    "tests/unit/persistence/test_ledger.py",
-    "tests/unit/persistence/test_open.py",
-    "tests/unit/persistence/test_runs.py",
-    "tests/unit/plans/test_quota.py",
-    "tests/unit/report/test_report.py",
-    "tests/unit/results/test_outcome.py",
     "tests/unit/test_logs.py",
-    "tests/unit/test_printable.py",
 }
 
 
