@@ -23,13 +23,22 @@ class CloudsConfig(OpenStackConfig):
     login to the only cloud of clouds.yaml.
     """
 
-    def _get_os_environ(self, envvar_prefix: str | None = None) -> dict[str, Any] | None:
-        found: dict[str, Any] | None = super()._get_os_environ(envvar_prefix)
-        if found is None:
-            return None
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        clouds = self.cloud_config["clouds"]
+        if self.envvar_key not in clouds:
+            return
+        found = clouds[self.envvar_key]
         login = {key: value for key, value in found.items() if "__" not in key}
-        given = {f"OS_{key.upper()}" for key in login.keys() - _SELECTORS} & os.environ.keys()
-        return login if given else None
+        if {f"OS_{key.upper()}" for key in login.keys() - _SELECTORS} & os.environ.keys():
+            clouds[self.envvar_key] = login
+            return
+        # The environment holds no login. Choose the cloud as openstacksdk does without one.
+        del clouds[self.envvar_key]
+        if not clouds:
+            clouds["defaults"] = dict(self.defaults)
+        if self.default_cloud == self.envvar_key:
+            self.default_cloud = next(iter(clouds)) if len(clouds) == 1 else None
 
 
 def named_by_environment() -> bool:
