@@ -65,7 +65,9 @@ FILTERS: list[tuple[tuple[str, ...], set[str], dict[str, str]]] = [
 ]
 
 
-@pytest.mark.parametrize(("filters", "wanted", "left_out"), FILTERS, ids=lambda f: str(f)[:24])
+@pytest.mark.parametrize(
+    ("filters", "wanted", "left_out"), FILTERS, ids=["name", "metadata", "type", "exclude"]
+)
 def test_filters_choose_volumes_and_give_reasons(
     shop: tuple[Site, dict[str, str]],
     filters: tuple[str, ...],

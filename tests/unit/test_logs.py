@@ -1,4 +1,4 @@
-"""The log: what each line is about, where it goes, and what it never holds."""
+"""The log: which run and volume each line names, where it goes, and what it never contains."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ LOG = logging.getLogger("volflow.somewhere")
 
 
 class Terminal(logging.StreamHandler[Any]):
-    """What a command line puts on the terminal, and what stands there then."""
+    """The handler of a command line for the terminal; keeps the lines that it shows."""
 
     def __init__(self, stream: Any) -> None:
         super().__init__(stream)
-        self.said: list[str] = []
+        self.shown: list[str] = []
         self.setLevel(logging.INFO)
         self.setFormatter(logging.Formatter("%(message)s"))
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.said.append(self.format(record))
+        self.shown.append(self.format(record))
 
 
 @pytest.fixture
 def terminal() -> Iterator[Terminal]:
-    """The logging of a process as volflow's command line begins it; put back afterwards."""
+    """Set up logging as volflow's command line does; restore it afterwards."""
     root = logging.getLogger()
     level, handlers = root.level, list(root.handlers)
     levels = {
@@ -57,9 +57,9 @@ def terminal() -> Iterator[Terminal]:
 
 
 def setup(tmp_path: Path, *quieted: str, **values: Any) -> Path:
-    """Set up the log; the file to which it goes unless the options say otherwise."""
+    """Set up the log, and return its file, which the options may change."""
     root = logging.getLogger()
-    # pytest has added its own.
+    # pytest has added handlers of its own.
     root.handlers[:] = [handler for handler in root.handlers if isinstance(handler, Terminal)]
     file = tmp_path / "volflow.log"
     options = {"log_file": file} | values
@@ -70,7 +70,7 @@ def setup(tmp_path: Path, *quieted: str, **values: Any) -> Path:
     return file
 
 
-def test_each_line_tells_its_run_and_volume(terminal: Terminal, tmp_path: Path) -> None:
+def test_each_line_names_its_run_and_volume(terminal: Terminal, tmp_path: Path) -> None:
     file = setup(tmp_path)
     LOG.info("before")
     with logs.about("run-1"):
@@ -92,7 +92,7 @@ def test_each_line_tells_its_run_and_volume(terminal: Terminal, tmp_path: Path) 
     assert re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} \d+ INFO", file.read_text())
 
 
-def test_threads_have_a_volume_each(terminal: Terminal, tmp_path: Path) -> None:
+def test_each_thread_logs_its_own_volume(terminal: Terminal, tmp_path: Path) -> None:
     file = setup(tmp_path)
     together = threading.Barrier(8)
 
@@ -100,7 +100,7 @@ def test_threads_have_a_volume_each(terminal: Terminal, tmp_path: Path) -> None:
         logs.begin("run", f"volume-{number}")
         together.wait()
         for _ in range(50):
-            # What a library says belongs to it as well.
+            # Messages of libraries belong to the volume as well.
             logging.getLogger("some.library").info("about volume-%s", number)
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
@@ -121,18 +121,19 @@ def test_a_line_of_json_names_the_run_and_the_volume(terminal: Terminal, tmp_pat
     with logs.about("run-1", "volume-1"):
         LOG.warning("two\nlines and \x1b[31m")
     (line,) = file.read_text().splitlines()
-    told = json.loads(line)
-    assert told["message"] == "two\nlines and \x1b[31m"
-    assert (told["context"]["run"], told["context"]["volume"]) == ("run-1", "volume-1")
+    found = json.loads(line)
+    assert found["message"] == "two\nlines and \x1b[31m"
+    assert (found["context"]["run"], found["context"]["volume"]) == ("run-1", "volume-1")
 
 
-def test_the_terminal_stays_as_it_was(terminal: Terminal, tmp_path: Path) -> None:
-    """A log file is no reason to say more, or less, to the person who waits."""
+def test_a_log_file_does_not_change_what_the_terminal_shows(
+    terminal: Terminal, tmp_path: Path
+) -> None:
     file = setup(tmp_path)
     LOG.debug("small")
     LOG.info("middling")
     logging.getLogger("sqlalchemy.engine").info("SELECT 1")
-    assert terminal.said == ["middling"]
+    assert terminal.shown == ["middling"]
     assert "SELECT" not in file.read_text()
     assert "small" not in file.read_text()
 
@@ -145,7 +146,7 @@ def test_what_is_quiet_on_the_terminal_is_in_the_file(terminal: Terminal, tmp_pa
     logging.getLogger("os_brick.initiator").warning("no iSCSI here")
     logging.getLogger("oslo").error("bad")
     logging.getLogger("oslo_concurrency").warning("locked")
-    assert terminal.said == ["bad", "locked"]
+    assert terminal.shown == ["bad", "locked"]
     assert [line.rpartition("] ")[2] for line in file.read_text().splitlines()] == [
         "no iSCSI here",
         "bad",
@@ -159,7 +160,7 @@ def test_debug_messages_go_to_the_file_and_not_to_the_terminal(
     file = setup(tmp_path, debug=True)
     LOG.debug("small")
     assert "DEBUG volflow.somewhere [- -] small" in file.read_text()
-    assert terminal.said == []
+    assert terminal.shown == []
 
 
 def test_no_password_is_logged(terminal: Terminal, tmp_path: Path) -> None:
@@ -167,13 +168,13 @@ def test_no_password_is_logged(terminal: Terminal, tmp_path: Path) -> None:
     LOG.info("%s", {"auth_password": "hunter2", "auth_username": "x"})
     LOG.info("the answer is {'adminPass': 'hunter2'}")
     assert "hunter2" not in file.read_text()
-    assert "hunter2" not in "".join(terminal.said)
+    assert "hunter2" not in "".join(terminal.shown)
 
 
-def test_control_characters(terminal: Terminal, tmp_path: Path) -> None:
+def test_control_characters_are_escaped(terminal: Terminal, tmp_path: Path) -> None:
     file = setup(tmp_path)
     LOG.info("volume %s", "\x1b]0;title\x07\u202ered\x00")
-    assert terminal.said == [r"volume \x1b]0;title\x07\u202ered\x00"]
+    assert terminal.shown == [r"volume \x1b]0;title\x07\u202ered\x00"]
     assert r"volume \x1b]0;title\x07\u202ered\x00" in file.read_text()
 
 
@@ -197,19 +198,19 @@ def test_an_exception_is_logged_with_its_run_and_volume(terminal: Terminal, tmp_
     assert "RuntimeError: out of order" in text
 
 
-def test_a_log_that_cannot_be_opened(terminal: Terminal, tmp_path: Path) -> None:
+def test_a_log_that_cannot_be_opened_is_an_error(terminal: Terminal, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="Configuration of the log"):
         setup(tmp_path, log_file=tmp_path / "nowhere" / "volflow.log")
-    # What is on the terminal is still there to tell it.
-    LOG.error("told")
-    assert terminal.said == ["told"]
+    # The terminal still shows messages.
+    LOG.error("still shown")
+    assert terminal.shown == ["still shown"]
 
 
-def test_a_level_that_there_is_not(terminal: Terminal, tmp_path: Path) -> None:
+def test_an_unknown_level_is_an_error(terminal: Terminal, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="Configuration of the log"):
         setup(tmp_path, default_log_levels="volflow=LOUD")
 
 
-def test_nothing_is_opened_unless_asked(terminal: Terminal, tmp_path: Path) -> None:
+def test_no_file_is_opened_without_the_option(terminal: Terminal, tmp_path: Path) -> None:
     assert not setup(tmp_path, log_file=None).exists()
     assert logging.getLogger().handlers == [terminal]

@@ -1,4 +1,4 @@
-"""Which cloud is meant, and with which login: what comes first."""
+"""Which cloud and which login volflow chooses: options, environment and configuration."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ LOGIN = {
 
 
 @pytest.fixture(autouse=True)
-def nothing_is_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A cloud file of ours, and nothing else of this machine."""
+def clouds_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Use a clouds.yaml of our own, and nothing else of this machine."""
     for name in [name for name in os.environ if name.startswith("OS_")]:
         monkeypatch.delenv(name)
     file = tmp_path / "clouds.yaml"
@@ -44,7 +44,7 @@ def nothing_is_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _region(monkeypatch: pytest.MonkeyPatch, *words: str, name: str | None) -> CloudRegion:
-    """What the command line comes to."""
+    """The region that a command line chooses."""
     monkeypatch.setattr(sys, "argv", ["volflow", *words])
     options = VolflowApp().parser.parse_args(list(words))
     return Cloud(name=name, arguments=options, wait=Wait())._region()
@@ -64,7 +64,7 @@ def test_the_environment_comes_before_the_configuration(monkeypatch: pytest.Monk
 def test_the_configuration_comes_last(monkeypatch: pytest.MonkeyPatch) -> None:
     region = _region(monkeypatch, name="one")
     assert region.name == "one"
-    # And not the way to log in of another cloud.
+    # The method to log in belongs to the same cloud.
     assert region.config["auth_type"] == "v3applicationcredential"
     assert Cloud(name="one", wait=Wait())._region().name == "one"
 
@@ -80,8 +80,10 @@ def test_a_login_in_the_environment_is_not_mixed_with_a_cloud(
         assert "application_credential_id" not in region.config["auth"]
 
 
-def test_an_option_of_volflow_is_no_login(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The only cloud of a file is meant, whatever ``OS_<GROUP>__<OPTION>`` says."""
+def test_an_option_of_volflow_does_not_count_as_a_login(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``OS_<GROUP>__<OPTION>`` does not change that the only cloud of a file is chosen."""
     (tmp_path / "clouds.yaml").write_text(CLOUDS.partition("  two:")[0])
     monkeypatch.setenv("OS_REPOSITORY__LOCATION", "/r")
     monkeypatch.setenv("OS_DEFAULT__STATE_DIR", "/s")
@@ -92,7 +94,7 @@ def test_an_option_of_volflow_is_no_login(tmp_path: Path, monkeypatch: pytest.Mo
         assert not any("__" in key for key in region.config)
 
 
-def test_a_login_beside_options_of_volflow(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_login_is_used_beside_options_of_volflow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OS_REPOSITORY__LOCATION", "/r")
     for variable, value in LOGIN.items():
         monkeypatch.setenv(variable, value)

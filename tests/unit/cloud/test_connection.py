@@ -1,4 +1,4 @@
-"""Which projects there are, as far as Keystone says."""
+"""The projects that Keystone lists."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Answer = dict[str, Any] | Exception
 
 
 class Answered(Cloud):
-    """A cloud whose Keystone gives these answers, by path."""
+    """A cloud whose Keystone returns these answers, by path."""
 
     def __init__(self, auth_type: str = "password", **answers: Answer) -> None:
         self._timeout = 1.0
@@ -43,12 +43,14 @@ def _projects(*ids: str) -> dict[str, Any]:
     return {"projects": [{"id": id} for id in ids]}
 
 
-def test_an_administrator_sees_all(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_administrator_sees_all_projects(caplog: pytest.LogCaptureFixture) -> None:
     assert Answered(projects=_projects("b", "a")).projects() == ["a", "b"]
     assert caplog.messages == []
 
 
-def test_to_others_those_in_which_they_have_a_role(caplog: pytest.LogCaptureFixture) -> None:
+def test_other_users_see_the_projects_in_which_they_have_a_role(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     with caplog.at_level(logging.WARNING):
         cloud = Answered(projects=exceptions.Forbidden(), auth_projects=_projects("a"))
         assert cloud.projects() == ["a"]
@@ -66,11 +68,11 @@ def test_to_others_those_in_which_they_have_a_role(caplog: pytest.LogCaptureFixt
     ],
     ids=str,
 )
-def test_keystone_does_not_say(answers: dict[str, Answer]) -> None:
-    """Rather nothing than a part, as if that were all."""
+def test_a_failed_or_partial_answer_is_an_error(answers: dict[str, Answer]) -> None:
+    """A part of the projects must never pass for all of them."""
     with pytest.raises(CloudError, match="Keystone"):
         Answered(**answers).projects()
 
 
-def test_where_there_is_no_keystone() -> None:
+def test_without_keystone_the_list_of_projects_is_empty() -> None:
     assert Answered("noauth").projects() == []

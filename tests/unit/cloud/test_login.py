@@ -9,11 +9,11 @@ from volflow.cloud.login import Login
 HERE = Login.to("https://cloud.example:5000/v3", "one", "a")
 
 
-def test_it_is_the_same_from_json() -> None:
+def test_a_login_survives_json() -> None:
     assert Login.from_dict(HERE.to_dict()) == HERE
 
 
-def test_nothing_secret_is_kept() -> None:
+def test_a_login_keeps_no_password() -> None:
     login = Login.to("https://user:secret@cloud.example/identity/v3", None, "a")
     assert login.auth_url == "https://cloud.example/identity"
 
@@ -21,7 +21,7 @@ def test_nothing_secret_is_kept() -> None:
 @pytest.mark.parametrize(
     "other",
     [
-        # Each spelling of one address, another project, and what a run of old has recorded.
+        # Other spellings of the address, another project, and what old runs have recorded.
         Login.to("https://Cloud.example:5000/v3/", "one", "b"),
         Login.to("HTTPS://cloud.example:5000", "one", "a"),
         Login.to("https://cloud.example:5000/v3", None, "a"),
@@ -29,7 +29,7 @@ def test_nothing_secret_is_kept() -> None:
         Login.from_dict({}),
     ],
 )
-def test_in_the_same_cloud(other: Login) -> None:
+def test_a_login_to_the_same_cloud_is_not_elsewhere(other: Login) -> None:
     assert not HERE.is_elsewhere(other)
     assert not other.is_elsewhere(HERE)
 
@@ -41,7 +41,7 @@ def test_in_the_same_cloud(other: Login) -> None:
         Login.to("https://cloud.example:5000/v3", "two", "a"),
     ],
 )
-def test_in_another_cloud(other: Login) -> None:
+def test_a_login_to_another_cloud_is_elsewhere(other: Login) -> None:
     assert HERE.is_elsewhere(other)
     assert other.is_elsewhere(HERE)
     assert other.cloud != HERE.cloud

@@ -1,4 +1,4 @@
-"""Which properties can be overridden by a restore, and what stays as it is is told."""
+"""Which properties a restore can override, and how it reports those that still differ."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ VOLUME: dict[str, Any] = {
         {"metadata": {"a": ""}, "image_metadata": {"os_distro": "debian"}},
     ],
 )
-def test_what_can_be_set(good: dict[str, Any]) -> None:
+def test_a_valid_override_is_accepted(good: dict[str, Any]) -> None:
     check_overrides(good)
 
 
@@ -49,12 +49,12 @@ def test_what_can_be_set(good: dict[str, Any]) -> None:
         {"metadata": []},
     ],
 )
-def test_what_cannot(bad: dict[str, Any]) -> None:
+def test_an_invalid_override_is_refused(bad: dict[str, Any]) -> None:
     with pytest.raises(UsageError):
         check_overrides(bad)
 
 
-def test_the_type_s_quality_of_service() -> None:
+def test_another_quality_of_service_of_the_type_is_reported() -> None:
     same = differences(VOLUME, VOLUME, qos=("1", "1"), applied=True)
     assert same == []
     for qos in (("1", None), (None, "2"), ("1", "2")):
@@ -62,37 +62,40 @@ def test_the_type_s_quality_of_service() -> None:
         assert (other.name, other.was, other.now) == ("qos_specs_id", *qos)
 
 
-def test_quality_of_service_that_this_user_may_not_see() -> None:
+def test_a_quality_of_service_that_this_user_cannot_see_is_reported() -> None:
     for qos in ((NOT_VISIBLE, NOT_VISIBLE), ("1", NOT_VISIBLE), (NOT_VISIBLE, None)):
-        (told,) = differences(VOLUME, VOLUME, qos=qos, applied=True)
-        assert (told.was, told.now, told.why) == (*qos, "administrators alone see it")
+        (difference,) = differences(VOLUME, VOLUME, qos=qos, applied=True)
+        assert (difference.was, difference.now, difference.why) == (
+            *qos,
+            "administrators alone see it",
+        )
 
 
 @pytest.mark.parametrize("was", [None, "enabled"])
-def test_replication(was: str | None) -> None:
+def test_another_replication_status_is_reported(was: str | None) -> None:
     now = "disabled" if was else "enabled"
     before, after = ({**VOLUME, "replication_status": status} for status in (was, now))
-    (told,) = differences(before, after, applied=True)
-    assert (told.name, told.was, told.now) == ("replication_status", was, now)
-    assert told.why == "it comes by the volume type and the storage"
+    (difference,) = differences(before, after, applied=True)
+    assert (difference.name, difference.was, difference.now) == ("replication_status", was, now)
+    assert difference.why == "it comes by the volume type and the storage"
 
 
-def test_what_was_not_shown_is_not_known() -> None:
+def test_a_property_missing_before_is_not_reported() -> None:
     assert differences(VOLUME, VOLUME | {"user_id": "u"}, applied=True) == []
 
 
-def test_attachments_that_came_later() -> None:
-    (told,) = differences(VOLUME, VOLUME | {"attachments": [{"id": "a"}]}, applied=True)
-    assert (told.name, told.was) == ("attachments", [])
+def test_later_attachments_are_reported() -> None:
+    (difference,) = differences(VOLUME, VOLUME | {"attachments": [{"id": "a"}]}, applied=True)
+    assert (difference.name, difference.was) == ("attachments", [])
 
 
-def test_what_cinder_does_not_take_is_told() -> None:
+def test_a_property_that_cinder_refuses_is_reported_with_its_reason() -> None:
     refused = {"metadata": "no", "name": "never"}
-    told = differences(VOLUME, VOLUME | {"name": "b"}, applied=True, refused=refused)
-    assert {each.name: each.why for each in told} == refused
+    found = differences(VOLUME, VOLUME | {"name": "b"}, applied=True, refused=refused)
+    assert {each.name: each.why for each in found} == refused
 
 
-def test_one_property_that_is_refused_stops_no_other() -> None:
+def test_a_refused_property_does_not_stop_the_others() -> None:
     cloud = FakeClient()
     volume = cloud.put(name="a", volume_image_metadata={})
 
@@ -115,7 +118,7 @@ def test_one_property_that_is_refused_stops_no_other() -> None:
     assert cloud.volumes[volume]["volume_image_metadata"] == {"good": "1", "fine": "3"}
 
 
-def test_a_stop_is_no_refusal() -> None:
+def test_a_stop_does_not_count_as_a_refusal() -> None:
     cloud = FakeClient()
     volume = cloud.put(name="a")
     cloud.fail("volumes.set_bootable", error=StoppedError("stop"))
@@ -123,11 +126,11 @@ def test_a_stop_is_no_refusal() -> None:
         Properties("a", "", {}, True, {}, False).apply(cloud.cinder(), volume)
 
 
-def test_why_something_differs() -> None:
+def test_each_difference_has_its_reason() -> None:
     now = VOLUME | {"name": "b", "volume_type": "slow"}
-    told = {each.name: each for each in differences(VOLUME, now, applied=False)}
-    assert told.keys() == {"name", "volume_type"}
-    assert told["name"].why == "--meta-override was not given"
-    assert (told["volume_type"].was, told["volume_type"].now) == ("fast", "slow")
+    found = {each.name: each for each in differences(VOLUME, now, applied=False)}
+    assert found.keys() == {"name", "volume_type"}
+    assert found["name"].why == "--meta-override was not given"
+    assert (found["volume_type"].was, found["volume_type"].now) == ("fast", "slow")
     (name,) = [d for d in differences(VOLUME, now, applied=True) if d.name == "name"]
     assert name.why == "it was overridden"

@@ -1,4 +1,4 @@
-"""The plan of a run: what is connected runs as one, and all else by itself."""
+"""The flow graph of a run: connected volumes run together, all others separately."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from volflow.tasks.base import Step
 from volflow.tasks.group import GroupWanted, RestoredGroup
 from volflow.tasks.work import Work
 
-# What nobody looks at before a step is run.
+# Not used before a step runs.
 NOTHING: Any = None
 
 
-def _way(volume: str, trouble: str | None = None) -> VolumeFlowFactory:
-    """The way of a volume, whose manifest cannot be read if there is a trouble."""
+def _factory(volume: str, error: str | None = None) -> VolumeFlowFactory:
+    """A factory for the flow of a volume; with an error, its manifest cannot be read."""
 
     def make(*, undo: bool = False) -> linear_flow.Flow:
-        if trouble and not undo:
-            raise RepositoryError(trouble)
+        if error and not undo:
+            raise RepositoryError(error)
         return linear_flow.Flow(f"{volume} back" if undo else volume)
 
     return make
 
 
 def _plan(*volumes: str) -> FlowGraph:
-    return FlowGraph({volume: _way(volume) for volume in volumes})
+    return FlowGraph({volume: _factory(volume) for volume in volumes})
 
 
-def test_what_shares_nothing_runs_by_itself_in_the_order_given() -> None:
+def test_unconnected_volumes_run_separately_in_the_given_order() -> None:
     components = _plan("c", "a", "b").components()
     assert [list(component.volumes) for component in components] == [["c"], ["a"], ["b"]]
     assert [[part.name for part in component.flow] for component in components] == [
@@ -46,15 +46,15 @@ def test_what_shares_nothing_runs_by_itself_in_the_order_given() -> None:
     ]
 
 
-def test_what_is_connected_runs_as_one() -> None:
+def test_connected_volumes_run_together() -> None:
     plan = _plan("d", "c", "b", "a")
     plan.graph.add_edges_from([("a", "c"), ("b", "d")])
     found = [list(component.volumes) for component in plan.components()]
     assert found == [["d", "b"], ["c", "a"]]
 
 
-def test_a_volume_whose_steps_cannot_be_made_is_only_undone() -> None:
-    plan = FlowGraph({"a": _way("a", "damaged"), "b": _way("b")})
+def test_a_volume_whose_flow_cannot_be_built_is_only_undone() -> None:
+    plan = FlowGraph({"a": _factory("a", "damaged"), "b": _factory("b")})
     plan.graph.add_edge("a", "b")
     (component,) = plan.components()
     for _ in range(2):
@@ -63,16 +63,16 @@ def test_a_volume_whose_steps_cannot_be_made_is_only_undone() -> None:
         component.forget_flow()
 
 
-def test_all_is_only_undone() -> None:
-    """Nothing is read for it, which could take long and fail."""
-    (component,) = FlowGraph({"a": _way("a")}, undo="aborted").components()
+def test_an_aborted_run_is_only_undone() -> None:
+    """Reading manifests for it could take long, and fail."""
+    (component,) = FlowGraph({"a": _factory("a")}, undo="aborted").components()
     assert [part.name for part in component.flow] == ["a back"]
     assert component.undo_only == {"a": "aborted"}
 
 
 @pytest.mark.parametrize("grouped", [False, True])
 @pytest.mark.parametrize("destination", Destination)
-def test_what_is_only_undone_needs_no_manifest(destination: Destination, grouped: bool) -> None:
+def test_undoing_a_restore_needs_no_manifest(destination: Destination, grouped: bool) -> None:
     values = {
         "backup_id": "backup",
         "created_at": "2026-01-02T03:04:05",
@@ -89,12 +89,12 @@ def test_what_is_only_undone_needs_no_manifest(destination: Destination, grouped
     assert len([step for step in flow if isinstance(step, Step)]) > 5
 
 
-def test_nothing_to_do() -> None:
+def test_a_graph_without_volumes_has_no_components() -> None:
     assert _plan().components() == []
 
 
 @pytest.mark.parametrize("flow", faults.FLOWS)
-def test_no_two_steps_of_a_flow_have_one_name(flow: str) -> None:
-    """TaskFlow finds them by it, also in another process."""
+def test_the_steps_of_a_flow_have_different_names(flow: str) -> None:
+    """TaskFlow finds steps by name, also in another process."""
     names = faults.steps(flow)
     assert len(set(names)) == len(names) > 5

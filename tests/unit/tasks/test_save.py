@@ -1,4 +1,4 @@
-"""What could not be read stands in the backup, whenever the run ends."""
+"""A backup records the files that could not be read, and a run that ends early leaves none."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ MANIFEST = Manifest(
 
 
 class Repository:
-    """Stores nothing, and cannot read what it is told it cannot.
+    """Stores no data, and reports these files as unreadable.
 
-    :param unread: by turns
+    :param unread: the unreadable paths of each save, in order
     """
 
     def __init__(self, *unread: Sequence[str]) -> None:
@@ -59,11 +59,11 @@ class Repository:
         self.stored.clear()
 
     def unlock(self) -> None:
-        """Nothing is locked."""
+        """Do nothing: no lock exists."""
 
 
 class Mounted:
-    """A namespace, as far as a manifest is written in it."""
+    """The part of a namespace that a manifest is written to."""
 
     root = Path("/m")
 
@@ -93,7 +93,7 @@ def _stored(save: Save, where: Mounted) -> Saved:
     return save._store(cast(Any, where), MANIFEST, tags, None)
 
 
-def test_all_was_read(state: State) -> None:
+def test_a_backup_without_unread_files_is_complete(state: State) -> None:
     repository, where = Repository([]), Mounted()
     saved = _stored(_save(state, repository), where)
     assert (saved.id, saved.unread) == ("s0", ())
@@ -101,25 +101,25 @@ def test_all_was_read(state: State) -> None:
     assert repository.stored[0].outcome == "complete"
 
 
-def test_what_was_not_read_stands_in_the_backup(state: State) -> None:
+def test_a_backup_records_the_files_that_were_not_read(state: State) -> None:
     repository, where = Repository(["/a"], ["/a"]), Mounted()
     saved = _stored(_save(state, repository), where)
     assert (saved.id, saved.unread) == ("s1", ("/a",))
     assert where.manifests[-1].unread == ("/a",)
     assert (repository.stored[-1].outcome, repository.stored[-1].unread) == ("partial", 1)
     assert repository.parents == [None, "s0"]
-    # The second time is no other copy.
+    # The second save copies no data again.
     assert saved.figures == Figures(files_new=5, bytes_stored=20)
 
 
-def test_more_was_not_read_the_second_time(state: State) -> None:
+def test_files_that_only_the_second_save_cannot_read_are_recorded_too(state: State) -> None:
     repository, where = Repository(["/a"], ["/b"], ["/b"]), Mounted()
     saved = _stored(_save(state, repository), where)
     assert saved.unread == where.manifests[-1].unread == ("/a", "/b")
 
 
-def test_it_is_undone_before_the_backup_says_so(state: State) -> None:
-    """A backup that seems complete must not stay."""
+def test_a_save_interrupted_before_its_second_backup_is_undone(state: State) -> None:
+    """A backup that only seems complete must not remain."""
     repository = Repository(["/a"])
     save = _save(state, repository)
     with pytest.raises(KeyboardInterrupt):
@@ -130,7 +130,9 @@ def test_it_is_undone_before_the_backup_says_so(state: State) -> None:
 
 
 @pytest.mark.parametrize("unread", [[[]], [["/a"], ["/a"]]])
-def test_it_is_undone_after_the_backup_was_stored(state: State, unread: list[list[str]]) -> None:
+def test_a_save_is_undone_after_the_backup_was_stored(
+    state: State, unread: list[list[str]]
+) -> None:
     repository = Repository(*unread)
     save = _save(state, repository)
     _stored(save, Mounted())
