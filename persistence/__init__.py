@@ -58,6 +58,6 @@ __all__ = [
     "StepFields",
 ]
 
-# TaskFlow imports eventlet where that is installed, and it warns of itself: nothing that whoever
-# uses this could do anything about.
+# TaskFlow imports eventlet where it is installed, which warns about itself. Users of this package
+# can do nothing about it.
 warnings.filterwarnings("ignore", message=r"\s*Eventlet is deprecated")

@@ -1,4 +1,4 @@
-"""TaskFlow's atoms, saved by as few messages to a server as can be."""
+"""Saves TaskFlow's atoms with as few messages to a database server as possible."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ import sqlalchemy as sa
 
 from persistence import schema
 
-# Of an atom, what never changes.
+# The columns of an atom that never change.
 _CONSTANT = frozenset({"uuid", "name", "parent_uuid", "atom_type", "created_at"})
 
 
 class AtomStatements:
-    """For a server that takes several changes as one statement, and with it as one transaction.
+    """Statements for a server that accepts several changes as one statement and one transaction.
 
-    One statement is waited for once. psycopg's pipeline sends several by one message, but may wait
-    between any two: where ten threads work, that is a change of threads, which costs more than the
-    statement.
+    The process waits only once for one statement. psycopg's pipeline sends several statements in
+    one message, but may wait between any two of them. With ten threads, each wait switches threads,
+    which costs more than the statement.
 
     :param flows: TaskFlow's table of flows
-    :param atoms: and that of atoms
+    :param atoms: TaskFlow's table of atoms
     """
 
     def __init__(self, flows: sa.Table, atoms: sa.Table) -> None:
         self._atoms = atoms
-        # Made once: to put a statement together costs more than to run it.
+        # Built only once: building a statement costs more than running it.
         self._statements = {item: self._statement(item=item) for item in (False, True)}
         self._add = _add(flows, atoms)
 
     @staticmethod
     def serve(dialect: str) -> bool:
-        """Whether a database takes them."""
+        """Whether a database supports these statements."""
         return dialect == "postgresql"
 
     def save(
@@ -43,11 +43,11 @@ class AtomStatements:
         *,
         item: Mapping[str, Any] | None = None,
     ) -> bool:
-        """Save an atom, and with it an item; the atom only where that is there.
+        """Save an atom, together with an item if one is given: the atom only if the item exists.
 
         :param atom: its values by column, and its id as ``saved``
         :param item: its values by column, with ``run_id`` and ``key``
-        :returns: whether all of them are stored
+        :returns: whether everything was saved
         """
         now = datetime.now(UTC).replace(tzinfo=None)
         values = {f"atom_{name}": value for name, value in atom.items()}
@@ -63,12 +63,12 @@ class AtomStatements:
         flow: Mapping[str, Any],
         atoms: Sequence[Mapping[str, Any]],
     ) -> bool:
-        """Save a flow, and atoms of it that are new.
+        """Save a flow, and its new atoms.
 
         :param flow: its values by column, and its id as ``saved``
-        :param atoms: those of each atom by column. Nothing in them may be text that the server
-            cannot hold, such as names of files in results: new atoms have none
-        :returns: whether the flow is stored, and with it the atoms
+        :param atoms: the values of each atom by column. They must not contain text that the server
+            cannot store, such as file names in results: new atoms have no results
+        :returns: whether the flow and the atoms were saved
         """
         now = datetime.now(UTC).replace(tzinfo=None)
         values = {f"flow_{name}": value for name, value in flow.items()}
@@ -88,7 +88,7 @@ class AtomStatements:
 
 
 def _save(table: sa.Table, prefix: str) -> sa.Update:
-    """The update of a flow or an atom, whose parameters begin with a prefix."""
+    """The statement that updates a flow or an atom. Its parameters begin with the prefix."""
     changing = [column for column in table.c if column.name not in _CONSTANT]
     return _update(prefix, {"saved": table.c.uuid}, changing)
 
@@ -96,9 +96,9 @@ def _save(table: sa.Table, prefix: str) -> sa.Update:
 def _update(
     prefix: str, known_by: Mapping[str, sa.Column[Any]], changing: Sequence[sa.Column[Any]]
 ) -> sa.Update:
-    """The update of columns of a row, whose parameters begin with a prefix.
+    """The statement that updates columns of a row. Its parameters begin with the prefix.
 
-    :param known_by: what the row is known by, and the parameters for that
+    :param known_by: the columns that identify the row, by parameter name without the prefix
     """
     return (
         sa.update(changing[0].table)
@@ -114,12 +114,12 @@ def _update(
 
 def _add(flows: sa.Table, atoms: sa.Table) -> sa.Insert:
     flow = _save(flows, "flow").returning(flows.c.uuid).cte("flow")
-    # All rows as one document, which the server reads by the types that it has itself.
+    # All rows as one JSON document, which the server reads by the types of its columns.
     document = sa.bindparam("rows", type_=sa.JSON())
     names = [column.name for column in atoms.c]
     rows = sa.func.json_populate_recordset(
         sa.literal_column(f"NULL::{atoms.name}"), document
     ).table_valued(*names)
     new = sa.select(*(rows.c[name] for name in names)).where(rows.c.parent_uuid == flow.c.uuid)
-    # SQLAlchemy keeps the count of an INSERT only when it is asked to.
+    # SQLAlchemy keeps the row count of an INSERT only on request.
     return sa.insert(atoms).from_select(names, new).execution_options(preserve_rowcount=True)

@@ -1,4 +1,4 @@
-"""TaskFlow's own persistence, on our engine and our transactions."""
+"""TaskFlow's persistence backend on this package's engine and transactions."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _ENDED = (states.SUCCESS, states.REVERTED, states.FAILURE, states.SUSPENDED)
 class StorageUnavailable(StateUnavailable, exceptions.StorageFailure):
     """The database failed under TaskFlow.
 
-    It is TaskFlow's own kind of error too: TaskFlow tries such a save three times, five seconds
-    apart, which gets a run over the restart of a database server.
+    It is also one of TaskFlow's own errors: TaskFlow then tries the save three times, five seconds
+    apart, so that a run survives the restart of a database server.
     """
 
-    # TaskFlow's exceptions look for it.
+    # TaskFlow's exceptions expect this attribute.
     _cause = None
 
     def __str__(self) -> str:
@@ -39,11 +39,11 @@ class StorageUnavailable(StateUnavailable, exceptions.StorageFailure):
 class TaskflowBackend(impl_sqlalchemy.SQLAlchemyBackend):
     """TaskFlow's SQLAlchemy backend with one connection object for all.
 
-    The stock one makes a new one for each save, and with it all the table metadata: that is slow,
-    defeats SQLAlchemy's cache of statements and leaks memory on SQLAlchemy 2.1. The object has no
-    state of its own but the tables, so threads may share it.
+    TaskFlow's backend makes a new connection object, with all table metadata, for each save. That
+    is slow, defeats SQLAlchemy's cache of statements and leaks memory on SQLAlchemy 2.1. The object
+    has no state except the tables, so threads may share it.
 
-    Its errors are :class:`StorageUnavailable` when the database is the reason.
+    It raises :class:`StorageUnavailable` when the database fails.
     """
 
     def __init__(self, database: Database) -> None:
@@ -55,11 +55,11 @@ class TaskflowBackend(impl_sqlalchemy.SQLAlchemyBackend):
         return self._connection
 
     def close(self) -> None:
-        """Do nothing: the State that this belongs to closes the database."""
+        """Do nothing: State closes the database."""
 
 
 class _Transactions:
-    """What TaskFlow uses of an engine: ``begin`` to write, ``connect`` to read; and ``single``."""
+    """The methods of an engine that TaskFlow uses, ``begin`` and ``connect``; and ``single``."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -93,18 +93,18 @@ def _taskflow_errors() -> Iterator[None]:
 
 @overrides("taskflow", own=("update_atom",), sets=("_engine",))
 class _Connection(impl_sqlalchemy.Connection):
-    """TaskFlow's connection, whose saves write and do not read.
+    """TaskFlow's connection, without the reads before each save.
 
-    The stock one reads what is stored and merges it with what is saved, for another process may
-    have changed it; and with each change of a flow's state it saves all of the flow's atoms again.
-    A run has a lease, so nobody else changes its flows; and TaskFlow saves each atom that it
-    changes by itself.
+    TaskFlow's connection reads the stored row and merges it with the new values, because another
+    process may have changed it. At each change of a flow's state it also saves all atoms of the
+    flow again. Neither is needed: the lease of a run keeps others from changing its flows, and
+    TaskFlow saves each changed atom anyway.
     """
 
     def __init__(self, backend: TaskflowBackend, database: Database) -> None:
         super().__init__(backend, upgrade_lock=None)
         self._engine = _Transactions(database)
-        # Made once: to put a statement together costs more than to run it.
+        # Built only once: building a statement costs more than running it.
         flows, atoms = self._tables.flowdetails, self._tables.atomdetails
         self._save_flow = sa.update(flows).where(flows.c.uuid == sa.bindparam("saved"))
         self._save_atom = sa.update(atoms).where(atoms.c.uuid == sa.bindparam("saved"))
@@ -113,19 +113,19 @@ class _Connection(impl_sqlalchemy.Connection):
         self._server = (
             AtomStatements(flows, atoms) if AtomStatements.serve(database.dialect) else None
         )
-        # How many atoms of a flow are known to be stored, by the flow's id, as long as it runs.
+        # The number of stored atoms of each running flow, by the flow's id.
         self._stored: dict[str, int] = {}
 
     def update_atom_details(self, atom_detail: models.AtomDetail) -> models.AtomDetail:
-        """Save an atom that is stored."""
+        """Update a stored atom."""
         self.update_atom(atom_detail)
         return atom_detail
 
     def update_atom(self, atom: models.AtomDetail, steps: ItemSteps | None = None) -> None:
-        """Save an atom that is stored, and what follows from it, in one transaction.
+        """Update a stored atom, together with items of the run, in one transaction.
 
-        :param steps: what items of a run come to with it.
-        :raises NotFound: when something of it is not there; the atom is not saved then.
+        :param steps: the new steps of the items.
+        :raises NotFound: when the atom or an item does not exist; then nothing is saved.
         """
         rows = steps.rows() if steps is not None else []
         server = self._server if len(rows) <= 1 else None
@@ -137,14 +137,14 @@ class _Connection(impl_sqlalchemy.Connection):
                 for row in rows:
                     stored &= save_step(connection, row)
             if not stored:
-                raise exceptions.NotFound(f"there is no atom {atom.uuid} to save")
+                raise exceptions.NotFound(f"atom {atom.uuid} does not exist")
 
     def update_flow_details(self, flow_detail: models.FlowDetail) -> models.FlowDetail:
-        """Save a flow that is stored, and those of its atoms that are not stored yet."""
+        """Update a stored flow, and insert its atoms that are not stored yet."""
         flow_id, count = flow_detail.uuid, len(flow_detail)
         new = count != self._stored.get(flow_id, 0)
         values = _values(flow_detail)
-        # A server that takes the flow and its atoms as one statement needs no transaction for them.
+        # A server that saves the flow and its atoms by one statement needs no transaction.
         together = new and self._server is None
         with self._engine.begin() if together else self._engine.single() as connection:
             rows = []
@@ -158,29 +158,29 @@ class _Connection(impl_sqlalchemy.Connection):
                 if found and rows:
                     connection.execute(self._add_atoms, rows)
             if not found:
-                raise exceptions.NotFound(f"there is no flow {flow_id} to save")
+                raise exceptions.NotFound(f"flow {flow_id} does not exist")
         self._stored[flow_id] = count
         if flow_detail.state in _ENDED:
             del self._stored[flow_id]
         return flow_detail
 
     def get_flow_details(self, fd_uuid: str | None, lazy: bool = False) -> models.FlowDetail:
-        """Read a flow with its atoms; without a transaction, in which nothing would be written.
+        """Read a flow with its atoms, without a write transaction.
 
-        :raises NotFound: when it is not stored.
+        :raises NotFound: when it does not exist.
         """
         flows = self._tables.flowdetails
         with self._engine.connect() as connection:
             row = connection.execute(sa.select(flows).where(flows.c.uuid == fd_uuid)).first()
             if row is None:
-                raise exceptions.NotFound(f"there is no flow {fd_uuid}")
+                raise exceptions.NotFound(f"flow {fd_uuid} does not exist")
             flow = self._converter.convert_flow_detail(row._mapping)
             if not lazy:
                 self._converter.populate_flow_detail(connection, flow)
         return flow
 
     def save_logbook(self, book: models.LogBook) -> models.LogBook:
-        """Save a book, which may be new, with all that is in it."""
+        """Save a new or existing book with its flows and their atoms."""
         books = self._tables.logbooks
         with self._engine.begin() as connection:
             query = sa.select(books.c.uuid).where(books.c.uuid == book.uuid)
@@ -196,14 +196,14 @@ class _Connection(impl_sqlalchemy.Connection):
         return book if new else super().save_logbook(book)
 
     def validate(self, max_retries: int = 0) -> None:
-        """Do nothing: State.open has connected already."""
+        """Do nothing: State.open has already connected."""
 
     def upgrade(self) -> None:
-        """Do nothing: State.migrate brings TaskFlow's tables up to date together with ours."""
+        """Do nothing: State.migrate also updates TaskFlow's tables."""
 
 
 def _values(detail: models.AtomDetail | models.FlowDetail) -> dict[str, Any]:
-    """What to save of an atom or a flow: all but what it is known by, which never changes."""
+    """The values of an atom or a flow to save: all except those that identify it."""
     values: dict[str, Any] = detail.to_dict()
     values["saved"] = values.pop("uuid")
     del values["name"]
@@ -211,7 +211,7 @@ def _values(detail: models.AtomDetail | models.FlowDetail) -> dict[str, Any]:
 
 
 def _rows(flow: models.FlowDetail, stored: Collection[str]) -> list[dict[str, Any]]:
-    """What to store of those atoms of a flow that are not stored yet."""
+    """The rows of those atoms of a flow that are not stored yet."""
     return [
         atom.to_dict() | {"parent_uuid": flow.uuid, "atom_type": models.atom_detail_type(atom)}
         for atom in flow
@@ -225,14 +225,14 @@ def upgrade(connection: sa.Connection) -> None:
     :raises sqlalchemy.exc.SQLAlchemyError: when the database fails.
     """
     if connection.dialect.name == "sqlite":
-        # TaskFlow's migrations cannot run on SQLite, and TaskFlow itself does this.
+        # TaskFlow's migrations cannot run on SQLite. TaskFlow creates its tables there like this.
         metadata = sa.MetaData()
         impl_sqlalchemy.tables.fetch(metadata)
         metadata.create_all(bind=connection)
     else:
         impl_sqlalchemy.migration.db_sync(connection)
-    # TaskFlow looks for the atoms of a flow and for the flows of a book without an index: at each
-    # save of a flow it would read the atoms of all flows ever run.
+    # TaskFlow has no index for the atoms of a flow and the flows of a book: each save of a flow
+    # would read the atoms of all flows that ever ran.
     existing = sa.inspect(connection)
     for table in ("flowdetails", "atomdetails"):
         name = f"ix_{table}_parent_uuid"

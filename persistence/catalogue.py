@@ -1,4 +1,4 @@
-"""The catalogue: a cache of what the repositories hold. The repositories have the last word."""
+"""The catalogue: a cache of the backups in the repositories, which are authoritative."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from persistence.upsert import upsert
 
 @dataclass(frozen=True)
 class Backup:
-    """One volume's stored copy."""
+    """A stored backup of one volume."""
 
-    #: The repository's own snapshot id.
+    #: The repository's id of the snapshot.
     id: str
-    #: Where it is, without secrets.
+    #: The location of the repository, without secrets.
     repository: str
     volume_id: str
     volume_name: str
@@ -29,11 +29,11 @@ class Backup:
     #: Aware, in UTC.
     created_at: datetime
     run_id: str
-    #: The backup that this one continues, None for a full one.
+    #: The backup that this one is based on; None for a full backup.
     parent_id: str | None
-    #: ``complete`` or ``partial``; ``unknown`` where only the repository was left to ask.
+    #: ``complete`` or ``partial``; ``unknown`` if it comes from the repository alone.
     outcome: str
-    #: What is worth knowing in numbers: files, bytes and so on.
+    #: Numbers of files and bytes, by name.
     figures: dict[str, Any]
 
 
@@ -48,16 +48,16 @@ class Catalogue:
         self._database = database
 
     def add(self, backup: Backup) -> None:
-        """Record a backup; one with the same id in the same repository is replaced."""
+        """Record a backup. It replaces one with the same id in the same repository."""
         with self._database.single() as connection:
             upsert(connection, _TABLE, [asdict(backup)])
 
     def get(self, id_or_prefix: str, repository: str | None = None) -> Backup:
         """Return a backup by its id or the beginning of it.
 
-        :param repository: look only in this one.
-        :raises NotFound: when there is none.
-        :raises Ambiguous: when there are several, or the same id is in several repositories.
+        :param repository: search only this repository.
+        :raises NotFound: when no backup matches.
+        :raises Ambiguous: when several match, or the same id is in several repositories.
         """
         query = sa.select(_TABLE).order_by(*_NEWEST_FIRST)
         label: sa.ColumnElement[str] = _TABLE.c.id
@@ -83,7 +83,7 @@ class Catalogue:
         """Return backups, newest first.
 
         :param before: only those made at or before this time (aware).
-        :param limit: at most so many.
+        :param limit: maximum number of backups.
         """
         query = sa.select(_TABLE).order_by(*_NEWEST_FIRST).limit(limit)
         if volume_id is not None:
@@ -98,12 +98,12 @@ class Catalogue:
             return [_to_backup(row) for row in connection.execute(query)]
 
     def latest(self, volume_id: str, repository: str) -> Backup | None:
-        """Return the newest backup of a volume in a repository, None when there is none."""
+        """Return the newest backup of a volume in a repository, None if it has no backup."""
         found = self.list(volume_id=volume_id, repository=repository, limit=1)
         return found[0] if found else None
 
     def last_of_each(self) -> Sequence[Backup]:
-        """Return the newest backup of each volume, in whatever repository it is."""
+        """Return the newest backup of each volume in any repository."""
         newest = sa.func.row_number().over(partition_by=_TABLE.c.volume_id, order_by=_NEWEST_FIRST)
         ranked = sa.select(_TABLE, newest.label("rank")).subquery()
         query = sa.select(ranked).where(ranked.c.rank == 1).order_by(ranked.c.volume_id)
@@ -111,26 +111,26 @@ class Catalogue:
             return [_to_backup(row) for row in connection.execute(query)]
 
     def remove(self, id: str, repository: str) -> None:
-        """Forget a backup. Nothing happens when it is not known."""
+        """Remove a backup from the catalogue. Does nothing if it is not there."""
         with self._database.write() as connection:
             connection.execute(
                 sa.delete(_TABLE).where(_TABLE.c.repository == repository, _TABLE.c.id == id)
             )
 
     def replace(self, repository: str, backups: Iterable[Backup]) -> None:
-        """Forget all that is known of a repository and record ``backups``, in one transaction.
+        """Replace all backups of a repository in the catalogue, in one transaction.
 
-        :raises ValueError: when one of them is in another repository, or an id comes twice.
+        :raises ValueError: when a backup is in another repository, or two have the same id.
         """
         rows = [asdict(backup) for backup in backups]
         if any(row["repository"] != repository for row in rows):
-            raise ValueError(f"a backup that is not in {repository!r}")
+            raise ValueError(f"a backup is not in repository {repository!r}")
         if len({row["id"] for row in rows}) != len(rows):
-            raise ValueError("a backup comes twice")
+            raise ValueError("two backups have the same id")
         with self._database.write() as connection:
             if connection.dialect.name == "postgresql":
-                # Other writers wait, readers do not. Two who rebuild at once would lock rows in
-                # different orders, and the server would end one of them as a deadlock.
+                # Other writers wait, readers do not. Without this lock, two processes that rebuild
+                # the catalogue would lock rows in different orders: a deadlock.
                 connection.execute(sa.text("LOCK TABLE backup IN SHARE ROW EXCLUSIVE MODE"))
             connection.execute(sa.delete(_TABLE).where(_TABLE.c.repository == repository))
             upsert(connection, _TABLE, rows)

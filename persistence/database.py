@@ -18,10 +18,11 @@ from persistence import sqlite
 from persistence.diagnosis import explain
 from persistence.errors import StateError, StateUnavailable
 
-# Enough for the threads of ten volumes in flight; more of them wait for a free one.
+# Enough for the threads of ten volumes in parallel; more threads wait for a free connection.
 _POOL_SIZE = 10
 _CONNECT_TIMEOUT = 15
-# Seconds after which a session is looked at before it is used again, and after which it is asked.
+# Seconds of idleness after which a connection's socket is checked before use, and after which the
+# server is queried.
 _IDLE = 0.01
 _LONG_IDLE = 30.0
 
@@ -29,37 +30,37 @@ _LONG_IDLE = 30.0
 def parse(url: str) -> sa.URL:
     """Parse a database URL.
 
-    :raises StateUnavailable: when it is none.
+    :raises StateUnavailable: when it is not a database URL.
     """
     if url.startswith("postgres://"):
         url = "postgresql" + url.removeprefix("postgres")
     try:
         parsed = sa.make_url(url)
     except (sa_exc.ArgumentError, ValueError) as error:
-        # Neither the text nor the cause is shown: it may hold a password.
+        # Show neither the text nor the cause: they may contain a password.
         raise StateUnavailable(
             "(unreadable URL)",
             "its URL cannot be parsed",
             "Write it as sqlite:////path/to/state.sqlite or postgresql://user:password@host/name; "
             "percent-encode special characters of the password.",
         ) from error.with_traceback(None)
-    # Which driver a bare "postgresql" means depends on SQLAlchemy's version.
+    # The driver of a bare "postgresql" depends on the version of SQLAlchemy.
     if parsed.drivername == "postgresql":
         parsed = parsed.set(drivername="postgresql+psycopg")
     return parsed
 
 
 def mask(url: sa.URL) -> str:
-    """Return ``url`` as text without its password, wherever that stands."""
+    """Return a URL as text without its password, also if the password is in the query."""
     hidden = {key: "hidden" for key in url.query if "pass" in key.lower()}
     return url.update_query_dict(hidden).render_as_string(hide_password=True)
 
 
 class Database:
-    """One database, used by all threads of this process.
+    """A database that all threads of this process use.
 
     :param url: an SQLAlchemy URL.
-    :raises StateUnavailable: when the URL or its driver is no good. No connection is made yet.
+    :raises StateUnavailable: when the URL is wrong or its driver is missing. Does not connect yet.
     """
 
     def __init__(self, url: str) -> None:
@@ -75,13 +76,13 @@ class Database:
             if parsed.get_backend_name() == "sqlite":
                 self.path = sqlite.file_of(parsed)
                 if self.path is not None:
-                    # A later chdir must not lead a reconnection to another file.
+                    # A later chdir must not make a reconnection open another file.
                     parsed = parsed.set(database=str(self.path))
                 self._engine = sqlite.create_engine(parsed)
             else:
                 self._engine = _server_engine(parsed)
-            # How each kind of transaction begins, see sqlite._begin. Told once: to tell it to each
-            # connection costs as much as a statement.
+            # How each kind of transaction begins, see sqlite._begin. Set once, because setting
+            # it on each connection costs as much as a statement.
             if parsed.get_backend_name() == "sqlite":
                 self._reader, self._writer, self._durable_writer = (
                     self._engine.execution_options(state_write=write, state_durable=durable)
@@ -94,9 +95,9 @@ class Database:
                     for durable in (False, True)
                 )
             else:
-                # A server's commit is durable anyhow. At READ COMMITTED each statement sees what
-                # is committed when it begins: a transaction around those that only read would
-                # change nothing, and cost two messages more.
+                # A server's commit is always durable. At READ COMMITTED each statement sees what
+                # is committed when it begins: a transaction around reads would change nothing,
+                # and cost two more messages.
                 self._reader = self._single = self._durable_single = self._engine
                 self._writer = self._durable_writer = self._engine.execution_options(
                     isolation_level="READ COMMITTED"
@@ -114,7 +115,7 @@ class Database:
         except sa_exc.NoSuchModuleError as error:
             raise StateUnavailable(
                 self.url,
-                f"there is no database {parsed.drivername!r}",
+                f"{parsed.drivername!r} is not a supported database",
                 "Use sqlite:// or postgresql://.",
             ) from error
 
@@ -125,12 +126,12 @@ class Database:
 
     @property
     def engine(self) -> sa.Engine:
-        """The engine itself. Prefer :meth:`read` and :meth:`write`, which explain errors."""
+        """The engine. Prefer :meth:`read` and :meth:`write`, which explain errors."""
         return self._engine
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
-        """Read; what a server answers to one statement can be newer than what it did to another.
+        """Read. On a server, a later statement can see newer data than an earlier one.
 
         :raises StateUnavailable: when the database does not answer.
         """
@@ -139,10 +140,10 @@ class Database:
 
     @contextmanager
     def write(self, *, durable: bool = False) -> Iterator[sa.Connection]:
-        """Open a transaction that writes; it is committed at the end, or rolled back on an error.
+        """Open a write transaction: committed at the end, or rolled back on an error.
 
-        :param durable: return only when the commit would survive a loss of power. A commit
-            always survives the death of this process.
+        :param durable: return only when the commit survives a loss of power. A commit always
+            survives the death of this process.
         :raises StateUnavailable: when the database does not answer.
         """
         engine = self._durable_writer if durable else self._writer
@@ -151,9 +152,10 @@ class Database:
 
     @contextmanager
     def single(self, *, durable: bool = False) -> Iterator[sa.Connection]:
-        """Run statements each of which is a transaction by itself, committed when it is done.
+        """Run statements that are each a transaction of their own.
 
-        Meant for one: to begin and to commit costs as much again, on a server twice as much.
+        Meant for single statements: BEGIN and COMMIT cost as much as the statement, and on a
+        server twice as much.
 
         :param durable: as for :meth:`write`.
         :raises StateUnavailable: when the database does not answer.
@@ -166,12 +168,12 @@ class Database:
         if self._closed:
             raise StateUnavailable(self.url, "it was closed", "Open it again with State.open.")
         if getattr(self._thread, "busy", False):
-            # With one connection this thread would wait for itself; on a server it would be two
-            # transactions where the author thought of one.
+            # With one connection this thread would wait for itself. On a server there would be
+            # two transactions where the author expected one.
             raise RuntimeError("a transaction inside another of the same thread")
         self._thread.busy = True
         try:
-            # Nothing is to be begun or committed where each statement is a transaction by itself.
+            # Each statement is a transaction of its own: nothing to begin or commit.
             single = engine is self._engine
             with engine.connect() as connection, nullcontext() if single else connection.begin():
                 yield connection
@@ -184,10 +186,10 @@ class Database:
             self._thread.busy = False
 
     def now(self, connection: sa.Connection) -> datetime:
-        """Return the time that all users of this database agree on, aware UTC.
+        """Return the time that all users of this database share, aware UTC.
 
-        A server's own clock, since its clients are on several hosts; for SQLite, whose users
-        share one host, that host's clock.
+        This is the clock of the server, because its clients are on several hosts. The users of an
+        SQLite file share one host, so for SQLite it is the clock of that host.
         """
         if self.dialect == "sqlite":
             return datetime.now(UTC)
@@ -207,8 +209,8 @@ def _server_engine(url: sa.URL) -> sa.Engine:
     arguments: dict[str, object] = {}
     if url.get_backend_name() == "postgresql" and "connect_timeout" not in url.query:
         arguments["connect_timeout"] = _CONNECT_TIMEOUT
-    # TaskFlow serialises with oslo on SQLite but leaves PostgreSQL to json: without this a task's
-    # result with a datetime in it would be saved on one and fail on the other.
+    # TaskFlow serializes with oslo on SQLite, and with json on PostgreSQL. Without this a result
+    # that contains a datetime could be saved on SQLite, but not on PostgreSQL.
     from oslo_serialization import jsonutils
 
     psycopg = url.drivername == "postgresql+psycopg"
@@ -216,14 +218,14 @@ def _server_engine(url: sa.URL) -> sa.Engine:
         url,
         pool_size=_POOL_SIZE,
         max_overflow=_POOL_SIZE,
-        # The one that was used last: it needs the least looking at.
+        # Reuse the last connection: it needs a check least often.
         pool_use_lifo=True,
         pool_recycle=3600,
         # A server may restart while a volume is copied for hours.
         pool_pre_ping=not psycopg,
-        # A transaction of ours is always ended: there is nothing to roll back after it.
+        # Transactions are always ended explicitly: a rollback on return is not needed.
         pool_reset_on_return=None,
-        # What most statements want: to change a session to and fro costs as much as one of them.
+        # Most statements need this, and changing a session to and fro costs as much as a statement.
         isolation_level="AUTOCOMMIT",
         skip_autocommit_rollback=True,
         json_serializer=jsonutils.dumps,
@@ -241,13 +243,14 @@ def _has_something_to_read(descriptor: int) -> bool:
 
 
 def _look_before_use(engine: sa.Engine) -> None:
-    """Have sessions replaced that the server has ended.
+    """Replace the sessions that the server has ended.
 
-    A server that ends a session says so, and nothing else comes unasked: there is something to be
-    read then. To look costs little, and to ask the server as much as most statements; so it is
-    asked only after a while, in which somebody on the way may have forgotten the session. One that
-    comes back this very moment is not even looked at, for where many threads work to look changes
-    threads: what ends it now can as well end it in the middle of a statement.
+    A server that ends a session sends a message, and it sends nothing else without a request. So
+    if the socket has data to read, the session has ended. Checking the socket is cheap; a query
+    costs as much as most statements. So the server is queried only after a longer time, in which
+    for example a firewall may have dropped the connection. A connection that was in use a moment
+    ago is not checked at all: with many threads, even the check of the socket switches threads, and
+    the server could just as well end the session during the next statement.
     """
 
     def returned(connection: Any, record: Any) -> None:

@@ -1,4 +1,4 @@
-"""From an error of SQLAlchemy or of a driver to one that says what to do. The only such place."""
+"""Translates errors of SQLAlchemy and its drivers into errors that say what to do."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LOCKED = (
 )
 _RIGHTS = "Give this user the right to write the file and its directory, or name another file."
 
-# https://sqlite.org/rescode.html, by name; a name also stands for its extended codes.
+# https://sqlite.org/rescode.html, by name. A name also covers its extended codes.
 _SQLITE = {
     "SQLITE_FULL": _FULL,
     "SQLITE_BUSY": _LOCKED,
@@ -37,8 +37,8 @@ _SQLITE = {
     ),
 }
 
-# https://www.postgresql.org/docs/current/errcodes-appendix.html. What goes wrong while connecting
-# (no such user, no such database) comes without a code, in the server's own words.
+# https://www.postgresql.org/docs/current/errcodes-appendix.html. Errors of connecting (such as an
+# unknown user or database) have no code, only the server's message.
 _POSTGRESQL = {
     "53100": ("the server's disk is full", "Free some space on the server, then resume."),
     "53300": (
@@ -51,14 +51,13 @@ _POSTGRESQL = {
 
 
 def explain(error: sa_exc.SQLAlchemyError, where: str, path: Path | None) -> Exception:
-    """Say what an error of the database means.
+    """Return the error to raise for an error of the database.
 
     :param error: what SQLAlchemy raised.
-    :param where: the database as people may see it (no password).
+    :param where: the database without its password, for the message.
     :param path: its file, for SQLite.
-    :return: what to raise instead: a :class:`StateUnavailable` or :class:`StateError`; the
-        original where a value could not be converted; ``error`` itself for a broken constraint,
-        which its caller knows more about.
+    :return: a :class:`StateUnavailable` or :class:`StateError`; the original error if a value could
+        not be converted; ``error`` itself for a violated constraint, which the caller handles.
     """
     if isinstance(error, sa_exc.IntegrityError):
         return error

@@ -1,4 +1,4 @@
-"""What can go wrong with the state database, each with a message that says what to do."""
+"""The errors of the state database. Each message says what to do."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from datetime import datetime
 
 
 class StateError(Exception):
-    """Base of every error that this package raises on purpose."""
+    """Base of all errors that this package raises on purpose."""
 
 
 class StateUnavailable(StateError):
-    """The database cannot be read or written: a full disk, no right, a lock, no server.
+    """The database cannot be read or written: full disk, no permission, a lock, no server.
 
     :param where: path of the file, or URL of the server with its password masked.
     :param reason: what is wrong.
@@ -26,12 +26,12 @@ class StateUnavailable(StateError):
 
 
 class SchemaOutOfDate(StateError):
-    """The tables are not those that this program works with.
+    """The tables are of another schema revision than this program needs.
 
     :param where: path of the file, or URL of the server with its password masked.
-    :param found: the revision in the database, None when it has no tables of ours yet.
+    :param found: the revision in the database, None if it has no tables yet.
     :param wanted: the revision that this program needs.
-    :param newer: whether a newer program made the tables, so that migrating cannot help.
+    :param newer: whether a newer program made the tables, so that a migration cannot help.
     """
 
     def __init__(self, where: str, found: str | None, wanted: str, *, newer: bool = False) -> None:
@@ -53,10 +53,10 @@ class SchemaOutOfDate(StateError):
 
 
 class NotFound(StateError):
-    """Nothing has this id, key, tag or prefix.
+    """No record has this id, key, tag or prefix.
 
-    :param what: the kind of thing: ``run``, ``item``, ``ledger entry``, ``backup``.
-    :param key: what was asked for.
+    :param what: the kind of record: ``run``, ``item``, ``ledger entry``, ``backup``.
+    :param key: the id, key, tag or prefix.
     """
 
     def __init__(self, what: str, key: str) -> None:
@@ -66,11 +66,11 @@ class NotFound(StateError):
 
 
 class Ambiguous(StateError):
-    """A prefix fits several.
+    """A prefix matches several records.
 
-    :param what: the kind of thing: ``run``, ``backup``.
-    :param prefix: what was asked for.
-    :param matches: what it fits, at most ten of them, newest first.
+    :param what: the kind of record: ``run``, ``backup``.
+    :param prefix: the prefix.
+    :param matches: the ids that it matches, at most ten, newest first.
     """
 
     def __init__(self, what: str, prefix: str, matches: Sequence[str]) -> None:
@@ -81,16 +81,16 @@ class Ambiguous(StateError):
 
 
 class Held(StateError):
-    """Somebody else has the lease.
+    """Another owner has the lease.
 
     :param name: the lease.
-    :param owner: who has it; None when it was lost and nobody has it any more.
-    :param until: when it ends unless it is renewed, aware UTC; None when nobody has it.
+    :param owner: its owner; None if the lease was lost and has no owner now.
+    :param until: when it ends unless it is renewed, aware UTC; None if it has no owner.
     """
 
     def __init__(self, name: str, owner: str | None, until: datetime | None) -> None:
         if owner is None or until is None:
-            text = f"The lease {name!r} was lost: it ran out, or was released, and is held no more."
+            text = f"The lease {name!r} was lost: it expired or was released, and has no owner."
         else:
             text = f"The lease {name!r} is held by {owner!r} until {until.isoformat(' ')}."
         super().__init__(text)

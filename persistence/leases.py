@@ -1,4 +1,4 @@
-"""Leases: at most one process at a time does something, and a dead one is found out."""
+"""Leases: they let only one process at a time do something, and expire if it dies."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from persistence.errors import Held
 
 @dataclass(frozen=True)
 class Lease:
-    """The right to be the only one, for a time."""
+    """An exclusive right for a limited time."""
 
     name: str
     owner: str
-    #: Its length, and what a renewal adds from then on.
+    #: Its duration, and that of each renewal.
     seconds: float
     #: When it ends unless it is renewed; aware UTC, by the database's clock.
     until: datetime
@@ -31,29 +31,29 @@ _TABLE = schema.lease
 class Leases:
     """The table ``lease``.
 
-    Times are compared by the database server's clock, since its clients' clocks differ; with
-    SQLite by this host's, which all users of the file share. Renew well before the end: every
-    third of the length, say.
+    Times are compared by the clock of the database server, because the clocks of its clients
+    differ. For SQLite it is the clock of this host, which all users of the file share. Renew a
+    lease well before its end, for example after a third of its duration.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def acquire(self, name: str, owner: str, seconds: float) -> Lease:
-        """Take a lease that is free or has run out; the same owner's is extended.
+        """Take a lease that is free or has expired, or extend the owner's own lease.
 
-        :param owner: who takes it; unique to a process, not only to a host.
+        :param owner: identifies one process, not only a host.
         :param seconds: how long it lasts.
-        :raises Held: when somebody else has it.
-        :raises ValueError: when it would not last at all.
+        :raises Held: when another owner has it.
+        :raises ValueError: when the duration is not positive.
         """
         if seconds <= 0:
-            raise ValueError(f"a lease of {seconds} seconds")
+            raise ValueError(f"a lease cannot last {seconds} seconds")
         with self._database.write(durable=True) as connection:
             now = self._database.now(connection)
             until = now + timedelta(seconds=seconds)
-            # One conditional UPDATE: the database lets one of several at once through, and the
-            # others find the row changed. The same goes for INSERT and the primary key.
+            # One conditional UPDATE: of several processes only one succeeds, the others find the
+            # row changed. The primary key does the same for INSERT.
             free = sa.or_(_TABLE.c.owner == owner, _TABLE.c.until <= now)
             take = sa.update(_TABLE).where(_TABLE.c.name == name, free)
             values = {"owner": owner, "seconds": seconds, "until": until}
@@ -61,17 +61,17 @@ class Leases:
                 if _insert(connection, values | {"name": name}):
                     break
                 held = _held(connection, name)
-                # Nobody has it: it was given back since we looked. Try again.
+                # It was released in the meantime. Try again.
                 if held.owner is not None:
                     raise held
         return Lease(name=name, owner=owner, seconds=seconds, until=until)
 
     def renew(self, lease: Lease) -> Lease:
-        """Extend a lease by its length from now.
+        """Extend a lease: its full duration from now.
 
-        One that has run out is renewed too, as long as nobody else took it in between.
+        An expired lease is renewed too, unless another owner has taken it.
 
-        :raises Held: when it was lost: stop what it stands for.
+        :raises Held: when it was lost: stop what it protects.
         """
         with self._database.write() as connection:
             until = self._database.now(connection) + timedelta(seconds=lease.seconds)
@@ -85,14 +85,14 @@ class Leases:
         return Lease(name=lease.name, owner=lease.owner, seconds=lease.seconds, until=until)
 
     def release(self, lease: Lease) -> None:
-        """Give a lease back. Nothing happens when it was lost or given back already."""
+        """Release a lease. Does nothing if it was lost or released already."""
         with self._database.write() as connection:
             connection.execute(
                 sa.delete(_TABLE).where(_TABLE.c.name == lease.name, _TABLE.c.owner == lease.owner)
             )
 
     def holder(self, name: str) -> Lease | None:
-        """Return a lease as its owner has it; None when nobody has it, or it has run out."""
+        """Return a lease; None if it has no owner or has expired."""
         with self._database.read() as connection:
             now = self._database.now(connection)
             query = sa.select(_TABLE).where(_TABLE.c.name == name, _TABLE.c.until > now)

@@ -1,4 +1,4 @@
-"""The ledger: every temporary thing that a run has made or is about to make."""
+"""The ledger: every temporary resource that a run has made or is about to make."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from persistence.upsert import insert_new
 
 
 class EntryState(StrEnum):
-    """Where a temporary thing stands."""
+    """The state of a temporary resource."""
 
-    #: About to be made: it may be there or not.
+    #: About to be made: it may exist or not.
     INTENDED = "INTENDED"
-    #: It is there.
+    #: It exists.
     PRESENT = "PRESENT"
-    #: It was removed, or never came to be.
+    #: It was removed, or never existed.
     GONE = "GONE"
-    #: It should be gone and could not be removed.
+    #: It should no longer exist, but could not be removed.
     LEFTOVER = "LEFTOVER"
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One temporary thing. Times are aware, in UTC."""
+    """One temporary resource. Times are aware, in UTC."""
 
-    #: What it carries in the cloud or on the host so that it can be recognised; unique.
+    #: The unique tag that identifies it in the cloud or on the host.
     tag: str
     run_id: str
     #: Key of the run's item that it was made for.
@@ -51,7 +51,7 @@ class Entry:
 _OPEN = (EntryState.INTENDED, EntryState.PRESENT, EntryState.LEFTOVER)
 
 
-# Made once: to put a statement together costs more than to run it.
+# Built only once: building a statement costs more than running it.
 _THIS = schema.ledger.c.tag == sa.bindparam("this_tag")
 _SELECT = sa.select(schema.ledger).where(_THIS)
 _UPDATE = sa.update(schema.ledger).where(_THIS)
@@ -59,7 +59,7 @@ _DELETE_GONE = sa.delete(schema.ledger).where(_THIS, schema.ledger.c.state == En
 
 
 class Ledger:
-    """The table ``ledger``. Every operation may be done twice, and by many threads at once."""
+    """The table ``ledger``. Every operation is idempotent and thread-safe."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -73,15 +73,14 @@ class Ledger:
         kind: str,
         details: Mapping[str, Any] | None = None,
     ) -> Entry:
-        """Record that a thing is about to be made. Returns only once that would survive power loss.
+        """Record that a resource is about to be made. Returns when this would survive power loss.
 
-        An entry that is there already keeps its state and is returned with it, and takes on the
-        new details; but one that is GONE begins anew, INTENDED and the newest of all, as a resumed
-        run makes the thing again.
+        An existing entry keeps its state and gets the new details. But a GONE entry starts again,
+        as INTENDED and the newest of all, because a resumed run makes the resource again.
 
-        :param tag: what the thing will carry, unique.
+        :param tag: the unique tag of the resource.
         :param item: key of the run's item that it is for.
-        :param details: what else will help to find and remove it; JSON must be able to hold it.
+        :param details: what else helps to find and remove it; must be valid JSON.
         """
         now = datetime.now(UTC)
         entry = Entry(
@@ -96,8 +95,8 @@ class Ledger:
             created_at=now,
             updated_at=now,
         )
-        # Durable: after a loss of power the thing may be in the cloud; then this must be here.
-        # Nearly always it is new.
+        # Durable: after a loss of power the resource may exist, so its entry must too.
+        # Nearly always the entry is new.
         with self._database.single(durable=True) as connection:
             if insert_new(connection, schema.ledger, vars(entry)):
                 return entry
@@ -110,21 +109,21 @@ class Ledger:
                     return replace(known, details=entry.details, updated_at=now)
                 return known
             if known is not None:
-                # A new row, not a changed one, so that it counts as made last.
+                # A new row instead of an update, so that it is the newest.
                 connection.execute(_DELETE_GONE, {"this_tag": tag})
             if insert_new(connection, schema.ledger, vars(entry)):
                 return entry
-            # Only on a server: another process recorded it since we looked.
+            # Only on a server: another process has recorded it in the meantime.
             return _entry(connection, tag)
 
     def present(
         self, tag: str, resource_id: str, *, details: Mapping[str, Any] | None = None
     ) -> None:
-        """Record that the thing is there.
+        """Record that the resource exists.
 
-        :param resource_id: how Cinder or the host calls it.
-        :param details: what to keep of it instead of what was given when it was intended.
-        :raises NotFound: when it was never intended.
+        :param resource_id: its id in Cinder or its name on the host.
+        :param details: replaces the details of :meth:`intend`.
+        :raises NotFound: when :meth:`intend` has not recorded it.
         """
         values: dict[str, Any] = {
             "state": EntryState.PRESENT,
@@ -136,40 +135,40 @@ class Ledger:
         self._change(tag, values)
 
     def gone(self, tag: str) -> None:
-        """Record that the thing is not there any more. Nothing happens when ``tag`` is unknown."""
+        """Record that the resource no longer exists. Does nothing if the tag is unknown."""
         try:
             self._change(tag, {"state": EntryState.GONE, "reason": None})
         except NotFound:
             return
 
     def leftover(self, tag: str, reason: str) -> None:
-        """Record that the thing should be gone and could not be removed.
+        """Record that the resource should no longer exist, but could not be removed.
 
         :param reason: why, for the operator.
-        :raises NotFound: when it was never intended.
+        :raises NotFound: when :meth:`intend` has not recorded it.
         """
         self._change(tag, {"state": EntryState.LEFTOVER, "reason": reason})
 
     def find(self, tag: str) -> Entry | None:
-        """Return the entry with this tag, None when there is none."""
+        """Return the entry with this tag, None if it does not exist."""
         with self._database.single() as connection:
             return _find(connection, tag)
 
     def open(self, run_id: str | None = None, item: str | None = None) -> list[Entry]:
-        """Return what is there or may be there, newest first, the order in which to remove it.
+        """Return the resources that exist or may exist, newest first: the order to remove them in.
 
-        :param run_id: only what this run made.
-        :param item: only what was made for this item.
+        :param run_id: only those of this run.
+        :param item: only those for this item.
         """
         return self._list(_OPEN, run_id, None if item is None else [item])
 
     def leftovers(
         self, run_id: str | None = None, items: Collection[str] | None = None
     ) -> list[Entry]:
-        """Return what should be gone and is not, newest first.
+        """Return the leftovers, newest first.
 
-        :param run_id: only what this run made.
-        :param items: only what was made for these.
+        :param run_id: only those of this run.
+        :param items: only those for these items.
         """
         return self._list((EntryState.LEFTOVER,), run_id, items)
 
@@ -188,7 +187,7 @@ class Ledger:
     def _change(self, tag: str, values: dict[str, Any]) -> None:
         values |= {"updated_at": datetime.now(UTC), "this_tag": tag}
         with self._database.single() as connection:
-            # On a server, one that begins anew in another transaction is missed, and there is next.
+            # On a server, the first try misses a row that another transaction replaces.
             while connection.execute(_UPDATE, values).rowcount == 0:
                 _entry(connection, tag)
 

@@ -1,7 +1,7 @@
-"""Overriding what a library does not promise to keep, without a silent loss.
+"""Checks that overridden private names of a library still exist.
 
-A method that overrides a private one does nothing any more once the library has renamed that. So
-it is checked when the class is made, which is when the program imports it.
+If a library renames a private method, a method that overrides it has no effect any more. So this is
+checked when the class is made, which is when the program imports it.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ T = TypeVar("T")
 
 
 class IncompatibleLibrary(ImportError):
-    """A library has no longer what this program overrides."""
+    """A library no longer has a name that this program overrides."""
 
 
 def overrides(
     library: str, *, own: Collection[str] = (), sets: Collection[str] = ()
 ) -> Callable[[type[T]], type[T]]:
-    """Decorate a class all of whose methods and attributes override those of its base classes.
+    """Decorate a class in which all methods and attributes override those of its base classes.
 
     Names with two underscores at both ends do not count. An attribute that only the ``__init__`` of
-    a base class sets is one of the base class too.
+    a base class sets counts as an attribute of the base class.
 
-    :param library: the distribution that the base classes belong to
+    :param library: the distribution of the base classes
     :param own: the names that override nothing
     :param sets: attributes of the base class that the class replaces in its own ``__init__``
-    :raises IncompatibleLibrary: a name overrides nothing any more
+    :raises IncompatibleLibrary: a name no longer overrides anything
     """
 
     def check(kind: type[T]) -> type[T]:

@@ -1,4 +1,4 @@
-"""Finding a row by its id, or by the beginning of it that people type."""
+"""Finds a row by its id, or by the beginning of it."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ def find(
     what: str,
     label: sa.ColumnElement[str] | None = None,
 ) -> sa.Row[tuple[object, ...]]:
-    """Return the one row whose ``column`` is ``prefix``, else the one where it starts with it.
+    """Return the row in which the column equals the prefix, or else starts with it.
 
     :param query: what to select, newest first.
-    :param what: the kind of thing, for the errors.
-    :param label: what to call a match in the errors; ``column`` unless given.
-    :raises NotFound: when there is none.
-    :raises Ambiguous: when there are several.
+    :param what: the kind of record, for the errors.
+    :param label: names a match in the errors; the column by default.
+    :raises NotFound: when no row matches.
+    :raises Ambiguous: when several rows match.
     """
     if not prefix:
         raise NotFound(what, prefix)
-    # substr, not LIKE: LIKE ignores case on SQLite, and % and _ have a meaning in it.
+    # substr, not LIKE: LIKE ignores case on SQLite, and takes % and _ for wildcards.
     for condition in (column == prefix, sa.func.substr(column, 1, len(prefix)) == prefix):
         shown = (column if label is None else label).label("shown_as")
         rows = connection.execute(query.add_columns(shown).where(condition).limit(_SHOWN)).all()

@@ -1,4 +1,4 @@
-"""What ended long ago is forgotten: the database would grow for ever."""
+"""Deletes runs that ended long ago, so that the database does not grow for ever."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from persistence.ledger import EntryState
 from persistence.runs import RunState
 
 _RUN, _LEDGER = schema.run, schema.ledger
-# TaskFlow's own table; its flows and their atoms go with it.
+# TaskFlow's own table. Deleting a logbook also deletes its flows and their atoms.
 _LOGBOOK = sa.table("logbooks", sa.column("uuid"))
 _ENDED = [state for state in RunState if state.final]
 
@@ -24,14 +24,15 @@ class Retention:
         self._database = database
 
     def forget(self, before: datetime, *, most: int) -> list[str]:
-        """Forget the runs that ended before a moment, the oldest first.
+        """Delete the runs that ended before a moment, the oldest first.
 
-        A run that has not ended is kept, and one of which the ledger has anything that is not
-        gone. What the repositories hold stays in the catalogue.
+        Runs that have not ended, and runs with an open entry in the ledger, are kept. The catalogue
+        of backups is not changed.
 
         :param before: aware.
-        :param most: so many at most, each in a transaction of its own: nobody has to wait long.
-        :returns: the ids of those that are forgotten.
+        :param most: maximum number of runs. Each is deleted in a transaction of its own, so that
+            other processes do not wait long.
+        :returns: the ids of the deleted runs.
         """
         open_entry = sa.exists().where(
             _LEDGER.c.run_id == _RUN.c.id, _LEDGER.c.state != EntryState.GONE
@@ -51,7 +52,7 @@ class Retention:
         self, run_id: str, logbook_id: str | None, old: tuple[sa.ColumnElement[bool], ...]
     ) -> bool:
         with self._database.write() as connection:
-            # Its items go with it.
+            # This also deletes its items.
             run = sa.delete(_RUN).where(_RUN.c.id == run_id, *old)
             if connection.execute(run).rowcount == 0:
                 return False

@@ -1,4 +1,4 @@
-"""The runs: what was asked for, who works on it, and how far each item of it is."""
+"""The runs: their requests, the processes that drive them, and the progress of their items."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from persistence.errors import NotFound
 
 
 class RunState(StrEnum):
-    """Where a run stands."""
+    """The state of a run."""
 
     RUNNING = "RUNNING"
     SUSPENDED = "SUSPENDED"
@@ -35,7 +35,7 @@ class RunState(StrEnum):
 
 
 class ItemState(StrEnum):
-    """Where one item of a run stands."""
+    """The state of one item of a run."""
 
     PENDING = "PENDING"
     RUNNING = "RUNNING"
@@ -52,14 +52,14 @@ class ItemState(StrEnum):
 
 @dataclass(frozen=True)
 class Run:
-    """One call of backup or restore. Times are aware, in UTC."""
+    """One backup or restore run. Times are aware, in UTC."""
 
     id: str
     kind: str
     state: RunState
-    #: What was asked for, as JSON gives it back (tuples became lists).
+    #: The request as JSON returns it: tuples have become lists.
     request: dict[str, Any]
-    #: Which process drives it, or drove it last: host, boot of that host, process id.
+    #: The process that drives it, or drove it last: host, boot of that host, process id.
     host: str
     boot_id: str
     pid: int
@@ -68,13 +68,13 @@ class Run:
     finished_at: datetime | None
     #: The TaskFlow logbook that holds its flows.
     logbook_id: str | None
-    #: How the process that drives it is asked to stop, None when it is not.
+    #: How it was requested to stop; None if it was not.
     stop: str | None
 
 
 @dataclass(frozen=True)
 class Item:
-    """One thing that a run covers. Times are aware, in UTC."""
+    """One item of a run, such as a volume. Times are aware, in UTC."""
 
     run_id: str
     key: str
@@ -82,20 +82,20 @@ class Item:
     state: ItemState
     #: The TaskFlow flow that works on it.
     flow_id: str | None
-    #: What it is doing, or did last.
+    #: Its current or last step.
     step: str | None
     result: dict[str, Any]
     error: str | None
     started_at: datetime | None
     finished_at: datetime | None
-    #: Its place in the order in which the items were given, from 0.
+    #: Its position in the order in which the items were given, from 0.
     position: int
-    #: How far a long step is, now and then.
+    #: The progress of a long step, updated from time to time.
     progress: dict[str, Any] | None = None
 
 
 class RunFields(TypedDict, total=False):
-    """What :meth:`Runs.update` can change."""
+    """The fields that :meth:`Runs.update` can change."""
 
     state: RunState
     request: Mapping[str, Any]
@@ -108,7 +108,7 @@ class RunFields(TypedDict, total=False):
 
 
 class ItemFields(TypedDict, total=False):
-    """What :meth:`Runs.update_item` can change."""
+    """The fields that :meth:`Runs.update_item` can change."""
 
     name: str
     state: ItemState
@@ -122,7 +122,7 @@ class ItemFields(TypedDict, total=False):
 
 
 class StepFields(TypedDict):
-    """What an item comes to when a step of it begins."""
+    """The fields of an item that change when one of its steps begins."""
 
     step: str
     result: Mapping[str, Any]
@@ -130,17 +130,17 @@ class StepFields(TypedDict):
 
 @dataclass(frozen=True)
 class ItemSteps:
-    """The steps that items of a run come to together, by their keys."""
+    """The new steps of items of one run, by the keys of the items."""
 
     run_id: str
     items: Mapping[str, StepFields]
 
     def rows(self) -> list[dict[str, Any]]:
-        """What to save of each, with what it is known by."""
+        """The values to save for each item, with its key and the run's id."""
         return [{"run_id": self.run_id, "key": key, **self.items[key]} for key in self.items]
 
 
-# Made once: to put a statement together costs more than to run it.
+# Built only once: building a statement costs more than running it.
 _THIS_ITEM = (
     schema.run_item.c.run_id == sa.bindparam("this_run"),
     schema.run_item.c.key == sa.bindparam("this_item"),
@@ -177,13 +177,13 @@ class Runs:
         """Record a new run, RUNNING, with all its items PENDING, in one transaction.
 
         :param kind: ``backup`` or ``restore``.
-        :param request: what was asked for; JSON must be able to hold it.
-        :param items: key and name of each, in their order; keys are unique within the run.
-        :param run_id: its id, a new UUID unless given.
-        :raises ValueError: when a key comes twice, or the id is taken.
+        :param request: what the run must do; must be valid JSON.
+        :param items: key and name of each item, in order; keys are unique within the run.
+        :param run_id: its id; a new UUID by default.
+        :raises ValueError: when two items have the same key, or the id exists.
         """
         if len({key for key, _ in items}) != len(items):
-            raise ValueError("an item comes twice in one run")
+            raise ValueError("two items of a run have the same key")
         run_id = run_id or str(uuid.uuid4())
         now = datetime.now(UTC)
         values = {
@@ -215,13 +215,13 @@ class Runs:
                     connection.execute(sa.insert(schema.run_item), rows)
                 return _run(connection, run_id)
         except sa_exc.IntegrityError as error:
-            raise ValueError(f"there is a run {run_id!r} already") from error
+            raise ValueError(f"run {run_id!r} exists already") from error
 
     def get(self, id_or_prefix: str) -> Run:
         """Return a run by its id or the beginning of it.
 
-        :raises NotFound: when there is none.
-        :raises Ambiguous: when the beginning fits several.
+        :raises NotFound: when no run matches.
+        :raises Ambiguous: when several runs match.
         """
         query = sa.select(schema.run).order_by(*_NEWEST_FIRST)
         with self._database.read() as connection:
@@ -240,9 +240,9 @@ class Runs:
 
         :param state: only those in this state.
         :param kind: only those of this kind.
-        :param limit: at most so many.
-        :param marker: id of the last run of the page before; the list goes on after it.
-        :raises NotFound: when there is no run ``marker``.
+        :param limit: maximum number of runs.
+        :param marker: id of the last run of the previous page; the list starts after it.
+        :raises NotFound: when the run ``marker`` does not exist.
         """
         table = schema.run
         query = sa.select(table).order_by(*_NEWEST_FIRST).limit(limit)
@@ -262,7 +262,7 @@ class Runs:
             return [_to_run(row) for row in connection.execute(query)]
 
     def items(self, run_id: str) -> Sequence[Item]:
-        """Return the items of a run in their order; none when there is no such run."""
+        """Return the items of a run in their order; empty if the run does not exist."""
         table = schema.run_item
         query = sa.select(table).where(table.c.run_id == run_id).order_by(table.c.position)
         with self._database.read() as connection:
@@ -271,13 +271,13 @@ class Runs:
     def item(self, run_id: str, key: str) -> Item:
         """Return one item.
 
-        :raises NotFound: when there is none.
+        :raises NotFound: when it does not exist.
         """
         with self._database.read() as connection:
             return _item(connection, run_id, key)
 
     def last_items(self, kind: str) -> Sequence[Item]:
-        """Return for each item that runs of a kind have worked on to its end how that went last."""
+        """Return the last ended item for each key, of the runs of a kind."""
         item, run = schema.run_item, schema.run
         ended = [state for state in ItemState if state.final]
         newest = sa.func.row_number().over(
@@ -294,11 +294,11 @@ class Runs:
             return [_to_item(row) for row in connection.execute(query)]
 
     def update(self, run_id: str, **fields: Unpack[RunFields]) -> Run:
-        """Change a run. Its ``updated_at`` follows.
+        """Change a run, and set its ``updated_at``.
 
         A final state sets ``finished_at`` unless that is given too; any other state clears it.
 
-        :raises NotFound: when there is no run with this id.
+        :raises NotFound: when the run does not exist.
         :raises TypeError: when a field does not exist.
         """
         values = _checked(dict(fields), RunFields)
@@ -315,19 +315,19 @@ class Runs:
     def update_item(self, run_id: str, key: str, **fields: Unpack[ItemFields]) -> None:
         """Change an item; ``result`` replaces the old one.
 
-        RUNNING sets ``started_at`` if it never started; a final state sets ``finished_at``, any
-        other clears it. A time that is given too stays as given. With the state, the run's
-        ``updated_at`` follows.
+        RUNNING sets ``started_at`` if it is not set; a final state sets ``finished_at``, any other
+        state clears it. Times that are given take precedence. A new state also sets the run's
+        ``updated_at``.
 
-        :raises NotFound: when there is no such item.
+        :raises NotFound: when the item does not exist.
         :raises TypeError: when a field does not exist.
         """
         self.update_items(run_id, {key: fields})
 
     def update_items(self, run_id: str, changes: Mapping[str, ItemFields | StepFields]) -> None:
-        """Change several items by their keys, all of them or none.
+        """Change several items by their keys: all of them or none.
 
-        :raises NotFound: when one of them is not there.
+        :raises NotFound: when one of them does not exist.
         :raises TypeError: when a field does not exist.
         """
         one = len(changes) == 1
@@ -337,7 +337,7 @@ class Runs:
 
 
 def save_step(connection: sa.Connection, row: Mapping[str, Any]) -> bool:
-    """Save what :meth:`ItemSteps.rows` tells of an item; whether it is there."""
+    """Save a row of :meth:`ItemSteps.rows`; returns whether the item exists."""
     values = {"step": row["step"], "result": row["result"]}
     this = {"this_run": row["run_id"], "this_item": row["key"]}
     return connection.execute(_UPDATE_ITEM, values | this).rowcount == 1
@@ -363,7 +363,7 @@ def _change_item(
 def _checked(fields: dict[str, Any], known: type[RunFields] | type[ItemFields]) -> dict[str, Any]:
     unknown = sorted(fields.keys() - known.__annotations__.keys())
     if unknown:
-        raise TypeError(f"there is no field {', '.join(unknown)}")
+        raise TypeError(f"unknown field: {', '.join(unknown)}")
     return fields
 
 

@@ -6,10 +6,10 @@ import sqlalchemy as sa
 
 from persistence.columns import FreeText, Json, UtcDateTime
 
-# Ids, keys and tags. MariaDB can index at most 767 bytes of a key in its older row formats.
+# Ids, keys and tags. Older row formats of MariaDB index at most 767 bytes of a key.
 _KEY = sa.String(255)
 _STATE = sa.String(16)
-# SQLite numbers rows by itself only for a column declared exactly INTEGER.
+# SQLite numbers rows automatically only in a column declared exactly as INTEGER.
 _SERIAL = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 metadata = sa.MetaData(
@@ -56,11 +56,11 @@ run_item = sa.Table(
     sa.Column("finished_at", UtcDateTime),
 )
 
-# No foreign key to run: a leftover must stay known whatever becomes of its run.
+# No foreign key to run: the entry of a leftover must outlive its run.
 ledger = sa.Table(
     "ledger",
     metadata,
-    # The order of making. Clocks step back; this does not, and things are removed newest first.
+    # The order in which resources were made; the newest is removed first. Clocks can step back.
     sa.Column("serial", _SERIAL, primary_key=True),
     sa.Column("tag", _KEY, nullable=False, unique=True),
     sa.Column("run_id", sa.String(64), nullable=False, index=True),

@@ -1,4 +1,4 @@
-"""What SQLite needs to be safe and fast here: file rights, pragmas, and how transactions begin."""
+"""Makes SQLite safe and fast: file permissions, pragmas, and how transactions begin."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from persistence.errors import StateUnavailable
 
 #: Seconds to wait for a lock that another process holds, unless the URL says ``?timeout=``.
 BUSY_TIMEOUT = 60.0
-# Threads queue for the one connection, and each of them may itself wait for the lock. Sooner than
-# this, one that waits for the lock reports it, which says more than "no connection".
+# Threads queue for the one connection, and each may itself wait for the lock. This must take longer
+# than the wait for the lock, whose error says more than "no connection".
 _POOL_TIMEOUT_FACTOR = 10
 
 
 def file_of(url: sa.URL) -> Path | None:
-    """Return the absolute path of the file of ``url``, None for a database in memory."""
+    """Return the absolute path of the database file, None for a database in memory."""
     if not url.database or url.database == ":memory:":
         return None
     return Path(url.database).absolute()
 
 
 def prepare(path: Path, *, create: bool) -> None:
-    """See that the file is there and that only its owner can read it.
+    """Make sure that the file exists and that only its owner can read it.
 
-    SQLite gives ``-wal`` and ``-shm`` the mode of the file itself, so making the file first with
-    0600 covers all three. Neither here nor elsewhere is the file opened but by SQLite: closing
-    any descriptor of it would drop the locks that this process holds on it (POSIX says so).
+    SQLite gives ``-wal`` and ``-shm`` the mode of the file itself, so mode 0600 of a new file
+    covers all three. Only SQLite opens the file: closing any other descriptor of it would drop the
+    locks that this process holds on it (POSIX).
 
-    :param create: make the file, and its directory with mode 0700, when they are missing.
-    :raises StateUnavailable: when that cannot be done.
+    :param create: create the file, and its directory with mode 0700, if they are missing.
+    :raises StateUnavailable: when the file is missing or cannot be created.
     """
     try:
         if create:
@@ -62,7 +62,7 @@ def _tighten(path: Path) -> None:
             status = name.stat()
         except FileNotFoundError:
             continue
-        # Only the owner may change the mode; another user who can write it is somebody's choice.
+        # Only the owner may change the mode. If the file belongs to another user, leave it alone.
         if status.st_mode & 0o077 and status.st_uid == os.geteuid():
             name.chmod(0o600)
 
@@ -70,10 +70,10 @@ def _tighten(path: Path) -> None:
 def create_engine(url: sa.URL) -> sa.Engine:
     """Make an engine with one connection, which threads use one after another.
 
-    One connection, because SQLite has one writer at a time anyhow, and reopening the file for
-    each transaction (SQLAlchemy's NullPool) costs more than the transaction. A queue of size one,
-    because it hands the connection to one thread for the whole of a transaction; StaticPool would
-    give it to all of them at once and one thread's commit would commit half of another's work.
+    One connection, because SQLite has only one writer at a time, and reopening the file for each
+    transaction (SQLAlchemy's NullPool) costs more than the transaction. A queue of size one,
+    because it gives the connection to one thread for a whole transaction. StaticPool would give it
+    to all threads at once, and one thread's commit would commit half of another's work.
     """
     timeout = float(str(url.query.get("timeout", BUSY_TIMEOUT)))
     engine = sa.create_engine(
@@ -82,7 +82,7 @@ def create_engine(url: sa.URL) -> sa.Engine:
         pool_size=1,
         max_overflow=0,
         pool_timeout=_POOL_TIMEOUT_FACTOR * timeout,
-        # A transaction of ours is always ended: there is nothing to roll back after it.
+        # Transactions are always ended explicitly: a rollback on return is not needed.
         pool_reset_on_return=None,
         connect_args={
             # The pool moves the connection from thread to thread, never to two at once.
@@ -109,8 +109,8 @@ def _connected(connection: sqlite3.Connection, record: Any) -> None:
 
 
 def _write_ahead(cursor: sqlite3.Cursor, deadline: float) -> None:
-    # The change to WAL needs the file for itself, and SQLite refuses at once, without the busy
-    # timeout, when another process makes the same change at the same moment.
+    # The change to WAL needs exclusive access. SQLite refuses it at once, without the busy timeout,
+    # if another process makes the same change at the same moment.
     while True:
         try:
             cursor.execute("PRAGMA journal_mode=WAL").fetchall()
@@ -134,13 +134,13 @@ def _begin(connection: sa.Connection) -> None:
         connection.info["synchronous"] = level
     if options.get("state_single"):
         return
-    # Take the write lock at once. A transaction that reads first and then writes cannot wait for
-    # a lock: SQLite answers "database is locked" there and then, as its snapshot may be old.
+    # Take the write lock at once. A transaction that reads before it writes cannot wait for the
+    # lock: SQLite answers "database is locked" immediately, because its snapshot may be old.
     _execute(connection, "BEGIN IMMEDIATE")
 
 
 def _execute(connection: sa.Connection, statement: str) -> None:
-    """Run what has no parameters and no result: SQLAlchemy would take longer than SQLite."""
+    """Run a statement without parameters and result, faster than by SQLAlchemy."""
     try:
         connection.connection.driver_connection.execute(statement)  # type: ignore[union-attr]
     except sqlite3.Error as error:

@@ -1,4 +1,4 @@
-"""The state of all runs: the one object that the rest of a program needs."""
+"""The state of all runs: the object that the rest of a program uses."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class State:
     """An open state database. Threads may share it; make it with :meth:`open`.
 
     :ivar runs: the runs and their items.
-    :ivar ledger: the temporary things.
-    :ivar catalogue: what the repositories hold.
-    :ivar leases: who drives what.
-    :ivar retention: how long runs are kept.
+    :ivar ledger: the temporary resources.
+    :ivar catalogue: the backups in the repositories.
+    :ivar leases: which process drives which run.
+    :ivar retention: deletes old runs.
     """
 
     def __init__(self, database: Database) -> None:
@@ -39,14 +39,14 @@ class State:
 
     @classmethod
     def open(cls, url: str, *, migrate: bool | None = None) -> Self:
-        """Open the database, and make it when it is a file of SQLite that is not there yet.
+        """Open the database. Creates an SQLite file that does not exist yet.
 
         :param url: an SQLAlchemy URL: ``sqlite:////var/lib/...`` (a file only for its owner) or
             ``postgresql://user:password@host/name``.
-        :param migrate: whether to bring its tables up to date. None does so for SQLite, which
-            belongs to one host, and not for a server, which others may be using.
+        :param migrate: whether to update its tables. By default only for SQLite, which belongs to
+            one host, and not for a server, which others may be using.
         :raises StateUnavailable: when it cannot be reached, read or written.
-        :raises SchemaOutOfDate: when its tables are of another release and were not migrated.
+        :raises SchemaOutOfDate: when its tables are of another release and may not be migrated.
         """
         database = Database(url)
         try:
@@ -66,7 +66,7 @@ class State:
 
     @staticmethod
     def migrate(url: str) -> None:
-        """Make the tables, or bring them up to date. Several processes may do so at once.
+        """Create the tables, or update them. Several processes may do so at once.
 
         :raises StateUnavailable: when the database cannot be reached, read or written.
         :raises SchemaOutOfDate: when a newer release made them.
@@ -75,13 +75,13 @@ class State:
 
     @property
     def url(self) -> str:
-        """Where the state is, with the password masked."""
+        """The URL of the database, with the password masked."""
         return self._database.url
 
     @cached_property
     def taskflow(self) -> TaskflowBackend:
         """The persistence backend for TaskFlow's engines; all of them may share it."""
-        # Most commands only list something: they need not wait for the import of TaskFlow.
+        # Most commands only list something, and need not wait for the import of TaskFlow.
         from persistence.backend import TaskflowBackend
 
         return TaskflowBackend(self._database)

@@ -1,4 +1,4 @@
-"""Insert or overwrite, or insert if it is new: one statement, in the words of each database."""
+"""Insert or overwrite rows, or insert only new ones: one statement in each SQL dialect."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _MYSQL = ("mysql", "mariadb")
 
 
 def upsert(connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Insert ``rows``; where the primary key is taken, overwrite all else.
+    """Insert rows; if a row with the same primary key exists, overwrite its other columns.
 
-    Unlike a search followed by INSERT or UPDATE it cannot fail because somebody else inserted,
-    or deleted, in between.
+    Unlike a query followed by INSERT or UPDATE, it cannot fail because another process inserted or
+    deleted the row in between.
     """
     if not rows:
         return
@@ -32,7 +32,7 @@ def upsert(connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[st
 
 
 def insert_new(connection: sa.Connection, table: sa.Table, row: Mapping[str, Any]) -> bool:
-    """Insert a row unless one of its keys is taken; whether it was inserted."""
+    """Insert a row unless one of its keys exists; returns whether it was inserted."""
     return bool(connection.execute(_insert_new(connection.dialect.name, table), row).rowcount)
 
 
@@ -44,11 +44,11 @@ def _insert_new(dialect: str, table: sa.Table) -> sa.Insert:
         statement = insert.prefix_with("IGNORE")
     else:
         statement = insert.on_conflict_do_nothing()
-    # SQLAlchemy keeps the count of an INSERT only when it is asked to.
+    # SQLAlchemy keeps the row count of an INSERT only on request.
     return statement.execution_options(preserve_rowcount=True)
 
 
 def _insert(dialect: str, table: sa.Table) -> Any:
-    """The dialect's own INSERT. Only the dialect in use is imported: each takes a while."""
+    """The dialect's own INSERT. Only the dialect in use is imported, because imports are slow."""
     name = "mysql" if dialect in _MYSQL else dialect
     return import_module(f"sqlalchemy.dialects.{name}").insert(table)

@@ -1,11 +1,11 @@
 """The schema's revisions, run by Alembic inside one transaction.
 
-Alembic is imported only when there is something to do: it costs more than opening the database.
+Alembic is imported only for a migration, because its import takes longer than opening the database.
 
-To add a revision: change ``schema.py``, write ``versions/r0002_what.py`` after the model of the
-first, set ``HEAD``; a test compares what the revisions make with ``schema.py``. The tables of
-TaskFlow follow at the same time, so a TaskFlow release that changes them needs a revision here
-too, if only an empty one.
+To add a revision: change ``schema.py``, write ``versions/r0003_what.py`` like the existing ones,
+and set ``HEAD``. A test compares the result of the revisions with ``schema.py``. TaskFlow's tables
+are migrated at the same time, so a TaskFlow release that changes them needs a revision here too,
+which can be empty.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _LOCK = 0x766F6C666C6F77
 
 
 def current(connection: sa.Connection) -> str | None:
-    """Return the revision of the database, None when it has none of our tables."""
+    """Return the revision of the database, None if it has no tables of this package."""
     if not sa.inspect(connection).has_table(VERSION_TABLE):
         return None
     query = sa.text(f"SELECT version_num FROM {VERSION_TABLE}")
@@ -36,7 +36,7 @@ def current(connection: sa.Connection) -> str | None:
 
 
 def upgrade(database: Database) -> None:
-    """Bring the tables, and TaskFlow's, to ``HEAD``. Several processes may do so at once.
+    """Migrate the tables, and those of TaskFlow, to ``HEAD``. Several processes may do so at once.
 
     :raises SchemaOutOfDate: when a newer program made them.
     :raises StateUnavailable: when the database fails.
@@ -45,7 +45,7 @@ def upgrade(database: Database) -> None:
         _lock(connection)
         found = current(connection)
         if found == HEAD:
-            # Another process was faster.
+            # Another process has already migrated it.
             return
         from alembic import command
         from alembic.config import Config
@@ -65,6 +65,6 @@ def upgrade(database: Database) -> None:
 
 
 def _lock(connection: sa.Connection) -> None:
-    # SQLite: the write transaction is the lock. MariaDB has no DDL in transactions anyway.
+    # SQLite: the write transaction is the lock. MariaDB has no DDL in transactions.
     if connection.dialect.name == "postgresql":
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))

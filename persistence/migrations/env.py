@@ -1,4 +1,4 @@
-"""What Alembic runs: our revisions, on the connection that it is given."""
+"""Alembic's environment: runs the revisions on the given connection."""
 
 from __future__ import annotations
 

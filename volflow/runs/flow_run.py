@@ -87,14 +87,14 @@ class FlowRun:
             try:
                 # Volumes that run as one flow wait for a slot each.
                 if single:
-                    slots.enter(single)
+                    slots.acquire(single)
                 self._run_to_end(component, engine, recorder, begun)
             finally:
                 if single:
-                    slots.leave(single)
+                    slots.release(single)
                 # A program that continues after its run was suspended must not hold the device.
                 for volume_id in component.volumes:
-                    component.steps(volume_id)[0].work.let_go()
+                    component.steps(volume_id)[0].work.unmount()
         self._lease.ensure()
         results = []
         if engine.storage.get_flow_state() in _ENDED:

@@ -16,8 +16,8 @@ from volflow.tasks.work import Work
 class Claim(Temporary):
     """Makes sure that an existing volume is marked as this run's; its revert takes that back.
 
-    The mark stays for as long as the volume is half-written: it keeps others from using it as if
-    it were whole, and tells that going back to the safety snapshot loses nothing.
+    The mark stays as long as the volume is half-written. It keeps others from using the volume as
+    if it were complete, and shows that reverting to the safety snapshot loses nothing.
     """
 
     kind = CLAIMED
@@ -55,7 +55,7 @@ class Claim(Temporary):
 
     @classmethod
     def require_alone(cls, work: Work, volume_id: str, attachment_id: str) -> None:
-        """Make sure that nobody but this run writes to a volume that it has claimed.
+        """Make sure that only this run writes to a volume that it has claimed.
 
         :param attachment_id: this run's own attachment
         :raises VolumeStateError: the tag is another run's or missing, or the volume has another

@@ -22,7 +22,7 @@ class Slots:
         self._stopping = stopping
         self._holders: set[str] = set()
 
-    def enter(self, volume_id: str) -> None:
+    def acquire(self, volume_id: str) -> None:
         """Wait for a free slot; a volume that has one keeps it.
 
         :raises StoppedError: the run was asked to stop in the meantime
@@ -34,8 +34,8 @@ class Slots:
                 raise StoppedError("Stopped while waiting for other volumes.")
         self._holders.add(volume_id)
 
-    def leave(self, volume_id: str) -> None:
-        """Release the slot. It is no error if the volume has none."""
+    def release(self, volume_id: str) -> None:
+        """Release the volume's slot. Does nothing if it has none."""
         if volume_id in self._holders:
             self._holders.discard(volume_id)
             self._free.release()

@@ -1,4 +1,4 @@
-"""The file system on the volume: told before a backup, made before a restore."""
+"""The file system on the volume: probed before a backup, made before a restore."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from volflow.tasks.work import Work
 
 
 def _overwriting(safety: SafetySnapshot, volume_id: str, attachment_id: str) -> None:
-    """Begin to overwrite a volume that was there before, if nobody else writes to it."""
+    """Begin to overwrite an existing volume, unless somebody else may write to it."""
     Claim.require_alone(safety.work, volume_id, attachment_id)
     safety.overwriting()
 
@@ -24,13 +24,13 @@ def _overwriting(safety: SafetySnapshot, volume_id: str, attachment_id: str) -> 
 def found_file_systems(stored: dict[str, Any]) -> list[FileSystem]:
     """The file systems of a volume, in the order of its regions, from the result of a step.
 
-    :param stored: a dictionary of one, because so far a volume is one file system
+    :param stored: one file system as a dictionary; volflow supports only one per volume so far
     """
     return [FileSystem(**stored)]
 
 
 class Probe(Step):
-    """Tells what is on the volume. Makes nothing."""
+    """Finds which file system is on the volume. Makes nothing."""
 
     step = "probe"
     default_provides = "file_system"
@@ -40,9 +40,9 @@ class Probe(Step):
 
 
 class ProbeTarget(Step):
-    """Tells what is on the volume that a restore merges into.
+    """Finds which file system is on the volume that a restore merges into.
 
-    :param safety: the safety snapshot, where the volume itself is written to
+    :param safety: the safety snapshot, if the volume is an existing one; None for a copy of it
     """
 
     step = "probe"
@@ -60,13 +60,13 @@ class ProbeTarget(Step):
 
 
 class MakeFileSystem(Step):
-    """Makes the file system of the backup on the target, which loses what it had.
+    """Makes the file system of the backup on the target. The previous content is lost.
 
-    There is nothing to revert here: a new volume is deleted, and one that was there before goes
-    back to its safety snapshot.
+    This step has nothing to revert: other steps delete a new volume, and revert an existing one to
+    its safety snapshot.
 
-    :param size: bytes that it takes at most; all of the device unless given
-    :param safety: the safety snapshot, where the target was there before
+    :param size: maximum size in bytes; that of the device by default
+    :param safety: the safety snapshot, if the target is an existing volume
     """
 
     step = "make file system"
@@ -92,7 +92,7 @@ class MakeFileSystem(Step):
         return self._file_system.to_dict()
 
     def _make(self, device: str, size: int | None) -> None:
-        """Make it, unless the run is asked to stop before it is made: a resume begins anew.
+        """Make it, unless the run is asked to stop in the meantime: a resume starts again.
 
         :raises StoppedError: the run was asked to stop
         """

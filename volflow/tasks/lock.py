@@ -11,9 +11,9 @@ from volflow.tasks.work import Work
 
 
 class RepositoryLock(Temporary):
-    """Makes sure that no lock stays in the repository of a copy that was killed.
+    """Makes sure that a killed copy leaves no lock in the repository.
 
-    It is no step of a flow: the mover takes the lock, and gives it back unless it is killed.
+    It is not a step of a flow: the mover takes the lock, and releases it unless it is killed.
     """
 
     kind = "lock"
@@ -21,8 +21,8 @@ class RepositoryLock(Temporary):
     @classmethod
     @contextmanager
     def watched(cls, work: Work) -> Iterator[None]:
-        """While the block runs, the repository may be locked; if it fails, the lock may stay."""
-        cls.release(work)  # one of a process that was killed
+        """Record a lock in the ledger while the block runs; if it fails, the entry stays."""
+        cls.release(work)  # left by a killed process
         run_id, tag = work.services.run_id, work.tag(cls.kind)
         work.services.ledger.intend(tag, run_id=run_id, item=work.volume_id, kind=cls.kind)
         yield
@@ -30,7 +30,7 @@ class RepositoryLock(Temporary):
 
     @classmethod
     def release(cls, work: Work) -> None:
-        """Remove the lock of a copy that has failed or was killed. Never raises."""
+        """Remove the lock of a copy that failed or was killed. Never raises."""
         cls.dispose(work, work.tag(cls.kind))
 
     @classmethod

@@ -1,4 +1,4 @@
-"""The file system mounted in a namespace of its own, for as long as the copy takes."""
+"""Mounts the file systems of a volume in a mount namespace of its own while they are copied."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LOG = logging.getLogger(__name__)
 class Mount(Step):
     """Mounts the file system of each region; its revert unmounts it.
 
-    It stands in no ledger: the namespace ends with this process, and the mount with it.
+    The ledger does not list mounts: the namespace ends with this process, and the mount with it.
     """
 
     step = "mount"
@@ -41,9 +41,9 @@ class Mount(Step):
             )
 
     def unmount(self) -> None:
-        """Unmount and end the namespace, if there is one.
+        """Unmount and end the namespace, if one is open.
 
-        :raises HostError: the file system stays busy, or could not be written
+        :raises HostError: the file system stays busy, or its data could not be written
         """
         namespace, self.work.namespace = self.work.namespace, None
         if namespace is not None:
@@ -56,15 +56,15 @@ class Mount(Step):
         try:
             self.unmount()
         except HostError:
-            # What is in the way shows again, and is told, when the device is disconnected.
+            # If the device is still in use, its disconnect fails too and reports why.
             LOG.warning("%s could not be unmounted cleanly", self.name, exc_info=True)
 
 
 class Unmount(Step):
     """Unmounts after the copy.
 
-    After a backup trouble is told and nothing more: the data is stored. After a restore it is a
-    failure: what was written may not have reached the volume.
+    :param strict: whether an error fails the step. After a restore it must, because data may not
+        have reached the volume. After a backup the data is stored, so the error is only logged.
     """
 
     step = "unmount"

@@ -1,4 +1,4 @@
-"""The way back of the data: from the repository to the mounted target."""
+"""The copy of a restore: from the repository to the mounted target."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from volflow.tasks.base import Step
 from volflow.tasks.lock import RepositoryLock
 from volflow.tasks.work import Work
 
-# What is run must not depend on what is installed or set here.
+# The program must not depend on installed packages or on the environment.
 _CLEARING = (sys.executable, "-I", "-S", clearing.__file__)
 
 
 class RestoreData(Step):
     """Writes the backup's files to the target, with all their metadata and holes.
 
-    There is no data to revert here: a new volume is deleted, and one that was there before goes
-    back to its safety snapshot.
+    This step has nothing to revert: other steps delete a new volume, and revert an existing one to
+    its safety snapshot.
     """
 
     step = "copy"
@@ -38,7 +38,7 @@ class RestoreData(Step):
         over: bool = False,
     ) -> None:
         """
-        :param over: what is there already stays, unless the backup has something of that path
+        :param over: keep existing files, unless the backup has a file with the same path
         """
         super().__init__(work)
         self._over = over
@@ -53,7 +53,7 @@ class RestoreData(Step):
             regions = tuple(self._make_room(namespace, region) for region in regions)
         else:
             for region in regions:
-                # What a killed process has written: restic fails on links that exist.
+                # Remove what a killed process wrote: restic fails on existing links.
                 place = namespace.root / region.path
                 namespace.run("find", place, "-xdev", "-mindepth", "1", "-delete")
         totals = Totals(services.catalogue, self._backup_id, self.work.repository.location)
@@ -75,19 +75,19 @@ class RestoreData(Step):
 
     @property
     def unread(self) -> tuple[str, ...]:
-        """What cannot be restored, because it could not be read when it was backed up."""
+        """The files that cannot be restored, because the backup could not read them."""
         return self._manifest.unread
 
     def _make_room(self, namespace: MountNamespace, region: Region) -> Region:
-        """Remove what is in the place of the backup's files.
+        """Remove the existing files that the backup's files replace.
 
-        :returns: the region with all the sparse files that it must have
+        :returns: the region with all sparse files that it must have after the restore
         """
         place, wanted = namespace.root / region.path, region.sparse
         listed, files = [], {}
         for path, directory in self.work.mover.paths(self._backup_id, Path(region.path)):
             listed.append(f"{'d' if directory else 'f'}{path}\0")
-            # One that could not be read is not in the backup: what stands there keeps its own.
+            # A file that could not be read is not in the backup: the existing one stays as it is.
             if path in wanted:
                 files[path] = wanted[path]
         namespace.run(*_CLEARING, place, stdin="".join(listed))

@@ -1,4 +1,4 @@
-"""The backup itself: the volume's files and its manifest, stored as one."""
+"""The copy of a backup: stores the volume's files and the manifest together."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from volflow.tasks.work import Work
 class Save(Temporary):
     """Makes sure that the backup is stored.
 
-    A stored backup is kept, whatever happens next: the revert only strikes it from the ledger,
-    where it stands so that a resumed run finds what an earlier process has stored. What could not
-    be read stands in the backup itself. That is known only when all is stored, so it is stored
-    once more then: with the first as its parent that reads nothing again, and what a run has
-    stored last of a volume is its backup.
+    A stored backup is kept, whatever happens next: the revert only closes its ledger entry, which
+    lets a resumed run find what an earlier process stored. The manifest lists the files that could
+    not be read. They are known only after the copy, so volflow then stores the volume again, with
+    the first copy as the parent: no file is read twice. The last copy that a run stores of a volume
+    is its backup.
     """
 
     kind = "backup"
@@ -54,11 +54,11 @@ class Save(Temporary):
             "project": project_id,
             "size": str(snapshot["size"]),
             "group": description["volume"].get("group_id") or "",
-            # By it a restore of the project tells which volumes there were no more.
+            # From it a restore of the project knows which volumes no longer existed.
             "whole": str(services.volumes_in_project.get(project_id, "")),
         }
-        # With what was stored before a kill as its parent, a second copy reads nothing again, and
-        # tells anew what cannot be read.
+        # The parent is what was stored before a kill: the second copy reads no file again, and
+        # reports again which files cannot be read.
         earlier = self._stored_earlier()
         parent_id = earlier.id if earlier else services.parents.get(self.work.volume_id)
         self.intend(unfinished=earlier is not None)
@@ -107,18 +107,18 @@ class Save(Temporary):
         tags: Mapping[str, str],
         parent_id: str | None,
     ) -> Saved:
-        """Store the volume with its manifest, which names what could not be read."""
+        """Store the volume with its manifest, which lists the files that could not be read."""
         unread: tuple[str, ...] = ()
         figures: Figures | None = None
         while True:
-            told = {"unread": str(len(unread))} if unread else {}
+            extra = {"unread": str(len(unread))} if unread else {}
             namespace.write(namespace.root / MANIFEST, manifest.without(unread).to_json())
             trees = [MountedTree(Path(region.path)) for region in manifest.regions]
-            saved = self._save_once(namespace, trees, {**tags, **told}, parent_id)
+            saved = self._save_once(namespace, trees, {**tags, **extra}, parent_id)
             stored = saved.figures.bytes_stored + (figures.bytes_stored if figures else 0)
             figures = replace(figures or saved.figures, bytes_stored=stored)
             found = dict.fromkeys(manifest.in_volume(path) for path in saved.unread)
-            # It ends: each time there are more.
+            # The loop ends, because each round finds more unreadable files than the last.
             if found.keys() <= set(unread):
                 return replace(saved, unread=unread, figures=figures)
             unread, parent_id = tuple(dict.fromkeys([*unread, *found])), saved.id
@@ -144,7 +144,7 @@ class Save(Temporary):
             )
 
     def _stored_earlier(self) -> StoredBackup | None:
-        """The backup that a process of this run has stored before it was killed."""
+        """The backup that a killed process of this run stored."""
         if self.services.ledger.find(self.tag) is None:
             return None
         return _stored(self.work)
@@ -157,12 +157,12 @@ class Save(Temporary):
     def remove(cls, work: Work, entry: Entry) -> None:
         stored = _stored(work) if entry.details.get("unfinished") else None
         if stored and not stored.unread:
-            # It may not say that something is missing in it.
+            # Its manifest may lack files that could not be read.
             work.repository.forget(stored.id)
 
 
 def _stored(work: Work) -> StoredBackup | None:
-    """What this run has stored of the volume."""
+    """The backup of the volume that this run has stored, if any."""
     mine = (work.services.run_id, work.volume_id)
     for backup in work.repository.backups():
         if (backup.tags.get("run"), backup.tags.get("volume")) == mine:

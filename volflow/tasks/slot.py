@@ -14,10 +14,10 @@ class AcquireSlot(Step):
     process_local = True
 
     def execute(self) -> None:
-        self.services.slots.enter(self.work.volume_id)
+        self.services.slots.acquire(self.work.volume_id)
 
     def revert(self, *args: Any, **kwargs: Any) -> None:
-        self.services.slots.leave(self.work.volume_id)
+        self.services.slots.release(self.work.volume_id)
 
 
 class ReleaseSlot(Step):
@@ -26,4 +26,4 @@ class ReleaseSlot(Step):
     step = "let others"
 
     def execute(self) -> None:
-        self.services.slots.leave(self.work.volume_id)
+        self.services.slots.release(self.work.volume_id)

@@ -1,4 +1,4 @@
-"""Proof that what was restored is on the volume."""
+"""Verifies a restore: compares the volume with the backup."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from volflow.tasks.work import Work
 
 
 class Verify(Step):
-    """Compares what the volume holds with what is stored. Makes nothing.
+    """Compares the files on the volume with the backup. Makes nothing.
 
-    It comes when the file system has been unmounted, and mounts it anew: what is compared is read
-    from the device, and not from what is still in memory of the writing.
+    It runs after the file system was unmounted, and mounts it again, so that it reads the data from
+    the device and not from the page cache.
     """
 
     step = "verify"

@@ -46,8 +46,8 @@ class Services:
 class Work:
     """What the tasks of one volume use, with what must never be stored: secrets, open namespaces.
 
-    :ivar volume_id: the volume that is backed up, or whose backup is restored; or the group that
-        several share
+    :ivar volume_id: id of the volume that is backed up, or that the backup is of; or of the group
+        that several volumes share
     :ivar cinder: block storage in the project that owns the temporary resources
     :ivar repository: the repository of the volume's project
     :ivar mover: what copies into and out of that repository
@@ -62,7 +62,7 @@ class Work:
     namespace: MountNamespace | None = None
     _connections: dict[str, dict[str, Any]] = field(default_factory=dict)
 
-    def let_go(self) -> None:
+    def unmount(self) -> None:
         """Unmount what this process has mounted; a resume mounts it again."""
         namespace, self.namespace = self.namespace, None
         if namespace is not None:

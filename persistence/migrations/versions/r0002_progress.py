@@ -1,4 +1,4 @@
-"""How far an item is while it is worked on."""
+"""The progress of an item while it is worked on."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ down_revision = "0001"
 
 
 def upgrade() -> None:
-    """Add the column; what has ended has no need of it."""
+    """Add the column. Ended items do not need it."""
     op.add_column("run_item", sa.Column("progress", Json))
 
 

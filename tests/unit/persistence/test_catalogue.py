@@ -110,7 +110,7 @@ def test_replace_is_all_or_nothing(state: State) -> None:
     assert ids(state.catalogue.list(repository="repo")) == ["b", "a"]
     for wrong, message in (
         ([backup("c"), backup("d", repository="other")], "not in"),
-        ([backup("c"), backup("c")], "twice"),
+        ([backup("c"), backup("c")], "same id"),
         ([backup("c"), replace(backup("d"), created_at=datetime(2026, 1, 1))], "time zone"),
     ):
         with pytest.raises(ValueError, match=message):

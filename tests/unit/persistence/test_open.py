@@ -258,7 +258,7 @@ def test_sessions_that_the_server_ended_are_replaced(state: State) -> None:
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("nothing://x", "no database 'nothing'"),
+        ("nothing://x", "'nothing' is not a supported database"),
         ("//:secret@", "cannot be parsed"),
         ("", "cannot be parsed"),
         ("sqlite:///x?timeout=secrets", "wrong option"),
