@@ -52,6 +52,6 @@ def test_it_is_never_the_namespace_of_the_host() -> None:
     ) as process:
         try:
             # Its standard input stays open: it waits for nothing, and so kills nothing.
-            assert process.wait(10) == 1
+            assert process.wait(60) == 1
         finally:
             process.kill()

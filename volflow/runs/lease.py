@@ -46,25 +46,33 @@ def is_driven(leases: Leases, run_id: str) -> bool:
     return holder is not None and not _is_dead(holder.owner)
 
 
+def _clock() -> float:
+    """Seconds since the boot, including those while the host was suspended."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
 class RunLease:
     """The right of this process to drive a run, until another process takes it.
 
     Another process can take it when this one has not renewed the lease in time: because it was
     stopped, its host was suspended, or it could not reach the database. From then on the run
     belongs to the other process, and this one must neither undo nor store anything of it.
+
+    :param clock: returns this host's time in seconds, from any start
     """
 
-    def __init__(self, leases: Leases, run_id: str) -> None:
+    def __init__(self, leases: Leases, run_id: str, *, clock: Callable[[], float] = _clock) -> None:
         self._leases = leases
         self._run_id = run_id
-        self._renewed = _clock()
+        self._clock = clock
+        self._renewed = clock()
         self._lease = _acquire(leases, run_id)
         self._taken: str | None = None
 
     @property
     def reliable(self) -> bool:
         """Whether the last renewal is so recent that nobody can have taken the run."""
-        return _clock() - self._renewed < _RELIABLE * self._lease.seconds
+        return self._clock() - self._renewed < _RELIABLE * self._lease.seconds
 
     def renew(self) -> None:
         """Renew it.
@@ -73,7 +81,7 @@ class RunLease:
         :raises StateError: the database cannot be reached
         """
         # It lasts at least from here on.
-        now = _clock()
+        now = self._clock()
         try:
             self._leases.renew(self._lease)
         except Held as held:
@@ -120,6 +128,9 @@ def driving(
     *,
     beats: Sequence[tuple[float, Callable[[], None]]],
     lost: Callable[[], None],
+    every: float = BEAT,
+    patience: float = _PATIENCE,
+    clock: Callable[[], float] = _clock,
 ) -> Iterator[RunLease]:
     """Hold the lease of a run while the block runs.
 
@@ -127,9 +138,12 @@ def driving(
         one that waits delays neither the others nor the renewal of the lease.
     :param lost: called from another thread when another process has taken the run, or soon could:
         it must stop what has begun
+    :param every: seconds between two renewals
+    :param patience: seconds that the end of the block waits for a beat that has not ended
+    :param clock: returns this host's time in seconds, from any start
     :raises DrivenError: another process drives this run
     """
-    lease = RunLease(leases, run_id)
+    lease = RunLease(leases, run_id, clock=clock)
     over, told = threading.Event(), threading.Event()
 
     def renew() -> None:
@@ -154,7 +168,7 @@ def driving(
             told.set()
             lost()
 
-    acts = {"lease": (BEAT, renew), "watch": (BEAT / 3, watch)}
+    acts = {"lease": (every, renew), "watch": (every / 3, watch)}
     acts |= {f"beat {number}": beat for number, beat in enumerate(beats)}
     threads = [
         threading.Thread(target=_repeat, args=(over, *act), name=f"{name} of {run_id}", daemon=True)
@@ -167,8 +181,8 @@ def driving(
     finally:
         over.set()
         # Only the first thread touches the lease.
-        for thread, patience in zip(threads, (None, *[_PATIENCE] * len(threads)), strict=False):
-            thread.join(patience)
+        for thread in threads:
+            thread.join(None if thread is threads[0] else patience)
         lease.release()
 
 
@@ -181,11 +195,6 @@ def _repeat(over: threading.Event, seconds: float, act: Callable[[], None]) -> N
             LOG.warning("A task that runs every %g seconds failed: %s", seconds, error)
         except Exception:
             LOG.exception("A task that runs every %g seconds failed", seconds)
-
-
-def _clock() -> float:
-    """Seconds since the boot, including those while the host was suspended."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def _name(run_id: str) -> str:

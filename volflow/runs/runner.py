@@ -66,6 +66,7 @@ class Runner:
                 ),
                 # What is under way ends. The lease prevents that anything is undone then.
                 lost=self._stop.suspend_run,
+                every=lease.BEAT,
             ) as held,
         ):
             result = None

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.waiting import LIMIT
 from volflow.host import privilege
 from volflow.host.privilege import Privilege
 
@@ -25,10 +26,10 @@ def test_a_signal_needs_no_program_kill(
     monkeypatch.setattr(os, "geteuid", lambda: user)
     monkeypatch.setattr(privilege, "_PATH", str(tmp_path))
     helped = Privilege("env")
-    with subprocess.Popen(helped.argv("sleep", "60"), env=helped.environment()) as process:
+    with subprocess.Popen(helped.argv("sleep", "1000"), env=helped.environment()) as process:
         try:
             helped.signal(process, signal.SIGTERM)
-            assert process.wait(10) == -signal.SIGTERM
+            assert process.wait(LIMIT) == -signal.SIGTERM
             # It has ended: there is nobody to tell.
             helped.signal(process, signal.SIGKILL)
         finally:

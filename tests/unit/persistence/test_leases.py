@@ -1,18 +1,33 @@
-"""Leases: one at a time."""
+"""A lease has at most one owner at a time."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from persistence import Held, Lease, State
+from tests.support.waiting import LIMIT, until
 
 
-def test_only_one_owner(state: State) -> None:
+def now(state: State) -> datetime:
+    """The time by the clock that leases go by."""
+    with state._database.read() as connection:
+        return state._database.now(connection)
+
+
+def run_out(state: State) -> Lease:
+    """A lease that has run out."""
+    lease = state.leases.acquire("run", "one", 0.05)
+    until(lambda: now(state) >= lease.until)
+    return lease
+
+
+def test_a_lease_has_only_one_owner(state: State) -> None:
     lease = state.leases.acquire("run", "one", 60)
     assert state.leases.holder("run") == lease
     with pytest.raises(Held) as caught:
@@ -22,22 +37,24 @@ def test_only_one_owner(state: State) -> None:
     assert state.leases.acquire("another run", "two", 60).owner == "two"
 
 
-def test_the_same_owner_extends(state: State) -> None:
+def test_the_same_owner_extends_its_lease(state: State) -> None:
     first = state.leases.acquire("run", "one", 10)
     second = state.leases.acquire("run", "one", 60)
     assert (second.until - first.until).total_seconds() > 40
     assert state.leases.holder("run") == second
 
 
-def test_renewing_extends_by_its_length(state: State) -> None:
+def test_a_renewed_lease_lasts_its_length_from_then_on(state: State) -> None:
     lease = state.leases.acquire("run", "one", 60)
-    time.sleep(0.02)
+    until(lambda: now(state) + timedelta(seconds=60) > lease.until)
+    before = now(state)
     renewed = state.leases.renew(lease)
-    assert 0.01 < (renewed.until - lease.until).total_seconds() < 5
+    assert before <= renewed.until - timedelta(seconds=60) <= now(state)
+    assert renewed.until > lease.until
     assert state.leases.holder("run") == renewed
 
 
-def test_release_frees_it_once(state: State) -> None:
+def test_only_the_owner_can_release_a_lease(state: State) -> None:
     lease = state.leases.acquire("run", "one", 60)
     state.leases.release(lease)
     assert state.leases.holder("run") is None
@@ -48,9 +65,8 @@ def test_release_frees_it_once(state: State) -> None:
     assert held.owner == "two", "the old owner cannot release what is no longer its own"
 
 
-def test_one_that_ran_out_can_be_taken_and_is_then_lost(state: State) -> None:
-    lease = state.leases.acquire("run", "one", 0.05)
-    time.sleep(0.1)
+def test_a_lease_that_ran_out_can_be_taken_and_is_then_lost(state: State) -> None:
+    lease = run_out(state)
     assert state.leases.holder("run") is None
     taken = state.leases.acquire("run", "two", 60)
     with pytest.raises(Held) as caught:
@@ -63,16 +79,14 @@ def test_one_that_ran_out_can_be_taken_and_is_then_lost(state: State) -> None:
     assert "lost" in str(caught.value)
 
 
-def test_one_that_ran_out_and_nobody_took_is_renewed(state: State) -> None:
-    lease = state.leases.acquire("run", "one", 1.0)
-    time.sleep(1.1)
+def test_a_lease_that_ran_out_and_nobody_took_is_renewed(state: State) -> None:
+    lease = replace(run_out(state), seconds=60)
     assert isinstance(state.leases.renew(lease), Lease)
     with pytest.raises(Held):
-        # Runs for a second from the renewal on.
         state.leases.acquire("run", "two", 60)
 
 
-def test_a_lease_lasts(state: State) -> None:
+def test_a_lease_must_last_some_time(state: State) -> None:
     for seconds in (0, -1):
         with pytest.raises(ValueError):
             state.leases.acquire("run", "one", seconds)
@@ -89,16 +103,18 @@ def test_of_several_processes_exactly_one_wins(
     for process in processes:
         process.stdin.write("go\n")
         process.stdin.flush()
-    won = [process.communicate(timeout=30)[0].split() for process in processes]
+    won = [process.communicate(timeout=LIMIT)[0].split() for process in processes]
     assert sorted(int(number) for numbers in won for number in numbers) == list(range(rounds))
 
 
-def test_a_lease_excludes(url: str, spawn: Callable[..., Any], tmp_path: Path) -> None:
-    """Counting in a file loses counts unless one at a time does it."""
+def test_a_lease_excludes_other_processes(
+    url: str, spawn: Callable[..., Any], tmp_path: Path
+) -> None:
+    """Processes that count in a file at the same time would lose counts."""
     path, rounds = tmp_path / "count", 25
     path.write_text("0")
     processes = [spawn("count_under_lease", url, f"o{n}", path, rounds) for n in range(3)]
     for process in processes:
-        output = process.communicate(timeout=40)
+        output = process.communicate(timeout=LIMIT)
         assert process.returncode == 0, output
     assert int(path.read_text()) == 3 * rounds

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -15,7 +16,7 @@ from taskflow.persistence import models
 
 from persistence import ItemSteps, State
 from volflow.errors import DrivenError
-from volflow.runs import engine, lease
+from volflow.runs import engine
 from volflow.runs.lease import RunLease
 
 # Another process that holds the lease of the run.
@@ -101,6 +102,7 @@ def begin(
     last: type[Look] = Look,
     second: type[Look] = Look,
     workers: Executor | None = None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Any:
     detail = models.FlowDetail("flow", "flow-id")
     book = models.LogBook("book", "book-id")
@@ -111,7 +113,8 @@ def begin(
     flow.add(linear_flow.Flow("steps").add(*steps))
     things = [("volume", "name")]
     state.runs.create("backup", {}, things, host="", boot_id="", pid=1, run_id="run-id")
-    found = engine.load(flow, detail, state, workers, RunLease(state.leases, "run-id"), begins)
+    hold = RunLease(state.leases, "run-id", clock=clock)
+    found = engine.load(flow, detail, state, workers, hold, begins)
     found.compile()
     found.prepare()
     return found
@@ -164,15 +167,17 @@ def test_a_step_is_saved_when_the_flow_is_suspended(state: State) -> None:
 
 
 @pytest.mark.parametrize("threads", [0, 1])
-def test_a_lost_lease_blocks_a_save_and_the_next_step(
-    state: State, monkeypatch: pytest.MonkeyPatch, threads: int
-) -> None:
+def test_a_lost_lease_blocks_a_save_and_the_next_step(state: State, threads: int) -> None:
     seen: list[dict[str, str]] = []
     with ThreadPoolExecutor(1) as pool:
-        found = begin(state, seen, second=Lose, workers=pool if threads else None)
-        clock = lease._clock
         # As long as nobody can have taken it since the last renewal, the database is not asked.
-        monkeypatch.setattr(lease, "_clock", lambda: clock() + 50 * is_lost(state))
+        found = begin(
+            state,
+            seen,
+            second=Lose,
+            workers=pool if threads else None,
+            clock=lambda: 50.0 * is_lost(state),
+        )
         before = [{"a": states.RUNNING, "b": states.PENDING, "c": states.PENDING}]
         with pytest.raises(DrivenError, match="has taken run run-id"):
             found.run()

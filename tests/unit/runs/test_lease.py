@@ -1,10 +1,10 @@
-"""Driving a run: the lease is kept, whatever else waits, and who has lost it knows."""
+"""Driving a run: nothing delays the renewals of its lease, and who has lost it stops."""
 
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -14,21 +14,12 @@ from taskflow.persistence import models
 from taskflow.retry import AlwaysRevert
 
 from persistence import Held, Lease, Leases, State, StateError
+from tests.support.waiting import LIMIT, until
 from volflow.errors import DrivenError
-from volflow.runs import lease as heartbeat
 from volflow.runs.engine import load
 from volflow.runs.lease import RunLease, driving
 
-# Seconds that a lease lasts here.
-LENGTH = 1.5
 OTHER = "other-host 0f0f0f0f-0000-4000-8000-0f0f0f0f0f0f 4711 1"
-
-
-@pytest.fixture(autouse=True)
-def _short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(heartbeat, "_SECONDS", LENGTH)
-    monkeypatch.setattr(heartbeat, "BEAT", 0.05)
-    monkeypatch.setattr(heartbeat, "_PATIENCE", 0.1)
 
 
 @pytest.fixture
@@ -37,47 +28,95 @@ def state(tmp_path: Path) -> Iterator[State]:
         yield found
 
 
-class Troubled:
-    """Leases whose renewal does something else before it renews."""
+class Clock:
+    """The clock of a process. It stands still, unless a test sets it.
 
-    def __init__(self, leases: Leases, trouble: Callable[[], None]) -> None:
-        self._leases, self._trouble = leases, trouble
-        self.acquire, self.release, self.holder = leases.acquire, leases.release, leases.holder
+    :ivar reads: how often it was read
+    """
+
+    def __init__(self) -> None:
+        self.now, self.reads = 1000.0, 0
+
+    def __call__(self) -> float:
+        self.reads += 1
+        return self.now
+
+    def has_been_read(self, times: int = 10) -> None:
+        """Wait until it has been read that many more times."""
+        enough = self.reads + times
+        until(lambda: self.reads >= enough)
+
+
+class Renewals(Leases):
+    """Leases whose renewal is counted, and does something else before it renews."""
+
+    def __init__(self, state: State, before: Callable[[], None] = lambda: None) -> None:
+        super().__init__(state.leases._database)
+        self.count, self._before = 0, before
 
     def renew(self, lease: Lease) -> Lease:
-        self._trouble()
-        return self._leases.renew(lease)
+        self.count += 1
+        self._before()
+        return super().renew(lease)
+
+    def happen(self, times: int = 5) -> None:
+        """Wait until that many more have begun."""
+        enough = self.count + times
+        until(lambda: self.count >= enough)
+
+
+def drive(
+    leases: Leases,
+    *,
+    lost: Callable[[], None],
+    beats: Sequence[tuple[float, Callable[[], None]]] = (),
+    clock: Clock | None = None,
+) -> AbstractContextManager[RunLease]:
+    return driving(
+        leases,
+        "r",
+        beats=beats,
+        lost=lost,
+        every=0.02,
+        patience=0.1,
+        clock=clock or Clock(),
+    )
+
+
+def length(hold: RunLease) -> float:
+    """The seconds that a lease lasts."""
+    return hold._lease.seconds
 
 
 def take(state: State) -> None:
-    """What another process does when the lease has run out."""
+    """Take the lease, as another process does when it has run out."""
     holder = state.leases.holder("run r")
     if holder is not None:
         state.leases.release(holder)
     state.leases.acquire("run r", OTHER, 60)
 
 
-def until(true: Callable[[], bool], seconds: float = 10.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.005)
-
-
-def test_what_hangs_beside_it_holds_up_no_renewal(state: State) -> None:
+def test_a_hanging_beat_delays_no_renewal(state: State) -> None:
     hanging, going, lost = threading.Event(), threading.Event(), threading.Event()
 
     def hang() -> None:
         hanging.set()
-        going.wait(10)
+        going.wait(LIMIT)
 
-    beats = [(0.01, hang)]
-    with driving(state.leases, "r", beats=beats, lost=lost.set):
-        assert hanging.wait(10)
-        time.sleep(2 * LENGTH)
-        with pytest.raises(Held):
-            state.leases.acquire("run r", OTHER, 60)
-    going.set()
+    leases = Renewals(state)
+    try:
+        with drive(leases, beats=[(0.01, hang)], lost=lost.set):
+            until(hanging.is_set)
+            first = state.leases.holder("run r")
+            assert first is not None
+            leases.happen()
+            renewed = state.leases.holder("run r")
+            assert renewed is not None
+            assert renewed.until > first.until
+            with pytest.raises(Held):
+                state.leases.acquire("run r", OTHER, 60)
+    finally:
+        going.set()
     assert not lost.is_set()
     assert state.leases.holder("run r") is None
 
@@ -92,13 +131,11 @@ def test_no_failure_ends_the_renewal_or_a_beat(
         if counted[0] < 3:
             raise RuntimeError("a bug")
 
-    leases = Troubled(state.leases, lambda: fail(renewals))
-    with driving(leases, "r", beats=[(0.01, lambda: fail(beats))], lost=pytest.fail):  # type: ignore[arg-type]
-        time.sleep(2 * LENGTH)
+    leases = Renewals(state, lambda: fail(renewals))
+    with drive(leases, beats=[(0.01, lambda: fail(beats))], lost=pytest.fail):
+        until(lambda: renewals[0] > 3 and beats[0] > 3)
         with pytest.raises(Held):
             state.leases.acquire("run r", OTHER, 60)
-    assert renewals[0] > 3
-    assert beats[0] > 3
     assert caplog.text.count("RuntimeError: a bug") == 4
 
 
@@ -110,43 +147,48 @@ going = threading.Event()
 
 
 def hangs() -> None:
-    going.wait(30)
+    going.wait(LIMIT)
 
 
 @pytest.mark.parametrize("trouble", [fails, hangs])
-def test_who_cannot_renew_stops_before_it_runs_out(
+def test_who_cannot_renew_stops_before_the_lease_runs_out(
     state: State, caplog: pytest.LogCaptureFixture, trouble: Callable[[], None]
 ) -> None:
-    lost = threading.Event()
+    lost, clock = threading.Event(), Clock()
     going.clear()
-    began = time.monotonic()
-    leases = Troubled(state.leases, trouble)
-    with driving(leases, "r", beats=[], lost=lost.set) as hold:  # type: ignore[arg-type]
-        assert lost.wait(10)
-        assert time.monotonic() - began > LENGTH / 2
+    try:
+        with drive(Renewals(state, trouble), lost=lost.set, clock=clock) as hold:
+            clock.now += length(hold) / 2
+            clock.has_been_read()
+            assert not lost.is_set()
+            clock.now += length(hold) * 0.4
+            until(lost.is_set)
+            going.set()
+            assert "could not be renewed for too long" in caplog.text
+            if trouble is fails:
+                with pytest.raises(StateError, match="the database is gone"):
+                    hold.ensure()
+    finally:
         going.set()
-        assert "could not be renewed for too long" in caplog.text
-        if trouble is fails:
-            with pytest.raises(StateError, match="the database is gone"):
-                hold.ensure()
 
 
-def test_nobody_can_have_taken_what_was_renewed_just_now(state: State) -> None:
-    hold = RunLease(Troubled(state.leases, fails), "r")  # type: ignore[arg-type]
+def test_nobody_can_have_taken_a_lease_that_was_just_renewed(state: State) -> None:
+    hold = RunLease(Renewals(state, fails), "r", clock=Clock())
     hold.ensure()
     # Through the restart of a database server.
     hold.ensure(ask=True)
 
 
-def test_who_has_lost_it_is_told_once_and_by_whom(
+def test_who_has_lost_the_lease_learns_once_who_has_it(
     state: State, caplog: pytest.LogCaptureFixture
 ) -> None:
-    told = []
-    with driving(state.leases, "r", beats=[], lost=lambda: told.append(1)) as hold:
+    calls: list[int] = []
+    leases = Renewals(state)
+    with drive(leases, lost=lambda: calls.append(1)) as hold:
         take(state)
-        until(lambda: bool(told))
-        time.sleep(4 * heartbeat.BEAT)
-        assert told == [1]
+        until(lambda: bool(calls))
+        leases.happen()
+        assert calls == [1]
         with pytest.raises(DrivenError, match="Process 4711 on host other-host has taken run r"):
             hold.ensure()
     assert "Nothing was undone here" in caplog.text
@@ -155,20 +197,25 @@ def test_who_has_lost_it_is_told_once_and_by_whom(
     assert holder.owner == OTHER
 
 
-def test_what_was_held_up_asks_before_it_goes_on(state: State) -> None:
-    hold = RunLease(state.leases, "r")
+def test_a_process_whose_clock_stood_still_asks_the_database(state: State) -> None:
+    hold = RunLease(state.leases, "r", clock=Clock())
     take(state)
-    # Its clock tells nothing, if it stood still.
+    # Its clock does not show that it was stopped.
     hold.ensure()
     with pytest.raises(DrivenError):
         hold.ensure(ask=True)
-    other = RunLease(state.leases, "s")
-    time.sleep(LENGTH)
-    other.ensure()
-    assert other.reliable
 
 
-def test_another_thread_of_this_process_is_another_one(state: State) -> None:
+def test_a_lease_that_nobody_took_is_reliable_after_it_is_renewed(state: State) -> None:
+    clock = Clock()
+    hold = RunLease(state.leases, "r", clock=clock)
+    clock.now += length(hold)
+    assert not hold.reliable
+    hold.ensure()
+    assert hold.reliable
+
+
+def test_another_thread_of_this_process_counts_as_another_process(state: State) -> None:
     RunLease(state.leases, "r")
     with pytest.raises(DrivenError, match="is being driven by process"):
         RunLease(state.leases, "r")
@@ -177,13 +224,12 @@ def test_another_thread_of_this_process_is_another_one(state: State) -> None:
 class Failing(task.Task):
     """A step that is held up, and fails since another process has taken the run."""
 
-    def __init__(self, state: State, seconds: float) -> None:
+    def __init__(self, hold_up: Callable[[], None]) -> None:
         super().__init__("failing")
-        self._state, self._seconds = state, seconds
+        self._hold_up = hold_up
 
     def execute(self) -> None:
-        time.sleep(self._seconds)
-        take(self._state)
+        self._hold_up()
         raise OSError(5, "Input/output error")
 
 
@@ -202,21 +248,26 @@ class Undone(task.Task):
 
 
 @pytest.mark.parametrize(
-    ("seconds", "left"),
+    ("lengths", "left"),
     [
-        pytest.param(LENGTH, states.RUNNING, id="held up"),
-        # As it is in a virtual machine that was stopped.
+        pytest.param(1.0, states.RUNNING, id="held up"),
+        # As in a virtual machine that was stopped.
         pytest.param(0.0, states.FAILURE, id="held up, and its clock too"),
     ],
 )
-def test_a_flow_whose_run_was_taken_undoes_nothing(state: State, seconds: float, left: str) -> None:
+def test_a_flow_whose_run_was_taken_undoes_nothing(state: State, lengths: float, left: str) -> None:
     book, detail = models.LogBook("book"), models.FlowDetail("flow", "flow-1")
     book.add(detail)
     state.taskflow.get_connection().save_logbook(book)
-    undone = Undone()
-    steps = (undone, Failing(state, seconds))
+    clock, undone = Clock(), Undone()
+    hold = RunLease(state.leases, "r", clock=clock)
+
+    def hold_up() -> None:
+        clock.now += lengths * length(hold)
+        take(state)
+
+    steps = (undone, Failing(hold_up))
     inner = linear_flow.Flow("volume", retry=AlwaysRevert("retry")).add(*steps)
-    hold = RunLease(state.leases, "r")
     flow = graph_flow.Flow("flow").add(inner)
     engine = load(flow, detail, state, None, hold, lambda *_: None)
     with pytest.raises(DrivenError):

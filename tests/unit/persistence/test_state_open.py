@@ -17,6 +17,7 @@ import sqlalchemy as sa
 
 from persistence import SchemaOutOfDate, State, StateUnavailable
 from persistence.database import Database, mask, parse
+from tests.support.waiting import LIMIT
 
 Spawn = Callable[..., Any]
 
@@ -64,7 +65,7 @@ def test_opening_it_again_does_not_drop_the_locks(tmp_path: Path, spawn: Spawn) 
         from persistence import sqlite
 
         sqlite.prepare(tmp_path / "state.sqlite", create=True)
-        output = spawn("fill", url).communicate(timeout=30)[0]
+        output = spawn("fill", url).communicate(timeout=LIMIT)[0]
     assert "locked" in output
 
 
@@ -136,7 +137,7 @@ def test_processes_may_open_a_new_database_at_once(new_url: str, spawn: Spawn) -
         process.stdin.write("go\n")
         process.stdin.flush()
     for process in processes:
-        output, errors = process.communicate(timeout=30)
+        output, errors = process.communicate(timeout=LIMIT)
         assert (output, process.returncode) == ("0\n", 0), errors
 
 
@@ -145,7 +146,7 @@ def test_processes_may_connect_to_a_new_file_at_once(tmp_path: Path, spawn: Spaw
     first = time.time() + 1
     processes = [spawn("connect_to_many", tmp_path, 60, first) for _ in range(3)]
     for process in processes:
-        output = process.communicate(timeout=30)
+        output = process.communicate(timeout=LIMIT)
         assert process.returncode == 0, output
 
 
@@ -158,13 +159,13 @@ def test_a_process_waits_for_the_migration_of_another(new_url: str, spawn: Spawn
     opening.stdin.flush()
     with pytest.raises(subprocess.TimeoutExpired):
         opening.wait(1)
-    assert migrating.communicate("commit\n", timeout=30)[1] == ""
-    output, errors = opening.communicate(timeout=30)
+    assert migrating.communicate("commit\n", timeout=LIMIT)[1] == ""
+    output, errors = opening.communicate(timeout=LIMIT)
     assert (output, opening.returncode) == ("0\n", 0), errors
 
 
 def test_opening_what_is_up_to_date_imports_no_more_than_it_needs(url: str, spawn: Spawn) -> None:
-    output, errors = spawn("imported", url).communicate(timeout=60)
+    output, errors = spawn("imported", url).communicate(timeout=LIMIT)
     assert output.split() == ["False", "False"], errors
 
 
@@ -183,7 +184,7 @@ def test_a_directory_without_the_right_to_write(tmp_path: Path, spawn: Spawn, ex
     for parent in [directory, *directory.parents]:
         if parent.owner() != "root" or parent == directory or str(parent).startswith("/tmp/"):
             parent.chmod(parent.stat().st_mode | 0o111)
-    output, errors = spawn("open_as_nobody", f"sqlite:///{path}").communicate(timeout=30)
+    output, errors = spawn("open_as_nobody", f"sqlite:///{path}").communicate(timeout=LIMIT)
     assert output.startswith("StateUnavailable"), (output, errors)
     assert str(directory) in output
     assert "Let this user write" in output or "Give this user the right" in output

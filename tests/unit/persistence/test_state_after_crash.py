@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from persistence import EntryState, State
 from persistence.database import Database
+from tests.support.waiting import LIMIT
 
 Spawn = Callable[..., Any]
 
@@ -71,7 +72,7 @@ def test_processes_that_read_and_then_write(url: str, spawn: Spawn) -> None:
         process.stdin.write("go\n")
         process.stdin.flush()
     for process in processes:
-        output = process.communicate(timeout=40)
+        output = process.communicate(timeout=LIMIT)
         assert process.returncode == 0, output
     with State.open(url) as state:
         assert state.runs.get(run.id).pid == 300, "none was lost"
@@ -93,7 +94,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 def test_a_full_disk(small_disk: Path, spawn: Spawn) -> None:
     url = f"sqlite:///{small_disk}/state/state.sqlite"
-    output, errors = spawn("fill", url).communicate(timeout=30)
+    output, errors = spawn("fill", url).communicate(timeout=LIMIT)
     message, committed = output.splitlines()
     assert message.startswith("StateUnavailable"), errors
     assert "the disk is full" in message
@@ -114,6 +115,6 @@ def test_a_disk_that_is_full_before_it_begins(small_disk: Path, spawn: Spawn, ex
     if exists:
         State.open(url).close()
     (small_disk / "ballast").write_bytes(b"x" * shutil.disk_usage(small_disk).free)
-    output, errors = spawn("fill", url).communicate(timeout=30)
+    output, errors = spawn("fill", url).communicate(timeout=LIMIT)
     assert output.startswith("StateUnavailable"), (output, errors)
     assert "the disk is full" in output

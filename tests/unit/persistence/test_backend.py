@@ -7,7 +7,6 @@ import os
 import resource
 import signal
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -21,6 +20,7 @@ from taskflow.patterns import linear_flow
 from taskflow.persistence import models
 
 from persistence import ItemSteps, Run, State, StateUnavailable
+from tests.support.waiting import LIMIT, until
 
 
 def new_book(name: str, atoms: int = 1) -> tuple[models.LogBook, models.FlowDetail]:
@@ -294,14 +294,17 @@ def test_a_killed_flow_resumes(
     log = tmp_path / "log"
     monkeypatch.setenv("STATE_FLOW_HANGS_AT", "second")
     process = spawn("run_flow", url, log)
-    while not (log.exists() and "second" in log.read_text()):
+
+    def reached() -> bool:
         assert process.poll() is None, process.communicate()
-        time.sleep(0.02)
+        return log.exists() and "second" in log.read_text()
+
+    until(reached)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     monkeypatch.delenv("STATE_FLOW_HANGS_AT")
     resumed = spawn("resume_flow", url, log)
-    output, errors = resumed.communicate(timeout=30)
+    output, errors = resumed.communicate(timeout=LIMIT)
     assert resumed.returncode == 0, errors
     assert log.read_text().split() == ["first", "second", "second", "third"]
     assert "'by first': 'result of first'" in output, "kept from before the kill"
