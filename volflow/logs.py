@@ -1,4 +1,4 @@
-"""The log: which run and volume each line is about, and where it goes besides the terminal."""
+"""The log: adds the run and volume to each line, and writes it where the options say."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _PREFIX = "%(asctime)s.%(msecs)03d %(process)d "
 _ABOUT = " %(name)s [%(run)s %(volume)s] "
 LINE = f"{_PREFIX}%(levelname)s{_ABOUT}%(message)s"
 
-# What a log that cannot be opened, or an option of it that makes no sense, is told by.
+# What oslo.log and the standard library raise for a log file or an option that cannot be used.
 _UNUSABLE = (
     *(cfg.Error, log.LogConfigError),
     *(ImportError, OSError, RuntimeError, TypeError, ValueError),
@@ -30,31 +30,31 @@ _UNUSABLE = (
 
 
 class About(context.RequestContext):
-    """What a thread is busy with, where oslo.log looks for it."""
+    """The run and volume that a thread works on, where oslo.log finds them."""
 
     def __init__(self, run_id: str | None = None, volume_id: str | None = None) -> None:
         super().__init__(request_id=run_id, overwrite=False)
         self.values = {"run": run_id or "-", "volume": volume_id or "-"}
 
     def get_logging_values(self) -> dict[str, str]:
-        """For format strings, and for the lines of a JSON log."""
+        """The values for format strings and for JSON logs."""
         return dict(self.values)
 
 
 @contextmanager
 def about(run_id: str, volume_id: str | None = None) -> Iterator[None]:
-    """What this thread logs while the block runs is about this run, and this volume."""
+    """Set the run and volume of what this thread logs while the block runs."""
     before = context.get_current()
     begin(run_id, volume_id)
     try:
         yield
     finally:
-        # oslo.context has no way to forget.
+        # oslo.context cannot remove a context.
         (before or About()).update_store()
 
 
 def begin(run_id: str | None = None, volume_id: str | None = None) -> None:
-    """What this thread logs from now on is about this run and volume, or about none."""
+    """Set the run and volume of what this thread logs from now on; none by default."""
     About(run_id, volume_id).update_store()
 
 
@@ -63,8 +63,8 @@ def register(conf: cfg.ConfigOpts) -> None:
     root = logging.getLogger()
     before = list(root.handlers)
     log.register_options(conf)
-    # It adds a handler where there is none. How a program that uses volflow logs is its own
-    # business.
+    # This adds a handler if the root logger has none. But a program that uses volflow decides
+    # itself how it logs.
     root.handlers[:] = before
     conf.set_default("default_log_levels", [*log.get_default_log_levels(), "alembic=WARN"])
     conf.set_default("logging_context_format_string", LINE)
@@ -73,11 +73,11 @@ def register(conf: cfg.ConfigOpts) -> None:
 
 
 def setup(conf: cfg.ConfigOpts, quieted: Collection[str] = ()) -> None:
-    """Have the log go where the configuration says, beside where it goes already.
+    """Add the log files and services of the configuration to the existing handlers.
 
-    What stands on the terminal is for the command line to say: it stays as it is.
+    The output on the terminal does not change: the command line controls it.
 
-    :param quieted: loggers that were silenced for the terminal's sake, and may speak again
+    :param quieted: loggers that were silenced for the terminal; the new handlers receive them
     :raises ConfigError: the log cannot be opened
     """
     root = logging.getLogger()
@@ -102,33 +102,33 @@ def setup(conf: cfg.ConfigOpts, quieted: Collection[str] = ()) -> None:
         _guard(handler)
     root.handlers[:] = [*before, *added]
     if conf.log_config_append:
-        # That file says all of it.
+        # That file sets all levels.
         return
     for handler in added:
         handler.setLevel(logging.DEBUG if conf.debug else logging.INFO)
-    # Each of them has its own opinion; what none of them wants is not even put together.
+    # Each handler has its own level. Messages that no handler wants are not even formatted.
     root.setLevel(min(handler.level for handler in root.handlers))
 
 
 class Quiet(logging.Filter):
-    """Lets of some loggers, and those below them, pass nothing but errors."""
+    """Passes only errors of some loggers and of those below them."""
 
     def __init__(self, names: Iterable[str]) -> None:
         super().__init__()
         self._prefixes = tuple(f"{name}." for name in names)
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether it passes."""
+        """Whether the record passes."""
         return record.levelno >= logging.ERROR or not f"{record.name}.".startswith(self._prefixes)
 
 
 class _Guarded(logging.Formatter):
-    """Formats as another does, so that nobody is harmed by what stands in the text.
+    """Makes the output of another formatter safe.
 
-    What libraries may say of passwords and tokens is masked, control characters are escaped, and
-    the run and the volume are there for formats that name them.
+    It masks passwords and tokens in messages of libraries, escapes control characters, and adds the
+    run and the volume for formats that use them.
 
-    :param indent: what further lines of a message begin with, so that none looks like a message
+    :param indent: begins the further lines of a message, so that none looks like a new message
     """
 
     def __init__(self, formatter: logging.Formatter | None, indent: str) -> None:

@@ -55,10 +55,10 @@ def test_the_library_refuses_an_empty_name(ground: Ground) -> None:
     from volflow.results.options import RestoreOptions
 
     with ground.site.volflow() as volflow:
-        with pytest.raises(UsageError, match="empty name"):
+        with pytest.raises(UsageError, match="name of a volume is empty"):
             volflow.restores.plan([ground.backup], RestoreOptions(into=""))
         for plan in (volflow.restores.plan, lambda what: volflow.backups.create(what)):
-            with pytest.raises(UsageError, match="empty name"):
+            with pytest.raises(UsageError, match="name of a volume is empty"):
                 plan([""])
 
 

@@ -38,14 +38,14 @@ def _write(device: str, offset: int, data: bytes) -> None:
 
 
 DISKS = {
-    "empty": (lambda device: None, "holds no file system that is known: is it formatted"),
-    "swap": (lambda device: run("mkswap", device), "holds 'swap', which volflow cannot take"),
-    "partitions": (_mbr, "holds a partition table .dos."),
-    "luks": (_luks, "holds 'crypto_LUKS', which volflow cannot take"),
-    "noise": (lambda device: _write(device, 0, os.urandom(65536)), "no file system that is known"),
+    "empty": (lambda device: None, "has no known file system: is it formatted"),
+    "swap": (lambda device: run("mkswap", device), "has 'swap', which volflow does not support"),
+    "partitions": (_mbr, "has a partition table .dos."),
+    "luks": (_luks, "has 'crypto_LUKS', which volflow does not support"),
+    "noise": (lambda device: _write(device, 0, os.urandom(65536)), "has no known file system"),
     "ext3": (
         lambda device: run("mkfs.ext3", "-q", "-F", device),
-        "holds 'ext3', which volflow cannot take; it takes ext4 and xfs",
+        "has 'ext3', which volflow does not support; it supports ext4 and xfs",
     ),
 }
 

@@ -176,7 +176,7 @@ def test_a_dry_run_shows_the_quota_it_needs(shop: tuple[Site, dict[str, str]]) -
     with site.quota(volumes=len(volumes) + 2, snapshots=50):
         found, said = _dry(site, "backup", "--all", "--parallel", "3")
     assert found == set(NAMES)
-    assert "4 volumes, 2 at a time." in said
+    assert "4 volumes, 2 in parallel." in said
     assert "up to: 2 volumes of 2 left, 2 snapshots of 50 left, 4 GiB" in said
     steps = said[said.index("The steps of a volume: ") :].splitlines()[0]
     assert steps.endswith("remove snapshot.")
@@ -217,7 +217,7 @@ def test_a_restore_too_is_slowed_down_by_the_quota(shop: tuple[Site, dict[str, s
     site, _ = shop
     with site.quota(snapshots=2):
         _, said = _dry(site, "restore", "--all")
-        assert "4 volumes, 2 at a time." in said
+        assert "4 volumes, 2 in parallel." in said
         done = site.cli("restore", "create", "--all", "--yes", "-f", "json")
     assert done.returncode == 0, done
     assert {row["outcome"] for row in json.loads(done.stdout)} == {"complete"}

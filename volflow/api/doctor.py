@@ -116,7 +116,7 @@ def _quota(context: Context) -> str:
             raise QuotaError(
                 f"The quota of project {cinder.project_id}{type_suffix(name)} is too "
                 "small even for the temporary snapshot and volume of a 1 GiB volume; left: "
-                f"{quota}. Ask for more quota, or delete something."
+                f"{quota}. Request more quota, or free some."
             )
 
     def shown(value: int | None) -> str:

@@ -77,8 +77,8 @@ class Volflow:
     def migrate_state(self) -> None:
         """Create the tables of the state database, or update them to this version.
 
-        SQLite needs this never: volflow does it itself. On a database server, do it once after each
-        upgrade, while no run is under way.
+        SQLite never needs this: volflow does it itself. On a database server, do it once after each
+        upgrade, while no run is in progress.
 
         :raises StateError: the database cannot be reached, or refuses
         """

@@ -11,7 +11,7 @@ from volflow.cli.agreement import agree
 from volflow.cli.command import Lister, ShowOne
 from volflow.cli.result import Table, say, show, tell_left_out
 from volflow.cli.selection import add_selection, filled, positive, selection
-from volflow.report.words import snapshotted
+from volflow.report.words import plural, snapshotted
 
 
 class BackupCreate(Lister):
@@ -50,7 +50,7 @@ class BackupCreate(Lister):
 def _planned(volflow: Volflow, plan: BackupPlan) -> Table:
     selected = plan.selected
     tell_left_out(selected.left_out)
-    say(f"{len(selected.volumes)} volumes, {plan.parallel} at a time.")
+    say(f"{plural(len(selected.volumes), 'volume')}, {plan.parallel} in parallel.")
     group_of = {key: group for group, keys in selected.groups.items() for key in keys}
     for in_group in sorted({volume["id"] in group_of for volume in selected.volumes}):
         whose = "a volume of a group" if in_group else "a volume"

@@ -48,8 +48,8 @@ class Lines:
     def copied(self, volume_id: str, copied: CopyProgress) -> None:
         volume = self._volumes[volume_id]
         volume.copy_is(copied)
-        if time.monotonic() - max(volume.told, volume.first_at) > _EVERY:
-            volume.told = time.monotonic()
+        if time.monotonic() - max(volume.reported_at, volume.first_at) > _EVERY:
+            volume.reported_at = time.monotonic()
             self._say(f"{volume.name}: {volume.step}, {volume.copy()}")
 
     def ended(self, result: VolumeResult) -> None:

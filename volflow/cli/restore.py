@@ -29,6 +29,7 @@ from volflow.cli.selection import (
     positive,
     selection,
 )
+from volflow.report.words import plural
 
 # Options that make no sense if no volume is restored.
 _OF_VOLUMES = (
@@ -37,7 +38,7 @@ _OF_VOLUMES = (
 )
 
 # The number of missing files of a backup to name before a restore.
-_TOLD_BEFORE = 20
+_MISSING_SHOWN = 20
 
 
 class RestoreCreate(Lister):
@@ -171,9 +172,9 @@ class RestoreCreate(Lister):
             plan = self.volflow.restores.plan(
                 chosen, options, at=parsed_args.at, parallel=parsed_args.parallel
             )
-            for line in _told(plan):
+            for line in _notes(plan):
                 say(line)
-            say(f"{len(plan.targets)} volumes, {plan.parallel} at a time.")
+            say(f"{plural(len(plan.targets), 'volume')}, {plan.parallel} in parallel.")
             for where, steps in self.volflow.restores.steps(plan).items():
                 say(f"The steps of a volume ({where}): {', '.join(steps)}.")
             for line in _partial(plan):
@@ -225,7 +226,7 @@ class RestoreCreate(Lister):
         ]
 
 
-def _told(plan: RestorePlan) -> list[str]:
+def _notes(plan: RestorePlan) -> list[str]:
     """What a person should know about a plan before agreeing to it."""
     return [*plan.notes, *map(left_out_line, plan.left_out)]
 
@@ -255,7 +256,7 @@ def _removed(target: RestoreTarget) -> str:
 
 def _group(target: RestoreTarget) -> str:
     name = target.manifest.group.get("name") or target.manifest.group.get("id")
-    return {None: "-", Joining.EXISTING: f"joins {name}", Joining.ANEW: f"{name}, made anew"}[
+    return {None: "-", Joining.EXISTING: f"joins {name}", Joining.ANEW: f"{name}, created again"}[
         target.joins
     ]
 
@@ -289,8 +290,8 @@ def _ask(plan: RestorePlan) -> None:
             if target.replaced
         ]
     overwrites = any(target.overwritten for target in plan.targets)
-    told = [*_told(plan), *lines, *_partial(plan)] if lines else []
-    agree(told, ", or --new for a new volume" if overwrites else "")
+    shown = [*_notes(plan), *lines, *_partial(plan)] if lines else []
+    agree(shown, ", or --new for a new volume" if overwrites else "")
 
 
 def _partial(plan: RestorePlan) -> list[str]:
@@ -298,7 +299,7 @@ def _partial(plan: RestorePlan) -> list[str]:
     return [
         line
         for target in plan.targets
-        for line in not_in(target.backup, target.manifest.unread, most=_TOLD_BEFORE)
+        for line in not_in(target.backup, target.manifest.unread, most=_MISSING_SHOWN)
     ]
 
 

@@ -81,7 +81,7 @@ class RunShow(_OneRun, ShowOne):
         parser.add_argument(
             "--html",
             metavar="FILE",
-            help="also write an HTML page: when each step ran, and what came of it",
+            help="also write an HTML page: when each step ran, and its outcome",
         )
         return parser
 
@@ -226,9 +226,9 @@ def _write(name: str, text: str) -> None:
 
 def _asked(run: Run, request: BackupRequest | RestoreRequest) -> dict[str, Any]:
     """The request without what it says about each volume."""
-    told = {key: value for key, value in run.request.items() if key not in _OF_EACH}
+    parts = {key: value for key, value in run.request.items() if key not in _OF_EACH}
     groups = {key: snapshotted(value) for key, value in request.consistent.items()}
-    return told | {"groups": groups} if groups else told
+    return parts | {"groups": groups} if groups else parts
 
 
 def _left_out(one: LeftOut) -> str:
@@ -237,19 +237,19 @@ def _left_out(one: LeftOut) -> str:
 
 def _line(item: Item, driven: bool) -> str:
     """The progress of a volume, or its result."""
-    told = [stored.state(item, driven=driven)]
+    parts = [stored.state(item, driven=driven)]
     if item.state.final:
         result = stored.volume_result(item)
         if result.backup_id:
-            told.append(f"backup {result.backup_id[:8]}")
+            parts.append(f"backup {result.backup_id[:8]}")
         if result.target_id:
-            told.append(f"restored to {result.target_id}")
+            parts.append(f"restored to {result.target_id}")
         if result.unread:
-            told.append(f"{plural(len(result.unread), 'file')} could not be read")
+            parts.append(f"{plural(len(result.unread), 'file')} could not be read")
         if result.leftovers:
-            told.append(f"{plural(len(result.leftovers), 'thing')} left over")
-        told.append(columns.Seconds(result.seconds).human_readable())
+            parts.append(plural(len(result.leftovers), "leftover"))
+        parts.append(columns.Seconds(result.seconds).human_readable())
     elif item.step:
-        told.append(f"at '{item.step}'")
+        parts.append(f"at '{item.step}'")
     error = f": {item.error}" if item.error else ""
-    return f"{item.name or '-'} ({item.key}): {', '.join(told)}{error}"
+    return f"{item.name or '-'} ({item.key}): {', '.join(parts)}{error}"

@@ -11,7 +11,7 @@ class StateMigrate(Command):
     """Create the tables of the state database, or update them
 
     SQLite never needs this: volflow does it itself. Other programs may use a database server, so
-    there you do it once after each upgrade, while no run is under way.
+    there you run this once after each upgrade, while no run is in progress.
     """
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:

@@ -22,7 +22,7 @@ class VolumeProgress:
     first: CopyProgress | None = None
     first_at: float = 0.0
     copied_at: float = 0.0
-    told: float = 0.0
+    reported_at: float = 0.0
 
     @property
     def begun(self) -> bool:
@@ -35,7 +35,7 @@ class VolumeProgress:
         again = copied.bytes < self.copied.bytes
         self.copied, self.copied_at = copied, time.monotonic()
         if self.first is None or again:
-            # Not the start of the copy: watching can begin in the middle of it.
+            # Not the start of the copy: the watching can begin later.
             self.first, self.first_at = copied, self.copied_at
 
     def copy(self) -> str:

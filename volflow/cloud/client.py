@@ -40,7 +40,7 @@ class Client:
         self._stopping_deletion: threading.Event | None = None
 
     def interruptible(self) -> Client:
-        """A client whose waits for a deletion end too when the run is asked to stop."""
+        """A client that also ends waits for a deletion when the run is asked to stop."""
         other = copy.copy(self)
         other._stopping_deletion = self._stopping
         return other
@@ -108,7 +108,7 @@ class Client:
         )
 
     def last_message(self, resource: Resource) -> str:
-        """Cinder's own message on why this resource failed; empty where it has none."""
+        """Cinder's own message on why this resource failed; empty if it has none."""
         try:
             with translated("Reading Cinder's messages"):
                 found = self.api.messages.list(search_opts={"resource_uuid": resource["id"]})

@@ -2,7 +2,7 @@
 
 Cinder has turned the consistency groups of older releases into volume groups. It keeps them apart
 by a reserved group type, and only the API of consistency groups can change them. Here they are
-groups like others; the field :data:`LEGACY` tells the two kinds apart.
+groups like others; the field :data:`LEGACY` distinguishes the two kinds.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from volflow.errors import ResourceNotFoundError
 # The field that says whether a group is a consistency group of an older release.
 LEGACY = "consistency_group"
 
-# Cinder makes one change to a group at a time, and refuses the next meanwhile.
+# Cinder makes only one change to a group at a time, and refuses others in the meantime.
 _CHANGES = threading.Lock()
 
 
@@ -67,7 +67,7 @@ class Groups:
         """Whether Cinder promises that all volumes of a group are snapshotted at one moment.
 
         The driver of a consistency group promises it. For other groups the group type says so, to
-        administrators only: None where this user cannot see it.
+        administrators only: None if this user cannot see it.
         """
         if group[LEGACY]:
             return True
@@ -167,7 +167,7 @@ def takes(group: Mapping[str, Any], volume_type_id: str) -> bool:
 
 
 def with_tags(found: Iterator[Resource]) -> list[Resource]:
-    """Those whose description is a run's tag, shown as metadata, which they do not have."""
+    """The groups or group snapshots with a run's tag as description, shown as their metadata."""
     return [
         resource | {"metadata": {TAG_KEY: resource["description"]}}
         for resource in found

@@ -32,9 +32,9 @@ _IN_DESCRIPTION = re.compile(r"[0-9a-f-]{36}/[^/\s]+/group( snapshot)?")
 
 @dataclass(frozen=True)
 class Mark:
-    """What a tag says: ``<run id>/<volume id>/<kind>``.
+    """The parts of a tag: ``<run id>/<volume id>/<kind>``.
 
-    :ivar volume_id: the volume that is backed up, or whose backup is restored; or the group
+    :ivar volume_id: id of the volume that is backed up, or that the backup is of; or of the group
     :ivar kind: the kind of the resource, as in the ledger
     """
 
@@ -44,17 +44,17 @@ class Mark:
 
     @classmethod
     def parse(cls, tag: str | None) -> Mark | None:
-        """What a tag says; None where it is not a tag of volflow."""
+        """Parse a tag; None if it is not a tag of volflow."""
         parts = (tag or "").split("/")
         return cls(*parts) if len(parts) == 3 else None
 
     @classmethod
     def of(cls, resource: Mapping[str, Any]) -> Mark | None:
-        """The mark of a volume or snapshot, as the API shows it; None where it has none."""
+        """The mark of a volume or snapshot, as the API shows it; None if it has none."""
         return cls.parse(tag_of(resource))
 
     def __str__(self) -> str:
-        """The tag, as Cinder and the ledger have it."""
+        """The tag, as in Cinder and the ledger."""
         return tag(self.run_id, self.volume_id, self.kind)
 
 
@@ -64,13 +64,13 @@ def tag(run_id: str, volume_id: str, kind: str) -> str:
 
 
 def tag_of(resource: Mapping[str, Any]) -> str | None:
-    """The tag in the metadata of a volume or snapshot, whatever it says."""
+    """The tag in the metadata of a volume or snapshot, also if it is not a valid tag."""
     tag = resource["metadata"].get(TAG_KEY)
     return None if tag is None else str(tag)
 
 
 def kind_of(resource: Mapping[str, Any]) -> str:
-    """The kind in the tag of a volume or snapshot; empty where it has no tag of a run."""
+    """The kind in the tag of a volume or snapshot; empty if it has no tag of a run."""
     mark = Mark.of(resource)
     return mark.kind if mark else ""
 
@@ -81,12 +81,12 @@ def is_described(resource: Mapping[str, Any]) -> bool:
 
 
 def alive(moment: datetime) -> dict[str, str]:
-    """The metadata by which a run says that it is alive at this moment."""
+    """The metadata that shows that a run is alive at this moment."""
     return {ALIVE_KEY: moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S")}
 
 
 def last_alive(resource: Mapping[str, Any]) -> datetime | None:
-    """When the run of a volume last said that it is alive, in UTC.
+    """When the run of a volume last marked it as alive, in UTC.
 
     :raises ValueError: somebody else has written the metadata
     """

@@ -26,8 +26,8 @@ _SETTABLE: dict[str, type] = {
     "readonly": bool,
 }
 
-_VALUES = {str: "a text", dict: "a JSON object", bool: "true or false"}
-# The most characters in a name, a description, a key or a value.
+_VALUES = {str: "a string", dict: "a JSON object", bool: "true or false"}
+# Maximum number of characters in a name, a description, a key or a value.
 _LONGEST = 255
 
 # Placeholder for a property that this user may not see.
@@ -35,18 +35,18 @@ NOT_VISIBLE = "not visible to this user"
 
 # The properties that the owner of a volume cannot set, and why.
 _FIXED = {
-    "size": "it is the volume's own",
-    "volume_type": "it is given when a volume is made; 'openstack volume set --type' changes it",
-    "availability_zone": "it is given when a volume is made",
-    "multiattach": "it comes by the volume type",
-    "encrypted": "it comes by the volume type",
-    # A consistency group of old is shown as the group of a volume too.
-    "group_id": "only new volumes are put into their group, and with --group or --meta-override "
-    "those that are there",
-    "replication_status": "it comes by the volume type and the storage",
+    "size": "it belongs to the volume",
+    "volume_type": "it is set when a volume is created; 'openstack volume set --type' changes it",
+    "availability_zone": "it is set when a volume is created",
+    "multiattach": "it comes with the volume type",
+    "encrypted": "it comes with the volume type",
+    # Cinder also shows the consistency group of an older release as the group of a volume.
+    "group_id": "only new volumes join their group; existing ones join it with --group or "
+    "--meta-override",
+    "replication_status": "it comes with the volume type and the storage",
     "attachments": "servers attach their volumes themselves",
-    "user_id": "it is who made the volume",
-    "os-vol-tenant-attr:tenant_id": "it is the project in which the volume was made",
+    "user_id": "it is the user who created the volume",
+    "os-vol-tenant-attr:tenant_id": "it is the project in which the volume was created",
 }
 
 
@@ -126,7 +126,7 @@ class Properties:
                 cinder.volumes.delete_image_metadata(volume_id, surplus)
             images = _new(now.image_metadata, self.image_metadata)
             _each(partial(cinder.volumes.set_image_metadata, volume_id), images)
-        # Last, because the servers of a read-only volume cannot change it any more.
+        # Last: on a read-only volume the earlier changes might be refused.
         if self.readonly and not now.readonly:
             with setting("readonly"):
                 cinder.volumes.set_readonly(volume_id, True)
@@ -147,7 +147,7 @@ def _each(set_pairs: Callable[[Mapping[str, str]], None], pairs: Mapping[str, st
     try:
         set_pairs(pairs)
     except CloudError:
-        # Perhaps only one of them is refused.
+        # Perhaps Cinder refuses only one of them.
         refused = []
         for key, value in pairs.items():
             try:
@@ -171,7 +171,7 @@ def check_overrides(overrides: Mapping[str, Any]) -> None:
     for name, value in overrides.items():
         if name not in _SETTABLE:
             raise UsageError(
-                f"'{name}' is no property that can be overridden; these are: "
+                f"'{name}' is not a property that can be overridden; these are: "
                 f"{', '.join(_SETTABLE)}."
             )
         if not isinstance(value, _SETTABLE[name]):
@@ -181,17 +181,17 @@ def check_overrides(overrides: Mapping[str, Any]) -> None:
         if isinstance(value, dict):
             _check_pairs(name, value)
         elif isinstance(value, str) and len(value) > _LONGEST:
-            raise UsageError(f"The property '{name}' takes {_LONGEST} characters at most.")
+            raise UsageError(f"The property '{name}' takes at most {_LONGEST} characters.")
 
 
 def _check_pairs(name: str, pairs: Mapping[str, Any]) -> None:
     for key, value in pairs.items():
         if not isinstance(value, str):
-            raise UsageError(f"The values in '{name}' are texts; '{key}' has {value!r}.")
+            raise UsageError(f"The values in '{name}' must be strings; '{key}' has {value!r}.")
         if not 1 <= len(key) <= _LONGEST or len(value) > _LONGEST:
-            raise UsageError(f"The keys and values in '{name}' have {_LONGEST} characters at most.")
+            raise UsageError(f"The keys and values in '{name}' have at most {_LONGEST} characters.")
         if name == "metadata" and key in _NOT_METADATA:
-            raise UsageError(f"The metadata key '{key}' is not one that can be set.")
+            raise UsageError(f"The metadata key '{key}' cannot be set.")
 
 
 def differences(
@@ -225,7 +225,7 @@ def differences(
             why = refused.get(name, why)
             found.append(Difference(name, getattr(before, name), getattr(after, name), why))
     if NOT_VISIBLE in qos:
-        found.append(Difference("qos_specs_id", *qos, "administrators alone see it"))
+        found.append(Difference("qos_specs_id", *qos, "only administrators see it"))
     elif qos[0] != qos[1]:
-        found.append(Difference("qos_specs_id", *qos, "it comes by the volume type"))
+        found.append(Difference("qos_specs_id", *qos, "it comes with the volume type"))
     return found

@@ -1,4 +1,4 @@
-"""What is left of a project's quotas in Cinder."""
+"""The free part of a project's quotas in Cinder."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Quota:
-    """What is left of a project's quota; None where there is no limit. Sizes are GiB.
+    """The free part of a project's quota; None means no limit. Sizes are in GiB.
 
-    :ivar types: what is left for the volume types that have limits of their own, by their names
+    :ivar types: the quota left for the volume types that have limits of their own, by name
     """
 
     volumes: int | None
@@ -25,7 +25,7 @@ class Quota:
     types: Mapping[str, Quota] = field(default_factory=dict)
 
     def holds(self, volumes: int, snapshots: int, gigabytes: int) -> bool:
-        """Whether there is room for these."""
+        """Whether the quota has room for these."""
         pairs = (
             (volumes, self.volumes),
             (snapshots, self.snapshots),
@@ -49,7 +49,7 @@ class Quotas:
         self._project_id = project_id
 
     def left(self) -> Quota:
-        """What is left of the project's quota (``GET /limits``), and for each volume type."""
+        """The free part of the project's quota (``GET /limits``), also for each volume type."""
         with translated("Reading the quota"):
             limits = {limit.name: limit.value for limit in self._api.limits.get().absolute}
 
@@ -66,7 +66,7 @@ class Quotas:
         )
 
     def _types_left(self) -> dict[str, Quota]:
-        """What is left for the volume types with limits of their own, if this user may see it."""
+        """The free quota of volume types with limits of their own, if this user may see it."""
         try:
             with translated("Reading the quotas of volume types"):
                 found = plain(self._api.quotas.get(self._project_id, usage=True))

@@ -35,7 +35,7 @@ class Volumes:
             return plain(self._api.volumes.get(volume_id))
 
     def existing(self, volume_id: str) -> Resource | None:
-        """The volume, or None if it is gone. A 404 is believed when it comes twice."""
+        """The volume, or None if it is gone. It counts as gone after two 404 in a row."""
         return existing(lambda: self.get(volume_id))
 
     def find(self, name_or_id: str) -> Resource:
@@ -46,7 +46,7 @@ class Volumes:
         """
         if not name_or_id:
             # The API would list every volume for an empty name.
-            raise UsageError("No volume has an empty name; was a variable not set?")
+            raise UsageError("The name of a volume is empty; was a variable not set?")
         try:
             return self.get(name_or_id)
         except ResourceNotFoundError:
@@ -88,16 +88,15 @@ class Volumes:
     def _require_all(self, found: Sequence[Resource]) -> None:
         if not self._sees_all(found):
             raise CloudError(
-                "The volumes of all projects were asked for, and this user may see those of "
-                f"project {self._project_id} only: Cinder grants more to administrators. Use "
-                "--all, or log in as one of them."
+                "Only administrators may list the volumes of all projects; this user may list "
+                f"those of project {self._project_id}. Use --all, or log in as an administrator."
             )
 
     def _sees_all(self, found: Sequence[Resource]) -> bool:
-        """Whether a list of the volumes of all projects really has all of them.
+        """Whether a list of the volumes of all projects is complete.
 
-        To a user who may not ask for it, Cinder lists the volumes of the project alone, and
-        nothing in the answer says so. But only administrators see the field ``migration_status``.
+        To other users than administrators Cinder lists only the volumes of their project, and the
+        answer does not say so. But only administrators see the field ``migration_status``.
         """
         if found:
             return any("migration_status" in volume for volume in found)
@@ -109,7 +108,7 @@ class Volumes:
         return True
 
     def in_group(self, group_id: str) -> Resources:
-        """The volumes of a group, which may be another project's where this user sees that."""
+        """The volumes of a group, also of another project if this user may see them."""
         options = {"all_tenants": 1, "group_id": group_id}
         with translated(f"Listing the volumes of group {group_id}"):
             found = self._api.volumes.list(search_opts=options)
@@ -177,7 +176,7 @@ class Volumes:
     def revert_to_snapshot(self, volume_id: str, snapshot_id: str) -> None:
         """Revert the volume to its newest snapshot, and wait (API 3.40).
 
-        Cinder refuses this while an earlier revert runs: that one is waited for first.
+        Cinder refuses this while an earlier revert runs, so this waits for the earlier one first.
         """
         if self.get(volume_id)["status"] == "reverting":
             self.wait(volume_id, cleaning=True)
@@ -189,7 +188,7 @@ class Volumes:
         self.wait(volume_id, cleaning=True)
 
     def encryption(self, volume_id: str) -> Resource:
-        """The encryption metadata of a volume; empty where it is not encrypted."""
+        """The encryption metadata of a volume; empty if it is not encrypted."""
         with translated(f"Encryption of volume {volume_id}"):
             return dict(self._api.volumes.get_encryption_metadata(volume_id).to_dict())
 
@@ -228,17 +227,17 @@ class Volumes:
 
 
 def project_of(volume: Volume) -> str:
-    """The project that a volume is in; empty where the API does not say."""
+    """The project of a volume; empty if the API does not show it."""
     return str(volume.get("os-vol-tenant-attr:tenant_id") or "")
 
 
 def require_usable(volume: Resource, states: Collection[str]) -> None:
-    """Refuse a volume in a state in which its data cannot be copied.
+    """Refuse a volume in a state that does not allow a copy of its data.
 
-    :raises VolumeStateError: naming the volume and its state
+    :raises VolumeStateError: the volume is in another state; names both
     """
     if volume["status"] not in states:
         raise VolumeStateError(
             f"Volume {volume['name'] or volume['id']} ({volume['id']}) is '{volume['status']}'; it "
-            f"must be {' or '.join(repr(s) for s in states)}. Wait, or fix it, and try again."
+            f"must be {' or '.join(repr(s) for s in states)}. Wait or fix it, then try again."
         )

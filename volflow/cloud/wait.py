@@ -1,4 +1,4 @@
-"""Waits until a resource of Cinder is in a state, or gone."""
+"""Waits until a resource of Cinder is in a certain state, or gone."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ _BELIEVED = 2
 def existing(look: Callable[[], Resource]) -> Resource | None:
     """The resource, or None if it is gone.
 
-    A single 404 can come from a database replica that lags behind: it is believed when it comes
-    twice.
+    A single 404 can come from a database replica that lags behind. So the resource counts as gone
+    only after two in a row.
     """
     for _ in range(_BELIEVED):
         with suppress(ResourceNotFoundError):

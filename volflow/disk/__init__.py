@@ -1,1 +1,1 @@
-"""What is on a volume: its file system, told by probing, and the holes in its files."""
+"""What is on a volume: its file system, found by probing, and the holes in its files."""

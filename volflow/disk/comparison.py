@@ -1,4 +1,4 @@
-"""Compares the files of a tree with the stored ones: can what was written be read?
+"""Compares the files of a tree with the stored ones, as read from the device.
 
 This file runs as a program of its own in the mount namespace, as root, with nothing but the
 standard library:  ``comparison.py ROOT COMMAND...`` runs the command, which writes what is stored
@@ -38,7 +38,7 @@ def compare(root: str, archive: IO[bytes]) -> Iterator[tuple[str, str | None, in
         fileobj=archive, mode="r|", encoding="utf-8", errors="surrogateescape"
     ) as stored:
         while (member := stored.next()) is not None:
-            # It would keep all of them in memory.
+            # tarfile would keep all of them in memory.
             stored.members.clear()  # type: ignore[attr-defined]
             path = os.path.join(root, member.name)
             yield member.name, _difference(stored, member, path), member.size
@@ -83,7 +83,7 @@ def _is_same(content: IO[bytes], path: str) -> bool:
 
 def main(root: str, *command: str) -> int:
     """Compare, and print the results; returns the exit status."""
-    files, size, told = 0, 0, 0.0
+    files, size, reported = 0, 0, 0.0
     with subprocess.Popen([*_BOUND, *command], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         try:
@@ -91,8 +91,8 @@ def main(root: str, *command: str) -> int:
                 files, size = files + 1, size + compared
                 if difference:
                     print(json.dumps({"path": path, "differs": difference}), flush=True)
-                if time.monotonic() > told + _PAUSE:
-                    told = time.monotonic()
+                if time.monotonic() > reported + _PAUSE:
+                    reported = time.monotonic()
                     print(json.dumps({"files": files, "bytes": size}), flush=True)
         except tarfile.TarError as error:
             # The command has probably failed, and says why.

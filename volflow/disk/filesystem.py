@@ -62,21 +62,21 @@ def probe(privilege: Privilege, device: str) -> FileSystem:
     # Low-level probing: the cache of blkid may be out of date.
     done = privilege.attempt("blkid", "--probe", "--output", "export", device)
     if done.returncode == 8:
-        raise DiskError("The volume carries the marks of several file systems at once.")
+        raise DiskError("The volume has signatures of several file systems.")
     found = dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
     if done.returncode == 2 or not found:
-        raise DiskError("The volume holds no file system that is known: is it formatted?")
+        raise DiskError("The volume has no known file system: is it formatted?")
     if done.returncode:
         raise DiskError(f"The volume could not be probed: {done.stderr.strip()}")
     if "PTTYPE" in found:
         raise DiskError(
-            f"The volume holds a partition table ({found['PTTYPE']}); so far volflow takes only "
+            f"The volume has a partition table ({found['PTTYPE']}); so far volflow supports only "
             "volumes that are one plain file system."
         )
     kind = found.get("TYPE", "")
     if kind not in _KINDS:
         raise DiskError(
-            f"The volume holds '{kind}', which volflow cannot take; it takes "
+            f"The volume has '{kind}', which volflow does not support; it supports "
             f"{' and '.join(_KINDS)} so far."
         )
     return FileSystem(

@@ -2,7 +2,7 @@
 
 Volumes that share a step form one component, which runs as one flow of TaskFlow; a volume that
 shares nothing is a component of its own. One flow over all volumes would compile in quadratic
-time, start every volume at once whatever the limit is, and stop all of them when one revert fails.
+time, start all volumes at once regardless of the limit, and stop all of them if one revert fails.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from volflow.tasks.base import Step, Temporary
 
 
 class VolumeFlowFactory(Protocol):
-    """Makes the flow of one volume, a new one at each call."""
+    """Makes a new flow for one volume at each call."""
 
     def __call__(self, *, undo: bool = False) -> linear_flow.Flow:
         """
@@ -37,8 +37,8 @@ class Component:
     :ivar volumes: their ids, in the order given
     :ivar shared: the temporary resources that they share, removed when the flow has ended
     :ivar factories: make the flow of each volume
-    :ivar undo: why everything is only undone, if so
-    :ivar undo_only: why a volume is only undone, by its id; known when the flow was made
+    :ivar undo: why all volumes are only undone; None if they are not
+    :ivar undo_only: why a volume is only undone, by its id; complete when the flow has been made
     """
 
     volumes: Sequence[str]
@@ -52,7 +52,7 @@ class Component:
         """The flow, made at first use."""
         self.undo_only.clear()
         flow = graph_flow.Flow(self.volumes[0])
-        # A single volume gets no input from others, so TaskFlow need not look for any.
+        # A single volume gets no input from others: TaskFlow need not search for it.
         linked = len(self.volumes) + len(self.shared) > 1
         flow.add(
             *self.shared,
@@ -93,7 +93,7 @@ class Component:
         return found
 
     def outline(self) -> dict[str, Any]:
-        """The names of the steps as JSON can hold them, for the reports on a stored run."""
+        """The names of the steps as JSON values, for the reports on a stored run."""
         return {
             "shared": [step.name for step in self.shared],
             "volumes": {
@@ -113,7 +113,7 @@ class FlowGraph:
 
     :param factories: make the flow of each volume, by volume id
     :param shared: temporary resources, each with the ids of the volumes that need it
-    :param undo: why everything is only undone, if so
+    :param undo: why all volumes are only undone; None if they are not
     """
 
     def __init__(

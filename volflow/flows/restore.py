@@ -36,16 +36,16 @@ def restore_flow(
     options: RestoreOptions,
     group: RestoredGroup | None = None,
 ) -> linear_flow.Flow:
-    """The flow to the destination that the plan has chosen.
+    """The flow for the destination that the plan has chosen.
 
-    :param group: the group that the volume shall be in, with others
+    :param group: the group that the volume joins, if any
     """
     way = {Destination.NEW: _to_new, Destination.IN_PLACE: _in_place, Destination.COPY: _to_copy}[
         target.destination
     ]
     steps = way(work, target, options, group)
     if group:
-        # They run as one flow, but only a limited number in parallel.
+        # The volumes of a group run as one flow, but only a limited number in parallel.
         steps = [AcquireSlot(work), *steps, ReleaseSlot(work)]
     return volume_flow(work, "restore").add(*steps)
 
@@ -127,7 +127,7 @@ def _compare(
 def _override(
     work: Work, target: RestoreTarget, options: RestoreOptions
 ) -> tuple[list[Step], list[Step]]:
-    """The steps that set the backup's properties on an existing volume, if that is asked for.
+    """The steps that set the backup's properties on an existing volume, if requested.
 
     :returns: the steps before the data is kept, and those after it
     """
@@ -145,7 +145,7 @@ def _copy(
 ) -> list[Step]:
     attachment, device = Attachment(work), Device(work)
     mount = Mount(work, read_only=False)
-    # A volume is one file system so far.
+    # volflow supports only one file system per volume so far.
     (region,) = target.manifest.regions
     file_system: Step
     # A new volume has no files to keep.

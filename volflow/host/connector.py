@@ -73,7 +73,7 @@ class Connector:
                 host=host_name(),
             )
         except (brick_exceptions.BrickException, processutils.ProcessExecutionError) as error:
-            raise HostError(f"os-brick cannot tell what this host can attach: {error}") from error
+            raise HostError(f"os-brick cannot read this host's properties: {error}") from error
         return dict(found)
 
     def connect(self, connection: Properties) -> Properties:

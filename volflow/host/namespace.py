@@ -147,9 +147,9 @@ class MountNamespace:
         return max(0, inodes), max(0, size)
 
     def _used(self, path: Path) -> tuple[int, int]:
-        told = self.run("df", "--block-size=1", "--output=iused,used", path).split()[-2:]
+        columns = self.run("df", "--block-size=1", "--output=iused,used", path).split()[-2:]
         # Some file systems have no fixed number of inodes, and report none.
-        inodes, size = (int(each) if each.isdecimal() else 0 for each in told)
+        inodes, size = (int(each) if each.isdecimal() else 0 for each in columns)
         return inodes, size
 
     def unmount(self) -> None:

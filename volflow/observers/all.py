@@ -14,7 +14,7 @@ from volflow.observers.state_database import ProgressRecorder
 def observers(conf: cfg.ConfigOpts, state: State, progress: Observer) -> Observer:
     """The caller's observer, and those that the configuration enables.
 
-    The hook comes last, so that it finds the metrics of the run that has ended.
+    The hook runs last, so that it finds the metrics of the ended run.
     """
     found: list[Observer] = [progress, ProgressRecorder(state.runs)]
     if conf.metrics.textfile:

@@ -124,7 +124,7 @@ class Hook:
         """
         if event not in self._events:
             return
-        told: dict[str, Any] = {
+        document: dict[str, Any] = {
             "event": str(event),
             "time": datetime.now(UTC).isoformat(timespec="seconds"),
             "host": host_name(),
@@ -134,9 +134,9 @@ class Hook:
         }
         volume_id, name = volume or ("", "")
         if volume:
-            told |= {"volume_id": volume_id, "volume_name": name}
+            document |= {"volume_id": volume_id, "volume_name": name}
         variables = {
-            "VOLFLOW_EVENT": told["event"],
+            "VOLFLOW_EVENT": document["event"],
             "VOLFLOW_RUN": run_id,
             "VOLFLOW_KIND": kind,
             "VOLFLOW_OUTCOME": outcome or "",
@@ -144,26 +144,26 @@ class Hook:
             "VOLFLOW_VOLUME_NAME": name,
         }
         with logs.about(run_id, volume_id or None):
-            trouble = self._run(variables, told | more)
+            trouble = self._run(variables, document | more)
             if trouble:
                 LOG.warning("The hook for %s %s", event, trouble)
 
-    def _run(self, variables: dict[str, str], told: dict[str, Any]) -> str | None:
-        """Run the command; what went wrong, if anything."""
+    def _run(self, variables: dict[str, str], document: dict[str, Any]) -> str | None:
+        """Run the command; returns what went wrong, if anything."""
         try:
-            # Files, not pipes: nobody has to read or write while it runs, and what it leaves
-            # running keeps nothing open that we would wait for.
+            # Files, not pipes: volflow need not read and write while the command runs, nor wait for
+            # background processes that the command started.
             with tempfile.TemporaryFile() as asked, tempfile.TemporaryFile() as said:
-                asked.write(json.dumps(told).encode())
+                asked.write(json.dumps(document).encode())
                 asked.seek(0)
                 process = subprocess.Popen(
                     self._command,
                     stdin=asked,
                     stdout=said,
                     stderr=subprocess.STDOUT,
-                    # A name comes from a tenant; as it is, the JSON has it.
+                    # Tenants choose names. The JSON has them unchanged.
                     env=os.environ | {key: printable(text) for key, text in variables.items()},
-                    # A Ctrl-C is for volflow, which suspends the run.
+                    # Ctrl-C must reach only volflow, which suspends the run.
                     start_new_session=True,
                 )
                 return self._wait(process, said)
@@ -176,7 +176,7 @@ class Hook:
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-            return f"was ended after {self._limit:g} seconds: {_tail(said)}"
+            return f"was killed after {self._limit:g} seconds: {_tail(said)}"
         if status:
             return f"failed with status {status}: {_tail(said)}"
         LOG.debug("The hook has run: %s", _tail(said))
@@ -185,7 +185,7 @@ class Hook:
 
 @contextmanager
 def refusals(conf: Any, kind: str) -> Iterator[None]:
-    """Have the hook told of a run that is refused before it begins, and so has no id.
+    """Run the hook if a run is refused before it begins, and so has no id.
 
     :param conf: the options of ``[hooks]``
     :param kind: ``backup`` or ``restore``
@@ -199,14 +199,14 @@ def refusals(conf: Any, kind: str) -> Iterator[None]:
 
 
 def _tail(said: IO[bytes]) -> str:
-    """The end of what a hook has printed."""
+    """The end of the hook's output."""
     size = said.seek(0, os.SEEK_END)
     said.seek(max(0, size - _TAIL))
     return said.read().decode("utf-8", "replace").strip() or "it said nothing"
 
 
 class _CommandLine(types.String):
-    """A command as one would type it, without a shell's own signs."""
+    """A command with its arguments. Quotes work as in a shell, its other syntax does not."""
 
     def __call__(self, value: str) -> str:
         if not shlex.split(value):
@@ -218,20 +218,20 @@ OPTS: list[cfg.Opt] = [
     cfg.Opt(
         "command",
         type=_CommandLine(),
-        help="Command that is run when a run or a volume begins, ends or fails. It gets what "
-        "happened in variables named VOLFLOW_*, and as JSON on its standard input. Not run by a "
-        "shell. What it does changes nothing for the run.",
+        help="Command to run when a run or a volume starts, ends or fails, without a shell. It "
+        "receives the event in variables named VOLFLOW_* and as JSON on its standard input. Its "
+        "exit status does not affect the run.",
     ),
     cfg.ListOpt(
         "events",
         item_type=types.String(choices=[str(event) for event in Event]),
         default=[str(event) for event in Event],
-        help="What it is run for.",
+        help="Events to run the command for.",
     ),
     cfg.FloatOpt(
         "time_limit",
         default=30.0,
         min=0.1,
-        help="Seconds after which it is ended. What it is run for waits that long.",
+        help="Seconds after which the command is killed. The run or volume waits for the command.",
     ),
 ]

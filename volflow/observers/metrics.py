@@ -1,4 +1,4 @@
-"""How the backups stand, as a text file for Prometheus' node exporter."""
+"""Metrics of the backups, in a text file for Prometheus' node exporter."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LOG = logging.getLogger(__name__)
 
 _LEFT_OUT = "left_out"
 _OUTCOMES = [*(state.lower() for state in ItemState if state.final), _LEFT_OUT]
-# As many runs are read at a time: the request of one tells of each of its volumes.
+# Number of runs to read at once. The request of a run is large: it lists all volumes.
 _PAGE = 20
 _LABELS = ("volume_id", "volume_name", "project_id")
 
@@ -44,8 +44,8 @@ OPTS: list[cfg.Opt] = [
         "forget_after",
         default=720.0,
         min=0,
-        help="Hours after which a volume that no run has covered any more is not told of. It has "
-        "been out of date by then.",
+        help="Hours after which volumes that no run covers any more are removed from the file. By "
+        "then they have been reported as out of date.",
     ),
 ]
 
@@ -62,7 +62,7 @@ class Metrics(NullObserver):
 
     def over(self, run_id: str, result: RunResult | None) -> None:
         try:
-            # It writes another file first, and renames that: nobody sees half of it.
+            # It writes a temporary file and renames it, so that nobody reads half a file.
             write_to_textfile(self._conf.textfile, registry(self._conf, self._state))
         except (OSError, StateError) as error:
             LOG.warning("The metrics could not be written to %s: %s", self._conf.textfile, error)
@@ -72,7 +72,7 @@ def registry(conf: Any, state: State, now: datetime | None = None) -> CollectorR
     """The metrics of all volumes that runs have backed up, or tried to.
 
     :param conf: the options of ``[metrics]``
-    :param now: the time to compare with, the present unless given
+    :param now: the time to compare with; the present by default
     """
     now = now or datetime.now(UTC)
     found = CollectorRegistry()
@@ -85,7 +85,7 @@ def registry(conf: Any, state: State, now: datetime | None = None) -> CollectorR
     gauge.set(limit.total_seconds())
     leftovers = Counter(entry.item for entry in state.ledger.leftovers())
     gauge = Gauge(
-        "volflow_leftovers", "Temporary things that could not be removed.", registry=found
+        "volflow_leftovers", "Temporary resources that could not be removed.", registry=found
     )
     gauge.set(leftovers.total())
 
@@ -115,7 +115,7 @@ def registry(conf: Any, state: State, now: datetime | None = None) -> CollectorR
 
 
 def _left_out(runs: Runs, since: datetime) -> dict[str, tuple[datetime, str]]:
-    """When a backup last had to leave out a volume that it should have covered, and its name."""
+    """By volume id: when a run last left out a volume that it should have covered, and its name."""
     found: dict[str, tuple[datetime, str]] = {}
     for run in _recent(runs, since):
         for one in stored.left_out(run):
@@ -136,7 +136,7 @@ def _recent(runs: Runs, since: datetime) -> Iterator[Run]:
 
 
 class _Projects:
-    """The projects of volumes that have no backup, from the runs that have tried."""
+    """The projects of volumes without a backup, from the runs that tried to back them up."""
 
     def __init__(self, state: State) -> None:
         self._runs = state.runs
@@ -157,30 +157,33 @@ class _Volumes:
 
         self._success = gauge(
             "backup_last_success_timestamp_seconds",
-            "When the last backup was stored, complete or partial; 0 if none ever was.",
+            "When the last backup was stored, complete or partial; 0 if there is none.",
         )
         self._ended = gauge(
             "backup_last_end_timestamp_seconds", "When the last attempt at a backup ended."
         )
         self._outcome = gauge(
-            "backup_last_outcome", "How the last attempt ended: 1 for its outcome.", "outcome"
+            "backup_last_outcome",
+            "Outcome of the last attempt: 1 for the label with that outcome.",
+            "outcome",
         )
         self._duration = gauge("backup_last_duration_seconds", "How long the last attempt took.")
         self._out_of_date = gauge(
             "backup_out_of_date", "1 if the last backup was out of date when this was written."
         )
         self._leftovers = gauge(
-            "volume_leftovers", "Temporary things of this volume that could not be removed."
+            "volume_leftovers", "Temporary resources of this volume that could not be removed."
         )
         self._size = gauge("backup_size_bytes", "Size of all files in the last backup.")
         self._bytes_read = gauge(
-            "backup_read_bytes", "What was read of the volume for the last backup."
+            "backup_read_bytes", "Bytes read from the volume for the last backup."
         )
         self._stored = gauge(
-            "backup_stored_bytes", "What the repository grew by, before it compressed."
+            "backup_stored_bytes",
+            "Growth of the repository by the backup, before compression.",
         )
         self._files = gauge("backup_files", "Files in the last backup.")
-        self._read = gauge("backup_read_files", "Files that were new or changed, and so were read.")
+        self._read = gauge("backup_read_files", "New and changed files, which were read.")
         self._unread = gauge("backup_unread_files", "Files that could not be read.")
 
     def tell(
@@ -203,12 +206,12 @@ class _Volumes:
             self._read.labels(*labels).set(read)
 
     def tell_end(self, labels: tuple[str, str, str], moment: datetime, outcome: str) -> None:
-        """When and how the last attempt ended."""
+        """Set when and how the last attempt ended."""
         self._ended.labels(*labels).set(moment.timestamp())
         for one in _OUTCOMES:
             self._outcome.labels(*labels, one).set(one == outcome)
 
     def tell_attempt(self, labels: tuple[str, str, str], result: VolumeResult) -> None:
-        """What the last attempt came to, where there was one."""
+        """Set the duration of the last attempt, and the number of unread files."""
         self._duration.labels(*labels).set(result.seconds)
         self._unread.labels(*labels).set(len(result.unread))

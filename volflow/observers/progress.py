@@ -26,7 +26,7 @@ class Observer(Protocol):
         ...
 
     def copied(self, volume_id: str, copied: CopyProgress) -> None:
-        """The copy of a volume has got this far."""
+        """The copy of a volume has made progress."""
         ...
 
     def ended(self, result: VolumeResult) -> None:

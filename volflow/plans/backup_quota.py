@@ -27,7 +27,7 @@ class QuotaLimits:
     """What the quotas allow.
 
     :ivar parallel: the number of volumes to back up in parallel
-    :ivar left: what is left of the quota of each project that owns temporary resources
+    :ivar left: the free quota of each project that owns temporary resources
     :ivar troubles: why a volume cannot be backed up, by its id
     """
 

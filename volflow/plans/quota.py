@@ -28,7 +28,7 @@ class VolumeSize(NamedTuple):
 class QuotaUse:
     """What a run takes of the quota of one project, at most.
 
-    :ivar left: what is left of the quota before the run
+    :ivar left: the free quota before the run
     """
 
     project_id: str
@@ -62,7 +62,7 @@ def by_type(left: Quota) -> Iterator[tuple[str | None, Quota]]:
 def type_suffix(name: str | None) -> str:
     """What to put behind "quota of project X" in a message.
 
-    :param name: the volume type whose own quota is meant, if any
+    :param name: the volume type, if the quota is that of a volume type
     """
     return f" for volume type '{name}'" if name else ""
 
@@ -75,7 +75,7 @@ def parallel_by_quota(
     Each needs a temporary snapshot and a temporary volume of its own size; the quota counts both.
     Volumes that share a group snapshot need all their snapshots at the same time.
 
-    :param left: what is left of the project's quota
+    :param left: the free quota of the project
     :param together: the volumes by the snapshot that they share; lists of one for the others
     :param parallel: at most this many
     :raises QuotaError: the quota does not hold what one of them needs
@@ -113,7 +113,7 @@ def volumes_without_room(
 ) -> dict[str, QuotaError]:
     """Find the volumes whose type has its own quota, with too little left for even one of them.
 
-    :param left: what is left of the project's quota
+    :param left: the free quota of the project
     :param together: the volumes by the snapshot that they share
     :returns: why there is no room for a volume, by its id
     """

@@ -1,1 +1,1 @@
-"""Runs to look at: a page about one, and a drawing of its plan."""
+"""Reports on a run: an HTML page with a timeline, and a graph of its tasks."""

@@ -1,4 +1,4 @@
-"""The timeline of a run, drawn: a row for each volume, and how many went on side by side."""
+"""The chart of a run's timeline: a row for each volume, and the number of volumes in parallel."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from volflow.report.markup import Markup, element
 from volflow.report.timeline import Row, Timeline
 from volflow.results.outcome import StepTime
 
-# More volumes than this are drawn in lower rows.
+# With more volumes than this, the rows are lower.
 _DENSE = 40
-# Lengths of time that one can count in, in seconds.
+# Round intervals for the axis, in seconds.
 _TICKS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400)
-# On a narrow page fewer marks have room: only each third is shown there.
+# A narrow page shows only every third mark.
 _MAJOR = 3
 
 _NAMES = {
@@ -37,7 +37,7 @@ def chart(timeline: Timeline) -> Markup:
     return element(
         "section",
         element("h2", "Timeline"),
-        element("p", "Each row is a volume. Point at a bar to read what it is."),
+        element("p", "Each row is a volume. Point at a bar to see its step and times."),
         _legend(timeline),
         element(
             "div",
@@ -52,17 +52,17 @@ def chart(timeline: Timeline) -> Markup:
 
 
 def percent(share: float) -> str:
-    """A share, as style sheets have it."""
+    """A share as a percentage for style sheets."""
     return f"{share * 100:.3f}%"
 
 
 def swatch(key: str) -> Markup:
-    """A little square of a colour."""
+    """A small square in a colour."""
     return element("span", class_=f"swatch {key}")
 
 
 def _tick(seconds: float) -> float:
-    """The distance of two marks on the axis, so that there are about ten."""
+    """The distance between two marks on the axis, for about ten marks."""
     fitting = [tick for tick in _TICKS if seconds / tick <= 11]
     return fitting[0] if fitting else math.ceil(seconds / 10 / 3600) * 3600
 
@@ -70,7 +70,7 @@ def _tick(seconds: float) -> float:
 def _axis(timeline: Timeline, tick: float) -> Markup:
     seconds = timeline.seconds
     unit, mark = next((unit, mark) for limit, unit, mark in _FORMS if seconds < limit)
-    # The last one would stand over the edge.
+    # A last mark near the end would be drawn over the edge.
     count = math.floor(seconds / tick * 0.985)
     marks = [
         element(
@@ -96,7 +96,7 @@ def _clock(seconds: float, unit: int) -> str:
     return f"{whole}:{part // unit:02d}"
 
 
-# How times are marked on the axis of a run that takes less than so many seconds.
+# The unit and the format of the marks on the axis, for runs shorter than this many seconds.
 _FORMS: Sequence[tuple[float, str, Callable[[float], str]]] = (
     (60, "seconds", lambda seconds: f"{seconds:g}"),
     (3600, "minutes", lambda seconds: _clock(seconds, 1)),
@@ -121,7 +121,7 @@ def _legend(timeline: Timeline) -> Markup:
 
 
 def _row(row: Row, timeline: Timeline) -> Markup:
-    told = ", ".join(f"{_named(step)} {words.duration(step.seconds)}" for step in row.steps)
+    steps = ", ".join(f"{_named(step)} {words.duration(step.seconds)}" for step in row.steps)
     began, ended = row.began, row.ended
     took = words.duration(ended - began) if began is not None and ended is not None else "-"
     return element(
@@ -132,7 +132,7 @@ def _row(row: Row, timeline: Timeline) -> Markup:
             [_bar(step, timeline) for step in row.steps],
             class_="track",
             role="img",
-            aria_label=f"{row.name}: {row.look.title}; {told or 'nothing was done'}",
+            aria_label=f"{row.name}: {row.look.title}; {steps or 'nothing was done'}",
         ),
         element(
             "span",
@@ -157,7 +157,7 @@ def _bar(step: StepTime, timeline: Timeline) -> Markup:
 
 
 def _named(step: StepTime) -> str:
-    """A step and how it ended, where that is not what one expects."""
+    """The name of a step, and its state unless it succeeded."""
     return _NAMES.get(step.state, "{}").format(step.name)
 
 
@@ -178,11 +178,11 @@ def _is_undone(step: StepTime) -> bool:
     return step.state in (states.REVERTED, states.REVERTING)
 
 
-# All of them
+# All volumes
 
 
 def _at_once(timeline: Timeline) -> Markup:
-    """How many volumes were worked on at a time, as areas."""
+    """The number of volumes in progress over time, as areas."""
     most = timeline.most_at_once()
     height = max(1, most)
     areas = [
@@ -191,7 +191,7 @@ def _at_once(timeline: Timeline) -> Markup:
     ]
     return element(
         "div",
-        element("span", "Side by side", element("small", "dark: copying"), class_="head"),
+        element("span", "In parallel", element("small", "dark: copying"), class_="head"),
         element(
             "div",
             element(
@@ -200,7 +200,7 @@ def _at_once(timeline: Timeline) -> Markup:
                 viewBox=f"0 0 1000 {height}",
                 preserveAspectRatio="none",
                 role="img",
-                aria_label=f"At most {most} volumes were worked on at a time.",
+                aria_label=f"At most {most} volumes were in progress in parallel.",
             ),
             class_="track many",
         ),

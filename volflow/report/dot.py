@@ -1,4 +1,4 @@
-"""The plan of a run in Graphviz' language."""
+"""The graph of a run's tasks in the DOT language of Graphviz."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _COLOURS = {
 
 
 def dot(graph: RunGraph) -> str:
-    """The text of the graph, for ``dot`` and for programs."""
+    """The graph as text, for ``dot`` and other programs."""
     return "\n".join(_lines(graph)) + "\n"
 
 
@@ -55,11 +55,11 @@ def _node(node: Node) -> str:
         "fillcolor": fill,
         "color": line,
     }
-    told = ", ".join(f"{name}={_quoted(value)}" for name, value in attributes.items())
-    return f"{_quoted(node.name)} [{told}];"
+    text = ", ".join(f"{name}={_quoted(value)}" for name, value in attributes.items())
+    return f"{_quoted(node.name)} [{text}];"
 
 
 def _quoted(value: str) -> str:
-    """A string of the language: in it a backslash begins an escape, also before a quote."""
+    """A string in DOT. A backslash begins an escape, also before a quote."""
     escaped = printable_lines(value).replace("\\", "\\\\").replace('"', '\\"')
     return '"' + escaped.replace("\n", "\\n") + '"'

@@ -1,4 +1,4 @@
-"""The plan of a run with the state of each task, as TaskFlow has kept it."""
+"""The graph of a run's tasks, with the state of each as TaskFlow has stored it."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Node:
     """One task.
 
     :ivar name: its name, unique in the run
-    :ivar step: what it does
-    :ivar error: what it said when it failed
+    :ivar step: the name of its step
+    :ivar error: its error message, if it failed
     """
 
     name: str
@@ -37,7 +37,7 @@ class Node:
 
 @dataclass(frozen=True)
 class Lane:
-    """One volume's tasks, in their order."""
+    """The tasks of one volume, in order."""
 
     item: Item
     look: Look
@@ -50,7 +50,7 @@ class Lane:
 
 @dataclass(frozen=True)
 class Group:
-    """Volumes that run as one flow, and the tasks that they share, which come first."""
+    """Volumes that run as one flow. The tasks that they share run first."""
 
     shared: Sequence[Node]
     lanes: Sequence[Lane]
@@ -67,13 +67,13 @@ class RunGraph:
     @classmethod
     def of(cls, run: Run, items: Sequence[Item], book: LogBook | None, *, driven: bool) -> RunGraph:
         """
-        :param book: TaskFlow's logbook of the run; None before there is one
+        :param book: TaskFlow's logbook of the run; None if it does not exist yet
         :param driven: whether a process works on it
         """
         flows: dict[str | None, FlowDetail] = {flow.uuid: flow for flow in book or ()}
         together: dict[str | None, list[Item]] = {}
         for item in items:
-            # Before there is a logbook, nobody shares anything.
+            # Without a logbook, no volumes share tasks yet.
             together.setdefault(item.flow_id or item.key, []).append(item)
         return cls(
             run,

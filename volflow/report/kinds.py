@@ -1,4 +1,4 @@
-"""Kinds of steps, and kinds of states: what is shown in one colour, and what it is called."""
+"""Kinds of steps and kinds of states, each with a colour and a label."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _TITLES = {
     Kind.WAIT: "wait for others",
 }
 
-# The first word that fits says it. A step that a later release adds is at worst "all else".
+# The first word that is in the name of a step decides. All other steps are "all else".
 _WORDS = (
     ("wait", Kind.WAIT),
     ("copy", Kind.COPY),
@@ -67,7 +67,7 @@ class Look:
     """How a state is shown.
 
     :ivar key: names its colour in style sheets
-    :ivar mark: tells it without colour
+    :ivar mark: a character that shows the state without colour
     """
 
     key: str

@@ -1,6 +1,6 @@
-"""HTML and SVG made of elements. Text is escaped because it is text, not because one thought of it.
+"""HTML and SVG elements. All text is escaped automatically.
 
-Names come from tenants, messages from clouds and programs: all of it can hold anything.
+Names come from tenants, messages from clouds and programs: they can contain any character.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _VOID = frozenset({"br", "link", "meta", "rect", "line", "path", "use"})
 
 
 class Markup(str):
-    """Markup that is as it should be. Only this module makes it of text."""
+    """Well-formed markup. Only this module makes it from text."""
 
     __slots__ = ()
 
@@ -26,16 +26,16 @@ Value = str | int | float | bool | None
 
 def text(value: str) -> Markup:
     """Text, escaped for use between tags and in attributes."""
-    # Control characters, which XML cannot hold however they are written, are escaped as well.
+    # This also escapes control characters, which are not allowed in XML in any form.
     return Markup(html.escape(printable_lines(value)))
 
 
 def element(name: str, /, *children: Child, **attributes: Value) -> Markup:
     """An element.
 
-    :param children: text, markup, or several of those; None is nothing
-    :param attributes: ``_`` in a name stands for ``-``, and one at the end is dropped (``class_``);
-        None and False leave an attribute out, True gives it no value
+    :param children: text, markup, or several of those; None is ignored
+    :param attributes: ``_`` in a name becomes ``-``, and is dropped at the end (``class_``);
+        None and False omit an attribute, True gives it no value
     """
     opening = "".join(_attribute(key, value) for key, value in attributes.items())
     if name in _VOID and not children:
@@ -49,7 +49,7 @@ def join(children: Iterable[Child]) -> Markup:
 
 
 def trusted(written: str) -> Markup:
-    """Markup or a style sheet that stands in this program's source, and nothing from outside."""
+    """Markup or a style sheet from this program's source; never text from outside."""
     return Markup(written)
 
 
@@ -67,6 +67,6 @@ def _attribute(key: str, value: Value) -> str:
     name = key.removesuffix("_").replace("_", "-")
     if value is True:
         return f' {name}=""'
-    # Places on a page need no more than two decimals.
+    # Positions on a page need at most two decimals.
     written = f"{value:.2f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
     return f' {name}="{text(written)}"'

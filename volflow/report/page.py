@@ -1,4 +1,4 @@
-"""A run as one HTML page, whole in itself: no script, no font, nothing from elsewhere."""
+"""A run as one self-contained HTML page, without scripts, fonts and external files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from volflow.results import stored
 from volflow.results.outcome import Figures
 from volflow.results.request import request_of
 
-# So many remarks on one volume are on the page; the result as JSON has all.
+# Maximum number of remarks on one volume. The result as JSON has all of them.
 _REMARKS = 50
 _NOT_COVERED = Look("partial", "\u25d0", "not covered")
 
@@ -28,9 +28,9 @@ def page(run: Run, items: Sequence[Item], *, driven: bool, now: datetime | None 
     """The page.
 
     :param driven: whether a process works on the run
-    :param now: the present unless given
+    :param now: the present by default
     """
-    # Of a run whose process is no more, nobody knows anything since it was last heard of.
+    # If no process drives the run, its last update is the latest known time.
     until = run.finished_at or (now or datetime.now(UTC) if driven else run.updated_at)
     look = outcome_look(run, driven=driven)
     timeline = Timeline.of(
@@ -44,7 +44,7 @@ def page(run: Run, items: Sequence[Item], *, driven: bool, now: datetime | None 
             "head",
             element("meta", charset="utf-8"),
             element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-            # Whatever a name may hold: nothing on this page runs, and nothing is fetched.
+            # Whatever a name contains, the browser runs no script and loads no file.
             element(
                 "meta",
                 http_equiv="Content-Security-Policy",
@@ -78,7 +78,7 @@ def page(run: Run, items: Sequence[Item], *, driven: bool, now: datetime | None 
 
 
 def _header(run: Run, title: str, look: Look, until: datetime) -> Markup:
-    how = "ended" if run.state.final else "not ended; last heard of"
+    how = "ended" if run.state.final else "not ended; last updated"
     facts = [
         f"began {words.moment(run.created_at)}",
         f"{how} {words.moment(until)}",
@@ -114,9 +114,9 @@ def _tiles(run: Run, timeline: Timeline) -> Markup:
         ("Duration", words.duration(timeline.seconds), each),
         ("Volumes", f"{len(rows):,}", outcomes),
         (
-            "Side by side",
+            "In parallel",
             f"{worked / timeline.seconds:.1f}",
-            f"on average; at most {timeline.most_at_once()}, allowed {allowed}",
+            f"on average; at most {timeline.most_at_once()}, limit {allowed}",
         ),
     ]
     total = _total(rows)
@@ -152,7 +152,7 @@ def _total(rows: Sequence[Row]) -> Figures:
     )
 
 
-# What somebody has to know
+# What needs attention
 
 
 def _remarks(run: Run, timeline: Timeline) -> Markup | None:

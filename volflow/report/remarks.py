@@ -1,4 +1,4 @@
-"""What there is to say of a volume besides its figures."""
+"""Remarks on a volume besides its figures: errors, unread files, leftovers, differences."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from volflow.results.outcome import Outcome, VolumeResult
 
 
 def remarks(volume: VolumeResult) -> list[str]:
-    """A line for each: why it failed, what could not be read, what is left over, what differs."""
-    # What is stored or restored counts, whatever happened after it.
+    """One line for the error, and for each unread file, leftover and property that differs."""
+    # A stored backup or restored data counts, whatever happened afterwards.
     how = _failed(volume) if volume.outcome is Outcome.FAILED else "is done, but"
     lines = [f"{how}: {volume.error}"] if volume.error else []
-    # A restore cannot bring back what the backup does not have.
+    # A restore cannot restore files that the backup does not contain.
     when = "could not be read when it was backed up" if volume.target_id else "could not be read"
     lines += [f"{when}: {path}" for path in volume.unread]
     lines += [f"left over: {leftover}" for leftover in volume.leftovers]

@@ -1,4 +1,4 @@
-"""The plan of a run as a drawing: a row for each volume, a box for each task."""
+"""The graph of a run's tasks as an SVG image: a row for each volume, a box for each task."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from volflow.report import words
 from volflow.report.graph import Group, Lane, Node, RunGraph
 from volflow.report.markup import Markup, Value, element, join, trusted
 
-# All in pixels.
+# All sizes are in pixels.
 _MARGIN = 20
 _TITLE = 66
 _LABEL = 190
@@ -50,7 +50,7 @@ rect { rx: 6px; stroke-width: 1.2; } path { fill: none; stroke: #c3cad2; stroke-
 
 
 def svg(graph: RunGraph) -> str:
-    """The drawing, as a file of its own."""
+    """The image, as the text of a file."""
     shared = any(group.shared for group in graph.groups)
     left = _MARGIN + _LABEL + (_SHARED if shared else 0)
     longest = max((len(lane.nodes) for g in graph.groups for lane in g.lanes), default=0)
@@ -81,7 +81,7 @@ def _header(graph: RunGraph) -> Markup:
     run, lanes = graph.run, [lane for group in graph.groups for lane in group.lanes]
     look = graph.look
     counts = Counter(lane.look.title for lane in lanes)
-    told = ", ".join(f"{count} {name}" for name, count in counts.items())
+    outcomes = ", ".join(f"{count} {name}" for name, count in counts.items())
     heading = f"{run.kind.capitalize()} of {words.plural(len(lanes), 'volume')}: "
     return join(
         [
@@ -95,7 +95,7 @@ def _header(graph: RunGraph) -> Markup:
             ),
             element(
                 "text",
-                f"run {run.id}, began {words.moment(run.created_at)}; {told}",
+                f"run {run.id}, began {words.moment(run.created_at)}; {outcomes}",
                 x=_MARGIN,
                 y=_MARGIN + 38,
                 class_="soft",
@@ -126,7 +126,7 @@ def _group(group: Group, left: int, top: int, width: int) -> Markup:
 
 
 def _shared(group: Group, left: int, top: int, height: int) -> list[Markup]:
-    """What the volumes share, in the middle of their rows, with a line to each of them."""
+    """The tasks that volumes share, in the middle of their rows, with a line to each volume."""
     middle = top + height / 2
     parts = []
     count = len(group.shared)
@@ -191,9 +191,9 @@ def _box(node: Node, x: int, y: float) -> Markup:
 
 
 def _text(text: str, fitting: int, width: int, **attributes: Value) -> Markup:
-    """A line of text; a longer one is pressed together, and cut off where that is not enough.
+    """A line of text. A longer one is compressed, and truncated if that is not enough.
 
-    :param fitting: characters that fit into the width in any font
+    :param fitting: number of characters that fit into the width in any font
     """
     if len(text) > fitting * 3 // 2:
         text = text[: fitting * 3 // 2 - 1] + "\u2026"

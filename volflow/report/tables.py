@@ -1,4 +1,4 @@
-"""The tables of the page: the steps, the volumes, the groups, and what was left out."""
+"""The tables of the page: steps, volumes, groups, and volumes that were left out."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def _step(one: Spent, total: float, most: float) -> Sequence[Child]:
 
 
 def volumes(run: Run, timeline: Timeline) -> Markup:
-    """What came of each volume."""
+    """The outcome of each volume."""
     rows = sorted(timeline.rows, key=lambda row: row.item.position)
     if run.kind == "restore":
         heads = ["Volume", "Outcome", "Restored to", "Backup", "#Time"]
@@ -120,13 +120,13 @@ def _time(row: Row) -> str:
 
 
 def state(look: Look) -> Markup:
-    """A state in its colour, with its mark."""
+    """A state in its colour and with its mark."""
     mark = element("span", look.mark, aria_hidden="true")
     return element("span", mark, " ", look.title, class_=f"state s-{look.key}")
 
 
 def groups(run: Run) -> Markup | None:
-    """Whether the snapshots of each group belong together."""
+    """How the volumes of each group were snapshotted."""
     request = request_of(run)
     if not request.consistent:
         return None
@@ -148,30 +148,30 @@ def groups(run: Run) -> Markup | None:
 
 
 def notes(run: Run) -> Markup | None:
-    """What is to be known of the whole."""
+    """The notes on the run as a whole."""
     found = request_of(run).notes
     if not found:
         return None
     shown = [element("p", element("bdi", note)) for note in found]
-    return element("section", element("h2", "To know"), shown)
+    return element("section", element("h2", "Notes"), shown)
 
 
 def left_out(run: Run) -> Markup | None:
-    """What was found and is not covered."""
+    """The selected volumes that the run does not cover."""
     found = stored.left_out(run)
     if not found:
         return None
     return element(
         "section",
         element("h2", "Left out"),
-        element("p", "Found, and not covered by this run."),
+        element("p", "These volumes were found, but this run does not cover them."),
         _table(
             ["Volume", "Why", ""],
             [
                 [
                     named(one.name, one.volume_id),
                     one.reason,
-                    "was wanted" if one.wanted else "as asked for",
+                    "should be covered" if one.wanted else "as requested",
                 ]
                 for one in found
             ],
@@ -182,7 +182,7 @@ def left_out(run: Run) -> Markup | None:
 def _table(heads: Sequence[str], lines: Sequence[Sequence[Child]]) -> Markup:
     """A table.
 
-    :param heads: of the columns; that of a column of numbers begins with ``#``
+    :param heads: the headings of the columns; ``#`` marks a column of numbers
     """
     classes = ["n" if head.startswith("#") else None for head in heads]
     cells = [

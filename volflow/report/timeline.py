@@ -1,4 +1,4 @@
-"""When what was done in a run: spans, sums, and how much went on side by side."""
+"""The timeline of a run: when steps ran, their total times, and volumes in parallel."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from volflow.results.outcome import StepTime, VolumeResult
 
 _UNDER_WAY = (states.RUNNING, states.REVERTING)
 _UNDONE = (states.REVERTING, states.REVERTED, states.REVERT_FAILURE)
-# Between two steps the engine is at work, which takes less. A longer pause is that of a run that
+# Seconds between two steps of one volume. The engine takes less; a longer pause means that the run
 # was resumed.
 _PAUSE = 1.0
 
 
 @dataclass(frozen=True)
 class Row:
-    """One volume's way through the run.
+    """The steps of one volume.
 
-    :ivar steps: in the order of time; what is under way has lasted until the run is looked at
-    :ivar result: what came of it, as far as it has come
+    :ivar steps: in order of time; a running step lasts until the time of the report
+    :ivar result: its result so far
     """
 
     item: Item
@@ -46,7 +46,7 @@ class Row:
 
     @property
     def own(self) -> list[StepTime]:
-        """The steps in which this volume was worked on, and no other."""
+        """The steps of this volume alone, without waiting."""
         return [s for s in self.steps if not s.shared and kind_of(s.name) is not Kind.WAIT]
 
     @property
@@ -57,9 +57,9 @@ class Row:
 
 @dataclass
 class Spent:
-    """The time that all volumes have spent in one step.
+    """The total time that all volumes spent in one step.
 
-    :ivar longest: the longest of them, and its volume
+    :ivar longest: the longest time of one volume, and the volume's name
     """
 
     name: str
@@ -75,10 +75,10 @@ class Spent:
 
 @dataclass(frozen=True)
 class Timeline:
-    """All volumes of a run in time.
+    """The timeline of all volumes of a run.
 
-    :ivar rows: those that have begun first come first
-    :ivar began: seconds since the epoch, as all times here
+    :ivar rows: the volumes, in the order in which they began
+    :ivar began: seconds since the epoch, like all times here
     """
 
     rows: Sequence[Row]
@@ -90,11 +90,11 @@ class Timeline:
         """
         :param driven: whether a process works on the run
         :param began: when the run began
-        :param now: when it ended, or was looked at
+        :param now: when it ended, or the time of the report
         """
         rows = [_row(item, driven, now) for item in items]
         rows.sort(key=lambda row: (row.began is None, row.began or 0.0, row.item.position))
-        # The clock of a run that was resumed on another host may be a little off.
+        # If the run was resumed on another host, the clocks may differ a little.
         first = min([began, *(row.began for row in rows if row.began is not None)])
         last = max([now, *(row.ended for row in rows if row.ended is not None)])
         return cls(rows, first, max(last, first + 0.001))
@@ -104,7 +104,7 @@ class Timeline:
         return self.ended - self.began
 
     def spent(self) -> list[Spent]:
-        """The time in each step, the most first. Waiting for others is none."""
+        """The time in each step, the longest first. Waiting for other volumes does not count."""
         found: dict[str, Spent] = {}
         shared: set[tuple[str, float]] = set()
         for row in self.rows:
@@ -119,9 +119,11 @@ class Timeline:
         return sorted(found.values(), key=lambda one: -one.seconds)
 
     def at_once(self, kind: Kind | None = None) -> list[tuple[float, int]]:
-        """How many volumes were worked on, from when on; the first is 0 at the beginning.
+        """The number of volumes in progress, each with the time from which it applies.
 
-        :param kind: count those that were in a step of this kind
+        The first number is 0, at the beginning of the run.
+
+        :param kind: count only volumes in a step of this kind
         """
         changes: dict[float, int] = {self.began: 0}
         for row in self.rows:
@@ -154,7 +156,7 @@ def _end(step: StepTime) -> float:
 
 
 def _busy(steps: Iterable[StepTime], kind: Kind | None) -> Iterable[tuple[float, float]]:
-    """From when to when a volume was worked on."""
+    """The times during which a volume was in progress, as start and end."""
     spans = sorted(
         (step.started, _end(step)) for step in steps if kind in (None, kind_of(step.name))
     )

@@ -13,7 +13,7 @@ def size(value: int) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A length of time, in the two units that matter."""
+    """A duration in its two largest units."""
     if seconds < 0.095:
         return f"{seconds * 1000:.0f} ms"
     if seconds < 59.95:
@@ -24,7 +24,7 @@ def duration(seconds: float) -> str:
 
 
 def moment(when: float | datetime) -> str:
-    """A moment in the local time zone, which it names."""
+    """A time with the local time zone."""
     return _local(when).strftime("%Y-%m-%d %H:%M:%S %Z")
 
 
@@ -35,17 +35,17 @@ def clock(when: float | datetime) -> str:
 
 
 def plural(count: int, noun: str) -> str:
-    """A number of things."""
+    """A number and a noun, in the plural unless it is one."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def snapshotted(consistent: bool | None, *, planned: bool = False) -> str:
-    """How the volumes of a group were snapshotted; None where nobody could see."""
+    """How the volumes of a group were snapshotted; None if it is not known."""
     when = "will be" if planned else "were"
     if consistent is None:
         return (
-            f"whether its volumes {when} snapshotted at one moment is not known: Cinder shows the "
-            "promise of the group's type to administrators alone"
+            f"whether its volumes {when} snapshotted at one moment is not known: Cinder shows only "
+            "administrators what the type of the group promises"
         )
     return f"its volumes {when} snapshotted {'at one moment' if consistent else 'one by one'}"
 

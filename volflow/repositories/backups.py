@@ -1,4 +1,4 @@
-"""Finds backups. What counts is in the repositories, not in the state database."""
+"""Finds backups. The repositories are authoritative, not the state database."""
 
 from __future__ import annotations
 
@@ -87,9 +87,9 @@ class Backups:
     ) -> tuple[list[StoredBackup], dict[str, VolflowError]]:
         """List the backups of all projects, and what is wrong with unusable repositories.
 
-        Covers the projects whose backups are known here, those that are named, and all that
-        Keystone lists. Many of the last have no repository, such as that of the administrator and
-        those without volumes: for them a missing repository is no error.
+        Covers the projects with backups in the state database, the named ones, and all that
+        Keystone lists. Many of the last have no repository, such as the administrator's project and
+        projects without volumes: for them a missing repository is not an error.
 
         :param named: ids of projects that must have a repository
         :returns: all backups that were found, the oldest first; errors by project
@@ -117,11 +117,11 @@ class Backups:
             # Its password may be missing because there is no repository.
             return self._repositories.of(project_id).exists()
         except VolflowError as error:
-            LOG.info("Whether project %s has a repository is not known: %s", project_id, error)
+            LOG.info("It is not known whether project %s has a repository: %s", project_id, error)
             return True
 
     def _catalogued_projects(self) -> set[str]:
-        """The projects whose backups are known here and are in the configured repositories."""
+        """The projects with backups in the state database and in the configured repositories."""
         found = set()
         rows = self._catalogue().list()
         for project_id, repository in {(row.project_id, row.repository) for row in rows}:
@@ -147,7 +147,7 @@ class Backups:
         ]
 
     def rebuild_catalogue(self, project_id: str | None = None) -> int:
-        """Replace what the state database knows of the repository with what it holds.
+        """Replace the backups of a repository in the catalogue with those in the repository.
 
         :returns: the number of backups
         """

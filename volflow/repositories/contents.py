@@ -43,7 +43,7 @@ class BackupContents:
         wanted = Path(f"{self._manifest.root}/{inside}")
         found = self._repository.nodes(self._backup_id, wanted, recursive=recursive)
         if not found:
-            raise RepositoryError(f"The backup holds no '/{inside}'.")
+            raise RepositoryError(f"The backup does not contain '/{inside}'.")
         return tuple(
             replace(node, path=self._manifest.in_volume(node.path.lstrip("/"))) for node in found
         )

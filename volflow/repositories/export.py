@@ -69,7 +69,7 @@ class Exporter:
         inside = [_inside(path) for path in paths]
         directory = directory.absolute()
         if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-            raise UsageError(f"{directory} is there and is no empty directory; name a new one.")
+            raise UsageError(f"{directory} is not an empty directory; name a new one.")
         sparse_files_fit(
             self._manifest,
             restores_holes=self._mover.restores_holes,
@@ -80,7 +80,7 @@ class Exporter:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         privilege = self._host.privilege
         privilege.run("chmod", "0700", str(directory))
-        # This one gets the owner and mode of the volume's root.
+        # This directory gets the owner and mode of the volume's root.
         filled = directory / f".volflow-{self._backup.id[:8]}-{time.time_ns()}"
         filled.mkdir(mode=0o700)
         try:
@@ -112,9 +112,9 @@ class Exporter:
         """
         image = image.absolute()
         if image.exists():
-            raise UsageError(f"{image} is there already; name a new file.")
+            raise UsageError(f"{image} exists already; name a new file.")
         if len(self._manifest.regions) > 1:
-            raise UsageError("The volume has several regions; take them out into a directory.")
+            raise UsageError("The volume has several regions; extract them to a directory.")
         (region,) = self._manifest.regions
         qcow2 = image.suffix == ".qcow2"
         if qcow2 and find_program("qemu-img") is None:
@@ -123,7 +123,7 @@ class Exporter:
         image.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         raw, done = (image.with_name(f".{image.name}.{part}") for part in ("raw", "done"))
         try:
-            # A killed process may have left them.
+            # A killed process may have left these files.
             for part in (raw, done):
                 part.unlink(missing_ok=True)
             os.truncate(_made(raw), region.size)
@@ -137,7 +137,7 @@ class Exporter:
                     self._compare(namespace)
                     namespace.unmount()
             if qcow2:
-                # Created here, because everybody could read one that qemu-img creates.
+                # Created here, because everybody could read a file that qemu-img creates.
                 command = ("convert", "-f", "raw", "-O", "qcow2", str(raw), str(_made(done)))
                 Privilege(helper="").run("qemu-img", *command)
             (done if qcow2 else raw).rename(image)
@@ -154,7 +154,7 @@ class Exporter:
             namespace.close()
 
     @contextlib.contextmanager
-    def _told(self, step: str) -> Iterator[Callable[[CopyProgress], None]]:
+    def _reporting(self, step: str) -> Iterator[Callable[[CopyProgress], None]]:
         """Report a step to the observer; yields the function that takes its progress."""
         volume_id = self._manifest.volume_id
         self._observer.planned("", {volume_id: str(self._manifest.volume["name"] or "")})
@@ -165,7 +165,7 @@ class Exporter:
             self._observer.over("", None)
 
     def _compare(self, namespace: MountNamespace) -> None:
-        with self._told("verify") as progress:
+        with self._reporting("verify") as progress:
             for region in self._manifest.regions:
                 self._mover.compare(
                     namespace,
@@ -176,7 +176,7 @@ class Exporter:
                 )
 
     def _fill(self, namespace: MountNamespace, paths: Sequence[Path]) -> None:
-        with self._told("copy") as progress:
+        with self._reporting("copy") as progress:
             self._mover.restore(
                 namespace,
                 self._backup.id,
@@ -214,5 +214,5 @@ def _inside(path: str) -> Path:
     """
     parts = Path(path.lstrip("/")).parts
     if not parts or ".." in parts:
-        raise UsageError(f"'{path}' is no path in the volume.")
+        raise UsageError(f"'{path}' is not a path in the volume.")
     return Path(*parts)

@@ -105,7 +105,7 @@ class Manifest:
     def without(self, unread: Sequence[str]) -> Manifest:
         """This manifest for a backup that lacks some files.
 
-        :param unread: their paths in the volume; one whose path is unknown counts as of the first
+        :param unread: their paths in the volume; a file with an unknown path counts for the first
             region
         """
         missing: dict[str, list[str]] = {region.path: [] for region in self.regions}
@@ -208,10 +208,10 @@ def _require(manifest: Manifest) -> None:
     if manifest.group:
         texts += [manifest.group[n] for n in ("name", "description", "availability_zone")]
     if not all(text is None or isinstance(text, str) for text in texts):
-        raise TypeError("a name is no text")
+        raise TypeError("a name is not a string")
     objects = (manifest.volume["metadata"], manifest.volume_type, manifest.group_type)
     if not all(isinstance(each, dict) for each in objects):
-        raise TypeError("properties are no object")
+        raise TypeError("properties are not an object")
     if not manifest.regions:
         raise ValueError("it has no region")
     for number, region in enumerate(manifest.regions):
@@ -221,11 +221,11 @@ def _require(manifest: Manifest) -> None:
     numbers = [manifest.size_gib, *(region.size for region in manifest.regions)]
     numbers += [each["size"] for region in manifest.regions for each in region.sparse.values()]
     if not all(isinstance(number, int) for number in numbers):
-        raise TypeError("a size is no number")
+        raise TypeError("a size is not a number")
 
 
 def sparse_files_fit(manifest: Manifest, *, restores_holes: bool, room: int | None = None) -> None:
-    """Refuse a backup whose sparse files do not fit when their holes are filled.
+    """Refuse a backup if its sparse files do not fit when their holes are filled.
 
     :param restores_holes: whether the mover keeps the holes
     :param room: free bytes; the size of the region by default
@@ -236,6 +236,6 @@ def sparse_files_fit(manifest: Manifest, *, restores_holes: bool, room: int | No
         most = region.size if room is None else room
         if apparent > most and not restores_holes:
             raise DiskError(
-                f"The backup has sparse files of {apparent} bytes in all, and there is room for "
+                f"The backup has sparse files of {apparent} bytes in all, but the target has only "
                 f"{most}: this restic fills holes while it restores. Install restic 0.15 or newer."
             )

@@ -43,7 +43,7 @@ class RestoreOptions:
         return self.verify or self.remove_old_vol
 
     def source_projects(self, project_id: str | None) -> set[str]:
-        """The projects whose volumes are restored to this project."""
+        """The source projects of the volumes that are restored to this project."""
         mapped = {old for old, new in self.project_map.items() if new == project_id}
         return mapped or {str(project_id)}
 

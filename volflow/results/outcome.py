@@ -1,4 +1,4 @@
-"""What came of a run: one outcome for each volume, and one for the whole."""
+"""The results of a run: one outcome for each volume, and one for the run."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Outcome(StrEnum):
 
 
 def worst(outcomes: Sequence[Outcome]) -> Outcome:
-    """The outcome of all together: failed if one failed, else partial if one is, else complete."""
+    """The worst outcome: failed if one failed, else partial if one is partial, else complete."""
     for outcome in (Outcome.FAILED, Outcome.PARTIAL):
         if outcome in outcomes:
             return outcome
@@ -30,11 +30,11 @@ def worst(outcomes: Sequence[Outcome]) -> Outcome:
 
 @dataclass(frozen=True)
 class Figures:
-    """How much there was, and how much of it had to be read and stored.
+    """How many files and bytes a backup contains, and how many of them were read and stored.
 
-    Files are counted in files of the volume, sizes in bytes. ``bytes_total`` is the size of all
-    files, ``bytes_read`` what was read of the volume for it, also of its directories, and
-    ``bytes_stored`` what the repository grew by before it compressed.
+    Sizes are in bytes. ``bytes_total`` is the size of all files, ``bytes_read`` counts what was
+    read from the volume, including directories, and ``bytes_stored`` is the growth of the
+    repository before compression.
     """
 
     files_new: int = 0
@@ -55,7 +55,7 @@ class Figures:
 
 @dataclass(frozen=True)
 class CopyProgress:
-    """How far a copy is. A total is 0 as long as it is unknown. Sizes are in bytes."""
+    """The progress of a copy. A total is 0 as long as it is unknown. Sizes are in bytes."""
 
     files: int = 0
     files_total: int = 0
@@ -81,7 +81,7 @@ class StepTime:
 
 @dataclass(frozen=True)
 class VolumeResult:
-    """What came of one volume.
+    """The result of one volume.
 
     :ivar target_id: the volume that a restore wrote to
     :ivar seconds: how long it took
@@ -141,7 +141,7 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class RunResult:
-    """What came of a run.
+    """The result of a run.
 
     :ivar left_out: the selected volumes that it did not cover, and why
     :ivar consistent: by group id, whether the volumes of the group were snapshotted at the same

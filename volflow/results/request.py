@@ -15,7 +15,7 @@ from volflow.errors import UsageError
 from volflow.results.options import RestoreOptions
 from volflow.results.outcome import LeftOut
 
-# A run cannot be driven without these. A page or a listing can do without any key.
+# A run cannot be driven without these keys. A page or a listing needs none.
 _NEEDED = ("repository", "parallel", "projects", "act_in")
 
 
@@ -25,8 +25,8 @@ class _Request:
 
     :ivar repository: name of the repository, without secrets
     :ivar login: the login under which the run began, see :class:`volflow.cloud.login.Login`;
-        empty where it is not known
-    :ivar parallel: number of volumes in flight at most; 0 where it is not known
+        empty if it is not known
+    :ivar parallel: maximum number of volumes in parallel; 0 if it is not known
     :ivar projects: project ids by volume
     :ivar act_in: ``tenant`` to make temporary resources in the project of each volume, or
         ``caller`` to make them in the project of the login
@@ -61,7 +61,7 @@ class BackupRequest(_Request):
     """What a backup run was asked to do.
 
     :ivar full: read every file, instead of those that changed since the last backup
-    :ivar consistent: whether the volumes of each group are snapshotted at one moment; None where
+    :ivar consistent: whether the volumes of each group are snapshotted at one moment; None if
         that is not known
     :ivar volumes_in_project: the number of volumes in each project that have a backup afterwards,
         where the run covers all volumes of the project
@@ -75,7 +75,7 @@ class BackupRequest(_Request):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """A backup has none."""
+        """A backup has no notes."""
         return ()
 
     def to_dict(self) -> dict[str, Any]:
@@ -95,7 +95,7 @@ class BackupRequest(_Request):
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """The request that was stored; what it does not name has its default."""
+        """The stored request; missing keys get their defaults."""
         return cls(
             **cls._common(values),
             full=values.get("full", False),
@@ -113,7 +113,7 @@ class RequestedTarget:
     :ivar destination: a value of ``Destination``: ``new``, ``in place`` or ``copy``
     :ivar existing: the volume that exists: the one to overwrite, to copy, or to replace
     :ivar in_the_way: why the replaced volume could not be removed when the restore was planned
-    :ivar joins: a value of ``Joining``: ``existing`` or ``anew``; None where it joins no group
+    :ivar joins: a value of ``Joining``: ``existing`` or ``anew``; None if it joins no group
     """
 
     backup_id: str
@@ -126,12 +126,12 @@ class RequestedTarget:
 
     @property
     def overwritten(self) -> str | None:
-        """Id of the volume whose content is lost, if there is one."""
+        """Id of the volume that the restore overwrites, if any."""
         return str(self.existing["id"]) if self.existing and self._in_place else None
 
     @property
     def replaced(self) -> Mapping[str, Any] | None:
-        """The volume that stands beside the restored one afterwards, if there is one."""
+        """The old volume that still exists beside the restored one, if any."""
         return None if self._in_place else self.existing
 
     @property
@@ -144,7 +144,7 @@ class RequestedTarget:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """The target that was stored; keys of another release are left alone."""
+        """The stored target; unknown keys of another release are ignored."""
         return cls(**{one.name: values[one.name] for one in fields(cls) if one.name in values})
 
 
@@ -152,7 +152,7 @@ class RequestedTarget:
 class RestoreRequest(_Request):
     """What a restore run was asked to do.
 
-    :ivar notes: what a person should know of the whole, a sentence each
+    :ivar notes: what a person should know about the run, one sentence each
     :ivar backups: ids of the backups, by volume
     :ivar targets: where each backup goes, by volume
     """
@@ -187,7 +187,7 @@ class RestoreRequest(_Request):
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """The request that was stored; what it does not name has its default."""
+        """The stored request; missing keys get their defaults."""
         targets = values.get("targets", {})
         return cls(
             **cls._common(values),
@@ -207,17 +207,17 @@ def _known_options(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def request_of(run: Run) -> Request:
-    """What a run was asked to do, for people: what another release did not store is left open."""
+    """The request of a run, for display. Values that are not stored get their defaults."""
     if run.kind == RestoreRequest.kind:
         return RestoreRequest.from_dict(run.request)
     return BackupRequest.from_dict(run.request)
 
 
 def complete_request(run: Run) -> Request:
-    """What a run was asked to do, to do it.
+    """The request of a run, to drive the run.
 
-    :raises UsageError: another release stored it: something that this one needs is missing, or it
-        has an option that this one does not know
+    :raises UsageError: another release stored it, without a key that this release needs, or with an
+        option that this release does not know
     """
     needed = [*_NEEDED, *(["targets"] if run.kind == RestoreRequest.kind else [])]
     missing = [key for key in needed if key not in run.request]

@@ -1,4 +1,4 @@
-"""From the stored request of a run to its flows."""
+"""Builds the flows of a run from its stored request."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class FlowBuilder:
                 manifest = self._target(self._request, member).manifest
                 manifests.append(manifest.mapped(options.type_map, options.az_map))
             except VolflowError as error:
-                # It fails that volume, when its own flow is built.
+                # The volume fails when its own flow is built.
                 LOG.info("Group %s is planned without volume %s: %s", key, member, error)
         # Without any manifest, the group can only be undone.
         wanted = GroupWanted.of(manifests) if manifests else GroupWanted({}, "", (), None)
@@ -82,7 +82,7 @@ class FlowBuilder:
     ) -> Any:
         """The flow of one volume.
 
-        :param undo: it will only be undone, for which the ledger is enough
+        :param undo: the flow is only reverted, for which the ledger is enough
         """
         if isinstance(group, GroupSnapshot):
             return member_backup_flow(work, group)

@@ -1,4 +1,4 @@
-"""Driving a run: from what is stored of it to its result."""
+"""Drives a run: from its stored request to its result."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def drive(context: Context, run: Run, stored: Sequence[StoredBackup] = ()) -> Ru
         becomes the parent of its next one
     :raises UsageError: another release stored the run, without something that is needed
     :raises DrivenError: another process drives this run
-    :raises SuspendedError: it was asked to stop, and can be resumed
+    :raises SuspendedError: the run was asked to stop; it can be resumed
     """
     state, stop = context.state, context.stop
     work = WorkFactory(context).of_run(run, _parents(complete_request(run), stored))
@@ -38,7 +38,7 @@ def drive(context: Context, run: Run, stored: Sequence[StoredBackup] = ()) -> Ru
 
 
 def _parents(request: Request, stored: Sequence[StoredBackup]) -> dict[str, str]:
-    """Ids of the backups with which those of this run are compared, by volume."""
+    """Ids of the parent backups, by volume."""
     if not isinstance(request, BackupRequest) or request.full:
         return {}
     # A backup in the repository of another project cannot be a parent.

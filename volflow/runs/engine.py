@@ -1,4 +1,4 @@
-"""TaskFlow's engines, without the saves that nobody reads."""
+"""TaskFlow's engines, without saves that volflow does not need."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from volflow.runs.lease import RunLease
 #: What to save of the run's items with an atom and its new state; None for nothing.
 Begins = Callable[[str, str], ItemSteps | None]
 
-# Changes of a flow's state between which nothing else is saved.
+# Changes of a flow's state that need no save of their own.
 _PASSING = {(states.PENDING, states.RESUMING), (states.RESUMING, states.SUSPENDED)}
 
 
 @overrides("taskflow")
 class _Storage(Storage):
-    """The state of a flow, as its engine knows and saves it.
+    """The state of a flow, which its engine reads and saves.
 
     It saves a step before it runs and after, which is all that a resume needs. volflow stores the
     progress of a step itself: TaskFlow would save 0 or 100 % with each change of a step's state.

@@ -32,7 +32,7 @@ _ENDED = (states.SUCCESS, states.REVERTED, states.FAILURE)
 
 
 class FlowRun:
-    """Runs flows of one run, each to its end unless it is asked to stop.
+    """Runs the flows of one run, each to its end unless the run is asked to stop.
 
     :param lease: the right to drive the run
     :param workers: runs the steps of a component of several volumes
@@ -150,7 +150,7 @@ class FlowRun:
         try:
             next(transitions)
             while True:
-                # Between two transitions, so that what a suspension interrupts is not reverted.
+                # Between two transitions, so that TaskFlow does not revert an interrupted step.
                 transitions.send(self._stop.suspending or None)
         except StopIteration:
             return

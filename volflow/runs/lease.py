@@ -20,10 +20,10 @@ LOG = logging.getLogger(__name__)
 _SECONDS = 60.0
 # Seconds between two renewals, and between two checks whether the run must stop.
 BEAT = 3.0
-# The part of a lease's duration for which this process relies on a renewal. In the rest of it, what
-# has begun can end before another process may take the run.
+# The part of a lease's duration for which this process relies on a renewal. The rest leaves time to
+# stop before another process may take the run.
 _RELIABLE = 0.75
-# Seconds that the end of a run waits for a beat that has not ended.
+# Seconds to wait at the end of a run for a beat that is still running.
 _PATIENCE = 5.0
 
 # Seconds between two signs of life on a run's volumes, for those who cannot see the lease because
@@ -41,7 +41,7 @@ def owner() -> str:
 
 
 def is_driven(leases: Leases, run_id: str) -> bool:
-    """Whether a process drives this run that is alive, as far as this host can know."""
+    """Whether a live process drives this run, as far as this host can know."""
     holder = leases.holder(_name(run_id))
     return holder is not None and not _is_dead(holder.owner)
 
@@ -58,7 +58,7 @@ class RunLease:
     stopped, its host was suspended, or it could not reach the database. From then on the run
     belongs to the other process, and this one must neither undo nor store anything of it.
 
-    :param clock: returns this host's time in seconds, from any start
+    :param clock: returns the time of this host in seconds since any moment
     """
 
     def __init__(self, leases: Leases, run_id: str, *, clock: Callable[[], float] = _clock) -> None:
@@ -75,12 +75,12 @@ class RunLease:
         return self._clock() - self._renewed < _RELIABLE * self._lease.seconds
 
     def renew(self) -> None:
-        """Renew it.
+        """Renew the lease.
 
         :raises DrivenError: another process has taken it
         :raises StateError: the database cannot be reached
         """
-        # It lasts at least from here on.
+        # The new lease lasts at least from this moment.
         now = self._clock()
         try:
             self._leases.renew(self._lease)
@@ -117,7 +117,7 @@ class RunLease:
             LOG.info("Nobody can have taken run %s yet: %s", self._run_id, error)
 
     def release(self) -> None:
-        """Release it, if this process still holds it."""
+        """Release the lease, if this process still holds it."""
         self._leases.release(self._lease)
 
 
@@ -139,33 +139,33 @@ def driving(
     :param lost: called from another thread when another process has taken the run, or soon could:
         it must stop what has begun
     :param every: seconds between two renewals
-    :param patience: seconds that the end of the block waits for a beat that has not ended
-    :param clock: returns this host's time in seconds, from any start
+    :param patience: seconds to wait at the end of the block for a beat that is still running
+    :param clock: returns the time of this host in seconds since any moment
     :raises DrivenError: another process drives this run
     """
     lease = RunLease(leases, run_id, clock=clock)
-    over, told = threading.Event(), threading.Event()
+    over, reported = threading.Event(), threading.Event()
 
     def renew() -> None:
         try:
             lease.renew()
         except DrivenError as error:
-            if not over.is_set() and not told.is_set():
+            if not over.is_set() and not reported.is_set():
                 LOG.error("%s", error)
-                told.set()
+                reported.set()
                 lost()
         except StateError as error:
             LOG.warning("The lease of run %s could not be renewed yet: %s", run_id, error)
 
     # Separate from the renewal, which can hang with the database.
     def watch() -> None:
-        if not lease.reliable and not told.is_set():
+        if not lease.reliable and not reported.is_set():
             LOG.error(
                 "The lease of run %s could not be renewed for too long: suspending the run before "
                 "another process can take it",
                 run_id,
             )
-            told.set()
+            reported.set()
             lost()
 
     acts = {"lease": (every, renew), "watch": (every / 3, watch)}
@@ -187,7 +187,7 @@ def driving(
 
 
 def _repeat(over: threading.Event, seconds: float, act: Callable[[], None]) -> None:
-    """Call a function every so many seconds; log an error and try again."""
+    """Call a function at a regular interval. An error is logged, and the next call follows."""
     while not over.wait(seconds):
         try:
             act()
@@ -214,8 +214,8 @@ def _acquire(leases: Leases, run_id: str) -> Lease:
                 f"Run {run_id} is being driven by process {pid} on host {host}. If that host is "
                 f"dead, the run is free at {holder.until:%H:%M:%S} UTC."
             )
-        # The holder was killed on this host: there is no need to wait until its lease expires. But
-        # another process that found this out can be faster.
+        # The holder was killed on this host: no need to wait until its lease expires. Another
+        # process may take it first.
         if holder is not None:
             leases.release(holder)
 

@@ -114,7 +114,7 @@ def clean_all(
         try:
             work = works.of_run(run).of(leftover.volume_id)
         except VolflowError as error:
-            # Nobody can act in its project. The others are removed.
+            # This login cannot act in its project. The other leftovers are removed.
             yield leftover, str(error)
         else:
             yield leftover, clean(work, leftover)
@@ -139,18 +139,19 @@ def known(state: State) -> list[Leftover]:
 
 
 def lost(state: State, cinder: Cinder) -> list[Leftover]:
-    """What carries the tag of a run that this database does not know, or that has ended.
+    """Find leftovers in Cinder: of runs that this database does not know, or that have ended.
 
-    A run of another database can be alive: it marks its volumes every few minutes, and
-    ``since`` tells when it last did. Of a run that has ended, it is what stands in no ledger: a
-    request had no answer, and Cinder carried it out after the run had looked for what came of it.
+    A run of another database can be alive: it marks its volumes every few minutes, and ``since`` is
+    the time of the last mark. Of a run that has ended, the result lists only resources that are not
+    in the ledger: Cinder did not answer the request, and carried it out after the run had checked
+    for its result.
     """
     found = [
         Leftover(
             tag=resource["metadata"][TAG_KEY],
             resource_id=resource["id"],
             since=_last_sign(resource),
-            reason="its run is not known here",
+            reason="this state database does not know its run",
             lost=True,
             of_volume=resource.get("volume_id") or resource["id"],
         )
@@ -163,23 +164,25 @@ def lost(state: State, cinder: Cinder) -> list[Leftover]:
         if kind_of(resource) in _ORDER
     ]
     ended = {leftover.run_id: _has_ended(state, leftover.run_id) for leftover in found}
-    # What is open in the ledger is told from there.
+    # :func:`known` already returns what is open in the ledger.
     listed = {entry.tag for entry in state.ledger.open()}
-    # A sign of life of one thing is one of its whole run.
+    # A sign of life of one resource counts for its whole run.
     latest: dict[str, datetime] = {}
     for leftover in found:
         latest[leftover.run_id] = max(leftover.since, latest.get(leftover.run_id, leftover.since))
-    told = []
+    leftovers = []
     for leftover in found:
         if ended[leftover.run_id] is None:
-            told.append(replace(leftover, since=latest[leftover.run_id]))
+            leftovers.append(replace(leftover, since=latest[leftover.run_id]))
         elif ended[leftover.run_id] and _ledger_tag(leftover) not in listed:
-            told.append(replace(leftover, ended=True, reason="its run had ended without it"))
-    return sorted(told, key=lambda leftover: _ORDER.index(leftover.kind))
+            leftovers.append(
+                replace(leftover, ended=True, reason="Cinder created it after its run had ended")
+            )
+    return sorted(leftovers, key=lambda leftover: _ORDER.index(leftover.kind))
 
 
 def clean(work: Work, leftover: Leftover) -> str | None:
-    """Remove a leftover of this database, and give what is still in the way, if anything."""
+    """Remove a leftover of this database; returns why it could not be removed, if so."""
     _KINDS[leftover.kind].dispose(work, leftover.tag)
     entry = work.services.ledger.find(leftover.tag)
     if entry is None or entry.state is EntryState.GONE:
@@ -188,17 +191,17 @@ def clean(work: Work, leftover: Leftover) -> str | None:
 
 
 def clean_lost(work: Work, leftover: Leftover, *, older_than: timedelta) -> str | None:
-    """Remove what was found in Cinder alone, and give what is still in the way.
+    """Remove a leftover that only Cinder knows; returns why it could not be removed, if so.
 
-    :param older_than: how long a run that is not known here must have given no sign of life
+    :param older_than: how long a run of another database must have given no sign of life
     """
     if not leftover.ended:
         if datetime.now(UTC) - leftover.since < older_than:
             return f"its run gave a sign of life at {leftover.since:%Y-%m-%d %H:%M} UTC"
         if leftover.kind in (SafetySnapshot.kind, Claim.kind):
             return (
-                "a restore into an existing volume was interrupted: look whether the volume is "
-                "whole, revert it to its safety snapshot if it is not, then delete that snapshot "
+                "a restore into an existing volume was interrupted: check whether the volume is "
+                "intact, revert it to its safety snapshot if it is not, then delete that snapshot "
                 f"and the volume's metadata key '{TAG_KEY}'"
             )
     work = replace(work, services=replace(work.services, run_id=leftover.run_id))
@@ -213,12 +216,12 @@ def clean_lost(work: Work, leftover: Leftover, *, older_than: timedelta) -> str 
 
 
 def _as_entry(work: Work, leftover: Leftover) -> Entry:
-    """What was found in Cinder alone, as the ledger would have it."""
+    """A leftover that only Cinder knows, as an entry of the ledger."""
     tag, now = _ledger_tag(leftover), datetime.now(UTC)
     kept = leftover.kind == KEPT
     earlier = work.services.ledger.find(tag)
     if earlier is not None and earlier.details.get("kept") and not kept:
-        return earlier  # which tells the volume that is kept from another with its mark
+        return earlier  # it names the volume that was kept; another one has the same mark
     return Entry(
         tag=tag,
         run_id=leftover.run_id,
@@ -234,14 +237,14 @@ def _as_entry(work: Work, leftover: Leftover) -> Entry:
 
 
 def _ledger_tag(leftover: Leftover) -> str:
-    """The tag by which the ledger has it: a new volume that is kept is marked otherwise."""
+    """The tag in the ledger. In Cinder a new volume that was kept has another one."""
     if leftover.kind == KEPT:
         return tag(leftover.run_id, leftover.volume_id, NewVolume.kind)
     return leftover.tag
 
 
 def _leftover(entry: Entry) -> Leftover:
-    reason = entry.reason or "its run ended without removing it"
+    reason = entry.reason or "its run ended and did not remove it"
     found = Leftover(entry.tag, entry.resource_id, entry.updated_at, reason)
     elsewhere = Device.elsewhere(entry) if entry.kind == Device.kind else None
     if elsewhere:
@@ -254,13 +257,13 @@ def _leftover(entry: Entry) -> Leftover:
 
 
 def _has_ended(state: State, run_id: str) -> bool | None:
-    """Whether a run has ended and nobody drives it; None where this database does not know it."""
+    """Whether a run has ended and no process drives it; None if this database does not know it."""
     try:
         run = state.runs.get(run_id)
     except (NotFound, Ambiguous):
         return None
     if run.id != run_id:
-        return None  # found by the beginning of its id, which is no mark of it
+        return None  # the text is only the beginning of the id of another run
     return run.state.final and not lease.is_driven(state.leases, run_id)
 
 

@@ -1,4 +1,4 @@
-"""The checks before a run begins, and the import of what drives it."""
+"""The checks before a run begins, and the import of its libraries."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from volflow.movers.base import StoredBackup
 
 
 def load_libraries() -> None:
-    """Import what drives runs: TaskFlow and os-brick take a while, and listings need neither."""
+    """Import TaskFlow and os-brick. They import slowly, and listings do not need them."""
     eventlet.load()
     importlib.import_module("volflow.runs.drive")
 
@@ -21,12 +21,12 @@ def load_libraries() -> None:
 def prepare(context: Context) -> list[StoredBackup] | None:
     """Check everything that a run needs, in parallel, and list the backups.
 
-    :returns: None where each project has a repository of its own: which ones are needed is not
-        known yet
+    :returns: None if each project has its own repository: which ones are needed is not known
+        yet
     """
     looks = checks(context)
     if context.repositories.per_project:
-        # That of the login itself need not be one of them.
+        # The repository of the login's project may not be one of those that the run uses.
         for look in looks:
             look()
         return None

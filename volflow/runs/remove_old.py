@@ -21,11 +21,11 @@ def remove_replaced(
 ) -> RunResult:
     """Remove the old volumes that the restored ones replace.
 
-    Nothing is removed unless every restore of the run is complete, and no volume of which the plan
-    said that it would stay. The result names what was not removed, with the reason.
+    Nothing is removed unless all restores of the run are complete. A volume that stays according to
+    the plan is not removed. The results say what was not removed, and why.
 
-    :param work: that of a restore
-    :param aborting: nobody wants the removal any more
+    :param work: the work of a restore run
+    :param aborting: whether the run is being aborted, so that nothing may be removed
     """
     assert isinstance(work.request, RestoreRequest)
     if result.outcome is not Outcome.COMPLETE:
@@ -51,12 +51,12 @@ def _remove(
     if not old:
         return volume
     if target.in_the_way:
-        # Even if nothing is in the way by now: the plan said that it stays, and it was in use.
+        # Even if it could be removed by now: the plan said that it stays.
         return _spared(request, volume, f"it stays, as planned: {target.in_the_way}")
     try:
         trouble = _make_gone(work.of(volume.volume_id).cinder, old, volume, aborting)
     except CloudError as error:
-        # A single 404 is one too: the volume may exist.
+        # A single 404 also counts as an error: the volume may exist.
         trouble = str(error)
     return _spared(request, volume, trouble) if trouble else replace(volume, removed=True)
 
@@ -69,7 +69,7 @@ def _make_gone(
     if now is None:
         return None
     if now["status"] == "deleting":
-        # This run began to delete it, in a process that was killed.
+        # A killed process of this run has begun to delete it.
         cinder.volumes.wait_gone(volume_id)
         return None
     if aborting:
@@ -81,7 +81,7 @@ def _make_gone(
 
 
 def _changed(old: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
-    """Return that a volume has changed since its removal was planned, if so.
+    """Return a reason if a volume has changed since its removal was planned.
 
     A volume that was attached since then can have newer data than the backup.
     """

@@ -1,4 +1,4 @@
-"""What another process must run again, or undo, when it continues a run."""
+"""Resets the steps that another process must run again, or undo, when it continues a run."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ def rewind(storage: Storage, volume_id: str, steps: Sequence[Step]) -> None:
     """Reset those of a volume's atoms that a new process must run again.
 
     An interrupted step runs again: TaskFlow would do so too, but without checking the steps before
-    it. A device or a mount does not outlive the host, the boot or the process that made it; so
-    unless the flow had released them already, all steps that belong to the host run again. A volume
-    whose undoing had begun is left alone: a revert does not depend on the host.
+    it. Devices and mounts do not outlive the host, the boot or the process that made them; so
+    unless the flow has already released them, all steps that belong to the host run again. If a
+    revert has begun, nothing is reset: a revert does not depend on the host.
     """
     state = {step.name: storage.get_atom_state(step.name) for step in steps}
     failures = {
@@ -38,7 +38,7 @@ def rewind(storage: Storage, volume_id: str, steps: Sequence[Step]) -> None:
 
 
 def undo(storage: Storage, volume_id: str, steps: Sequence[Step]) -> None:
-    """Have the next run of the engine revert what has been done for a volume."""
+    """Make the next run of the engine revert all steps of a volume."""
     _intend(storage, volume_id, steps, states.REVERT)
 
 
@@ -48,7 +48,7 @@ def _intend(storage: Storage, volume_id: str, steps: Sequence[Step], intention: 
 
 
 def undo_shared(storage: Storage, step: Step) -> None:
-    """Have the next run of the engine revert a step that volumes share, all of which are undone."""
+    """Make the next run of the engine revert a shared step, because all its volumes are undone."""
     storage.set_atom_intention(step.name, states.REVERT)
 
 

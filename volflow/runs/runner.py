@@ -1,4 +1,4 @@
-"""Running the flows of a run: a limited number in parallel, each persisted and on its own."""
+"""Runs the flows of a run: a limited number in parallel, each persisted separately."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from volflow.tasks.temporary_volume import TemporaryVolume
 
 LOG = logging.getLogger(__name__)
 
-# Seconds until a signal is noticed at the latest.
+# Maximum number of seconds until a signal is noticed.
 _LISTEN = 1.0
 
 
@@ -38,7 +38,7 @@ class Runner:
     """Drives one run to its end.
 
     :param state: where the run is persisted
-    :param work: what the tasks work with
+    :param work: what the tasks use
     :param stop: how the run is asked to stop
     """
 
@@ -50,7 +50,7 @@ class Runner:
         self._logbook = Logbook(state)
 
     def drive(self, run: Run, graph: FlowGraph) -> RunResult:
-        """Start a run, or continue one: volumes that have ended already are left alone.
+        """Start or continue a run. Volumes that have already ended are not changed.
 
         :raises DrivenError: another process drives this run
         :raises SuspendedError: it was asked to stop, and can be resumed
@@ -64,7 +64,7 @@ class Runner:
                     (lease.BEAT, lambda: self._obey(run.id)),
                     (lease.ALIVE_EVERY, lambda: self._show_life(run.id)),
                 ),
-                # What is under way ends. The lease prevents that anything is undone then.
+                # Running steps end. Without the lease, nothing is undone.
                 lost=self._stop.suspend_run,
                 every=lease.BEAT,
             ) as held,
@@ -74,7 +74,7 @@ class Runner:
                 result = self._drive(run, graph, held)
                 return result
             finally:
-                # Whatever happened: a terminal wants its cursor back.
+                # In any case: a terminal needs its cursor back.
                 self._services.observer.over(run.id, result)
 
     def _drive(self, run: Run, graph: FlowGraph, held: RunLease) -> RunResult:
@@ -94,7 +94,7 @@ class Runner:
         tasks = parallel * max((len(c.volumes) for c in components), default=1)
         with (
             ThreadPoolExecutor(parallel, "volume") as drivers,
-            # TaskFlow mistakes a queued task for a running one: none is ever queued.
+            # Enough workers to queue no task: TaskFlow mistakes a queued task for a running one.
             ThreadPoolExecutor(tasks, "task") as workers,
         ):
             flows = FlowRun(self._state, self._work, self._stop, self._logbook, held, workers)
@@ -105,7 +105,7 @@ class Runner:
             except SuspendedError:
                 if not self._stop.aborting:
                     raise
-            # It was asked to abort when the flows had been suspended already.
+            # The request to abort came after the flows had been suspended.
             self._state.runs.update(run.id, state=RunState.RUNNING)
             self._run_all(components, flows, drivers)
             held.ensure()
@@ -136,11 +136,11 @@ class Runner:
         """Abort the run if another process asks for that."""
         logs.begin(run_id)
         if self._state.runs.get(run_id).stop == StopMode.ABORT and not self._stop.aborting:
-            LOG.warning("Run %s is to be aborted: undoing what is under way", run_id)
+            LOG.warning("Aborting run %s: undoing the volumes in progress", run_id)
             self._stop.abort_run()
 
     def _show_life(self, run_id: str) -> None:
-        """Show those who cannot see the lease that the run is alive."""
+        """Mark the volumes of the run as alive, for those who cannot see the lease."""
         logs.begin(run_id)
         sign = marks.alive(datetime.now(UTC))
         for entry in self._services.ledger.open(run_id):
@@ -167,13 +167,13 @@ class Runner:
     def _finish(self, run: Run) -> RunResult:
         """Store how the run ended.
 
-        A run that is killed in here does it again when it is resumed.
+        A run that is killed in this method repeats it when it is resumed.
 
         :raises SuspendedError: it has not ended, and can be resumed
         """
         runs = self._state.runs
         left = [item for item in runs.items(run.id) if not item.state.final]
-        # Even if the run is aborted: a volume that has begun has not ended before it is undone.
+        # Even if the run is aborted: a volume that has begun ends only when it is undone.
         begun = any(item.state is ItemState.RUNNING for item in left)
         if left and (begun or not self._stop.aborting):
             runs.update(run.id, state=RunState.SUSPENDED)

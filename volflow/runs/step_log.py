@@ -41,12 +41,12 @@ class StepRecorder:
         self._volumes = component.volumes
         self._shared = {step.name for step in component.shared}
         self._steps = {step.name: step for step in component.all_steps}
-        # Nobody knows when a step ended that another process had begun.
+        # For a step that another process began, the time of its end is not known.
         self._times = {
             volume_id: [s for s in stored.steps(items[volume_id]) if s.state in _ENDED]
             for volume_id in component.volumes
         }
-        # The same as it is written: only what is new has to be put into words each time.
+        # The same steps as they are stored, so that only new steps are converted each time.
         self._written = {
             volume_id: [dict(vars(one)) for one in times]
             for volume_id, times in self._times.items()
@@ -58,7 +58,7 @@ class StepRecorder:
     def begins(self, atom: str, state: str) -> ItemSteps | None:
         """What to save of the volumes together with a new state of one of their atoms.
 
-        :returns: None if no step begins with that
+        :returns: None if no step begins with this state
         """
         step = self._steps.get(atom)
         if step is None or state not in _BEGUN:
@@ -95,7 +95,7 @@ class StepRecorder:
             if step.name in self._asked:
                 self._asked.discard(step.name)
             else:
-                # It had begun in a process that was killed: TaskFlow does not save its state again.
+                # A killed process began it, so TaskFlow does not save its state again.
                 begun = self._begin(step, state)
                 self._runs.update_items(begun.run_id, begun.items)
         elif state in _ENDED and step.name in self._began:

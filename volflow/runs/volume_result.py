@@ -1,4 +1,4 @@
-"""What came of one volume, read from its ended flow and from the ledger."""
+"""The result of one volume, read from its ended flow and from the ledger."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from volflow.tasks.save import Save
 def volume_result(
     work: RunWork, component: Component, storage: Storage, volume_id: str
 ) -> VolumeResult:
-    """What came of a volume, without its name, its duration and its steps.
+    """The result of a volume, without its name, its duration and its steps.
 
     :param storage: the state of the component's flow, which has ended
     """
@@ -59,7 +59,7 @@ def volume_result(
 
 
 class _RunLedger:
-    """The ledger, asked for the volumes of one run."""
+    """The ledger's entries for the volumes of one run."""
 
     def __init__(self, ledger: Ledger, run_id: str) -> None:
         self._ledger = ledger
@@ -73,18 +73,18 @@ class _RunLedger:
         return entry.resource_id if entry else None
 
     def kept(self, volume_id: str) -> bool:
-        """Whether a restore came so far that nothing rolls it back."""
+        """Whether a restore has reached the step after which nothing reverts it."""
         kinds = (NewVolume.kind, OVERWRITE)
         found = [self._ledger.find(tag(self._run_id, volume_id, kind)) for kind in kinds]
         return any(entry is not None and bool(entry.details.get("kept")) for entry in found)
 
     def saved(self, volume_id: str) -> dict[str, Any]:
-        """What the ledger keeps of a stored backup, even when its flow was undone later."""
+        """The ledger's details of a stored backup, also if its flow was undone later."""
         entry = self._ledger.find(tag(self._run_id, volume_id, Save.kind))
         return entry.details if entry is not None and entry.resource_id else {}
 
     def leftovers(self, component: Component, volume_id: str) -> tuple[str, ...]:
-        """What could not be removed, a line each; what volumes share stands with the first."""
+        """One line for each leftover. Those that volumes share are listed for the first volume."""
         first = volume_id == component.volumes[0]
         shared = [step.work.volume_id for step in component.shared] if first else []
         return tuple(
@@ -97,7 +97,7 @@ def _error(component: Component, storage: Storage, volume_id: str) -> str:
     """Why a volume failed: the message of a step, or why the volume was only undone."""
     message = _message(storage, [*component.steps(volume_id), *component.shared])
     undone = component.undo_only.get(volume_id)
-    return message or undone or "It was undone before it was done; see the log."
+    return message or undone or "It was undone before it was complete; see the log."
 
 
 def _message(storage: Storage, steps: Sequence[Step]) -> str | None:
@@ -112,7 +112,7 @@ def _message(storage: Storage, steps: Sequence[Step]) -> str | None:
 
 
 def _differences(storage: Storage, symbol: str) -> list[dict[str, Any]]:
-    """What the comparison of properties found, if the flow has such a step and it ran."""
+    """The differences of properties, if the flow compared them."""
     try:
         return list(storage.fetch(symbol))
     except NotFound:
@@ -120,9 +120,9 @@ def _differences(storage: Storage, symbol: str) -> list[dict[str, Any]]:
 
 
 def _missing(steps: Sequence[Step], tags: Mapping[str, str]) -> tuple[str, ...]:
-    """The files that a restore cannot bring back, because the backup does not contain them.
+    """The files that a restore cannot restore, because the backup does not contain them.
 
-    :param tags: those of the backup, for when the manifest that names the files is gone
+    :param tags: the tags of the backup, used if the manifest, which names the files, is gone
     """
     names = next((step.unread for step in steps if isinstance(step, RestoreData)), ())
     count = tags.get("unread")

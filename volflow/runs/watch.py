@@ -20,7 +20,7 @@ _GRACE = 5.0
 
 
 class Watch:
-    """Reports to an observer what another process does.
+    """Reports to an observer the progress of a run in another process.
 
     :param progress: receives the progress, as if this process drove the run
     :param every: seconds between two queries of the state database
@@ -34,7 +34,7 @@ class Watch:
         self._progress = progress
         self._every = every
         self._grace = grace
-        self._told: dict[str, float] = {}
+        self._reported: dict[str, float] = {}
         self._ended: set[str] = set()
         self._copied: dict[str, CopyProgress] = {}
 
@@ -49,11 +49,11 @@ class Watch:
         if run.state.final:
             return run
         items = runs.items(run.id)
-        self._told = {item.key: _history(item) for item in items}
+        self._reported = {item.key: _history(item) for item in items}
         self._progress.planned(run.id, {item.key: item.name for item in items})
         try:
             while True:
-                # The run first: what its items had reached by then is reported below.
+                # Read the run before its items, so that the last progress of the items is reported.
                 run = runs.get(run.id)
                 for item in runs.items(run.id):
                     self._tell(item)
@@ -77,10 +77,10 @@ class Watch:
         if item.state is ItemState.PENDING or item.key in self._ended:
             return
         for step in stored.steps(item):
-            if step.started > self._told[item.key]:
+            if step.started > self._reported[item.key]:
                 state = states.REVERTING if "REVERT" in step.state else states.RUNNING
                 self._progress.step(item.key, step.name, state)
-                self._told[item.key] = step.started
+                self._reported[item.key] = step.started
         copied = CopyProgress(**item.progress) if item.progress else None
         if copied and copied != self._copied.get(item.key):
             self._copied[item.key] = copied
@@ -91,8 +91,8 @@ class Watch:
 
 
 def _history(item: Item) -> float:
-    """When the last step began that had ended before the watching."""
+    """The start time of the last step that ended before the watching began."""
     steps = stored.steps(item)
-    # The last of them has not ended.
+    # The last step has not ended.
     past = steps if item.state.final else steps[:-1]
     return past[-1].started if past else 0.0

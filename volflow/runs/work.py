@@ -1,4 +1,4 @@
-"""What the tasks of a run work with: in which project, in which repository, on this host."""
+"""What the tasks of a run use: the project, the repository and this host."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from volflow.tasks.work import Services, Work
 class RunWork:
     """The work of each volume and group of one run.
 
-    :ivar services: what all of them share
+    :ivar services: what all volumes and groups of the run share
     """
 
     run_id: str
@@ -59,14 +59,14 @@ class RunWork:
         """Make sure that this login reaches everything that the run created.
 
         :param keys: the volumes of the run
-        :raises CloudError: it is to another cloud, or has no role in one of the projects
+        :raises CloudError: the login is to another cloud, or has no role in one of the projects
         """
         for key in keys:
             self.of(key)
 
 
 class WorkFactory:
-    """Gives runs what their tasks work with."""
+    """Creates what the tasks of runs use."""
 
     def __init__(self, context: Context) -> None:
         self._context = context

@@ -31,7 +31,7 @@ def test_a_directory_can_be_filled_without_cloud_and_database(stage: Stage) -> N
         said = stage.run(
             "restore", "create", was.volume, "--to-path", str(place), status=2, **alone
         )
-        assert "no empty directory" in said
+        assert "not an empty directory" in said
     _same_directory(stage, was.tree, place)
 
 

@@ -80,9 +80,9 @@ def test_meta_override_refuses_unknown_properties_and_touches_nothing(stage: Sta
     was = stage.original("unknown properties")
     changed = stage.change(was.volume)
     for wanted, says in (
-        ('{"colour": "red"}', "'colour' is no property that can be overridden"),
+        ('{"colour": "red"}', "'colour' is not a property that can be overridden"),
         ('{"metadata": {"a": 1}}', "'a' has 1"),
-        ('{"metadata": {"volflow": "x"}}', "'volflow' is not one that can be set"),
+        ('{"metadata": {"volflow": "x"}}', "'volflow' cannot be set"),
         ("name=x", "not valid JSON"),
     ):
         said = stage.run(

@@ -67,7 +67,7 @@ def test_a_quality_of_service_that_this_user_cannot_see_is_reported() -> None:
         (difference,) = differences(VOLUME, VOLUME, qos=qos, applied=True)
         assert (difference.was, difference.now, difference.why) == (
             *qos,
-            "administrators alone see it",
+            "only administrators see it",
         )
 
 
@@ -77,7 +77,7 @@ def test_another_replication_status_is_reported(was: str | None) -> None:
     before, after = ({**VOLUME, "replication_status": status} for status in (was, now))
     (difference,) = differences(before, after, applied=True)
     assert (difference.name, difference.was, difference.now) == ("replication_status", was, now)
-    assert difference.why == "it comes by the volume type and the storage"
+    assert difference.why == "it comes with the volume type and the storage"
 
 
 def test_a_property_missing_before_is_not_reported() -> None:

@@ -114,20 +114,20 @@ def test_odd_labels_are_kept(disk: Path, label: str) -> None:
 
 
 def test_an_empty_device_is_refused(disk: Path) -> None:
-    with pytest.raises(DiskError, match="no file system that is known: is it formatted"):
+    with pytest.raises(DiskError, match="has no known file system: is it formatted"):
         probe(disk)
 
 
 def test_swap_is_refused(disk: Path) -> None:
     run("mkswap", disk)
-    with pytest.raises(DiskError, match=r"holds 'swap'.* it takes ext4 and xfs"):
+    with pytest.raises(DiskError, match=r"has 'swap'.* it supports ext4 and xfs"):
         probe(disk)
 
 
 @pytest.mark.parametrize("kind", ["ext2", "ext3"])
 def test_ext2_and_ext3_are_refused(disk: Path, kind: str) -> None:
     run("mkfs.ext4", "-q", "-F", "-t", kind, disk)
-    with pytest.raises(DiskError, match=f"holds '{kind}'"):
+    with pytest.raises(DiskError, match=f"has '{kind}'"):
         probe(disk)
 
 
@@ -140,7 +140,7 @@ def _write(disk: Path, offset: int, data: bytes) -> None:
 def test_a_partition_table_is_refused(disk: Path) -> None:
     _write(disk, 446, struct.pack("<BBBBBBBBII", 0, 0, 2, 0, 0x83, 0, 0, 0, 2048, 100_000))
     _write(disk, 510, b"\x55\xaa")
-    with pytest.raises(DiskError, match=r"holds a partition table \(dos\)"):
+    with pytest.raises(DiskError, match=r"has a partition table \(dos\)"):
         probe(disk)
 
 
@@ -149,7 +149,7 @@ def test_luks_is_refused(disk: Path) -> None:
     header += b"aes".ljust(32, b"\0") + b"xts-plain64".ljust(32, b"\0") + b"sha256".ljust(32, b"\0")
     _write(disk, 0, header)
     _write(disk, 168, UUID.encode().ljust(40, b"\0"))
-    with pytest.raises(DiskError, match="holds 'crypto_LUKS'"):
+    with pytest.raises(DiskError, match="has 'crypto_LUKS'"):
         probe(disk)
 
 
@@ -160,7 +160,7 @@ def test_two_file_systems_at_once_are_refused(disk: Path) -> None:
         superblock = file.read(2048)[1024:]
     run("mkfs.xfs", "-q", "-f", disk)
     _write(disk, 1024, superblock)
-    with pytest.raises(DiskError, match="marks of several file systems"):
+    with pytest.raises(DiskError, match="signatures of several file systems"):
         probe(disk)
 
 

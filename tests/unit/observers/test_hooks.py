@@ -230,7 +230,7 @@ def test_a_hook_that_takes_too_long_is_ended_with_its_children(
     began = time.monotonic()
     Hooks(asked, state.runs).planned(run.id, {"v1": "one"})
     assert time.monotonic() - began < LIMIT
-    assert "was ended after 5 seconds: waiting" in caplog.text
+    assert "was killed after 5 seconds: waiting" in caplog.text
     until(lambda: not _is_alive(int(pid.read_text())))
 
 

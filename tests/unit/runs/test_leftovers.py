@@ -120,7 +120,7 @@ def test_a_restore_into_a_volume_whose_database_is_lost_is_left_to_the_operator(
     cloud.put(f"{UNKNOWN}/volume/{SafetySnapshot.kind}", volume_id=volume)
     troubles = clean(state, cloud, lost(state, cloud))
     assert len(troubles) == 2
-    assert all("look whether the volume is whole" in str(trouble) for trouble in troubles)
+    assert all("check whether the volume is intact" in str(trouble) for trouble in troubles)
     assert cloud.tag(volume)
 
 

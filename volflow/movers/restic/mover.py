@@ -178,12 +178,12 @@ class ResticMover:
         differing: list[str] = []
 
         def read(line: str) -> None:
-            told = json.loads(line)
-            if "path" in told:
-                path = told["path"].removeprefix(str(tree))
-                differing.append(f"{path} ({told['differs']})")
+            message = json.loads(line)
+            if "path" in message:
+                path = message["path"].removeprefix(str(tree))
+                differing.append(f"{path} ({message['differs']})")
             else:
-                copied = CopyProgress(files=told["files"], bytes=told["bytes"])
+                copied = CopyProgress(files=message["files"], bytes=message["bytes"])
                 watch.at(copied)
                 progress(copied)
 

@@ -64,7 +64,7 @@ _MEANINGS = [
     ),
     (
         r"Is there a repository at the following location|unable to open config file",
-        "There is no repository at {location}; 'volflow repository init' makes one",
+        "There is no repository at {location}; 'volflow repository init' creates one",
         NoRepositoryError,
     ),
     (
@@ -168,7 +168,7 @@ class ResticProgram:
         if self._known_version is None:
             if find_program(self.settings.program) is None:
                 raise RepositoryError(
-                    f"restic is not installed ('{self.settings.program}' was looked for): install "
+                    f"restic is not installed (no program '{self.settings.program}'): install "
                     "the package 'restic', or set restic in [repository]."
                 )
             done = self.privilege.attempt(self.settings.program, "version")
@@ -270,7 +270,7 @@ class ResticProgram:
             except subprocess.TimeoutExpired:
                 self.end(process)
                 raise RepositoryError(
-                    f"'restic {command[0]}' was ended after {limit:g} s; check whether the "
+                    f"'restic {command[0]}' was stopped after {limit:g} s; check whether the "
                     f"repository {self.location} can be reached."
                 ) from None
         if process.returncode:
@@ -353,7 +353,7 @@ class ResticProgram:
             raise StoppedError(f"restic {command[0]} was stopped.")
         if status and watch.stalled:
             raise RepositoryError(
-                f"restic {command[0]} was ended after {self.settings.stall_limit:g} s without "
+                f"restic {command[0]} was stopped after {self.settings.stall_limit:g} s without "
                 f"progress; check whether {self.location} can be reached, or raise stall_limit in "
                 "[repository]."
             )

@@ -30,7 +30,7 @@ def test_times_with_nanoseconds_are_parsed(text: str) -> None:
         (
             "Fatal: unable to open config file: stat /r/config: no such file or directory\n"
             "Is there a repository at the following location?\n/r",
-            "There is no repository at .*'volflow repository init' makes one",
+            "There is no repository at .*'volflow repository init' creates one",
         ),
         ("Fatal: wrong password or no key found", "The password is not that of the repository"),
         (
