@@ -1,1 +1,1 @@
-"""What volflow costs beside a script that does the same by hand: ``tools/bench``."""
+"""What volflow costs, compared with a script and with cinder-backup: ``tools/bench``."""

@@ -15,20 +15,26 @@ def main() -> int:
     )
     benches = parser.add_subparsers(dest="bench", required=True, metavar="BENCH")
     for name, text in (
-        ("by-hand", "one volume, beside a script that does the same by hand"),
+        ("by-hand", "one volume, compared with a script that does the same"),
         ("orchestration", "volflow's own part alone: 10, 100, 1,000 volumes"),
-        ("cinder-backup", "ten volumes, beside cinder-backup"),
+        ("cinder-backup", "ten volumes, compared with cinder-backup"),
         ("all", "one after the other"),
     ):
         bench = benches.add_parser(name, help=text, description=text)
-        bench.add_argument("--short", action="store_true", help="less of everything, in minutes")
+        bench.add_argument(
+            "--short", action="store_true", help="a small version that takes minutes"
+        )
         if name in ("orchestration", "all"):
             bench.add_argument(
-                "--rounds", type=int, default=3, metavar="N", help="runs of each (default: 3)"
+                "--rounds",
+                type=int,
+                default=3,
+                metavar="N",
+                help="number of runs of each case (default: 3)",
             )
     arguments = parser.parse_args()
     if os.geteuid() != 0 and arguments.bench != "orchestration":
-        print("The lab and the backups mount volumes: root is needed.", file=sys.stderr)
+        print("This needs root: the lab and the backups mount volumes.", file=sys.stderr)
         return 2
     names = (
         ["orchestration", "by-hand", "cinder-backup"]
@@ -43,7 +49,7 @@ def main() -> int:
 
 
 def _run(name: str, arguments: argparse.Namespace) -> Report:
-    # Each imported when it is run: one must not fail for what another needs.
+    # Imported only when it runs, so that it does not need the libraries of the others.
     if name == "orchestration":
         from bench import orchestration
 

@@ -1,13 +1,13 @@
-"""One backup of one volume by hand: what somebody would write who has no volflow.
+"""A backup of one volume by a script: what somebody without volflow would write.
 
-``baseline_script.py VOLUME_ID DIRECTORY`` makes the Cinder calls that volflow makes for its way,
-with the same clients, waits as often, and runs the same two commands of restic: ``snapshots``,
-which shows that the repository can be used before anything is made in the cloud, and gives the
-parent; and ``backup``. The repository and its password come by restic's own environment variables.
-It cleans up after an error, and no more: no state, no resume, no manifest, no holes.
+``baseline_script.py VOLUME_ID DIRECTORY`` makes the same calls of Cinder as volflow, with the same
+clients, polls as often, and runs the same two commands of restic: ``snapshots``, which checks the
+repository before anything is created in the cloud and finds the parent, and ``backup``. restic's
+own environment variables name the repository and its password. The script cleans up after an error.
+It has no state, no resume, no manifest and no holes.
 
-With ``--unchecked`` it leaves out the first command, and restic looks for the parent itself, by
-host and path: a wrong password is found out when the snapshot and the volume are there.
+With ``--unchecked`` it skips the first command, and restic finds the parent itself, by host and
+path. A wrong password is then noticed only when the snapshot and the volume exist.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from cinderclient import client, exceptions
 from os_brick.initiator import connector
 from oslo_config import cfg
 
-# As volflow waits: see its [wait].
+# The same intervals as in volflow, see its [wait].
 FIRST_PAUSE, GROWTH, LONGEST_PAUSE = 0.25, 1.3, 2.0
 
 # $1: device, $2: type, $3: options, $4: mount point; then the command.
@@ -63,14 +63,14 @@ def main() -> int:
 
 
 def last_backup(volume_id: str) -> list[str]:
-    """The option that names the backup to compare with; exits where there is no repository."""
+    """The option that names the parent backup; exits if the repository does not exist."""
     done = subprocess.run(["restic", "snapshots", "--json"], stdout=subprocess.PIPE, check=True)
     mine = [each for each in json.loads(done.stdout) or [] if each["hostname"] == volume_id]
     return ["--parent", max(mine, key=lambda each: each["time"])["id"]] if mine else ["--force"]
 
 
 def backup_command(volume_id: str) -> list[str]:
-    """The restic command that volflow runs, but for the parent and the paths."""
+    """The restic command that volflow runs, without the parent and the paths."""
     return ["restic", "backup", "--json", "--host", volume_id, "--tag", "by-hand"]
 
 
@@ -81,7 +81,7 @@ def log_in() -> Any:
 
 
 def set_up_brick(locks: Path) -> None:
-    """Have os-brick work in this process, which is root's."""
+    """Make os-brick run its privileged code in this process, which is root."""
     os_brick.setup(cfg.CONF)
     locks.mkdir(parents=True, exist_ok=True)
     cfg.CONF.set_override("lock_path", str(locks), group="os_brick")
@@ -112,7 +112,7 @@ def volume_from(cinder: Any, source: Any) -> Iterator[str]:
 
 @contextmanager
 def attached(cinder: Any, volume_id: str) -> Iterator[str]:
-    """The device of a volume that is attached here."""
+    """The device of a volume while it is attached to this host."""
     here = connector.get_connector_properties(
         "", "127.0.0.1", False, False, host=socket.gethostname()
     )
@@ -140,13 +140,13 @@ def attached(cinder: Any, volume_id: str) -> Iterator[str]:
 def mounted(
     device: str, mount_point: Path, options: str, *command: str, output: IO[str] | None = None
 ) -> int:
-    """The exit status of a command run where the device is mounted, which nobody else sees."""
+    """The exit status of a command that runs where the device is mounted, in its own namespace."""
     shell = ["sh", "-c", MOUNTED, "sh", device, "ext4", options, str(mount_point), *command]
     done = subprocess.run(
         ["unshare", "--mount", "--propagation", "slave", *shell],
         stdin=subprocess.DEVNULL,
         stdout=output,
-        # As seldom as volflow has it.
+        # The same interval as in volflow.
         env={**os.environ, "RESTIC_PROGRESS_FPS": "2"},
         check=False,
     )

@@ -1,4 +1,4 @@
-"""Volumes of a lab, filled and changed, and what the two sides do with all of them at once."""
+"""Volumes of a lab: fills and changes them, and backs all of them up with either program."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _POLL = 0.5
 
 @dataclass(frozen=True)
 class Spent:
-    """What one side has spent on all volumes.
+    """The cost of one program for all volumes.
 
     :ivar wall: seconds
     :ivar cpu: seconds of processor time of it, of what it has started, and of Cinder
@@ -42,8 +42,8 @@ class Fleet:
     """Volumes with a tree on each.
 
     :param directory: an empty directory
-    :param files: on each volume
-    :param size: bytes of them in all, on each volume
+    :param files: number of files on each volume
+    :param size: total bytes of the files on each volume
     """
 
     def __init__(
@@ -65,13 +65,13 @@ class Fleet:
         return str(made.id)
 
     def change(self, size: int, seed: int) -> None:
-        """Change so many bytes of the files of each volume."""
+        """Change this number of bytes in the files of each volume."""
         for number, volume_id in enumerate(self.ids):
             with baseline_script.attached(self._cinder, volume_id) as device:
                 self._on(device, "rw,noatime", "change", size, seed + number)
 
     def digest(self, volume_id: str) -> str:
-        """What is on a volume."""
+        """A digest of the files on a volume."""
         with baseline_script.attached(self._cinder, volume_id) as device:
             return self._on(device, "ro", "digest")
 
@@ -83,7 +83,7 @@ class Fleet:
             output.seek(0)
             return output.read().strip()
 
-    # What has been made besides
+    # Other volumes
 
     def others(self) -> list[str]:
         """The volumes that are not the fleet's."""
@@ -95,7 +95,7 @@ class Fleet:
         for volume_id in self.others():
             baseline_script.wait_until_gone(partial(self._cinder.volumes.get, volume_id))
 
-    # The two sides
+    # The two programs
 
     def cinder_backup(self, store: Path, *, incremental: bool) -> Spent:
         """Back all volumes up with cinder-backup."""
@@ -140,7 +140,7 @@ class Fleet:
         yield found
         wall = time.perf_counter() - began
         now = os.times()
-        # This process but waits, and does so for both sides.
+        # This process only waits, for either program.
         mine = now.children_user + now.children_system - own.children_user - own.children_system
         cpu = _cpu(self._lab.pid) - cinder
         found.append(Spent(wall, cpu + mine, mine, _size(store) - stored))
@@ -154,13 +154,13 @@ class Fleet:
 
 
 def _cpu(pid: int) -> float:
-    """Seconds of processor time of a process and of what it has waited for (proc_pid_stat(5))."""
+    """Processor seconds of a process and of its ended children (proc_pid_stat(5))."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return sum(map(int, fields[11:15])) / _TICKS
 
 
 def _size(store: Path) -> int:
-    """Bytes that the files below a directory take."""
+    """Bytes that the files below a directory use on disk."""
     return sum(path.lstat().st_blocks * 512 for path in store.rglob("*") if path.is_file())
 
 

@@ -1,4 +1,4 @@
-"""What one program costs: time, processor time with all that it starts, and its own memory."""
+"""Measures a program: time, processor time with its children, and its own memory."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Cost:
-    """What one run of a program has cost.
+    """The cost of one run of a program.
 
     :ivar wall: seconds from start to end
-    :ivar cpu: seconds of processor time, user and system, of it and of all that it has started and
-        waited for; not of the servers that it talks to
-    :ivar memory: bytes that the program itself has held at most, without what it has started
+    :ivar cpu: processor seconds, user and system, of the program and of the children that it has
+        waited for; not of servers that it uses
+    :ivar memory: peak memory of the program itself in bytes, without its children
     """
 
     wall: float
@@ -28,13 +28,13 @@ class Cost:
 
 
 class ProgramError(Exception):
-    """A measured program has failed."""
+    """A measured program failed."""
 
 
 def measure(command: Sequence[str], environment: Mapping[str, str]) -> Cost:
     """Run a program to its end.
 
-    :raises ProgramError: with its own last words
+    :raises ProgramError: the program failed; quotes its last output
     """
     began = time.perf_counter()
     process = subprocess.Popen(
@@ -55,7 +55,7 @@ def measure(command: Sequence[str], environment: Mapping[str, str]) -> Cost:
     peak.start()
     _, status, usage = os.wait4(process.pid, 0)
     wall = time.perf_counter() - began
-    # Popen must not wait for what is gone.
+    # Popen must not wait for a process that is gone.
     process.returncode = os.waitstatus_to_exitcode(status)
     peak.stop()
     drain.join()
@@ -67,9 +67,9 @@ def measure(command: Sequence[str], environment: Mapping[str, str]) -> Cost:
 
 
 class _Peak(threading.Thread):
-    """Reads a process's high-water mark until it ends: rusage would mix in its children's.
+    """Reads the peak memory of a process until it ends: rusage would include its children.
 
-    The mark never falls, so the last reading is the peak, but for what the last 50 ms added.
+    The peak never falls, so the last reading is the peak, except for growth in the last 50 ms.
     """
 
     def __init__(self, pid: int) -> None:

@@ -1,4 +1,4 @@
-"""What volflow costs beside a script that does the same by hand: one volume with many files."""
+"""What volflow costs compared with a script: one volume with many files."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from lab import Lab
 MADE = """\
 `tools/bench by-hand`: one volume of the lab with {files} files and {size:.0f} MB, backed up by
 `volflow backup create` and by `bench/baseline_script.py`, a script that makes the same calls of
-Cinder with the same clients, waits as often, and runs the same two commands of restic: {full}
-rounds of full backups into empty repositories, {unchanged} rounds without a change, the other way
-round in every second one. "Unchecked" is the same script without the look at the repository
-before it makes anything in the cloud; its backups are never full, so that both scripts can share a
-repository. CPU is user and system time of the program and of all that it starts. Medians; a ratio
-is the median of the rounds' ratios, as what slows the machine for a while slows all of a round.
+Cinder with the same clients, polls as often, and runs the same two commands of restic: {full}
+rounds of full backups into empty repositories, {unchanged} rounds without a change. Every second
+round runs in the opposite order. "Unchecked" is the same script without the check of the repository
+before it creates anything in the cloud; its backups are never full, so that both scripts can share
+a repository. CPU is user and system time of the program and its children. All figures are medians.
+A ratio is the median of the rounds' ratios, because a disturbance slows all programs of a round.
 {restic}.
 {machine}."""
 
@@ -35,7 +35,7 @@ MOST_VERSION = 0.4
 
 @dataclass
 class Case:
-    """The sides of one case, run in turn: volflow, the script, and the script unchecked."""
+    """The costs of one case: volflow, the script, and the unchecked script."""
 
     name: str
     volflow: list[Cost] = field(default_factory=list)
@@ -43,7 +43,7 @@ class Case:
     unchecked: list[Cost] = field(default_factory=list)
 
     def tell(self, report: Report) -> None:
-        """What the sides have cost."""
+        """Add the costs to the report."""
         self._tell(report, "wall s", lambda cost: cost.wall)
         self._tell(report, "CPU s", lambda cost: cost.cpu)
 
@@ -62,14 +62,14 @@ class Case:
 
 
 def run(*, short: bool) -> Report:
-    """Measure, and tell."""
+    """Run the benchmark; returns its report."""
     files, size = (2_000, 40_000_000) if short else (50_000, 1_000_000_000)
     fulls, more = (1, 2) if short else (3, 5)
     full, unchanged = Case("full"), Case("unchanged")
     with place.directory() as directory:
         place.room(directory, 10 * size)
         with Lab(directory / "lab") as lab:
-            say(f"filling a volume with {files} files of {size} bytes in all")
+            say(f"filling a volume with {files} files, {size} bytes in total")
             site = Site(lab, directory)
             site.fill(files, size)
             for number in range(fulls):
@@ -106,7 +106,7 @@ def run(*, short: bool) -> Report:
 
 
 def _round(site: Site, case: Case, *, swapped: bool) -> None:
-    """Run the sides one after the other, each as often the first."""
+    """Run the programs one after the other, in the opposite order if swapped."""
     by_hand = site.by_hand_environment
     sides = [
         (case.volflow, site.volflow("backup", "create", site.volume_id), site.environment),
@@ -118,7 +118,7 @@ def _round(site: Site, case: Case, *, swapped: bool) -> None:
     for costs, command, environment in reversed(sides) if swapped else sides:
         costs.append(measure(command, environment))
     if _count(site) != before + len(sides):
-        raise RuntimeError("A side has stored no backup, or more than one.")
+        raise RuntimeError("A program stored no backup, or more than one.")
     figures = [f"{costs[-1].wall:6.2f} s, {costs[-1].cpu:6.2f} s CPU" for costs, _, _ in sides]
     say(f"{case.name:9}  {'   '.join(figures)}")
 

@@ -1,4 +1,4 @@
-"""What volflow itself costs for each volume of a run, of 10, of 100, of 1,000."""
+"""What volflow itself costs for each volume, in runs of 10, 100 and 1,000 volumes."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from bench.report import MB, Report, Target, machine, reference, say
 from persistence import State
 
 MADE = """\
-`tools/bench orchestration`: a backup of all volumes of a cloud, with a python-cinderclient, a
-host and a repository that answer at once and do nothing (`bench/standin.py`); the tasks, flows,
-engines and the state database are real. Ten volumes at a time. Each run is a process of its
-own. CPU is that of the run, without the start of Python: the median of {rounds}. Memory is the
-peak of the process. PostgreSQL is a server of its own on this machine, with fsync off; its CPU
-is not counted. The reference is a piece of Python that is always the same, run before and
-after: what it takes shows how much the machine was disturbed. {machine}."""
+`tools/bench orchestration`: a backup of all volumes of a cloud, with a python-cinderclient
+(`tests/support/fake_cinder`), a host and a repository (`bench/standin.py`) that answer at once and
+do nothing. The tasks, flows, engines and the state database are real. Ten volumes run in parallel,
+each run in its own process. CPU is that of the run, without the start of Python: the median of
+{rounds}. Memory is the peak of the process. PostgreSQL runs as a server on this machine, with fsync
+off; its CPU is not counted. The reference is a fixed piece of Python, run before and after: its
+time shows how much the machine was disturbed. {machine}."""
 
 # The targets: milliseconds, a ratio, MB.
 MOST_CPU = 40.0
@@ -33,7 +33,7 @@ MOST_MEMORY = 150.0
 
 @dataclass(frozen=True)
 class Cost:
-    """What one run has cost, in seconds and bytes."""
+    """The cost of one run, in seconds and bytes."""
 
     wall: float
     cpu: float
@@ -42,7 +42,7 @@ class Cost:
 
 
 def run(*, short: bool, rounds: int) -> Report:
-    """Measure, and tell."""
+    """Run the benchmark; returns its report."""
     counts = (10, 100) if short else (10, 100, 1000)
     costs: dict[tuple[str, int], list[Cost]] = {}
     with place.directory() as directory, ExitStack() as servers:
@@ -119,7 +119,7 @@ def _measure(directory: Path, count: int, server: str | None) -> Cost:
 
 @contextmanager
 def _database(server: str | None) -> Iterator[str | None]:
-    """A new database on the server, if there is one."""
+    """A new database on the server, if a server is given."""
     if server is None:
         yield None
         return

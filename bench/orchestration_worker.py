@@ -1,7 +1,7 @@
 """``python -m bench.orchestration_worker COUNT DIRECTORY [URL]``: a run over stand-in volumes.
 
-Prints what it has cost, as JSON. A process of its own for each run, so that the memory is the
-run's alone.
+Prints the cost of the run as JSON. Each run has its own process, so that the memory is only that of
+the run.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from volflow.cli.main import without_eventlet
 
-# As volflow's own program begins.
+# Like volflow's own program.
 without_eventlet()
 gc.disable()
 
@@ -45,7 +45,7 @@ def main() -> int:
         host=standin.Host(),
     )
     with Volflow(context) as volflow:
-        # The state database is made once on a host, not at every run.
+        # The state database is created once on a host, not in every run.
         volflow.context.state.runs.list()
         wall, cpu = time.perf_counter(), time.process_time()
         result = volflow.backups.create(Selection(everything=True))
@@ -54,7 +54,7 @@ def main() -> int:
     if (complete, mover.saved, client.temporary()) != (count, count, 0):
         print(
             f"{complete} volumes complete, {mover.saved} stored, {client.temporary()} temporary "
-            f"things left; of {count}: {result.volumes[0].error}",
+            f"resources left; of {count}: {result.volumes[0].error}",
             file=sys.stderr,
         )
         return 1

@@ -1,4 +1,4 @@
-"""A directory for everything that a bench makes, which is removed at its end, whatever happens."""
+"""A directory for everything that a benchmark creates. It is always removed at the end."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from pathlib import Path
 
 @contextmanager
 def directory() -> Iterator[Path]:
-    """Make the directory. While a lab is left in it, it stays: it holds mounts then."""
-    # As Ctrl-C: what was begun is taken down.
+    """Create the directory. It is not removed while a lab in it still has mounts."""
+    # Like Ctrl-C: the lab is taken down.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     made = Path(
         tempfile.mkdtemp(prefix="volflow-bench-", dir=os.environ.get("TMPDIR", "/var/tmp"))
@@ -28,13 +28,14 @@ def directory() -> Iterator[Path]:
 
 
 def room(path: Path, needed: int) -> None:
-    """Make sure that there is so much room.
+    """Make sure that a directory has enough free space.
 
-    :raises SystemExit: there is not
+    :param needed: bytes
+    :raises SystemExit: it has not
     """
     free = shutil.disk_usage(path).free
     if free < needed:
         sys.exit(
-            f"{path} has {free / 1e9:.0f} GB free, and this bench takes up to {needed / 1e9:.0f} "
-            "GB: name another place with TMPDIR, or use --short."
+            f"{path} has {free / 1e9:.0f} GB free, but the bench uses up to {needed / 1e9:.0f} "
+            "GB: set TMPDIR to another directory, or use --short."
         )

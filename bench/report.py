@@ -1,4 +1,4 @@
-"""What a bench has found, as Markdown: tables, and whether the targets are met."""
+"""The report of a benchmark as Markdown: tables, and whether the targets are met."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MB = 10**6
 
 @dataclass(frozen=True)
 class Target:
-    """What a figure must not exceed."""
+    """A figure and its limit."""
 
     what: str
     figure: float
@@ -26,9 +26,9 @@ class Target:
 
 @dataclass
 class Report:
-    """The outcome of one bench.
+    """The result of one benchmark.
 
-    :ivar made: how the figures were made
+    :ivar made: how the figures were measured
     """
 
     title: str
@@ -53,7 +53,7 @@ class Report:
 
 
 def machine() -> str:
-    """Where the figures were made, and when."""
+    """The machine and the time of the measurement."""
     load = " ".join(f"{one:.1f}" for one in os.getloadavg())
     return (
         f"{time.strftime('%Y-%m-%d %H:%M')}, {os.cpu_count()} cores, "
@@ -62,10 +62,10 @@ def machine() -> str:
 
 
 def reference() -> float:
-    """Seconds of processor time that a piece of Python takes which is always the same.
+    """Processor seconds of a fixed piece of Python.
 
-    On a machine that others use too a second of processor time is worth more or less from minute
-    to minute; this tells how much.
+    On a shared machine the speed of the processor changes from minute to minute; this shows how
+    much.
     """
     began = time.process_time()
     words: dict[int, str] = {}
@@ -75,7 +75,7 @@ def reference() -> float:
 
 
 def say(text: str) -> None:
-    """Tell how far a bench is; the figures themselves come at its end."""
+    """Print the progress of a benchmark. Its report comes at the end."""
     print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
 
 

@@ -1,4 +1,4 @@
-"""The place to measure in: a lab with one filled volume, and each side's repository."""
+"""The set-up of a benchmark: a lab with one filled volume, and a repository for each program."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bench import baseline_script, tree
 from lab import Lab
 
 _GIB = 2**30
-# All that a backup imports.
+# Imports everything that a backup imports.
 _LOAD_VOLFLOW = """
 import pkgutil
 from volflow.cli.main import without_eventlet
@@ -28,12 +28,12 @@ for package in (volflow, persistence):
 
 
 def on_tree(*arguments: object) -> list[str]:
-    """The command line that runs ``bench.tree``, wherever that is."""
+    """The command line that runs ``bench.tree`` from any directory."""
     return [sys.executable, tree.__file__, *map(str, arguments)]
 
 
 class Site:
-    """A volume of a lab, and what the two sides need to back it up.
+    """A volume of a lab, and what the two programs need to back it up.
 
     :param directory: an empty directory for everything
     """
@@ -43,9 +43,9 @@ class Site:
         self._directory = directory
         self._password = directory / "password"
         self._password.write_text("correct horse battery staple\n")
-        # The user's own cloud and configuration are none of ours.
+        # Ignore the user's own cloud and configuration.
         own = {k: v for k, v in os.environ.items() if not k.startswith(("OS_", "RESTIC_"))}
-        # Both sides' modules are compiled once, as they are where a program is installed.
+        # Compile the modules of both programs once, as an installation does.
         own.pop("PYTHONDONTWRITEBYTECODE", None)
         self._base = (
             own
@@ -60,9 +60,13 @@ class Site:
         self.volume_id = ""
 
     def fill(self, files: int, size: int) -> None:
-        """Make the volume, with so many files of so many bytes in all."""
+        """Create the volume.
+
+        :param files: number of files on it
+        :param size: total bytes of the files
+        """
         cinder = self._lab.cinder()
-        # Room for the file system itself, and for what files waste of their last blocks.
+        # Room for the file system itself, and for the unused ends of the last blocks of files.
         gib = -(-(size + files * 4096) * 5 // (4 * _GIB))
         made = cinder.volumes.create(gib, name="bench")
         baseline_script.wait_until(lambda: cinder.volumes.get(made.id), "available")
@@ -78,7 +82,7 @@ class Site:
         self.volume_id = made.id
 
     def forget(self) -> None:
-        """Begin with empty repositories and nothing cached."""
+        """Start again with empty repositories and empty caches."""
         for side in ("volflow", "by-hand"):
             home = self._directory / side
             shutil.rmtree(home, ignore_errors=True)
@@ -88,7 +92,7 @@ class Site:
             f"[repository]\nlocation = {self._repository('volflow')}\n"
             f"password_file = {self._password}\n"
         )
-        # The state database is made once on a host, not at every run: not measured.
+        # The state database is created once on a host, so its creation is not measured.
         for command in (["repository", "init"], ["run", "list"]):
             self._run(self.volflow(*command), self._base)
         self._run(["restic", "init"], self.by_hand_environment)
@@ -118,7 +122,7 @@ class Site:
         return [sys.executable, baseline_script.__file__, self.volume_id, str(home), *options]
 
     def snapshots(self) -> dict[str, list[dict[str, Any]]]:
-        """What is in each side's repository, to see that both did their work."""
+        """The snapshots in each repository, to check that both programs stored a backup."""
         found = {}
         for side in ("volflow", "by-hand"):
             environment = self.by_hand_environment | {

@@ -1,8 +1,8 @@
-"""What stands in for a cloud, a repository and a host where only volflow's own part is measured.
+"""Replaces the repository and the host where only volflow's own cost is measured.
 
-Everything here answers at once and does nothing, but keeps what it is asked for as the real thing
-does: a snapshot that is not made is not found, and one that is not deleted is still there at the
-end. What runs on top of it, tasks, flows, engines and the state database, is volflow's own.
+Cinder is the fake of the unit tests, in ``tests/support/fake_cinder``. Everything answers at once
+and does nothing, but the fake Cinder keeps its resources like the real one: a snapshot that was not
+deleted still exists at the end. The tasks, flows, engines and the state database are real.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _GIB = 2**30
 class Client(FakeClient):
     """A Cinder with volumes to back up.
 
-    :param count: how many
+    :param count: number of volumes
     """
 
     def __init__(self, count: int) -> None:
@@ -38,20 +38,20 @@ class Client(FakeClient):
             self.volumes.create(1, name=f"volume {number}")
 
     def temporary(self) -> int:
-        """How many resources a run has made and not deleted."""
+        """The number of resources that a run has created and not deleted."""
         made = (self.volumes, self.volume_snapshots, self.attachments)
         return sum(map(len, made)) - self._count
 
 
 class Cloud(connection.Cloud):
-    """A cloud to which everybody may log in."""
+    """A cloud that accepts every login."""
 
     def __init__(self, client: Client) -> None:
         vars(self).update(cinder=client.cinder(), login=Login())
 
 
 class Mover:
-    """A mover that moves nothing, but counts."""
+    """A mover that copies nothing, but counts the backups."""
 
     location = "standin"
     local_path = None
@@ -104,7 +104,7 @@ class Namespace:
 
 
 class Connector:
-    """An os-brick to which every device is there already."""
+    """An os-brick for which every device exists already."""
 
     def properties(self) -> dict[str, Any]:
         return {"host": "standin", "ip": "127.0.0.1"}
@@ -121,7 +121,7 @@ class Connector:
 
 
 class Privilege(privilege.Privilege):
-    """The right to run the programs that look at a file system, and no others."""
+    """Answers only the programs that examine a file system."""
 
     def attempt(self, *command: str, stdin: str | None = None) -> CompletedProcess[str]:
         told = "" if "LABEL" in command else "TYPE=xfs\nUUID=33333333-0000-4000-8000-000000000000\n"

@@ -1,4 +1,4 @@
-"""What volflow costs beside cinder-backup: ten volumes at once."""
+"""What volflow costs compared with cinder-backup: ten volumes in parallel."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from lab import Lab
 
 MADE = """\
 `tools/bench cinder-backup`: {count} volumes of {gib} GiB of the lab with {files} files and
-{size:.0f} MB each, no two alike, on ext4; then {changed:.0f} MB of the files changed, then
-nothing changed, then all restored to new volumes. `volflow backup create` of all of them, ten
-at a time, and Cinder's own cinder-backup with the posix driver, all asked for at once, three at
-a time: it reads 2 GB into memory for each. cinder-backup is asked for full backups, then for
-incremental ones. The sides take turns, in two labs one after the other, since a cinder-backup
-has one kind of compression. CPU is user and system time of all processes: volflow, restic, and
-the process that is Cinder's API, scheduler, volume and backup service. Stored is what the files
-of the repository, or of the backups, have grown by on disk. One restored volume of each side
-was compared with its original, file by file. {restic}. {machine}."""
+{size:.0f} MB each, all different, on ext4; then {changed:.0f} MB of the files changed, then
+nothing changed, then all restored to new volumes. `volflow backup create` backs up ten volumes in
+parallel. Cinder's own cinder-backup, with the posix driver, receives all requests at once and runs
+three in parallel, because it reads 2 GB into memory for each. Its first backups are full, the
+others incremental. The programs take turns, in two labs one after the other, because a
+cinder-backup has one kind of compression. CPU is user and system time of all processes: volflow,
+restic, and the process that runs Cinder's API, scheduler, volume and backup service. Stored is the
+growth of the repository's or the backups' files on disk. One restored volume of each program was
+compared with its original, file by file. {restic}. {machine}."""
 
 
 @dataclass(frozen=True)
 class Scale:
-    """How much of it."""
+    """The size of the benchmark."""
 
     count: int
     gib: int
@@ -43,11 +43,11 @@ STEPS = ("full", "changed", "unchanged", "restore")
 
 
 def run(*, short: bool) -> Report:
-    """Measure, and tell."""
+    """Run the benchmark; returns its report."""
     scale = SHORT if short else FULL
     found: dict[tuple[str, str], Spent] = {}
     with place.directory() as directory:
-        # The volumes and their changes, both stores, and what cinder-backup restores: all of it.
+        # The volumes and their changes, both stores, and what cinder-backup restores.
         each = 2 * scale.size + 2 * scale.size + scale.gib * 2**30
         place.room(directory, scale.count * each)
         for compression in ("zlib", "zstd"):
@@ -61,7 +61,7 @@ def run(*, short: bool) -> Report:
     report = Report(
         "Ten volumes, compared with cinder-backup"
         if not short
-        else "Two volumes, beside cinder-backup",
+        else "Two volumes, compared with cinder-backup",
         MADE.format(
             count=scale.count,
             gib=scale.gib,
@@ -86,7 +86,7 @@ def run(*, short: bool) -> Report:
 def _beside(
     lab: Lab, directory: Path, scale: Scale, compression: str
 ) -> dict[tuple[str, str], Spent]:
-    """Both sides of one lab."""
+    """Run both programs in one lab."""
     directory.mkdir()
     say(f"filling {scale.count} volumes with {scale.size / MB:.0f} MB each")
     fleet = Fleet(
@@ -99,7 +99,7 @@ def _beside(
         f"[DEFAULT]\nstate_dir = {directory / 'state'}\n"
         f"[repository]\nlocation = {repository}\npassword_file = {directory / 'password'}\n"
     )
-    # The user's own cloud and configuration are none of ours.
+    # Ignore the user's own cloud and configuration.
     own = {k: v for k, v in os.environ.items() if not k.startswith(("OS_", "RESTIC_"))}
     environment = own | lab.environment | {"XDG_CONFIG_HOME": str(directory / "config")}
     subprocess.run(
@@ -137,7 +137,7 @@ def _beside(
 
 
 def _compare(fleet: Fleet, original: str) -> None:
-    """See that one of the restored volumes is the first of the originals, and remove them all."""
+    """Check that a restored volume equals the first original, and remove all restored ones."""
     if not any(fleet.digest(volume_id) == original for volume_id in fleet.others()):
         raise RuntimeError("No restored volume has the files of the first one.")
     fleet.remove_others()

@@ -1,4 +1,4 @@
-"""A tree like a real one, the same each time::
+"""A realistic tree of files, the same each time::
 
     python -m bench.tree make DIRECTORY FILES BYTES [SEED]
     python -m bench.tree change DIRECTORY BYTES [SEED]
@@ -6,7 +6,7 @@
 
 Sizes are distributed as on real file systems: most files are a few KiB, most bytes are in a few
 large ones. Small files are text that compresses, large ones mostly bytes that do not. No block
-comes twice, unless trees are made from one seed.
+occurs twice, unless trees are made from one seed.
 """
 
 from __future__ import annotations
@@ -29,7 +29,11 @@ _PIECE = 16 * 1024
 
 
 def make(root: Path, files: int, size: int, seed: int = _SEED) -> None:
-    """Fill a directory with so many files of so many bytes in all."""
+    """Fill a directory.
+
+    :param files: number of files
+    :param size: total bytes of the files
+    """
     chance = random.Random(seed)
     text = _text(chance)
     directories = _directories(chance, root, max(1, files // _FILES_IN_A_DIRECTORY))
@@ -58,7 +62,7 @@ def _sizes(chance: random.Random, files: int, size: int) -> list[int]:
 def _directories(chance: random.Random, root: Path, count: int) -> list[Path]:
     made = [root]
     for number in range(count):
-        # Below one of the newest half of them, so that the tree grows deep as well as wide.
+        # Below one of the newest half, so that the tree becomes both deep and wide.
         path = made[chance.randrange(len(made) // 2, len(made))] / f"d{number:04}"
         path.mkdir()
         made.append(path)
@@ -81,7 +85,7 @@ def _write_text(chance: random.Random, file: int, text: bytes, length: int) -> N
 
 
 def change(root: Path, size: int, seed: int = _SEED) -> None:
-    """Write other bytes into so many of the tree's, file by file."""
+    """Overwrite this number of bytes in the tree with other bytes, file by file."""
     chance = random.Random(seed)
     files = sorted(path for path in root.rglob("*") if path.is_file())
     chance.shuffle(files)

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# Set-up that tools/demo and tools/test share; they source it. It leaves the caller in the
-# checkout's directory, and does nothing where everything is there already.
+# The set-up of tools/bench, tools/demo and tools/test, which source this file. It changes to the
+# directory of the checkout, and installs only what is missing.
 
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -12,7 +12,7 @@ readonly PYTHONS=(3.11 3.12 3.13)
 say() { printf '%s: %s\n' "$(basename "$0")" "$*" >&2; }
 fail() { say "$@"; exit 1; }
 
-# Put before a command that needs root: nothing, or sudo.
+# The prefix of commands that need root: empty, or sudo.
 AS_ROOT=()
 if [[ $EUID -ne 0 ]]; then
     AS_ROOT=(sudo --non-interactive)
@@ -25,7 +25,7 @@ check_root() {
     fi
 }
 
-# Whether a package with these profiles, as bindep.txt has them, is of one of those wanted.
+# Whether a package with these profiles of bindep.txt is in one of the wanted profiles.
 is_wanted() {
     local profiles=$1 profile
     shift
@@ -36,7 +36,7 @@ is_wanted() {
     return 1
 }
 
-# The packages of bindep.txt that are not installed; the arguments are the profiles wanted.
+# The packages of bindep.txt that are not installed; the arguments are the wanted profiles.
 missing_packages() {
     local package profiles
     while read -r package profiles; do
@@ -49,11 +49,11 @@ missing_packages() {
     done <bindep.txt
 }
 
-# Install what bindep.txt names; the arguments are the profiles wanted.
+# Install the packages of bindep.txt; the arguments are the wanted profiles.
 install_packages() {
     local missing apt
     if ! command -v dpkg-query >/dev/null; then
-        say "this is not Debian: make sure that there is what bindep.txt names"
+        say "this is not Debian: make sure that the packages of bindep.txt are installed"
         return
     fi
     read -ra missing <<<"$(missing_packages "$@")"
@@ -62,14 +62,14 @@ install_packages() {
     say "installing the packages ${missing[*]}"
     apt=("${AS_ROOT[@]}" env DEBIAN_FRONTEND=noninteractive
         apt-get -qq --option DPkg::Lock::Timeout=120)
-    # A list that cannot be had may be of a source that has none of these.
-    "${apt[@]}" update || say "apt-get update failed; trying with the lists that there are"
+    # A source that cannot be reached may have none of these packages.
+    "${apt[@]}" update || say "apt-get update failed; trying with the existing lists"
     "${apt[@]}" install --yes --no-install-recommends "${missing[@]}" >/dev/null ||
         fail "apt-get could not install ${missing[*]}"
 }
 
-# Every interpreter of Python X.Y: of the PATH, and of pyenv if there is one, whose own commands of
-# the PATH run only the version that is chosen.
+# Every interpreter of Python X.Y: those on the PATH, and those of pyenv, if it is installed. Its
+# commands on the PATH run only the selected version.
 candidates() {
     type -aP "python$1" || true
     if command -v pyenv >/dev/null; then
@@ -89,7 +89,7 @@ find_python() {
     return 1
 }
 
-# The machine's own Python 3 if it is new enough, else any that is.
+# The machine's own Python 3 if it is new enough, else any other that is.
 main_python() {
     local version
     if python3 -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
@@ -101,10 +101,10 @@ main_python() {
             return
         fi
     done
-    fail "no Python from ${PYTHONS[0]} on is installed here, or none with venv and ensurepip"
+    fail "no Python ${PYTHONS[0]} or newer with venv and ensurepip is installed"
 }
 
-# Make the virtual environment, unless it is there and what it was made from is as it was.
+# Make the virtual environment, unless it exists and nothing that it depends on has changed.
 make_environment() {
     local python stamp wanted
     python=$(main_python)
@@ -121,6 +121,6 @@ make_environment() {
     rm -rf "$ENVIRONMENT"
     "$python" -m venv "$ENVIRONMENT"
     "$ENVIRONMENT/bin/python" -m pip install --quiet --disable-pip-version-check \
-        --editable ".[$EXTRAS]" || fail "pip could not install volflow and what it needs"
+        --editable ".[$EXTRAS]" || fail "pip could not install volflow and its dependencies"
     printf '%s\n' "$wanted" >"$stamp"
 }

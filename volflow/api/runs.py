@@ -172,7 +172,7 @@ class RunApi:
         """
         run, state = self._unended(run_id), self._context.state
         if not lease.is_driven(state.leases, run.id):
-            # Otherwise the next resume would undo the run, though nobody here can.
+            # Otherwise the next resume would undo the run, although this login cannot.
             load_libraries()
             from volflow.runs.work import WorkFactory
 

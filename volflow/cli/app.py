@@ -117,7 +117,7 @@ class VolflowApp(App):
 
     @property
     def quieted(self) -> tuple[str, ...]:
-        """The loggers of which the terminal shows only errors."""
+        """The loggers whose messages below ERROR are not shown on the terminal."""
         return _CHATTY if self.options.verbose_level < 2 else ()
 
     def configure_logging(self) -> None:
@@ -141,7 +141,7 @@ class VolflowApp(App):
         finally:
             ended = self.client_manager.stop
             for number, handler in stop.items():
-                # Another signal, now that all is done, must not change the exit status.
+                # After the end of the command, another signal must not change the exit status.
                 done = ended is not None and ended.event.is_set()
                 signal.signal(number, signal.SIG_IGN if done else handler)
             self.client_manager.close()

@@ -191,7 +191,7 @@ class RunAbort(_OneRun, Lister):
                 file=sys.stderr,
             )
         table = show(self, parsed_args, [result] if result else [])
-        # The user asked for it: volumes without a backup are no failure here.
+        # The user requested it: volumes without a backup are not a failure here.
         left = any(volume.leftovers for volume in result.volumes) if result else False
         self.status = 1 if left else 0
         return table

@@ -30,7 +30,7 @@ _BUSY = 10.0
 # that the namespace is not that of the host.
 _HOLDER = """
 if [ "/proc/$$/ns/mnt" -ef "/proc/$PPID/ns/mnt" ]; then
-    echo "the kernel tells it from no other" >&2
+    echo "the kernel does not distinguish it from the host's" >&2
     exit 1
 fi
 echo $$

@@ -67,7 +67,7 @@ def choose(
         candidates = [one for one in candidates if one.tags.get("project") in projects]
     elif selection.groups:
         candidates, left_out = _of_groups(before, candidates, selection.groups)
-        # A group that does not exist any more is restored as of its last backup.
+        # A group that no longer exists is restored as of its last backup.
         last = {one.tags["group"]: one.created_at for one in _by_time(candidates)}
         complete = {group: complete_runs(before, begun_by=time) for group, time in last.items()}
     chosen = []
