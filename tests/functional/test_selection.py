@@ -154,7 +154,7 @@ def test_a_quota_of_a_type_lets_fewer_go_side_by_side(shop: tuple[Site, dict[str
     with site.quota(volumes_lab=3 + 2):
         found, said = _dry(site, "backup", "--all")
     assert found == volumes.keys()
-    assert "4 volumes, 2 at a time" in said
+    assert "4 volumes, 2 in parallel" in said
     assert "2 volumes in parallel instead of 10: the quota" in said
 
 
