@@ -207,6 +207,8 @@ def load(config_files: Sequence[str] | None = None) -> cfg.ConfigOpts:
     for group, options in _GROUPS:
         conf.register_opts(options, group=group)
     logs.register(conf)
+    if isinstance(config_files, str):
+        raise ConfigError(f"'{config_files}' is one configuration file; give a list of them.")
     files = default_config_files() if config_files is None else list(config_files)
     try:
         conf([], project="volflow", default_config_files=files, default_config_dirs=[])

@@ -63,6 +63,11 @@ def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
         config.load([str(tmp_path / "nowhere.conf")])
 
 
+def test_a_text_in_place_of_a_list_of_files_is_an_error() -> None:
+    with pytest.raises(ConfigError, match=r"'/etc/volflow\.conf' is one configuration file"):
+        config.load("/etc/volflow.conf")
+
+
 def test_the_state_database_is_in_the_state_directory_by_default(tmp_path: Path) -> None:
     conf = config.load([])
     conf.set_override("state_dir", str(tmp_path))

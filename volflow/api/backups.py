@@ -52,8 +52,6 @@ class BackupApi:
         :raises VolflowError: the backup cannot start; nothing was created
         :raises SuspendedError: the run was suspended; it can be resumed
         """
-        if not isinstance(selection, Selection):
-            selection = Selection(volumes=tuple(selection))
         with refusals(self._context.conf.hooks, "backup"):
             plan = self.plan(selection, parallel=parallel)
         return self.run(plan, full=full)
@@ -67,9 +65,7 @@ class BackupApi:
         :param parallel: maximum number of volumes in parallel; ``[backup] parallel`` by default
         :raises VolflowError: the backup would fail
         """
-        if not isinstance(selection, Selection):
-            selection = Selection(volumes=tuple(selection))
-        selection.check()
+        selection = Selection.of(selection)
         stored, context = prepare(self._context), self._context
         planner = BackupPlanner(
             context.cloud,

@@ -68,9 +68,7 @@ class RestoreApi:
         :raises VolflowError: the restore would fail: a backup does not exist, or a volume is
             attached, busy or too small
         """
-        if not isinstance(selection, Selection):
-            selection = Selection(volumes=tuple(selection))
-        selection.check()
+        selection = Selection.of(selection)
         context = self._context
         return RestorePlanner(context.cloud, context.repositories, context.backups).plan(
             selection,

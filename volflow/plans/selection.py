@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 
@@ -67,6 +67,10 @@ class Selected:
         )
 
 
+# Taken as a sequence, each character of a text would be a name.
+_ONE_NAME = "'{}' is one name or id; give a list of them."
+
+
 @dataclass(frozen=True)
 class Selection:
     """The volumes that a backup or a restore is requested for.
@@ -92,6 +96,18 @@ class Selection:
     volume_type: str | None = None
     exclude: tuple[str, ...] = ()
 
+    @classmethod
+    def of(cls, selection: Selection | Sequence[str]) -> Selection:
+        """The selection itself, or one of these ids or names of volumes.
+
+        :raises UsageError: it makes no sense, see :meth:`check`
+        """
+        if isinstance(selection, str):
+            raise UsageError(_ONE_NAME.format(selection))
+        found = selection if isinstance(selection, Selection) else cls(volumes=tuple(selection))
+        found.check()
+        return found
+
     def check(self) -> None:
         """Make sure that the selection makes sense.
 
@@ -99,6 +115,9 @@ class Selection:
             without one that it can filter, or a name or id is empty, which would select more than
             was meant
         """
+        for each in (self.volumes, self.groups, self.exclude):
+            if isinstance(each, str):
+                raise UsageError(_ONE_NAME.format(each))
         values = (*self.volumes, *self.groups, *self.exclude, *self.metadata)
         if not all((*values, self.name != "", self.volume_type != "")):
             raise UsageError("An empty name or id selects nothing. Is a variable not set?")

@@ -83,6 +83,14 @@ def test_an_empty_name_or_id_is_refused(asked: dict[str, Any]) -> None:
         Selection(**asked).check()
 
 
+@pytest.mark.parametrize("asked", [{"volumes": "abc"}, {"everything": True, "exclude": "abc"}])
+def test_a_text_in_place_of_a_list_is_refused(asked: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match="'abc' is one name or id; give a list"):
+        Selection(**asked).check()
+    with pytest.raises(UsageError, match="'abc' is one name or id; give a list"):
+        Selection.of("abc")
+
+
 def test_an_error_says_why_no_volume_can_be_backed_up(cloud: FakeClient) -> None:
     """Not a usage error: the command is right, but the nightly backup stored nothing."""
     with pytest.raises(ResourceNotFoundError, match="no volume to back up in this project"):
