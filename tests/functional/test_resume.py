@@ -220,8 +220,8 @@ def test_a_run_that_is_driven_is_aborted_by_asking(site: Site, volume: str, verb
         done = site.cli("run", "abort", left[:8])
         assert done.returncode == 0, done.stderr
         assert "was asked to undo it" in done.stderr
-        # It looks every few seconds whether it must stop, and says so.
-        until(lambda: "abort" in process.order.log.read_text())
+        # It checks every few seconds whether it must stop, and says so.
+        until(lambda: f"Aborting run {left}" in process.order.log.read_text())
         process.go_on()
         answer = process.end()
     assert answer.result == "failed", answer

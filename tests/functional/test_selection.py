@@ -181,7 +181,7 @@ def test_a_dry_run_shows_the_quota_it_needs(shop: tuple[Site, dict[str, str]]) -
     steps = said[said.index("The steps of a volume: ") :].splitlines()[0]
     assert steps.endswith("remove snapshot.")
     assert "temporary volume, attachment, device, probe" in steps
-    assert "GiB free for" in said
+    assert "GiB free." in said
     assert "changed of 4 others" in said
     found, said = _dry(site, "restore", "--all", "--new")
     assert found == set(NAMES)

@@ -121,7 +121,7 @@ def test_a_run_goes_on_when_its_watcher_ends(
             watcher.process.send_signal(number)
             status, _ = watcher.end()
         assert status == 1
-        assert f"Run {run_id} goes on" in watcher.said.read_text()
+        assert f"Run {run_id} continues" in watcher.said.read_text()
         process.go_on()
         assert process.end().result == "complete"
 

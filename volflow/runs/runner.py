@@ -136,8 +136,8 @@ class Runner:
         """Abort the run if another process asks for that."""
         logs.begin(run_id)
         if self._state.runs.get(run_id).stop == StopMode.ABORT and not self._stop.aborting:
-            LOG.warning("Aborting run %s: undoing the volumes in progress", run_id)
             self._stop.abort_run()
+            LOG.warning("Aborting run %s: undoing the volumes in progress", run_id)
 
     def _show_life(self, run_id: str) -> None:
         """Mark the volumes of the run as alive, for those who cannot see the lease."""

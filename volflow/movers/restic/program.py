@@ -330,6 +330,8 @@ class ResticProgram:
         :raises RepositoryError: the copy made no progress for too long
         """
         self.check()
+        if watch.stopped:
+            raise StoppedError(f"restic {command[0]} was not started: the run is to stop.")
         process = namespace.popen(
             *through,
             self.settings.program,
