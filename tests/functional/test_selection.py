@@ -182,7 +182,7 @@ def test_a_dry_run_shows_the_quota_it_needs(shop: tuple[Site, dict[str, str]]) -
     assert steps.endswith("remove snapshot.")
     assert "temporary volume, attachment, device, probe" in steps
     assert "GiB free." in said
-    assert "changed of 4 others" in said
+    assert "changes of 4 others" in said
     found, said = _dry(site, "restore", "--all", "--new")
     assert found == set(NAMES)
     assert "4 volumes, 0 snapshots" not in said
