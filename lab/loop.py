@@ -270,7 +270,7 @@ def _is_of(loop: Loop, file: Path) -> bool:
 
 
 def under(directory: Path) -> list[Loop]:
-    """The loop devices whose file is in ``directory``, and those stacked upon them.
+    """The loop devices of files in ``directory``, and the loop devices stacked on those.
 
     The uppermost come first, so that they can be freed in this order. This includes deleted files
     that only their device keeps.

@@ -1,1 +1,1 @@
-"""What holds for all tests."""
+"""Conventions that the code and all tests follow."""

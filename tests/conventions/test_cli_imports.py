@@ -12,7 +12,7 @@ import volflow
 import volflow.cli
 
 MODULES = sorted(Path(volflow.cli.__file__).parent.glob("*.py"))
-# What the terminal shows, and the options of a login: nothing here does the work of a command.
+# These show output and define the login's options; they do none of a command's work.
 TERMINAL = {
     "volflow.cloud.clouds_yaml",
     "volflow.logs",

@@ -55,7 +55,7 @@ def test_every_test_function_says_what_must_hold() -> None:
 
 @pytest.mark.parametrize("path", files("unit/**/test_*.py"), ids=name)
 def test_a_unit_test_mirrors_a_module(path: Path) -> None:
-    """``test_quota.py`` and ``test_quota_of_types.py`` are for a module or package ``quota``."""
+    """``test_quota.py`` and ``test_quota_of_types.py`` test a module or package ``quota``."""
     directory = path.parent.relative_to(TESTS / "unit")
     modules = [
         module.stem.strip("_")

@@ -1,4 +1,4 @@
-"""How the code is laid out: what the documentation says of it holds."""
+"""The code is laid out as the documentation says."""
 
 from __future__ import annotations
 

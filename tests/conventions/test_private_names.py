@@ -14,7 +14,7 @@ import volflow
 
 OURS = {"persistence", "volflow"}
 LIBRARIES = packages_distributions().keys() - OURS
-# Every class with an abstract base has it.
+# Every class with an abstract base has this name.
 SET_BY_PYTHON = {"_abc_impl"}
 
 
@@ -22,7 +22,7 @@ def classes() -> Iterator[type]:
     """All classes that the modules of volflow and persistence define, except inside functions."""
     for package in (persistence, volflow):
         for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
-            # Alembic alone can import its scripts.
+            # Only Alembic can import its scripts.
             if not found.name.startswith("persistence.migrations."):
                 module = importlib.import_module(found.name)
                 yield from (

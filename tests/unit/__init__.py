@@ -1,1 +1,1 @@
-"""Tests of one module each."""
+"""Unit tests, one test module for each module of volflow."""

@@ -1,4 +1,4 @@
-"""Options: where they come from, and what is said when one is wrong."""
+"""Options: where they come from, and the message when one is wrong."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What volflow is made of, as it is configured."""
+"""The context: the parts of volflow, as the options configure them."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ LOG = logging.getLogger("volflow.somewhere")
 
 
 class Terminal(logging.StreamHandler[Any]):
-    """The handler of a command line for the terminal; keeps the lines that it shows."""
+    """The command line's handler for the terminal, which keeps the lines that it shows."""
 
     def __init__(self, stream: Any) -> None:
         super().__init__(stream)

@@ -1,4 +1,4 @@
-"""What tenants name is shown, and obeyed by nobody."""
+"""Names that tenants choose are shown, and no terminal or shell interprets them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from volflow.printable import printable, printable_lines
         ("schön ☃ 漢字 👩‍👧", "schön ☃ 漢字 👩‍👧"),
         ("a\nb\tc\r", r"a\nb\tc\r"),
         ("\x1b[2J\x1b]0;x\x07", r"\x1b[2J\x1b]0;x\x07"),
-        # C1 controls are sequences of a terminal too.
+        # Terminals interpret C1 control characters too.
         ("\x9b31m\x85", r"\x9b31m\x85"),
         ("\u202egpj.exe\u2066\u200f", r"\u202egpj.exe\u2066\u200f"),
         ("\u2028\x00\x7f\ud800", r"\u2028\x00\x7f\ud800"),
@@ -76,7 +76,7 @@ def test_a_row_of_csv_is_one_line() -> None:
     ["$(echo pwned)", "`echo pwned`", "$HOME", '"; echo pwned; "', "\\", '\\"; echo x #', "'"],
 )
 def test_a_shell_gets_no_commands(name: str) -> None:
-    """As one evaluates what ``-f shell`` prints; cliff escapes the double quotes itself."""
+    """A user evaluates the output of ``-f shell``; cliff escapes the double quotes itself."""
     (cell,) = harmless("shell", [name])
     cell = cell.replace('"', '\\"')
     script = f'name="{cell}"\nprintf %s "$name"'

@@ -1,4 +1,4 @@
-"""Values for people and for programs."""
+"""How columns show values to people and to programs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person sees of a run while it goes on."""
+"""The progress that the command line shows during a run."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_the_screen_counts_outcomes_and_shows_volumes_in_progress(screen: Screen
         screen.over("the-run", None)
     assert "run the-run: 1,000 volumes" in text
     assert "10 complete, 988 waiting" in text
-    # What is under way fits on a screen, however many volumes there are.
+    # The running steps fit on a screen, however many volumes the run has.
     assert len(text.splitlines()) < 12
     assert re.search(r"name 10\W+undoing snapshot", text)
     assert "3 of 10 files, 1.0 MB of 4.0 MB" in text
@@ -100,7 +100,7 @@ def test_a_name_is_not_taken_for_markup(screen: Screen) -> None:
 
 
 class Broken(NullObserver):
-    """A listener that cannot listen."""
+    """An observer that raises an error."""
 
     def step(self, volume_id: str, step: str, state: str) -> None:
         raise RuntimeError("deaf")

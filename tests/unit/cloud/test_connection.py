@@ -17,7 +17,7 @@ Answer = dict[str, Any] | Exception
 
 
 class Answered(Cloud):
-    """A cloud whose Keystone returns these answers, by path."""
+    """A cloud with a Keystone that returns these answers, by path."""
 
     def __init__(self, auth_type: str = "password", **answers: Answer) -> None:
         self._timeout = 1.0
@@ -69,7 +69,7 @@ def test_other_users_see_the_projects_in_which_they_have_a_role(
     ids=str,
 )
 def test_a_failed_or_partial_answer_is_an_error(answers: dict[str, Answer]) -> None:
-    """A part of the projects must never pass for all of them."""
+    """An incomplete list of projects must never count as complete."""
     with pytest.raises(CloudError, match="Keystone"):
         Answered(**answers).projects()
 

@@ -1,4 +1,4 @@
-"""When two logins are to different clouds."""
+"""How volflow decides whether two logins are to the same cloud."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_a_login_keeps_no_password() -> None:
 @pytest.mark.parametrize(
     "other",
     [
-        # Other spellings of the address, another project, and what old runs have recorded.
+        # Other spellings of the address, another project, and what old runs recorded.
         Login.to("https://Cloud.example:5000/v3/", "one", "b"),
         Login.to("HTTPS://cloud.example:5000", "one", "a"),
         Login.to("https://cloud.example:5000/v3", None, "a"),

@@ -1,4 +1,4 @@
-"""The marks in Cinder: built and parsed, and never in another form than stored ones have."""
+"""The marks in Cinder: built and parsed, always in the form of the marks that are stored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Waits for a resource end by its state, by their limits, or by a request to stop."""
+"""A wait for a resource ends with the resource's state, at its limit, or when asked to stop."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ GONE = ResourceNotFoundError("404")
 
 
 class Looking:
-    """A resource with these states or errors, one after the other. The last one stays.
+    """A resource that has these states or errors in turn, and keeps the last one.
 
     :ivar count: how often it was read
     """

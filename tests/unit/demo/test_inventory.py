@@ -1,4 +1,4 @@
-"""The demo's comparer sees every difference that it says it looks for."""
+"""The demo's comparison finds every kind of difference that it claims to find."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def plant(root: Path) -> None:
 
 
 def in_place(act: Callable[[Path], object], *names: str) -> Callable[[Path], None]:
-    """A change that leaves the times of the root, and of these names in it, as they are."""
+    """Change a tree, but keep the times of its root and of these names in it."""
 
     def change(root: Path) -> None:
         kept = {path: os.lstat(path) for path in (root, *(root / name for name in names))}

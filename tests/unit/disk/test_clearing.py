@@ -1,4 +1,4 @@
-"""Room for what is restored over what is there."""
+"""Before a restore over existing files, whatever is in its way is removed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is in a tree is compared with what is stored, and each difference is told."""
+"""A tree is compared with a stored archive, and each difference is reported."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _fill(place: Path) -> None:
 
 @pytest.fixture
 def stored(tmp_path: Path) -> Path:
-    """A tree, and next to it the archive that it was stored as."""
+    """An archive of a tree; the tree is next to it."""
     _fill(tmp_path / "tree")
     archive = tmp_path / "stored.tar"
     with tarfile.open(archive, "w", format=tarfile.PAX_FORMAT) as file:
@@ -89,7 +89,7 @@ def test_each_difference_is_reported(
 
 
 def test_special_files_match_empty_files(stored: Path) -> None:
-    """So restic stores a device or a FIFO in an archive; it must not be waited for."""
+    """restic stores a device or a FIFO as an empty file; reading the FIFO would never end."""
     member = tarfile.TarInfo("tree/fifo")
     member.mode = (stored.parent / "tree" / "fifo").stat().st_mode & 0o777
     member.uid, member.gid = os.getuid(), os.getgid()

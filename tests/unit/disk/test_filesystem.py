@@ -1,4 +1,4 @@
-"""What is on a disk is told, never guessed; and one like it can be made."""
+"""File systems are identified without guessing, and made again with the same parameters."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = [
     ),
 ]
 
-# XFS takes no less than 300 MiB.
+# XFS needs at least 300 MiB.
 SIZE = 320 * 1024**2
 UUID = "1b4e28ba-2fa1-41d2-883f-0016d3cca427"
 
@@ -75,7 +75,7 @@ def test_ext4_is_made_again_with_its_parameters(
         file.truncate(SIZE)
     found.make(Privilege(), str(other))
     again = probe(other)
-    # Rounded to whole blocks and inodes each time.
+    # mkfs rounds these to whole blocks and inodes.
     for name in ("reserved_percent", "bytes_per_inode"):
         value = float(found.parameters.pop(name))
         assert float(again.parameters.pop(name)) == pytest.approx(value, rel=0.05)
@@ -154,7 +154,7 @@ def test_luks_is_refused(disk: Path) -> None:
 
 
 def test_two_file_systems_at_once_are_refused(disk: Path) -> None:
-    """Neither is taken for the truth."""
+    """volflow must not choose one of them."""
     run("mkfs.ext4", "-q", "-F", disk)
     with open(disk, "rb") as file:
         superblock = file.read(2048)[1024:]

@@ -1,4 +1,4 @@
-"""Files come back with the holes that they had, whatever the mover made of them."""
+"""Files get back their holes, even if the mover changed them."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from volflow.disk import sparse
 from volflow.host.privilege import Privilege
 
 BLOCK = 64 * 1024
-# The files are whoever's the tests are.
+# The files belong to the user who runs the tests.
 ME = Privilege(helper="")
 
 
 def write(path: Path, *offsets: int, size: int) -> bytes:
-    """A file with a block of data at each offset, and the content."""
+    """Write a file with a block of data at each offset; return its content."""
     with path.open("wb") as file:
         for offset in offsets:
             file.seek(offset)
@@ -84,7 +84,7 @@ def test_a_missing_file_is_ignored(tree: Path) -> None:
 
 
 def test_a_hole_that_ends_inside_a_block_is_made(tmp_path: Path) -> None:
-    """The last one of a file whose size is no multiple of anything."""
+    """It is the last hole of a file with an odd size."""
     content = write(tmp_path / "odd", 0, size=8 * BLOCK + 333)
     wanted = sparse.find(ME, tmp_path)
     (tmp_path / "odd").write_bytes(content)

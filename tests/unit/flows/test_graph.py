@@ -17,12 +17,12 @@ from volflow.tasks.base import Step
 from volflow.tasks.group import GroupWanted, RestoredGroup
 from volflow.tasks.work import Work
 
-# Not used before a step runs.
+# Not used until a step runs.
 NOTHING: Any = None
 
 
 def _factory(volume: str, error: str | None = None) -> VolumeFlowFactory:
-    """A factory for the flow of a volume; with an error, its manifest cannot be read."""
+    """A factory for the flow of a volume; with ``error``, its manifest cannot be read."""
 
     def make(*, undo: bool = False) -> linear_flow.Flow:
         if error and not undo:
@@ -95,6 +95,6 @@ def test_a_graph_without_volumes_has_no_components() -> None:
 
 @pytest.mark.parametrize("flow", faults.FLOWS)
 def test_the_steps_of_a_flow_have_different_names(flow: str) -> None:
-    """TaskFlow finds steps by name, also in another process."""
+    """TaskFlow finds steps by name, even in another process."""
     names = faults.steps(flow)
     assert len(set(names)) == len(names) > 5

@@ -1,4 +1,4 @@
-"""Which block devices hold a directory."""
+"""The block devices under a directory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Running programs as root by a helper, and ending them."""
+"""Programs run as root through a helper, and can be ended."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_a_signal_needs_no_program_kill(
         try:
             helped.signal(process, signal.SIGTERM)
             assert process.wait(LIMIT) == -signal.SIGTERM
-            # It has ended: there is nobody to tell.
+            # A signal to a process that has ended does nothing.
             helped.signal(process, signal.SIGKILL)
         finally:
             process.kill()

@@ -1,4 +1,4 @@
-"""The operator's own command: what it is told, and that nothing it does harms a run."""
+"""Hooks: what the operator's command receives, and that a failing hook does not harm a run."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HOSTILE = "$(touch /pwned) `id` ; \x1b[31m\n\x00VOLFLOW_OUTCOME=complete é"
 
 
 class Notes:
-    """A hook that notes what it was told."""
+    """A hook that records what it receives."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -41,7 +41,7 @@ class Notes:
         self.program.chmod(stat.S_IRWXU)
 
     def told(self) -> list[tuple[dict[str, str], dict[str, Any]]]:
-        """The variables and the JSON of each call, in their order."""
+        """The variables and the JSON of each call, in order."""
         found = []
         for place in sorted(self._directory.glob("told-*"), key=lambda p: p.stat().st_mtime_ns):
             pairs = (place / "environment").read_text().split("\0")
@@ -75,7 +75,7 @@ def options(tmp_path: Path, **values: Any) -> Any:
 
 
 def whole_run(hooks: Hooks, state: State, run: Run) -> None:
-    """One volume of two is backed up, and the other fails."""
+    """One of two volumes is backed up, and the other fails."""
     hooks.planned(run.id, {"v1": "one", "v2": HOSTILE})
     for key in ("v1", "v2"):
         hooks.step(key, "snapshot", "RUNNING")
@@ -126,7 +126,7 @@ def test_names_are_harmless(notes: Notes, state: State, run: Run, tmp_path: Path
         r"$(touch /pwned) `id` ; \x1b[31m\n\x00VOLFLOW_OUTCOME=complete é"
     )
     assert variables["VOLFLOW_OUTCOME"] == "failed"
-    # As it is, for who can bear it.
+    # The JSON has the name unchanged.
     assert given["volume_name"] == HOSTILE
     assert not Path("/pwned").exists()
 
@@ -134,7 +134,7 @@ def test_names_are_harmless(notes: Notes, state: State, run: Run, tmp_path: Path
 def test_arguments_are_those_of_the_configuration(
     notes: Notes, state: State, run: Run, tmp_path: Path
 ) -> None:
-    # A dollar sign is oslo.config's own, and is doubled.
+    # oslo.config interprets a dollar sign, so it is doubled.
     command = f"{notes.program} 'two words' $$HOME ;"
     hooks = Hooks(options(tmp_path, command=command, events="run.start"), state.runs)
     hooks.planned(run.id, {"v1": "one"})
@@ -250,7 +250,7 @@ def test_what_a_hook_leaves_running_is_not_waited_for(
 
 @pytest.mark.parametrize("command", ["'no end", '"', "'' x\\"])
 def test_a_command_that_makes_no_sense(command: str, tmp_path: Path) -> None:
-    """Told before a run begins, and not in the middle of it."""
+    """The error is reported before a run begins, not during the run."""
     with pytest.raises(ConfigError, match="command"):
         options(tmp_path, command=command)
 

@@ -1,4 +1,4 @@
-"""What Prometheus is told of the backups."""
+"""The metrics of backups for Prometheus."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def options(tmp_path: Path, **values: Any) -> Any:
 
 
 def told(conf: Any, state: State, now: datetime = NOW) -> dict[str, list[tuple[Labels, float]]]:
-    """The samples by the names of their metrics, as Prometheus reads them."""
+    """The samples by metric name, as Prometheus reads them."""
     return read(generate_latest(registry(conf, state, now)).decode())
 
 
@@ -59,7 +59,7 @@ def value(samples: dict[str, list[tuple[Labels, float]]], name: str, **labels: s
 
 
 def stored(state: State, volume_id: str, age: float, **more: Any) -> Backup:
-    """A backup of some hours ago."""
+    """A backup made this many hours ago."""
     values: dict[str, Any] = {
         "id": f"{volume_id} {age}",
         "repository": "/r",
@@ -81,7 +81,7 @@ def stored(state: State, volume_id: str, age: float, **more: Any) -> Backup:
 def attempted(
     state: State, volume_id: str, age: float, outcome: str, name: str = "", **result: Any
 ) -> str:
-    """An attempt that ended some hours ago; the run."""
+    """The run of an attempt that ended this many hours ago."""
     run = state.runs.create(
         "backup",
         {"projects": {volume_id: "its project"}},
@@ -161,7 +161,7 @@ def test_a_failure_does_not_hide_the_last_success(state: State, tmp_path: Path) 
 
 
 def left_out(state: State, volume_id: str, *, wanted: bool, name: str = "") -> None:
-    """A run that has just left out a volume."""
+    """Record a run that left out a volume just now."""
     one = {"volume_id": volume_id, "name": name, "reason": "is busy", "wanted": wanted}
     state.runs.create("backup", {"left_out": [one]}, [], host="h", boot_id="b", pid=1)
 
@@ -186,7 +186,7 @@ def test_a_volume_that_had_to_be_left_out(state: State, tmp_path: Path) -> None:
 
 def test_a_volume_that_is_covered_again(state: State, tmp_path: Path) -> None:
     left_out(state, "v", wanted=True)
-    # Later than the run above, also when these tests began long ago.
+    # Later than the run above, even if these tests began long ago.
     attempted(state, "v", -0.9, "complete")
     found = told(options(tmp_path), state, NOW + timedelta(hours=1))
     assert value(found, "backup_last_outcome", outcome="left_out") == 0
@@ -236,7 +236,7 @@ def test_leftovers_are_counted_by_volume_and_in_all(state: State, tmp_path: Path
     state.ledger.leftover("r/g/group snapshot", "busy")
     found = told(options(tmp_path), state)
     assert value(found, "volume_leftovers", volume_id="v") == 2
-    # That of a group belongs to no volume.
+    # The leftover of a group belongs to no volume.
     assert value(found, "leftovers") == 3
 
 
@@ -254,7 +254,7 @@ def test_names_cannot_make_metrics(state: State, tmp_path: Path) -> None:
 
 
 def test_nobody_sees_half_of_the_file(state: State, tmp_path: Path) -> None:
-    """A new file takes the place of the old one: who reads that reads it to its end."""
+    """A new file replaces the old one, so a reader of the old file still reads all of it."""
     directory = tmp_path / "textfiles"
     directory.mkdir()
     file = directory / "volflow.prom"

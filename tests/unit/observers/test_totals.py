@@ -1,4 +1,4 @@
-"""How far a restore is, of how much."""
+"""The progress of a restore, with its totals."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def test_what_the_catalogue_knows(tmp_path: Path) -> None:
         state.catalogue.add(Backup("b", "/r", "v", "", "", 1, *made))
         totals = Totals(state.catalogue, "b", "/r")
         assert totals.of(CopyProgress(files=4, bytes=10)) == CopyProgress(4, 10, 10, 1000)
-        # With the directories there are more.
+        # restic also counts directories.
         assert totals.of(CopyProgress(files=12, bytes=900)) == CopyProgress(10, 10, 900, 1000)
         other = Totals(state.catalogue, "b", "/elsewhere")
         assert other.of(CopyProgress(files=4, bytes=10)) == CopyProgress(4, 0, 10, 0)

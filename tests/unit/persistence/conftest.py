@@ -1,6 +1,6 @@
-"""Every test that takes ``url`` or ``state`` runs on SQLite and on a real PostgreSQL server.
+"""Every test with the fixture ``url`` or ``state`` runs on SQLite and on a real PostgreSQL server.
 
-The server is the one of VOLFLOW_TEST_POSTGRESQL_URL, whose user must be allowed to create
+The server is the one in VOLFLOW_TEST_POSTGRESQL_URL, where the user must be allowed to create
 databases, or a private one that is started for the session.
 """
 
@@ -22,7 +22,7 @@ from persistence import Run, State, schema
 from persistence.database import Database, parse
 from tests.support.postgresql import Unavailable, running
 
-# Those that others depend on come last.
+# Tables that others depend on come last.
 _TABLES = ["atomdetails", "flowdetails", "logbooks"]
 _TABLES += [table.name for table in reversed(schema.metadata.sorted_tables)]
 Spawn = Callable[..., "subprocess.Popen[str]"]
@@ -58,7 +58,7 @@ def _new_database(server: str) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def shared_url(postgresql: str) -> Iterator[str]:
-    """URL of a database with its tables, emptied for each test: new ones take too long."""
+    """URL of a database with its tables, emptied for each test: new tables take too long."""
     with _new_database(postgresql) as url:
         State.migrate(url)
         yield url
@@ -72,7 +72,7 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def new_url(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """URL of a database without tables; with SQLite, of a file that is not there."""
+    """URL of a database without tables; with SQLite, of a file that does not exist."""
     if kind == "sqlite":
         yield f"sqlite:///{tmp_path}/state/state.sqlite"
     else:
@@ -106,7 +106,7 @@ def state(url: str) -> Iterator[State]:
 
 @pytest.fixture
 def new_run(state: State) -> Callable[..., Run]:
-    """Make runs without saying all of it each time."""
+    """Creates runs, with defaults for most arguments."""
 
     def make(*items: str, kind: str = "backup", run_id: str | None = None) -> Run:
         pairs = [(item, f"name of {item}") for item in items]

@@ -62,7 +62,7 @@ def test_what_is_saved_is_read_back(state: State) -> None:
 
 
 def begun(state: State, new_run: Callable[..., Run], *keys: str) -> tuple[Any, ...]:
-    """Two atoms that are stored, the first of which has succeeded and the second has begun."""
+    """Two stored atoms: the first has succeeded, the second has begun."""
     connection = state.taskflow.get_connection()
     book, flow = new_book("a", atoms=2)
     connection.save_logbook(book)
@@ -104,12 +104,12 @@ def test_what_is_not_stored_cannot_be_saved(
     atom = models.TaskDetail("nothing", "nothing") if missing == "atom" else second
     with pytest.raises(exceptions.NotFound):
         connection.update_atom(atom, steps)
-    # Nothing counts as begun that cannot be told of.
+    # The atom is not stored as begun if its step cannot be recorded.
     assert states.RUNNING not in stored(state, run)[0]
 
 
 def test_atoms_of_a_flow_that_has_begun(state: State) -> None:
-    """Those that it has been found to have are stored, and those that are stored stay."""
+    """Atoms that are new in the flow are stored, and stored atoms stay."""
     connection = state.taskflow.get_connection()
     book, flow = new_book("a")
     connection.save_logbook(book)
@@ -132,7 +132,7 @@ def test_atoms_of_a_flow_that_has_begun(state: State) -> None:
 
 
 def test_what_a_resumed_flow_holds_stays(state: State) -> None:
-    """Results can name files that are no text; a flow that is read and goes on keeps them."""
+    """Results can contain file names that are not text; they stay when the flow is resumed."""
     connection = state.taskflow.get_connection()
     book, flow = new_book("a", atoms=2)
     connection.save_logbook(book)
@@ -172,7 +172,7 @@ def test_destroying_a_book_takes_its_flows_along(state: State) -> None:
 
 
 def test_memory_is_flat(state: State) -> None:
-    """The stock backend makes one more MetaData for each save."""
+    """TaskFlow's own backend makes another MetaData for each save."""
     connection = state.taskflow.get_connection()
     book, flow = new_book("a")
     connection.save_logbook(book)
@@ -210,7 +210,7 @@ class Work(task.Task):
         self._state = state
 
     def execute(self) -> dict[str, Any]:
-        """Do it."""
+        """Save and write."""
         tag = f"tag {self.name}"
         self._state.ledger.intend(tag, run_id="r", item="i", kind="k")
         for number in range(3):
@@ -220,7 +220,7 @@ class Work(task.Task):
 
 
 def test_ten_engines_share_it_with_the_ledger(state: State) -> None:
-    """Ten flows at a time, as a run drives them, each of them writing all the while."""
+    """Ten flows in parallel, as in a run, all of them writing."""
     book = models.LogBook("book")
     details = [models.FlowDetail(f"flow {number}", f"flow-{number}") for number in range(10)]
     for detail in details:
@@ -246,7 +246,7 @@ def test_ten_engines_share_it_with_the_ledger(state: State) -> None:
     assert ended == [states.SUCCESS] * 10
     stored = state.taskflow.get_connection().get_logbook(book.uuid)
     atoms = [atom for detail in stored for atom in detail]
-    # The flow itself is an atom too, to TaskFlow.
+    # To TaskFlow the flow itself is also an atom.
     named = {atom.name: atom for atom in atoms if atom.name.startswith("flow-")}
     assert len(named) == 50
     assert {atom.state for atom in named.values()} == {states.SUCCESS}

@@ -15,13 +15,13 @@ from tests.support.waiting import LIMIT, until
 
 
 def now(state: State) -> datetime:
-    """The time by the clock that leases go by."""
+    """The time of the clock that leases use."""
     with state._database.read() as connection:
         return state._database.now(connection)
 
 
 def run_out(state: State) -> Lease:
-    """A lease that has run out."""
+    """A lease that has expired."""
     lease = state.leases.acquire("run", "one", 0.05)
     until(lambda: now(state) >= lease.until)
     return lease
@@ -110,7 +110,7 @@ def test_of_several_processes_exactly_one_wins(
 def test_a_lease_excludes_other_processes(
     url: str, spawn: Callable[..., Any], tmp_path: Path
 ) -> None:
-    """Processes that count in a file at the same time would lose counts."""
+    """Processes that count in one file at the same time would lose counts."""
     path, rounds = tmp_path / "count", 25
     path.write_text("0")
     processes = [spawn("count_under_lease", url, f"o{n}", path, rounds) for n in range(3)]

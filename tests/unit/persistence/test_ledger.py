@@ -1,4 +1,4 @@
-"""The ledger of temporary things."""
+"""The ledger of temporary resources."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_open_is_newest_first_and_can_be_narrowed(state: State) -> None:
 
 
 def test_threads_that_want_the_same_tags(state: State) -> None:
-    """Ten threads each do all of it, in the same order: each tag ends as one entry."""
+    """Ten threads do the same work in the same order; each tag ends as one entry."""
     problems: list[BaseException] = []
     barrier = threading.Barrier(10)
 

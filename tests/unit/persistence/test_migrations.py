@@ -67,10 +67,10 @@ def test_a_newer_schema_is_left_alone(new_url: str) -> None:
 
 
 def test_the_tables_of_taskflow_are_those_that_we_know() -> None:
-    """A TaskFlow that changes its tables needs a revision here, so that they are brought along."""
+    """If TaskFlow changes its tables, volflow needs a revision that upgrades them."""
     from taskflow.persistence.backends.sqlalchemy import migration, tables
 
-    # TaskFlow says where its scripts are relative to its own file.
+    # TaskFlow gives the path of its scripts relative to its own file.
     known = ScriptDirectory.from_config(migration._make_alembic_config())
     assert known.get_heads() == ["00af93df9d77"]
     metadata = sa.MetaData()

@@ -1,4 +1,4 @@
-"""A method of a library that is overridden and no longer exists is an error, never silence."""
+"""Overriding a library method that no longer exists is an error."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from persistence.overrides import IncompatibleLibrary, overrides
 
 
 class Library:
-    """Stands for a class of a library."""
+    """Placeholder for a class of a library."""
 
     def __init__(self) -> None:
         self._state = "new"

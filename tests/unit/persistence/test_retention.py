@@ -1,4 +1,4 @@
-"""What ended long ago is forgotten, and nothing else."""
+"""The state database forgets runs that ended long ago, and nothing else."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DAYS = timedelta(days=1)
 
 
 def _ended(state: State, run: Run, days: float, outcome: RunState = RunState.COMPLETE) -> Run:
-    """A run that has a logbook and something gone in the ledger, and has ended so long ago."""
+    """Record a run that ended this long ago, with a logbook and a removed entry in the ledger."""
     book = models.LogBook(f"run {run.id}", f"book-{run.id}")
     flow = models.FlowDetail("flow", f"flow-{run.id}")
     flow.add(models.TaskDetail("task", f"task-{run.id}"))

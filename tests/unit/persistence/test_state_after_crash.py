@@ -1,4 +1,4 @@
-"""What is left after a kill, beside other processes, and on a full disk."""
+"""The state after a kill, with other processes at work, and on a full disk."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_all_that_was_committed_survives_a_kill(url: str, spawn: Spawn) -> None:
     for _ in range(100):
         process.stdout.readline()
     os.kill(process.pid, signal.SIGKILL)
-    # Not communicate(), which leaves out what readline() has read ahead.
+    # Not communicate(): it leaves out what readline() has already buffered.
     told = 100 + len(process.stdout.readlines())
     process.wait()
     with State.open(url) as state:
@@ -62,7 +62,7 @@ def test_a_kill_inside_a_migration_leaves_nothing_of_it(new_url: str, spawn: Spa
 
 
 def test_processes_that_read_and_then_write(url: str, spawn: Spawn) -> None:
-    """SQLite refuses to turn a read into a write at once when another process wrote since."""
+    """SQLite does not turn a read into a write if another process has written since the read."""
     with State.open(url) as state:
         run = state.runs.create("backup", {}, [], host="h", boot_id="b", pid=0)
     processes = [spawn("append_to_a_backup", url, 100) for _ in range(3)]
@@ -99,7 +99,7 @@ def test_a_full_disk(small_disk: Path, spawn: Spawn) -> None:
     assert message.startswith("StateUnavailable"), errors
     assert "the disk is full" in message
     assert int(committed) > 20
-    # With some room again, all is there and it goes on.
+    # With more space, everything committed is there and writing works again.
     subprocess.run(["mount", "-o", "remount,size=8m", str(small_disk)], check=True)
     with State.open(url) as state:
         assert len(state.ledger.open()) == int(committed)
@@ -110,7 +110,7 @@ def test_a_full_disk(small_disk: Path, spawn: Spawn) -> None:
 
 @pytest.mark.parametrize("exists", [False, True])
 def test_a_disk_that_is_full_before_it_begins(small_disk: Path, spawn: Spawn, exists: bool) -> None:
-    """Then SQLite cannot even read a database: it needs room for its -shm file."""
+    """SQLite cannot even read a database then: it needs space for its -shm file."""
     url = f"sqlite:///{small_disk}/state.sqlite"
     if exists:
         State.open(url).close()

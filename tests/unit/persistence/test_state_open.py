@@ -1,4 +1,4 @@
-"""Opening a state: whose file it is, what it says when it cannot, how quick it is."""
+"""Opening a state: the owner of its file, the errors, and the speed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def mode(path: Path) -> int:
 
 
 def use(state: State) -> None:
-    """Write something, so that all files are there."""
+    """Write something, so that all files exist."""
     state.ledger.intend("t", run_id="r", item="i", kind="k")
 
 
@@ -180,7 +180,7 @@ def test_a_directory_without_the_right_to_write(tmp_path: Path, spawn: Spawn, ex
         if os.geteuid() == 0:
             os.chown(path, 65534, 65534)
     directory.chmod(0o555)
-    # Down to here it can be entered by anybody.
+    # Any user can enter the directories above this one.
     for parent in [directory, *directory.parents]:
         if parent.owner() != "root" or parent == directory or str(parent).startswith("/tmp/"):
             parent.chmod(parent.stat().st_mode | 0o111)
@@ -251,7 +251,7 @@ def test_sessions_that_the_server_ended_are_replaced(state: State) -> None:
         ).scalar_one()
     other.close()
     assert ended >= 1
-    # One that was used this very moment is not looked at.
+    # A connection that was used a moment ago is not checked.
     time.sleep(0.02)
     assert state.ledger.find("t") is not None
 
@@ -294,7 +294,7 @@ def test_a_closed_state_says_so(url: str) -> None:
 
 
 def test_a_transaction_inside_another_is_a_mistake(state: State) -> None:
-    """With one connection it would wait for itself."""
+    """With a single connection it would wait for itself."""
     with state._database.read(), pytest.raises(RuntimeError, match="inside another"):
         state.runs.list()
     assert state.runs.list() == []

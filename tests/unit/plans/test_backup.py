@@ -100,7 +100,7 @@ def stored(volume: str, project: str) -> StoredBackup:
 
 
 def test_a_volume_that_is_left_out_counts_if_it_has_a_backup() -> None:
-    """So that a restore of all brings back its last backup, too."""
+    """So a restore of all also brings back its last backup."""
     world = World({"a": "p", "busy": "p", "new and busy": "p"}, busy=("busy", "new and busy"))
     plan = world.plan(stored("busy", "p"), stored("deleted", "p"), everything=True)
     assert plan.volumes_in_project == {"p": 2}

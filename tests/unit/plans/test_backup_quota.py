@@ -1,4 +1,4 @@
-"""What a backup takes of the quotas of the projects that own its temporary resources."""
+"""The quota that a backup needs in the projects that own its temporary resources."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is refused before a run creates anything."""
+"""What volflow refuses before a run creates anything."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What temporary resources and new volumes take of a quota."""
+"""The quota that temporary resources and new volumes need."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_volumes_that_do_not_fit_in_the_quota_of_their_type_are_found() -> None:
         return list(volumes_without_room(found, found.quotas.left(), together))
 
     assert without_room([[one] for one in volumes]) == ["fast 3"]
-    # Two volumes that share a group snapshot take two snapshots at once.
+    # Two volumes that share a group snapshot need two snapshots at the same time.
     assert without_room([[one for one in volumes if one["size"] == 2], volumes[1:2]]) == ["fast 3"]
     assert without_room([volumes]) == ["fast 2", "fast 3"]
 

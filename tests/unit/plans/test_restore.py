@@ -1,4 +1,4 @@
-"""A backup that cannot be restored or is forged does not stop the others of a restore of all."""
+"""In a restore of all, a damaged or forged backup does not stop the other restores."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class World:
     per_project: bool = True
 
     def plan(self, *backups: StoredBackup, named: bool = False, **options: Any) -> RestorePlan:
-        """Plan a restore of these backups: each by its id, or as those of all projects."""
+        """Plan a restore of these backups: each by its id, or all of all projects."""
         planner = RestorePlanner(cast(Cloud, self), cast(Repositories, self), cast(Backups, self))
         return planner.plan(
             Selection(volumes=tuple(one.id for one in backups))
@@ -131,7 +131,7 @@ def test_a_backup_that_cannot_be_restored_does_not_stop_the_others(world: World,
     plan = world.plan(*backups)
     assert [target.backup.id for target in plan.targets] == ["a"]
     assert says in left_out(plan)[V2]
-    # If they are named, all are restored or none.
+    # If the backups are named, all of them are restored, or none.
     with pytest.raises(VolflowError, match=says):
         world.plan(*backups, named=True)
 
@@ -145,7 +145,7 @@ def test_the_error_lists_why_none_can_be_restored() -> None:
 
 
 def test_the_backup_of_the_project_that_has_the_volume_is_restored() -> None:
-    """Even if the other project's backup is newer, whatever that claims."""
+    """Even if the other project's backup claims to be newer."""
     honest, forged = backup("a", V1, "alpha"), backup("b", V1, "beta", day=9)
     for options in ({}, {"new": True}):
         plan = World({V1: "alpha"}).plan(honest, forged, **options)
@@ -156,7 +156,7 @@ def test_the_backup_of_the_project_that_has_the_volume_is_restored() -> None:
 
 
 def test_each_project_gets_its_own_backup_if_the_volume_does_not_exist() -> None:
-    """A backup in one project's repository takes nothing from another project."""
+    """A backup in one project's repository takes no volume from another project."""
     plan = World().plan(backup("a", V1, "alpha"), backup("b", V1, "beta", day=9))
     assert {target.key for target in plan.targets} == {f"{V1}@alpha", f"{V1}@beta"}
     assert {target.destination for target in plan.targets} == {Destination.NEW}

@@ -1,4 +1,4 @@
-"""Which restored volumes join a group."""
+"""The restored volumes that join a group."""
 
 from __future__ import annotations
 

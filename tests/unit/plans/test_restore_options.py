@@ -1,4 +1,4 @@
-"""Which options of a restore exclude each other."""
+"""Options of a restore that exclude each other."""
 
 from __future__ import annotations
 

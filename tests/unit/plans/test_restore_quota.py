@@ -1,4 +1,4 @@
-"""What a restore takes of a quota, and how many volumes it allows in parallel."""
+"""The quota that a restore needs, and how many volumes it allows in parallel."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from volflow.plans.restore_quota import use_of_restore
     [
         ({}, 3),
         ({"snapshots": 2}, 2),
-        # One new volume of 4 GiB stays; snapshots of 5 GiB, then of 3 GiB, fit beside it.
+        # One new volume of 4 GiB stays; there is also space for snapshots of 5 GiB, then of 3 GiB.
         ({"gigabytes": 12}, 2),
         ({"gigabytes": 9}, 1),
     ],

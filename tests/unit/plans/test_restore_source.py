@@ -65,7 +65,7 @@ def test_backups_after_the_last_complete_run_are_restored() -> None:
 
 
 def test_a_run_of_which_a_backup_is_missing_is_not_complete() -> None:
-    """The volume may have failed in it."""
+    """The volume may have failed in that run."""
     backups = [
         stored("a", 1, "r1", "2"),
         stored("b", 1, "r1", "2"),
@@ -84,7 +84,7 @@ def test_the_last_complete_run_counts_and_not_one_before_it() -> None:
 
 
 def test_a_run_without_a_valid_count_is_not_complete() -> None:
-    """As in backups of an older volflow, or if somebody has written a tag by hand."""
+    """Backups of an older volflow have no count, and a tag written by hand can be wrong."""
     for whole in ("", "x", "-1", "9" * 5000, "\N{SUPERSCRIPT TWO}"):
         backups = [stored("a", 1, "r1", whole), stored("b", 2, "r2", whole)]
         assert ids(backups) == {"a1", "b2"}

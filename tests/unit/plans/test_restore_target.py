@@ -1,4 +1,4 @@
-"""How a restore's target names itself, and what of it a resumed run finds again."""
+"""How a restore's target is named and stored, and what a resumed run reads back."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def target(**arguments: Any) -> RestoreTarget:
 
 
 def test_the_stored_form_holds_what_stored_runs_hold() -> None:
-    """A state database keeps these keys, and an older or newer volflow reads them."""
+    """The state database stores these keys, and an older or newer volflow reads them."""
     stored = target(destination=Destination.NEW, joins=Joining.ANEW, per_project=True).to_dict()
     assert json.loads(json.dumps(stored)) == {
         "backup_id": "b" * 64,

@@ -1,4 +1,4 @@
-"""Which volumes a selection covers, in cases that no real cloud can be made to show."""
+"""The volumes that a selection covers, in cases that a real cloud cannot reproduce."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def cloud() -> FakeClient:
 
 
 def test_a_volume_that_seems_to_be_in_two_groups_is_refused(cloud: FakeClient) -> None:
-    """It moves from one group to another between two requests."""
+    """The volume moves from one group to another between two requests."""
     groups = [str(cloud.groups.create("a type").id) for _ in range(2)]
     cloud.put(id="restless", group_id=groups[0])
     cloud.after("groups.get", lambda: cloud.after("groups.get", move))
@@ -92,7 +92,7 @@ def test_a_text_in_place_of_a_list_is_refused(asked: dict[str, Any]) -> None:
 
 
 def test_an_error_says_why_no_volume_can_be_backed_up(cloud: FakeClient) -> None:
-    """Not a usage error: the command is right, but the nightly backup stored nothing."""
+    """This is not a usage error: the command is right, but the nightly backup stored nothing."""
     with pytest.raises(ResourceNotFoundError, match="no volume to back up in this project"):
         Selection(everything=True).find(cloud.cinder())
     cloud.put(name="busy", status="error")

@@ -1,4 +1,4 @@
-"""The graph as text for Graphviz."""
+"""The graph of a run as text for Graphviz."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from volflow.report import dot
 
 def test_the_graph_for_graphviz() -> None:
     text = dot.dot(hostile_graph())
-    # Each quote that does not end a string has a backslash before it.
+    # A quote inside a string has a backslash before it.
     quoted = re.compile(r'"(?:[^"\\]|\\.)*"')
     bare = quoted.sub("", text)
     assert '"' not in bare

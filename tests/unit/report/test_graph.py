@@ -1,4 +1,4 @@
-"""The graph of a run has the state of each task."""
+"""The graph of a run shows the state of each task."""
 
 from __future__ import annotations
 

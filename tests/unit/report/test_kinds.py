@@ -1,4 +1,4 @@
-"""Every step has a kind, which gives its colour."""
+"""Every step has a kind, which determines its colour."""
 
 from __future__ import annotations
 

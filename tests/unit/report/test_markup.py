@@ -1,4 +1,4 @@
-"""Markup contains no text that is not escaped."""
+"""All text in markup is escaped."""
 
 from __future__ import annotations
 

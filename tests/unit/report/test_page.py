@@ -1,4 +1,4 @@
-"""The page of a run is whole, whatever its volumes are called and however many there are."""
+"""The page of a run is complete, with any names and any number of volumes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_a_page_is_whole(count: int) -> None:
     plural = "" if count == 1 else "s"
     assert f"Backup of {count} volume{plural}" in found.words
     assert found.words.count("Cinder said no") == count // 10
-    # Nothing is fetched, and nothing runs.
+    # The page loads nothing and runs no script.
     assert not found.tags & {"script", "link", "img", "iframe", "object", "base", "form", "a"}
     attributes = dict(found.attributes)
     assert not [name for name in attributes if name in ("src", "href") or name.startswith("on")]
@@ -47,7 +47,7 @@ def test_the_totals_of_a_page() -> None:
     assert "1 failed" in found
     assert "8 complete" in found
     assert "1 partial" in found
-    # Nine volumes with 100 files each, 10 MB of them, 3 MB read and 1 MB stored.
+    # Nine volumes, each with 100 files and 10 MB, of which 3 MB were read and 1 MB stored.
     assert "Files 900 27 new or changed" in found.replace("Files900", "Files 900 ")
     assert "90.0 MB" in found
     assert "27.0 MB read" in found
@@ -134,5 +134,5 @@ def test_nothing_that_comes_from_outside_is_markup() -> None:
     assert not [name for name, _ in found.attributes if name.startswith("on")]
     assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e\ud800]", text)
     text.encode("utf-8")
-    # It is all there, and shown for what it is.
+    # The whole name is shown, escaped.
     assert r"<script>alert(1)</script><img src=x onerror=y>&amp;\x1b[31m\x00\u202e" in found.words

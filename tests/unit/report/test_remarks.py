@@ -1,4 +1,4 @@
-"""What a person must know of a volume, a line each."""
+"""The remarks about a volume, one line each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The drawing of a graph is XML, and says all that a person needs."""
+"""The drawing of a graph is valid XML and has all the information that a person needs."""
 
 from __future__ import annotations
 

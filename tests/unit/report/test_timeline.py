@@ -19,7 +19,7 @@ def test_how_many_went_on_side_by_side() -> None:
         volume("c", step("copy", 30, 40)),
     )
     moments = {when - ZERO: count for when, count in found.at_once()}
-    # From the snapshot of b to its copy is a second, in which nobody works on it.
+    # Between the snapshot and the copy of b, nothing works on b for a second.
     assert moments == {0: 1, 2: 2, 5: 1, 6: 2, 10: 1, 12: 0, 30: 1, 40: 0}
     assert found.most_at_once() == 2
     copies = {when - ZERO: count for when, count in found.at_once(Kind.COPY)}
@@ -60,12 +60,12 @@ def test_a_step_under_way_lasts_until_now() -> None:
     under_way = step("copy", 10, 10, "RUNNING")
     found = timeline(volume("a", under_way, state=ItemState.RUNNING), seconds=25)
     assert found.rows[0].ended == ZERO + 25
-    # Of a volume that has ended, it is that of a process that was killed: nobody knows its end.
+    # If the volume has ended, the step is of a killed process, and its end is unknown.
     assert timeline(volume("a", under_way)).rows[0].steps == []
 
 
 def test_a_clock_that_is_off() -> None:
-    """A run that was resumed on another host may have steps from before it began."""
+    """A run that was resumed on another host can have steps that are older than the run."""
     found = timeline(volume("a", step("copy", -5, 120)), seconds=100)
     assert (found.began, found.ended) == (ZERO - 5, ZERO + 120)
 

@@ -1,4 +1,4 @@
-"""Which backups there are, and which one somebody means."""
+"""Listing backups, and finding the one that a user names."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_a_former_name_of_two_volumes_is_refused() -> None:
 
 
 class Everywhere:
-    """A context with a repository for each project, of which some cannot be used."""
+    """A context with a repository for each project; some cannot be used."""
 
     per_project = True
 
@@ -168,7 +168,7 @@ class Everybodys:
 
 
 def test_all_projects_with_a_repository_are_covered() -> None:
-    """None is missed but those that are not there, and that nobody said there were."""
+    """Only a repository that does not exist, and that is not known from earlier, is ignored."""
     found, troubles = everywhere().look_everywhere(["told"])
     assert [backup.id for backup in found] == ["of alpha", "of beta"]
     assert {project: str(error) for project, error in troubles.items()} == {

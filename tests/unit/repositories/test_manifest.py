@@ -1,4 +1,4 @@
-"""The manifest: what is written is what is read, and damage is told."""
+"""The manifest reads back as it was written, and damage is an error."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_a_manifest_is_read_as_it_was_written(manifest: Manifest) -> None:
 
 
 def test_a_manifest_is_plain_ascii(manifest: Manifest) -> None:
-    """Names that are no UTF-8 too."""
+    """This includes names that are not UTF-8."""
     manifest.to_json().encode("ascii")
 
 
@@ -124,7 +124,7 @@ def test_a_manifest_with_a_damaged_part_is_refused(
 def test_a_manifest_without_a_field_that_a_plan_reads_is_refused(
     manifest: Manifest, changes: dict[str, Any]
 ) -> None:
-    """One such backup must not end a restore of all."""
+    """Such a backup must not end a restore of all."""
     with pytest.raises(RepositoryError, match="manifest is damaged"):
         Manifest.from_json(_changed(manifest, **changes))
 
@@ -147,7 +147,7 @@ def test_the_root_of_a_volume_is_its_region_or_holds_its_regions(manifest: Manif
 def test_a_region_with_another_path_than_volflow_chooses_is_refused(
     manifest: Manifest, path: str
 ) -> None:
-    """A volume is mounted there, and whoever has the password can write any path."""
+    """A volume is mounted there, and anyone with the password can write any path."""
     values = json.loads(manifest.to_json())
     values["regions"][0]["path"] = path
     with pytest.raises(RepositoryError, match="manifest is damaged"):

@@ -1,4 +1,4 @@
-"""What comes of a run, and how a program reads it back."""
+"""The outcome of a run, and how a program reads it back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the engine of one volume has saved, seen by another process at any moment."""
+"""What another process can read about a volume's flow at any moment."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def state(tmp_path: Path) -> Iterator[State]:
 
 
 class Look(task.Task):
-    """Sees what is stored of the flow, and of the volume, while it runs itself."""
+    """Records, while it runs, what is stored of the flow and the volume."""
 
     def __init__(self, name: str, state: State, seen: list[dict[str, str]]) -> None:
         super().__init__(name)
@@ -47,7 +47,7 @@ class Look(task.Task):
 
 
 def lose_the_lease(state: State) -> None:
-    """Another process takes the run, as it can when this one was held up for long."""
+    """Another process takes the run, as it can when this one was delayed for long."""
     holder = state.leases.holder("run run-id")
     assert holder is not None
     state.leases.release(holder)
@@ -60,7 +60,7 @@ def is_lost(state: State) -> bool:
 
 
 class Lose(Look):
-    """Loses the run while it works."""
+    """Loses the run during its work."""
 
     def execute(self) -> None:
         super().execute()
@@ -76,7 +76,7 @@ class LoseAndFail(Lose):
 
 
 class Fail(Look):
-    """Fails when it has looked."""
+    """Records what is stored, then fails."""
 
     def execute(self) -> None:
         super().execute()
@@ -84,14 +84,14 @@ class Fail(Look):
 
 
 def begins(atom: str, to: str) -> ItemSteps | None:
-    """What the volume comes to with an atom."""
+    """The step to store for the volume when an atom changes to this state."""
     if to not in (states.RUNNING, states.REVERTING):
         return None
     return ItemSteps("run-id", {"volume": {"step": f"{to} {atom}", "result": {}}})
 
 
 def stored(state: State) -> dict[str, str]:
-    """The states of all atoms, as the database has them."""
+    """The states of all atoms in the database."""
     flow = state.taskflow.get_connection().get_flow_details("flow-id")
     return {atom.name: atom.state for atom in flow}
 
@@ -170,7 +170,7 @@ def test_a_step_is_saved_when_the_flow_is_suspended(state: State) -> None:
 def test_a_lost_lease_blocks_a_save_and_the_next_step(state: State, threads: int) -> None:
     seen: list[dict[str, str]] = []
     with ThreadPoolExecutor(1) as pool:
-        # As long as nobody can have taken it since the last renewal, the database is not asked.
+        # No query is needed while no other process can have taken the run since the last renewal.
         found = begin(
             state,
             seen,
@@ -187,7 +187,7 @@ def test_a_lost_lease_blocks_a_save_and_the_next_step(state: State, threads: int
 
 
 def test_a_lost_lease_keeps_a_step_from_being_undone(state: State) -> None:
-    """However short ago it was renewed: before a step is undone, the database is asked."""
+    """Before it undoes a step, the engine asks the database, even just after a renewal."""
     seen: list[dict[str, str]] = []
     with pytest.raises(DrivenError, match="has taken run run-id"):
         begin(state, seen, last=LoseAndFail).run()

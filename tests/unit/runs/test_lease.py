@@ -1,4 +1,4 @@
-"""Driving a run: nothing delays the renewals of its lease, and who has lost it stops."""
+"""The lease of a run: nothing delays its renewals, and a process that lost it stops."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ class Clock:
         return self.now
 
     def has_been_read(self, times: int = 10) -> None:
-        """Wait until it has been read that many more times."""
+        """Wait until the clock has been read this many more times."""
         enough = self.reads + times
         until(lambda: self.reads >= enough)
 
 
 class Renewals(Leases):
-    """Leases whose renewal is counted, and does something else before it renews."""
+    """Leases that count renewals, and call a function before each renewal."""
 
     def __init__(self, state: State, before: Callable[[], None] = lambda: None) -> None:
         super().__init__(state.leases._database)
@@ -60,7 +60,7 @@ class Renewals(Leases):
         return super().renew(lease)
 
     def happen(self, times: int = 5) -> None:
-        """Wait until that many more have begun."""
+        """Wait until this many more renewals have begun."""
         enough = self.count + times
         until(lambda: self.count >= enough)
 
@@ -84,12 +84,12 @@ def drive(
 
 
 def length(hold: RunLease) -> float:
-    """The seconds that a lease lasts."""
+    """The duration of a lease in seconds."""
     return hold._lease.seconds
 
 
 def take(state: State) -> None:
-    """Take the lease, as another process does when it has run out."""
+    """Take the lease, as another process does when it has expired."""
     holder = state.leases.holder("run r")
     if holder is not None:
         state.leases.release(holder)
@@ -175,7 +175,7 @@ def test_who_cannot_renew_stops_before_the_lease_runs_out(
 def test_nobody_can_have_taken_a_lease_that_was_just_renewed(state: State) -> None:
     hold = RunLease(Renewals(state, fails), "r", clock=Clock())
     hold.ensure()
-    # Through the restart of a database server.
+    # So a run survives the restart of a database server.
     hold.ensure(ask=True)
 
 
@@ -200,7 +200,7 @@ def test_who_has_lost_the_lease_learns_once_who_has_it(
 def test_a_process_whose_clock_stood_still_asks_the_database(state: State) -> None:
     hold = RunLease(state.leases, "r", clock=Clock())
     take(state)
-    # Its clock does not show that it was stopped.
+    # The clock does not show that the process was stopped.
     hold.ensure()
     with pytest.raises(DrivenError):
         hold.ensure(ask=True)
@@ -222,7 +222,7 @@ def test_another_thread_of_this_process_counts_as_another_process(state: State) 
 
 
 class Failing(task.Task):
-    """A step that is held up, and fails since another process has taken the run."""
+    """A step that is delayed, and fails because another process has taken the run."""
 
     def __init__(self, hold_up: Callable[[], None]) -> None:
         super().__init__("failing")
@@ -234,14 +234,14 @@ class Failing(task.Task):
 
 
 class Undone(task.Task):
-    """A step whose revert would delete what the other process works with."""
+    """A step that would delete, in its revert, what the other process works with."""
 
     def __init__(self) -> None:
         super().__init__("undone")
         self.reverted = False
 
     def execute(self) -> None:
-        """Make it."""
+        """Do nothing."""
 
     def revert(self, *args: object, **kwargs: object) -> None:
         self.reverted = True
@@ -250,9 +250,9 @@ class Undone(task.Task):
 @pytest.mark.parametrize(
     ("lengths", "left"),
     [
-        pytest.param(1.0, states.RUNNING, id="held up"),
+        pytest.param(1.0, states.RUNNING, id="delayed"),
         # As in a virtual machine that was stopped.
-        pytest.param(0.0, states.FAILURE, id="held up, and its clock too"),
+        pytest.param(0.0, states.FAILURE, id="delayed, and its clock stopped"),
     ],
 )
 def test_a_flow_whose_run_was_taken_undoes_nothing(state: State, lengths: float, left: str) -> None:

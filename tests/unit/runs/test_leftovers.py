@@ -1,4 +1,4 @@
-"""What is left over, and what `leftover clean` does with what was found in Cinder alone."""
+"""Leftovers, and what `leftover clean` does with those that only Cinder knows."""
 
 from __future__ import annotations
 
@@ -71,14 +71,14 @@ def test_what_came_after_its_run_had_ended_is_found(state: State, cloud: FakeCli
     step = Snapshot(work)
     step.intend(volume_id=source)
     step.revert()
-    # Cinder was late: it had the request all the time.
+    # Cinder carries out the request late.
     late = cloud.put(step.tag, volume_id=source)
     assert lost(state, cloud) == []
     end(state, work)
     (found,) = lost(state, cloud)
     assert found.resource_id == late
     assert found.ended
-    # Nothing of it can be alive, however young it is.
+    # The run has ended, so nothing uses the snapshot, however new it is.
     assert leftovers.clean_lost(work, found, older_than=timedelta(days=99999)) is None
     assert late not in cloud.volume_snapshots
 
@@ -105,7 +105,7 @@ def test_a_late_double_of_a_kept_volume_is_deleted_and_the_volume_is_not(
     new.present(volume)
     new.keep(volume)
     double = cloud.put(new.tag)
-    # A list that lags behind shows it as it was.
+    # The volume has its old tag, as in an outdated list.
     cloud.volumes.set_metadata(volume, {"volflow": new.tag})
     end(state, work)
     assert clean(state, cloud, lost(state, cloud)) == [None, None]

@@ -1,4 +1,4 @@
-"""What is told of an old volume is true, whatever Cinder answers."""
+"""What volflow reports about an old volume is true, whatever Cinder answers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ RUNS: Any = SimpleNamespace(update_item=lambda *arguments, **fields: None)
 
 
 class Cinder:
-    """A cloud with two volumes, which says once that the old one is not there."""
+    """A cloud with two volumes that reports once that the old one does not exist."""
 
     def __init__(self, *, there: bool) -> None:
         self.there = there

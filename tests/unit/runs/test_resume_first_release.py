@@ -1,4 +1,4 @@
-"""What release 0.1.0 stored can be listed and shown, and its runs can be continued or undone."""
+"""State of release 0.1.0 can be listed and shown, and its runs can be resumed or aborted."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ KEPT: Any = SimpleNamespace(ensure=lambda ask=False: None)
 
 
 class Manifests:
-    """Backups of whose volumes nothing is known."""
+    """Backups without information about their volumes."""
 
     def manifest(self, backup: StoredBackup) -> Manifest:
         return Manifest.missing(backup.tags["volume"])
@@ -65,7 +65,7 @@ def run(request: pytest.FixtureRequest, state: State) -> Run:
 
 
 def components(state: State, run: Run) -> list[Component]:
-    """The flows of a run, also of volumes that have ended."""
+    """The flows of a run, including those of volumes that have ended."""
     cloud: Any = SimpleNamespace(login=Login(region="lab"), in_project=lambda project_id: None)
     repositories: Any = SimpleNamespace(of=lambda _: None, mover=lambda _: None)
     services: Any = SimpleNamespace(run_id=run.id)
@@ -168,7 +168,7 @@ def test_a_run_is_resumed_at_its_copy(state: State, run_id: str) -> None:
         }
         for volume_id in component.volumes
     ]
-    # One of the group's volumes was at its copy when the other one had not begun.
+    # One of the group's volumes was being copied, and the other had not begun.
     begun = [one for one in copied if states.SUCCESS in one.values()]
     assert len(begun) == 1
     assert begun[0]["copy"] == states.PENDING

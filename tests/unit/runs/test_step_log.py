@@ -1,4 +1,4 @@
-"""What is told and kept of the steps of a volume."""
+"""What is reported and stored about the steps of a volume."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_what_is_shared_begins_for_all(state: State) -> None:
 
 
 def test_a_step_that_goes_on_is_kept_too(state: State) -> None:
-    """TaskFlow does not save that a step runs which a process was killed in."""
+    """If the process is killed in a step, TaskFlow has not saved that the step was running."""
     told: list[tuple[str, ...]] = []
     tell(story(state, told), "v:copy", states.RUNNING)
     assert written(state, "v") == ("copy", [("copy", states.RUNNING)])

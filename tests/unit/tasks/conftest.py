@@ -20,6 +20,6 @@ def state(tmp_path: Path) -> Iterator[State]:
 
 @pytest.fixture
 def cloud(monkeypatch: pytest.MonkeyPatch) -> FakeClient:
-    """Removals that fail are not repeated after a pause."""
+    """A fake Cinder. A removal that fails is not retried."""
     monkeypatch.setattr(base, "_PAUSES", ())
     return FakeClient()

@@ -1,4 +1,4 @@
-"""The claim on a volume: which run has it, until when, and what it allows."""
+"""The claim on a volume: which run holds it, until when, and what it allows."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def begun(work: Work, target: str) -> tuple[Claim, SafetySnapshot]:
 
 
 def half_written(state: State, cloud: FakeClient, target: str) -> Work:
-    """A restore that has failed, and whose target could not be brought back."""
+    """A failed restore that could not bring its target back."""
     work = work_of(state, cloud, target)
     claim, safety = begun(work, target)
     cloud.fail("volumes.revert_to_snapshot")
@@ -91,7 +91,7 @@ def test_nothing_is_rolled_back_once_the_mark_is_off(
     state: State, cloud: FakeClient, target: str
 ) -> None:
     work = half_written(state, cloud, target)
-    # Somebody has taken it off, and put good data on the volume.
+    # Somebody has removed the mark, and put good data on the volume.
     cloud.volumes.delete_metadata(target, [TAG_KEY])
     cloud.done.clear()
     troubles = clean(state, work)
@@ -99,7 +99,7 @@ def test_nothing_is_rolled_back_once_the_mark_is_off(
     assert "no longer carries the tag of this run" in str(troubles[0])
     assert cloud.done == []
     (snapshot,) = cloud.volume_snapshots
-    # They have looked, and removed the snapshot.
+    # They have checked the volume and deleted the snapshot.
     cloud.volume_snapshots.delete(snapshot)
     assert clean(state, work) == [None]
     assert leftovers.known(state) == []
@@ -132,7 +132,7 @@ def test_nothing_is_written_to_what_is_attached_elsewhere(
     with pytest.raises(VolumeStateError, match=f"attached elsewhere.*{other}"):
         step.execute("/dev/nowhere", target, mine)
     assert not is_half_written(work)
-    # Nor is it when the run goes on another day.
+    # The same holds when the run is resumed later.
     with pytest.raises(VolumeStateError, match=f"attached elsewhere.*{other}"):
         Attachment(work).execute(target)
 
@@ -185,7 +185,7 @@ def test_of_a_volume_of_its_own_every_attachment_is_ended(
     made = cloud.put(work.tag(kind))
     attachment = Attachment(work)
     attachment.execute(made)
-    # That of a host that is dead.
+    # An attachment of a dead host.
     cloud.attach(made)
     attachment.revert()
     assert len(cloud.attachments) == 0
@@ -224,7 +224,7 @@ def test_a_device_of_another_boot_is_not_disconnected(
 
 
 def kept(state: State, cloud: FakeClient, *refused: str) -> tuple[Work, str]:
-    """A new volume that is the tenant's, whose mark could not be taken off."""
+    """A new volume that belongs to the tenant, but its mark could not be removed."""
     work = work_of(state, cloud, "lost")
     new = NewVolume(work, cast(Manifest, cast(Any, None)))
     new.intend()
@@ -249,7 +249,7 @@ def test_a_kept_volume_is_marked_as_such_until_its_mark_is_off(
     (entry,) = state.ledger.leftovers()
     assert entry.kind == NewVolume.kind
     end(state, work)
-    # Another run may restore into it: it is whole.
+    # Another run may restore into it, because it is complete.
     other = Claim(work_of(state, cloud, volume), volume)
     other.execute()
     assert clean(state, work) == [None]

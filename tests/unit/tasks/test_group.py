@@ -1,4 +1,4 @@
-"""The snapshot that the volumes of a group share, and the group that restored volumes share."""
+"""The snapshot that the volumes of a group share, and the group of restored volumes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a restore over the files that are there does to those that the backup does not have."""
+"""What a restore over existing files does to files that the backup does not have."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ REGION = Region("regions/0", 2**30, FileSystem("ext4", ""), SPARSE, ("/unread",)
 
 
 def test_what_could_not_be_read_keeps_what_it_has(tmp_path: Path) -> None:
-    """The holes that it had at the backup would be made into what was written since."""
+    """Punching the holes of the backup would destroy data that was written since."""
     place = tmp_path / REGION.path
     place.mkdir(parents=True)
     for name in SPARSE:

@@ -1,4 +1,4 @@
-"""A backup records the files that could not be read, and a run that ends early leaves none."""
+"""A backup records unreadable files, and a run that ends early leaves no backup."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Repository:
 
 
 class Mounted:
-    """The part of a namespace that a manifest is written to."""
+    """The part of a namespace that saving a manifest needs."""
 
     root = Path("/m")
 
@@ -119,7 +119,7 @@ def test_files_that_only_the_second_save_cannot_read_are_recorded_too(state: Sta
 
 
 def test_a_save_interrupted_before_its_second_backup_is_undone(state: State) -> None:
-    """A backup that only seems complete must not remain."""
+    """A backup that looks complete but is not must not stay."""
     repository = Repository(["/a"])
     save = _save(state, repository)
     with pytest.raises(KeyboardInterrupt):

@@ -1,4 +1,4 @@
-"""The temporary snapshot: made once, deleted by its revert, and a leftover where that fails."""
+"""The temporary snapshot: made once, deleted by its revert, and a leftover if that fails."""
 
 from __future__ import annotations
 

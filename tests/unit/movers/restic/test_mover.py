@@ -1,4 +1,4 @@
-"""What restic reports of a copy."""
+"""How volflow reads the messages of restic about a copy."""
 
 from __future__ import annotations
 
@@ -17,5 +17,5 @@ def test_the_files_that_could_not_be_read_are_named() -> None:
         json.dumps({"message_type": "error", "item": "", "error": "something else"}),
     ]
     assert mover._unread(lines, Path("/m")) == ("regions/0/a b", "something else")
-    # Something there is: its exit status says so.
+    # The exit status says that a file was not read, though no message names it.
     assert mover._unread(["what nobody expects"], Path("/m")) == (mover._UNNAMED,)

@@ -1,4 +1,4 @@
-"""How restic is called, and what its errors mean."""
+"""How volflow calls restic, and what restic's errors mean."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_an_error_of_restic_is_explained(tmp_path: Path, said: str, means: str) 
     "said",
     [
         'Fatal: no matching ID found for prefix "ab"',
-        # 0.19, when it is given a whole id.
+        # restic 0.19, for a complete id.
         "Fatal: failed to find snapshot: failed to load snapshot [null]: open /r/snapshots/00: no "
         "such file or directory",
         "Fatal: failed to find snapshot: failed to load snapshot [null]: <snapshot/0000000000> "

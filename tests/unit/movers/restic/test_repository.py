@@ -22,7 +22,7 @@ from volflow.movers.restic.repository import ResticRepository
     "value", ["plain", "a,b", "a=b", "", "with space", "new\nline", "schön ☃", "%2C"]
 )
 def test_a_tag_comes_back(value: str) -> None:
-    """restic splits at commas, which names of volumes can hold."""
+    """restic splits tags at commas, and volume names can contain commas."""
     packed = repository.pack({"name": value, "volume": "v"})
     assert not any("," in tag for tag in packed)
     assert repository.unpack(packed) == {"name": value, "volume": "v"}
@@ -33,7 +33,7 @@ def test_tags_of_others_are_left_out() -> None:
 
 
 class Recorded(ResticProgram):
-    """A repository with these snapshots: id, run, volume and second, and what was run on it."""
+    """A repository with these snapshots (id, run, volume, second) that records the commands."""
 
     snapshots: list[tuple[str, str, str, int]]
     done: list[tuple[str, ...]]
@@ -81,7 +81,7 @@ def test_pruning_forgets_what_was_replaced(recorded: Recorded) -> None:
 
 
 class Locked(ResticProgram):
-    """A repository with one lock, which restic does not remove."""
+    """A repository with one lock that restic does not remove."""
 
     holder: int
     host: str
@@ -94,7 +94,7 @@ class Locked(ResticProgram):
 
 @pytest.fixture
 def zombie() -> Iterator[int]:
-    """A process that has ended, of which its parent has not taken note."""
+    """A process that has ended and that its parent has not yet waited for."""
     process = subprocess.Popen(["true"])
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
     yield process.pid
@@ -102,7 +102,7 @@ def zombie() -> Iterator[int]:
 
 
 def test_the_lock_of_a_zombie_is_reported(tmp_path: Path, zombie: int) -> None:
-    """restic takes a zombie for a living process, and says nothing."""
+    """restic counts a zombie as a running process, and reports nothing."""
     found = replaced(tmp_path, Locked)
     found.holder, found.host = zombie, host_name()
     with pytest.raises(RepositoryError, match=f"Lock f00df00d .* process {zombie} .* has ended"):
