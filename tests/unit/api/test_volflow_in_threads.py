@@ -32,7 +32,7 @@ os._exit(0)
 
 
 def test_a_thread_that_imports_volflow_can_be_joined(tmp_path: Path) -> None:
-    """eventlet, which os-brick and TaskFlow import, breaks joining in the thread that imports it."""
+    """os-brick and TaskFlow import eventlet, which breaks a join of the thread that imports it."""
     configuration = tmp_path / "volflow.conf"
     configuration.write_text(f"[DEFAULT]\nstate_dir = {tmp_path / 'state'}\n")
     done = subprocess.run(
