@@ -1,7 +1,7 @@
-"""Looks for anything temporary that is left, without a line of code in common with volflow.
+"""Looks for temporary resources that remain. It shares no code with volflow.
 
 It asks Cinder by plain HTTP, the kernel through /proc and /sys, the state database by SQL, and the
-repository by its directory. What a test made itself is told to it; everything else is a finding.
+repository by its directory. A test passes what it made itself; everything else is a finding.
 
     auditor = Auditor(api, places=[scratch], states=[state_dir], repositories=[repository])
     before = auditor.processes()
@@ -25,9 +25,9 @@ import requests
 
 # In the environment of everything that the tests start.
 TOKEN_VARIABLE = "VOLFLOW_TEST_TOKEN"
-# With this begin the metadata keys by which volflow marks what is not for good.
+# The prefix of the metadata keys with which volflow marks temporary resources.
 TAG = "volflow"
-# States in which a volume or snapshot rests.
+# States of a volume or snapshot that do not change by themselves.
 AT_REST = ("available", "in-use")
 
 
@@ -44,7 +44,7 @@ class Finding:
 
 @dataclass
 class Known:
-    """Ids of what the tests made themselves and what they agreed to have."""
+    """Ids of the resources that the tests made themselves or expect."""
 
     volumes: set[str] = field(default_factory=set)
     snapshots: set[str] = field(default_factory=set)
@@ -65,7 +65,7 @@ class Api:
 
     @classmethod
     def noauth(cls, endpoint: str, user: str, project: str) -> Api:
-        """The API of a cloud without authentication, which makes everybody an administrator."""
+        """The API of a cloud without authentication, where every user is an administrator."""
         return cls(f"{endpoint}/{project}", f"{user}:{project}")
 
     @classmethod
@@ -113,7 +113,7 @@ class Api:
         return found
 
     def all(self, what: str) -> list[dict[str, Any]]:
-        """Every one of ``volumes``, for example, of all projects, page by page."""
+        """All resources of a kind, such as ``volumes``, of all projects, page by page."""
         found: list[dict[str, Any]] = []
         query = {"all_tenants": "1", "limit": "500"}
         while True:
@@ -122,12 +122,12 @@ class Api:
             except requests.HTTPError as error:
                 if error.response.status_code != 404 or "marker" not in query:
                     raise
-                # What the page began after has gone meanwhile.
+                # The resource before this page has been deleted meanwhile.
                 del query["marker"]
                 found.clear()
                 continue
             found += page
-            # Cinder may give fewer than were asked for, and more behind them.
+            # Cinder may return fewer than requested, and have more.
             if not page:
                 return found
             query["marker"] = page[-1]["id"]
@@ -135,9 +135,9 @@ class Api:
 
 @dataclass
 class Auditor:
-    """Looks at one cloud, one set of scratch directories, and their state and repositories.
+    """Audits one cloud, one set of scratch directories, and their state and repositories.
 
-    :ivar api: the cloud; None leaves it out
+    :ivar api: the cloud; None skips it
     :ivar pool: the directory whose files the cloud exports as loop devices
     :ivar places: scratch directories in which nothing may be mounted or bound
     :ivar states: state directories
@@ -160,7 +160,7 @@ class Auditor:
         """Everything that should not be there.
 
         :param known: what the tests made in the cloud
-        :param processes: ids of processes that were there before
+        :param processes: ids of processes that existed before
         :param devices: loop devices that belong to a known attachment
         """
         known = known or Known()
@@ -178,7 +178,7 @@ class Auditor:
     def settled(
         self, known: Known | None = None, *, seconds: float = 2.0, **arguments: Any
     ) -> list[Finding]:
-        """The findings, once processes that are ending had time to release what they hold."""
+        """The findings, after ending processes have had time to release what they hold."""
         deadline = time.monotonic() + seconds
         while True:
             found = self.findings(known, **arguments)
@@ -301,25 +301,25 @@ class Auditor:
 
 
 def assert_nothing(findings: Sequence[Finding]) -> None:
-    """Fail with all findings, a line each."""
+    """Fail with all findings, one line each."""
     assert not findings, "left behind:\n" + "\n".join(f"  {finding}" for finding in findings)
 
 
 def loops() -> list[tuple[str, str]]:
-    """Every bound loop device of this machine, and its file."""
+    """Every loop device of this machine that is in use, and its file."""
     found = []
     for entry in Path("/sys/block").glob("loop*/loop/backing_file"):
         try:
             backing = entry.read_text().rstrip("\n")
         except OSError:
-            continue  # freed while we looked
+            continue  # freed meanwhile
         if backing:
             found.append((f"/dev/{entry.parent.parent.name}", backing))
     return found
 
 
 def mounts() -> Iterator[tuple[int, str, str]]:
-    """Every mount in every mount namespace: a process that sees it, its source, its place."""
+    """Every mount in every mount namespace: a process that sees it, its source, its mount point."""
     seen = set()
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():

@@ -1,4 +1,4 @@
-"""The marker of a branch: one way that a restore can go."""
+"""The marker of a branch: one course that a restore can take."""
 
 from __future__ import annotations
 

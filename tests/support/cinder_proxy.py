@@ -1,7 +1,7 @@
-"""The proxy between volflow and the lab's Cinder, which is where calls go wrong.
+"""A proxy between volflow and the lab's Cinder that makes calls fail.
 
-It forwards everything unchanged, except one call. What it reports of a resource's state
-it first makes true in Cinder, as an administrator can.
+It forwards everything unchanged, except one call. Before it reports a resource's state,
+it sets that state in Cinder, as an administrator can.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from tests.support.fault_kinds import CallSite, Fault
 
 _UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
 _PROJECT = re.compile(r"^/v3/[0-9a-f]{32}(?=/)")
-# Headers that belong to one connection, not to what goes over it.
+# Headers of one connection, not of the request or the answer.
 _HOP = ("connection", "transfer-encoding", "keep-alive", "content-length")
 _SECONDS = 30.0
 
 
 def pattern(method: str, target: str, body: bytes) -> str:
-    """What kind of call this is: method, path without ids, and the name of an action."""
+    """The kind of a call: method, path without ids, and the name of an action."""
     path = _UUID.sub("{id}", _PROJECT.sub("", urlsplit(target).path)).rstrip("/") or "/"
-    # Keys of metadata are named in the path.
+    # The path contains keys of metadata.
     path = re.sub(r"/metadata/.*", "/metadata/{key}", path)
     action = ""
     if path.endswith("/action") and body:
@@ -44,15 +44,15 @@ def pattern(method: str, target: str, body: bytes) -> str:
 
 @dataclass
 class Trouble:
-    """One call that goes wrong.
+    """One call that fails.
 
     :ivar call: which, by its pattern
-    :ivar kill: kills the one who calls
-    :ivar site: the place that makes it; any place unless given
-    :ivar armed: nothing goes wrong before this file exists
-    :ivar count: how often it went wrong
-    :ivar failures: why it could not be made to go wrong
-    :ivar repairs: what ends the fault afterwards
+    :ivar kill: kills the calling process
+    :ivar site: the place that makes the call; any place unless given
+    :ivar armed: no call fails before this file exists
+    :ivar count: how often the call failed
+    :ivar failures: why the proxy could not make it fail
+    :ivar repairs: functions that end the fault afterwards
     """
 
     call: str
@@ -75,7 +75,7 @@ class Trouble:
 
 
 class Proxy:
-    """A proxy on a port of its own.
+    """A proxy on its own port.
 
     :param cinder: host and port of Cinder
     :param admin: changes the states of resources
@@ -109,19 +109,19 @@ class Proxy:
         self._server.server_close()
 
     def follow(self, place: Path) -> None:
-        """Look into a file for the step that makes a call."""
+        """Read from this file which step makes a call."""
         self._place, self._last = place, ("", False)
 
     def record(self, since: Path | None = None) -> list[CallSite]:
         """Record which step makes which call from now on.
 
-        :param since: a file; what is called before it is there is left out
+        :param since: a file; calls before it exists are not recorded
         """
         self._seen, self._recorded_from = [], since
         return self._seen
 
     def break_down(self, trouble: Trouble) -> None:
-        """Have a call go wrong."""
+        """Make a call fail."""
         self._released.clear()
         self._trouble = trouble
 
@@ -133,7 +133,7 @@ class Proxy:
             act()
 
     def meet(self, call: str) -> Trouble | None:
-        """Record a call; the fault for it, if it must fail."""
+        """Record a call; return its fault if it must fail."""
         with self._lock:
             since, site = self._recorded_from, self._site(call)
             if (
@@ -155,7 +155,7 @@ class Proxy:
             step = ""
         later = self._last == (step, True)
         self._last = (step, later or not call.startswith("GET"))
-        # Between the steps there is no order that could be relied on.
+        # Calls between the steps have no reliable order.
         return CallSite(call, step, later and bool(step))
 
 
@@ -163,7 +163,7 @@ class Administrator:
     """Cinder as its administrator, by plain HTTP and in its database.
 
     :param url: the endpoint with the project
-    :param database: Cinder's own
+    :param database: Cinder's own database
     """
 
     def __init__(self, url: str, token: str, database: Path) -> None:
@@ -188,7 +188,7 @@ class Administrator:
             connection.close()
 
     def rest(self, path: str) -> str:
-        """Wait until a resource is in no transition; its status then."""
+        """Wait until a resource is in no transition; return its status."""
         deadline = time.monotonic() + _SECONDS
         while True:
             status, found = self.call("GET", path)
@@ -210,7 +210,7 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        # One who calls and is killed is nothing to speak of.
+        # It is normal that a caller is killed.
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
 
@@ -220,7 +220,7 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def log_message(self, format: str, *arguments: Any) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
     def _handle(self) -> None:
         length = int(self.headers.get("Content-Length") or 0)
@@ -256,13 +256,13 @@ class _Handler(BaseHTTPRequestHandler):
     do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = do_PATCH = _handle
 
     def _derail(self, trouble: Trouble, body: bytes) -> None:
-        """Hand on the call, and bring the resource to the bad end before it is answered."""
+        """Forward the call, and put the resource into the bad state before answering."""
         admin, stuck = self.proxy._admin, trouble.fault is Fault.STUCK
         if self.command == "DELETE":
             path = "/".join(urlsplit(self.path).path.split("/")[-2:])
             admin.rest(path)
             admin.set(path, "deleting" if stuck else "error_deleting")
-            # Cinder deletes nothing in such a state: its administrator has to reset that.
+            # Cinder deletes nothing in such a state; an administrator must reset the state.
             trouble.repairs.append(lambda: admin.set(path, "available" if stuck else "error"))
             if stuck:
                 trouble.repairs.append(lambda: admin.call("DELETE", path) and None)
@@ -279,7 +279,7 @@ class _Handler(BaseHTTPRequestHandler):
                 transition = "creating"
             admin.rest(path)
             admin.set(path, transition if stuck else "error")
-            # What was there before is its owner's, and whole; its administrator looks after it.
+            # The resource existed before and is intact; an administrator resets its state.
             if stuck or transition == "reverting":
                 trouble.repairs.append(lambda: admin.set(path, "available"))
         self._answer(status, headers, answer)
@@ -311,4 +311,4 @@ class _Handler(BaseHTTPRequestHandler):
             if self.command != "HEAD":
                 self.wfile.write(body)
         except (BrokenPipeError, ConnectionResetError):
-            self.close_connection = True  # killed, or tired of waiting
+            self.close_connection = True  # the caller was killed, or did not wait

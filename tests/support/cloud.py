@@ -1,6 +1,6 @@
-"""How tests use the lab's cloud themselves: volumes, attachments, and trees on volumes.
+"""Direct use of the lab's cloud by tests: volumes, attachments, and trees on volumes.
 
-This uses nothing of volflow, so that tests can compare what volflow does with it.
+It uses no code of volflow, so that tests can compare its results with those of volflow.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ MKFS = {"ext4": ("mkfs.ext4", "-q", "-F"), "xfs": ("mkfs.xfs", "-q", "-f")}
 
 
 class Cloud:
-    """A cloud's volumes, with a list of all that was made.
+    """A cloud's volumes, with a record of every resource made here.
 
     :param client: a cinderclient of the project that owns the volumes
     :param scratch: an empty directory to mount things at
@@ -51,14 +51,14 @@ class Cloud:
     # Volumes
 
     def create(self, size: int = 1, **properties: Any) -> str:
-        """A volume that is available; its id."""
+        """Make a volume, wait until it is available, and return its id."""
         volume = self.client.volumes.create(size, **properties)
         self.known.volumes.add(volume.id)
         self.wait(volume.id, "available")
         return str(volume.id)
 
     def clones(self, source_id: str, names: list[str]) -> list[str]:
-        """Volumes of these names with the content of another one, made in parallel."""
+        """Make volumes with these names and the content of another one, in parallel."""
         size = self.client.volumes.get(source_id).size
         made = [
             self.client.volumes.create(size, source_volid=source_id, name=name) for name in names
@@ -69,18 +69,18 @@ class Cloud:
         return [str(volume.id) for volume in made]
 
     def adopt(self, volume_id: str | None) -> str:
-        """Count a volume that volflow made for good as one of ours."""
+        """Count a permanent volume that volflow made as one of the tests' own."""
         assert volume_id
         self.known.volumes.add(volume_id)
         return volume_id
 
     def show(self, volume_id: str) -> dict[str, Any]:
-        """Everything that the API shows of a volume."""
+        """Everything that the API shows about a volume."""
         told: dict[str, Any] = self.client.volumes.get(volume_id).to_dict()
         return {k: v for k, v in told.items() if k not in ("x_openstack_request_ids", "links")}
 
     def delete(self, volume_id: str) -> None:
-        """Delete a volume, if it exists, and wait until it is gone."""
+        """Delete a volume, if it exists, and wait until it no longer exists."""
         with suppress(exceptions.NotFound):
             self.client.volumes.delete(volume_id)
         until_gone(self.client.volumes.get, volume_id)
@@ -95,7 +95,7 @@ class Cloud:
             time.sleep(0.05)
 
     def clean(self) -> None:
-        """Remove everything that was made, by its id, whatever is in the way."""
+        """Remove everything that was made here, by its id, and whatever prevents that."""
         for attachment in list(self.known.attachments):
             self._end(attachment)
         for snapshot in list(self.known.snapshots):
@@ -108,14 +108,14 @@ class Cloud:
                 self.known.volumes.discard(volume)
 
     def create_snapshot(self, volume_id: str, **properties: Any) -> str:
-        """A snapshot that is available; its id."""
+        """Make a snapshot, wait until it is available, and return its id."""
         snapshot = self.client.volume_snapshots.create(volume_id, **properties)
         self.known.snapshots.add(snapshot.id)
         until_available(self.client.volume_snapshots.get, snapshot.id)
         return str(snapshot.id)
 
     def delete_snapshot(self, snapshot_id: str) -> None:
-        """Delete a snapshot, if it exists, and wait until it is gone."""
+        """Delete a snapshot, if it exists, and wait until it no longer exists."""
         with suppress(exceptions.NotFound):
             self.client.volume_snapshots.delete(snapshot_id)
         until_gone(self.client.volume_snapshots.get, snapshot_id)
@@ -125,9 +125,9 @@ class Cloud:
 
     @contextmanager
     def attached(self, volume_id: str, *, host: str | None = None) -> Iterator[str]:
-        """The device of a volume that is attached as long as the block runs.
+        """The device of a volume, which is attached while the block runs.
 
-        :param host: to which host Cinder believes it to be attached
+        :param host: the host in the attachment
         """
         connector = CONNECTOR | {"host": host or CONNECTOR["host"]}
         made = self.client.attachments.create(volume_id, connector)
@@ -158,7 +158,7 @@ class Cloud:
             return self.mounted(device, do, read_only=read_only)
 
     def mounted(self, device: str, do: Callable[[Path], T], *, read_only: bool = False) -> T:
-        """Mount a device that is attached already, call a function there, return its result."""
+        """Mount an attached device, call a function there, and return its result."""
         kind = run("blkid", "--probe", "--output", "value", "--match-tag", "TYPE", device).strip()
         options = ["ro" if read_only else "rw", *(["nouuid"] if kind == "xfs" else [])]
         point = self._scratch / Path(device).name
@@ -184,7 +184,7 @@ class Cloud:
 
 
 def run(*command: str, **arguments: Any) -> str:
-    """Run a program; what it printed. Fails with its own words."""
+    """Run a program and return its output. A failure shows the program's message."""
     done = subprocess.run(
         command, capture_output=True, encoding="utf-8", errors="replace", check=False, **arguments
     )
@@ -193,7 +193,7 @@ def run(*command: str, **arguments: Any) -> str:
 
 
 def unmount(point: Path) -> None:
-    """Unmount; a program that another thread is about to start may hold our files for a moment."""
+    """Unmount. Retries, as a program that another thread starts may briefly hold our files."""
     for _ in range(20):
         if subprocess.run(["umount", point], capture_output=True, check=False).returncode == 0:
             return
@@ -202,18 +202,18 @@ def unmount(point: Path) -> None:
 
 
 def in_a_namespace(do: Callable[[], T]) -> T:
-    """Call a function in a thread with mounts of its own, and give its result.
+    """Call a function in a thread with its own mount namespace, and return its result.
 
-    Mounts made there, and by programs that it starts, are seen by nobody else, and are gone with
+    Only that thread and the programs that it starts see mounts made there. The mounts end with
     the thread.
     """
 
     def inside() -> T:
-        # For this thread alone, as it unshares the file system attributes too (unshare(2)).
+        # For this thread only, as it unshares the file system attributes too (unshare(2)).
         libc = ctypes.CDLL(None, use_errno=True)
         if libc.unshare(CLONE_NEWNS):
             raise OSError(ctypes.get_errno(), "unshare")
-        # What is unmounted outside must not stay mounted here.
+        # A file system that is unmounted outside must not stay mounted here.
         run("mount", "--make-rslave", "/")
         return do()
 
@@ -222,5 +222,5 @@ def in_a_namespace(do: Callable[[], T]) -> T:
 
 
 def this_host() -> str:
-    """What a connector says of this host."""
+    """The properties that a connector reports for this host."""
     return socket.gethostname()

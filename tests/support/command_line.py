@@ -37,7 +37,7 @@ class CommandLine:
 
 
 def said(site: Site) -> Path:
-    """What the command line said on its standard error."""
+    """The standard error of the command line."""
     return site.home / "said"
 
 

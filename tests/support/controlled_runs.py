@@ -1,4 +1,4 @@
-"""Runs of volflow in processes of their own that a test kills, or holds at a step."""
+"""Runs of volflow in separate processes, which a test kills or holds at a step."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def hook(step: str, act: str, *, method: str = "execute", when: str = "before") 
 
 @dataclass
 class Process:
-    """A command of volflow that is under way."""
+    """A running command of volflow."""
 
     order: Order
     process: Any
@@ -42,7 +42,7 @@ class Process:
         release(self.order.mark)
 
     def end(self) -> Answer:
-        """Wait until it has ended; its answer."""
+        """Wait until it has ended; return its answer."""
         return finish(self.order, self.process, 120)
 
 
@@ -61,12 +61,12 @@ def begin(site: Site, verb: str, *what: str, hooks: tuple[Hook, ...] = (), **mor
 
 
 def run(site: Site, verb: str, *what: str, **more: Any) -> Answer:
-    """Run a command of volflow to its end."""
+    """Run a command of volflow until it ends."""
     return begin(site, verb, *what, **more).end()
 
 
 def killed(site: Site, verb: str, *what: str, step: str, when: str = "before", **more: Any) -> str:
-    """Run a command that is killed at a step; the run that is left."""
+    """Run a command that is killed at a step; return the run that stays open."""
     before = set(open_runs(site))
     answer = run(site, verb, *what, hooks=(hook(step, "kill", when=when),), **more)
     assert answer.exit == -9, answer
@@ -76,7 +76,7 @@ def killed(site: Site, verb: str, *what: str, step: str, when: str = "before", *
 
 @contextmanager
 def held(site: Site, verb: str, *what: str, step: str, **more: Any) -> Iterator[Process]:
-    """A command that is held before a step, at most until the end of the block."""
+    """A command that is held before a step, until the end of the block at the latest."""
     process = begin(site, verb, *what, hooks=(hook(step, "hold"),), **more)
     try:
         process.wait_for_hook()
@@ -103,7 +103,7 @@ def open_runs(site: Site) -> list[str]:
 
 @dataclass
 class Bystander:
-    """Resources of a tenant that look a little like volflow's, and must not be touched."""
+    """Resources of a tenant that resemble volflow's, and that volflow must not touch."""
 
     site: Site
     volume: str = ""
@@ -118,6 +118,6 @@ class Bystander:
         self.shown = self.site.cloud.show(self.volume)
 
     def untouched(self) -> bool:
-        """Whether it is as it was."""
+        """Whether they are unchanged."""
         snapshot = self.site.cloud.client.volume_snapshots.get(self.snapshot)
         return self.site.cloud.show(self.volume) == self.shown and snapshot.status == "available"

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class Fault(StrEnum):
-    """What goes wrong, as the matrix prints it."""
+    """A fault, as the matrix prints it."""
 
     RAISED_BEFORE = "exception before its effect"
     RAISED_AFTER = "exception after its effect"
@@ -42,7 +42,7 @@ class CallSite:
 
     :ivar call: the call, by its pattern
     :ivar step: the step that makes it; empty between the steps
-    :ivar later: the step has asked Cinder for a change already: it waits, or reads the result
+    :ivar later: the step has already asked Cinder for a change, and waits or reads the result
     """
 
     call: str

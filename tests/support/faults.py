@@ -1,4 +1,4 @@
-"""Faults at every step of every flow: made to happen before a step's effect, or after it.
+"""Faults at every step of every flow, before or after the step's effect.
 
 The steps are read from the flows themselves, so that a new step is covered automatically.
 """
@@ -26,7 +26,7 @@ from volflow.tasks.base import Step
 from volflow.tasks.work import Work
 
 WHEN = ("before", "after")
-# The options of each kind of restore, chosen so that it has every step that it can have.
+# The options of each kind of restore, chosen so that its flow has every possible step.
 OPTIONS: dict[str, dict[str, Any]] = {
     "restore to new": {"new": True},
     "restore in place": {"meta_override": {}, "verify": True},
@@ -47,7 +47,7 @@ class Place:
         return f"{self.when} {self.step}"
 
 
-# The target holds all of the restored data, and nothing of the restore is finished.
+# The target holds all restored data, but the restore has finished nothing.
 AFTER_COPY = Place("flush device", "after")
 
 
@@ -80,8 +80,8 @@ FLOWS: dict[str, Callable[[Work], Any]] = {
 
 
 def steps(flow: str) -> list[str]:
-    """The names of the steps of a flow, in their order."""
-    # Nothing is run: no step looks at what it works with before that.
+    """The names of the steps of a flow, in order."""
+    # Nothing runs, and steps do not use these values before they run.
     work: dict[str, Any] = {
         each.name: None
         for each in fields(Work)
@@ -92,7 +92,7 @@ def steps(flow: str) -> list[str]:
 
 
 def places(flow: str, when: tuple[str, ...] = WHEN) -> list[Place]:
-    """Before and after each step of a flow, in their order."""
+    """The places before and after each step of a flow, in order."""
     return [Place(step, moment) for step in steps(flow) for moment in when]
 
 
@@ -102,7 +102,7 @@ def injected(
 ) -> Iterator[list[tuple[str, Place]]]:
     """Call ``act`` at one place of each volume's flow; the list holds the places that were reached.
 
-    :param faults: the place, by the id of the volume that a flow is about
+    :param faults: the place, by the id of the flow's volume
     """
     happened: list[tuple[str, Place]] = []
     inside = threading.local()
@@ -140,7 +140,7 @@ def injected(
 
 
 def raised(volume: str, place: Place) -> None:
-    """The fault that a task's own exception is."""
+    """Raise the injected fault, as an exception of the task."""
     raise InjectedError(f"injected {place}")
 
 

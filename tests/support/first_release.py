@@ -1,4 +1,4 @@
-"""A state database as release 0.1.0 left it, which later releases must be able to continue.
+"""A state database of release 0.1.0, with runs that later releases must be able to continue.
 
 ``data/state-0.1.0.sql`` is a dump of one that its code wrote on a lab. Ids, host names, paths and
 dates are replaced. It holds backups and restores that ended, a backup whose process was killed
@@ -25,13 +25,13 @@ PROJECT = "1ab00000000000000000000000000001"
 REPOSITORY = "/srv/volflow/repository"
 HOST = "host-a"
 
-# What the killed backup had made.
+# The resources that the killed backup had made.
 SECOND = "a0000002-0000-4000-8000-000000000000"
 SNAPSHOT = "0000004e-0000-4000-8000-000000000000"
 TEMPORARY_VOLUME = "00000050-0000-4000-8000-000000000000"
 BACKUP_ATTACHMENT = "00000052-0000-4000-8000-000000000000"
 
-# What the suspended restore worked with, into the volume itself.
+# The resources of the suspended restore, which was a restore in place.
 THIRD = "a0000003-0000-4000-8000-000000000000"
 BACKUP_OF_THIRD = f"ba000002{'0' * 56}"
 SAFETY_SNAPSHOT = "00000060-0000-4000-8000-000000000000"
@@ -43,7 +43,7 @@ _DUMP = Path(__file__).parent / "data" / "state-0.1.0.sql"
 def load(file: Path, changes: Mapping[str, str] | None = None, *, only: str | None = None) -> None:
     """Write the database to a file.
 
-    :param changes: what to put in the place of ids and names
+    :param changes: replacements for ids and names
     :param only: the one run to keep
     """
     text = _DUMP.read_text()

@@ -1,4 +1,4 @@
-"""What every test of a refusal starts from, and how it shows that nothing was made."""
+"""The site from which tests of refusals start, and the check that nothing was made."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.site import Site
 class Ground:
     """A site with a volume that could be backed up, and a backup of it.
 
-    :ivar database: Cinder's own, which never forgets what was there
+    :ivar database: Cinder's own database, which also keeps deleted resources
     """
 
     site: Site
@@ -26,7 +26,7 @@ class Ground:
     database: Path
 
     def made(self) -> dict[str, list[Any]]:
-        """Everything that has ever been in Cinder, deleted or not, and its state."""
+        """Every resource that Cinder ever had, including deleted ones, and its state."""
         with closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True)) as database:
             return {
                 table: database.execute(f"SELECT {columns} FROM {table} ORDER BY id").fetchall()
@@ -41,7 +41,7 @@ class Ground:
     def refused(
         self, *arguments: str, says: str, status: int = 1, **more: Any
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command that must do nothing except report why.
+        """Run a command that must do nothing and report why.
 
         :param says: a regular expression that its one message must match
         """

@@ -1,7 +1,7 @@
 """Kill a run on purpose: ``python -m tests.support.killed_run CONFIG ORDER``, the order as JSON.
 
 Each volume's flow stops at its own place and waits there. When the last flow has arrived, the
-process is killed with all of them where they are.
+process is killed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ PATIENCE = 200.0
 
 
 def main(config_file: str, order: dict[str, Any]) -> None:
-    """Start a backup or a restore that does not survive."""
+    """Start a backup or a restore that will be killed."""
     from volflow import config
     from volflow.api.volflow import Volflow
     from volflow.context import Context

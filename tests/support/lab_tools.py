@@ -1,4 +1,4 @@
-"""What the tests of the lab use: its command line, its Cinder, block devices, and its remains."""
+"""Helpers for the tests of the lab: its command line, its Cinder, block devices, remains."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MIB = 1024**2
 
 
 class CinderUser:
-    """What a test does with Cinder; it knows what it has made."""
+    """A test's use of Cinder; it records what it has made."""
 
     def __init__(self, client: Any) -> None:
         self.client = client
@@ -42,7 +42,7 @@ class CinderUser:
         return self.reaches(manager.get, made.id, "available")
 
     def attach(self, volume: Any) -> tuple[str, Path]:
-        """Attach a volume to this host as volflow does; the attachment's id and the device."""
+        """Attach a volume to this host as volflow does; return the attachment's id and device."""
         from os_brick.initiator import connector
 
         manager = self.client.attachments
@@ -60,14 +60,14 @@ class CinderUser:
         self.client.attachments.delete(attachment)
 
     def delete(self, resource: Any) -> None:
-        """Delete a volume or a snapshot and wait until it is gone."""
+        """Delete a volume or a snapshot and wait until it no longer exists."""
         for delete, get, made in self._made:
             if made == resource.id:
                 delete(made)
                 self.gone(get, made)
 
     def clean(self) -> None:
-        """Delete everything that is still there, the last first."""
+        """Delete everything that still exists, in reverse order."""
         from cinderclient import exceptions
 
         problems = []
@@ -82,7 +82,7 @@ class CinderUser:
         assert not problems
 
     def reaches(self, get: Callable[[str], Any], made: str, status: str) -> Any:
-        """Wait until something has a status; an error status ends the wait."""
+        """Wait until a resource has a status; an error status ends the wait."""
         deadline = time.monotonic() + LIMIT
         while True:
             found = get(made)
@@ -93,7 +93,7 @@ class CinderUser:
             time.sleep(0.1)
 
     def gone(self, get: Callable[[str], Any], made: str) -> None:
-        """Wait until something is no longer there."""
+        """Wait until a resource no longer exists."""
         from cinderclient import exceptions
 
         deadline = time.monotonic() + LIMIT
@@ -106,12 +106,12 @@ class CinderUser:
 
 
 def _id(attachment: Any) -> str:
-    # From microversion 3.27 on the client returns a dictionary where it once had an object.
+    # Since microversion 3.27 the client returns a dictionary instead of an object.
     return str(attachment["id"] if isinstance(attachment, dict) else attachment.id)
 
 
 def write(device: Path, data: bytes, offset: int = 0) -> None:
-    """Write to a block device and see that it has arrived."""
+    """Write to a block device and sync it."""
     with open(device, "r+b") as stream:
         stream.seek(offset)
         stream.write(data)
@@ -127,9 +127,9 @@ def read(device: Path, size: int, offset: int = 0) -> bytes:
 
 
 def exported(device: Path) -> Callable[[], bool]:
-    """Tells whether a loop device is still bound to the file that it is bound to now.
+    """Returns a function that reports whether a loop device still has its present file.
 
-    Others on this machine may take its number as soon as it is free.
+    Other programs on this machine may use its number as soon as it is free.
     """
     (now,) = [each for each in loop.in_use() if each.path == device]
     return lambda: any((each.number, each.file) == (now.number, now.file) for each in loop.in_use())
@@ -144,7 +144,7 @@ def is_up(lab: Lab) -> bool:
 
 
 def remains(directory: Path) -> list[str]:
-    """Everything of a lab that the machine still knows: mounts, devices, processes, files."""
+    """What remains of a lab on this machine: mounts, devices, processes, files."""
     text = str(directory)
     found = [line for line in Path("/proc/mounts").read_text().splitlines() if text in line]
     for name in glob.glob("/sys/block/loop*/loop/backing_file"):

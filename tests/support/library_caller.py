@@ -1,4 +1,4 @@
-"""A program that uses volflow as a library, in a thread that is not its main one."""
+"""A program that uses volflow as a library, in a thread other than its main thread."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 from tests.support.site import Site
 from volflow.results.options import RestoreOptions
 
-# Seconds for a run to be suspended.
+# The longest time in seconds that a suspension may take.
 _PATIENCE = 60.0
 
 
 class Caller(threading.Thread):
-    """A program that uses volflow in a thread that is not its main one, as Freezer does."""
+    """A program that uses volflow in a thread other than its main thread, as Freezer does."""
 
     def __init__(self, site: Site, volume: str, verb: str = "backup", **options: Any) -> None:
         super().__init__(daemon=True)
@@ -34,7 +34,7 @@ class Caller(threading.Thread):
                 self.result = error
 
     def suspended(self) -> None:
-        """Suspend it, without a command line that would end the process in the end."""
+        """Suspend the run. Unlike the command line, nothing ends the process."""
         self.volflow.stop.suspend()
         self.join(_PATIENCE)
         assert not self.is_alive()

@@ -1,4 +1,4 @@
-"""A repository and a mover that keep all in memory: the smallest ones that do what is asked."""
+"""A minimal repository and mover that keep everything in memory."""
 
 from __future__ import annotations
 
@@ -72,11 +72,11 @@ Files = dict[str, Entry]
 
 @dataclass
 class Storage:
-    """What outlives a repository's object: its backups, by id, and its locks, by process."""
+    """Data that outlives a repository object: its backups, by id, and its locks, by process."""
 
     password: str | None = None
     backups: dict[str, tuple[Listed, Files]] = field(default_factory=dict)
-    # Backups that were removed, until they are pruned.
+    # Removed backups that are not yet pruned.
     removed: list[Files] = field(default_factory=list)
     locks: set[int] = field(default_factory=set)
     read_only: bool = False
@@ -93,7 +93,7 @@ class MemoryRepository:
         self.storage, self._password = storage, password
 
     def check(self) -> None:
-        """Nothing is required."""
+        """Do nothing: this repository has no requirements."""
 
     def init(self) -> None:
         if self.exists():
@@ -254,7 +254,7 @@ class MemoryMover:
                 else:
                     _write(f"{root}{name}", entry)
                 progress(CopyProgress(files=count))
-            # A directory gives its ACL to what is made in it, which changes its time.
+            # New files inherit a directory's ACL and change its time, so both are set last.
             for name, entry in reversed(wanted.items()):
                 if entry.type == "dir":
                     _set_xattrs(f"{root}{name}", entry)
@@ -300,7 +300,7 @@ def _below(files: Files, path: Path) -> Files:
 
 
 def _walk(tree: Path) -> Iterator[str]:
-    """Every path below a tree with a leading slash, and first the tree as an empty path."""
+    """The tree as an empty path, then every path below it with a leading slash."""
     pending = [""]
     while pending:
         name = pending.pop()

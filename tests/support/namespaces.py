@@ -14,7 +14,7 @@ from volflow.host.privilege import Privilege
 
 
 def missing() -> str:
-    """Why nothing can be mounted here; empty if it can."""
+    """Why this host cannot mount images; empty if it can."""
     if os.geteuid() != 0:
         return "mounting an image in a namespace needs root"
     if not os.path.exists("/dev/loop-control"):
@@ -34,7 +34,7 @@ def new_image(path: Path, size: int) -> Path:
 def mounted(
     directory: Path, images: dict[Path, Path], *, read_only: bool = False
 ) -> Iterator[tuple[MountNamespace, Path]]:
-    """A namespace with images mounted in it; both ways to its root: by itself, and from here.
+    """A namespace with mounted images, and its root's path inside and outside the namespace.
 
     :param images: the image for each path below the namespace's root
     """

@@ -25,7 +25,7 @@ class Printed:
 
 
 def commands(page: Path) -> Iterator[Printed]:
-    """What stands after a prompt in the page's code blocks."""
+    """The commands after a prompt in the page's code blocks."""
     section, block, before = "", False, ""
     for line in page.read_text().splitlines():
         if re.fullmatch(r"(=+|-+)", line) and before and len(line) >= len(before):
@@ -40,11 +40,11 @@ def commands(page: Path) -> Iterator[Printed]:
 
 
 class Shell:
-    """A shell into which commands are typed, one after the other.
+    """A shell that runs commands one after the other.
 
-    Its mounts are its own.
+    It has its own mount namespace.
 
-    :param prepare: what to do in it first
+    :param prepare: commands to run first
     """
 
     def __init__(self, environment: dict[str, str], prepare: str) -> None:
@@ -60,10 +60,10 @@ class Shell:
         self.type(prepare)
 
     def type(self, command: str) -> str:
-        """Type a command; what it printed. It must succeed."""
+        """Run a command, which must succeed, and return its output."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        # Commands have no input: nobody is there to answer.
+        # Commands have no input: nobody answers questions.
         self._process.stdin.write(f"{{ {command}\n}} </dev/null; echo {_MARK} $?\n")
         self._process.stdin.flush()
         told: list[str] = []

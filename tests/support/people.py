@@ -1,4 +1,4 @@
-"""The people of one cloud: each has a login, volumes, and a configuration of volflow."""
+"""The users of one cloud: each has a login, volumes, and a configuration of volflow."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Person:
 
     :ivar login: the name of the cloud in clouds.yaml
     :ivar project_id: the project that the login is for
-    :ivar home: the person's own directory
-    :ivar cloud: the cloud as this person may use it
-    :ivar settings: of volflow, ``group__option``
+    :ivar home: the user's own directory
+    :ivar cloud: the cloud, with this user's permissions
+    :ivar settings: options of volflow, as ``group__option``
     """
 
     login: str
@@ -39,7 +39,7 @@ class Person:
         return self.home / "state"
 
     def config(self, **overrides: Any) -> Path:
-        """A configuration file; ``group__option="value"`` changes it, None leaves one out."""
+        """A configuration file; ``group__option="value"`` changes an option, None omits it."""
         values = {
             "DEFAULT__state_dir": self.state,
             "cloud__name": self.login,
@@ -78,7 +78,7 @@ class Person:
     def cli(
         self, *arguments: str, timeout: float = 400, **overrides: Any
     ) -> subprocess.CompletedProcess[str]:
-        """Run the command line, in a process of its own."""
+        """Run the command line in a separate process."""
         return subprocess.run(
             self.command(*arguments, **overrides),
             stdin=subprocess.DEVNULL,
@@ -90,14 +90,14 @@ class Person:
         )
 
     def rows(self, *arguments: str, status: int = 0, **overrides: Any) -> list[dict[str, Any]]:
-        """What the command line prints as JSON."""
+        """Run the command line and return its JSON output."""
         done = self.cli(*arguments, "-f", "json", **overrides)
         assert done.returncode == status, done
         found: list[dict[str, Any]] = json.loads(done.stdout)
         return found
 
     def refused(self, *arguments: str, status: int = 1, **overrides: Any) -> str:
-        """Run what must fail, and give its words: one line, and nothing else."""
+        """Run a command that must fail, and return its message, which must be a single line."""
         done = self.cli(*arguments, **overrides)
         assert done.returncode == status, done
         assert done.stdout == "", done
@@ -105,13 +105,13 @@ class Person:
         return done.stderr.strip()
 
     def volume(self, do: Callable[[Path], Any] | None = None, **properties: Any) -> str:
-        """A volume with an ext4 on it, and files if they are given; its id."""
+        """Make a volume with ext4, and files if given; return its id."""
         volume = self.cloud.create(**{"size": 1, **properties})
         self.cloud.fill(volume, "ext4", do or (lambda root: None))
         return volume
 
     def group(self, name: str, volume_type: str = "lab", **properties: Any) -> str:
-        """A generic volume group; its id."""
+        """Make a generic volume group; return its id."""
         client = self.cloud.client
         group_type = next(t.id for t in client.group_types.list() if t.name == GROUP_TYPE)
         types = [t.id for t in client.volume_types.list() if t.name == volume_type]
@@ -120,7 +120,7 @@ class Person:
         return str(made.id)
 
     def change_group(self, group: str, **fields: str) -> None:
-        """Let volumes join or leave a group: ids, with commas between them."""
+        """Let volumes join or leave a group; ids are separated by commas."""
         groups = self.cloud.client.groups
         groups.update(group, **fields)
         until_settled(groups.get, group)
@@ -130,7 +130,7 @@ GROUP_TYPE = "tests"
 
 
 class Keystone:
-    """Keystone as its administrator uses it.
+    """Keystone, used as administrator.
 
     :param clouds: the clouds.yaml
     """
@@ -144,12 +144,12 @@ class Keystone:
         self._identity = openstack.connection.Connection(config=region).identity
 
     def project(self, name: str) -> str:
-        """The id of the project of that name."""
+        """The id of the project with this name."""
         return str(self._identity.find_project(name, ignore_missing=False).id)
 
     @contextmanager
     def role(self, user: str, project: str, role: str = "member") -> Iterator[None]:
-        """A role of a user in a project, as long as the block runs."""
+        """A user has a role in a project while the block runs."""
         identity = self._identity
         who = identity.find_user(user, ignore_missing=False)
         where = identity.find_project(project, ignore_missing=False)
@@ -179,9 +179,9 @@ def admin_api(lab: Any) -> Api:
 
 @dataclass
 class Town:
-    """The people of one cloud.
+    """The users of one cloud.
 
-    :ivar home: the directory of everybody's files
+    :ivar home: the directory for the files of all users
     :ivar api: the cloud, seen as an administrator
     """
 
@@ -191,10 +191,10 @@ class Town:
     api: Api
 
     def person(self, name: str, home: str | None = None, **settings: Any) -> Person:
-        """A person with a repository for each project and the keys that :meth:`give_key` gave.
+        """A user with a repository for each project and the keys from :meth:`give_key`.
 
         :param name: alpha, beta or admin
-        :param home: the name of the directory, where one person has several
+        :param home: the name of the directory, if one user has several
         """
         own = self.home / (home or name)
         (own / "keys").mkdir(parents=True, exist_ok=True)
@@ -209,7 +209,7 @@ class Town:
         return Person(f"lab-{name}", project, own, cloud, default | settings)
 
     def give_key(self, person: Person, project_id: str) -> None:
-        """Let a person know the password of a project's repository."""
+        """Give a user the password of a project's repository."""
         file = person.home / "keys" / project_id
         file.write_text(self.password(project_id) + "\n")
         file.chmod(0o600)
@@ -224,7 +224,7 @@ class Town:
             repository.make(path, self.password(project_id))
         return path
 
-    # What an administrator sees
+    # Seen as an administrator
 
     def volumes(self) -> dict[str, dict[str, Any]]:
         """All volumes of all projects, by id."""
@@ -250,7 +250,7 @@ class Town:
             if not getattr(snapshot, "group_snapshot_id", None):
                 client.volume_snapshots.delete(snapshot.id)
         for group in client.groups.list(search_opts=anybody):
-            # Cinder deletes the volumes with it, and until then no other way.
+            # Only the group can delete its volumes: Cinder does not delete them otherwise.
             client.groups.delete(group.id, delete_volumes=True)
             until_gone(client.groups.get, group.id)
         for volume in client.volumes.list(search_opts=anybody):

@@ -1,4 +1,4 @@
-"""A private PostgreSQL server for the tests: its own directory, user and port, gone at the end."""
+"""A private, temporary PostgreSQL server for the tests: its own directory, user and port."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _program(name: str) -> str:
 
 
 def _drop_root() -> list[str]:
-    """Return what to put before a command so that it runs as an ordinary user."""
+    """Return the prefix that makes a command run as an ordinary user."""
     if os.geteuid() != 0:
         return []
     for name in ("postgres", "nobody"):
@@ -51,7 +51,7 @@ def _free_port() -> int:
 
 @contextmanager
 def running() -> Iterator[str]:
-    """Start a server and give the URL of its ``postgres`` database.
+    """Start a server and yield the URL of its ``postgres`` database.
 
     :raises Unavailable: when PostgreSQL is not installed or does not start.
     """
@@ -79,7 +79,7 @@ def running() -> Iterator[str]:
         command = [postgres, "-D", str(data), "-h", "127.0.0.1", "-p", str(port)]
         command += ["-k", str(directory), "-c", "fsync=off", "-c", "max_connections=60"]
         with (directory / "log").open("wb") as log:
-            # The kernel ends the server should pytest be killed before it can.
+            # The kernel ends the server if pytest is killed.
             server = subprocess.Popen(
                 [setpriv, "--pdeathsig=INT", *user, *command],
                 cwd=directory,
@@ -88,7 +88,7 @@ def running() -> Iterator[str]:
             )
         try:
             deadline = time.monotonic() + 120
-            # It takes connections, and refuses them, some time before it is ready.
+            # The server accepts connections, and refuses them, before it is ready.
             ready = [_program("pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port)]
             while subprocess.run(ready, check=False).returncode != 0:
                 if server.poll() is not None or time.monotonic() > deadline:
@@ -109,7 +109,7 @@ def running() -> Iterator[str]:
 
 @contextmanager
 def databases(count: int) -> Iterator[list[str]]:
-    """URLs of this many databases with the tables of volflow, as an operator makes them."""
+    """URLs of this many databases with volflow's tables, made as an operator makes them."""
     import psycopg
 
     from persistence import State

@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 
 def values(file: Path) -> Any:
-    """Looks up the one value of a metric of volflow's that has some labels."""
+    """Looks up the single value of a volflow metric with some labels."""
     families = text_string_to_metric_families(file.read_text())
     samples = [sample for family in families for sample in family.samples]
 

@@ -15,9 +15,9 @@ def cinder(
     project_id: str = "a project",
     **left: int,
 ) -> Cinder:
-    """The Cinder of a project with this quota left; without a limit for what is not given.
+    """The Cinder of a project with this free quota; no limit where none is given.
 
-    :param types: what is left of the quotas of volume types
+    :param types: the free quotas of volume types
     :param left: ``volumes``, ``snapshots`` and ``gigabytes``
     """
     client = FakeClient()

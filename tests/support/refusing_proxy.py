@@ -20,7 +20,7 @@ _HOP = ("connection", "transfer-encoding", "keep-alive", "content-length")
 class Refusing:
     """Answers requests for one volume with an error, and forwards all others.
 
-    :param status: of the answer; None ends the connection without one
+    :param status: the status of the answer; None ends the connection without an answer
     """
 
     def __init__(self, site: Site, volume: str, status: int | None) -> None:
@@ -33,7 +33,7 @@ class Refusing:
             protocol_version = "HTTP/1.1"
 
             def log_message(self, format: str, *arguments: Any) -> None:
-                """Say nothing."""
+                """Log nothing."""
 
             def handle_all(self) -> None:
                 length = int(self.headers.get("Content-Length") or 0)

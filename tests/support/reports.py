@@ -20,7 +20,7 @@ from volflow.results.outcome import Figures, Outcome, StepTime, VolumeResult
 BEGAN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 ZERO = BEGAN.timestamp()
 HOSTILE = "\"'><script>alert(1)</script><img src=x onerror=y>&amp;\x1b[31m\x00\u202e\ud800 ]]> -->"
-# Elements of HTML that have no end.
+# HTML elements without an end tag.
 VOID = {"meta"}
 
 
@@ -36,7 +36,7 @@ def volume(
     position: int = 0,
     **result: Any,
 ) -> Item:
-    """A volume of a run, as the state database keeps it."""
+    """A volume of a run, as the state database stores it."""
     name = key if name is None else name
     kept: dict[str, Any] = {"steps": [asdict(one) for one in steps]}
     if state.final:
@@ -80,7 +80,7 @@ def timeline(*items: Item, seconds: float = 100.0, driven: bool = True) -> Timel
 
 
 class Reader(HTMLParser):
-    """Reads a page strictly: what is opened is closed, and in order."""
+    """Reads a page strictly: elements must be closed, and in order."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -114,7 +114,7 @@ class Reader(HTMLParser):
 
 
 def several(count: int) -> list[Item]:
-    """Volumes of which each tenth fails and each seventh is partial."""
+    """Volumes; each tenth fails and each seventh is partial."""
     found = []
     for number in range(count):
         begin = number // 10 * 12.0

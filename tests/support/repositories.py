@@ -1,4 +1,4 @@
-"""Each repository with its mover that the conformance tests run on, and what can befall it."""
+"""The repositories and movers under conformance tests, and the faults that can happen to them."""
 
 from __future__ import annotations
 
@@ -55,14 +55,14 @@ class Subject(Protocol):
 
     @contextmanager
     def locked(self) -> Iterator[int]:
-        """A process that holds a lock while the block runs, unless it is killed before."""
+        """A process that holds a lock while the block runs, unless a test kills it."""
         ...
 
     def close(self) -> None: ...
 
 
 class MemorySubject:
-    """In memory."""
+    """The repository in memory."""
 
     read_only_is_noticed = True
 
@@ -103,11 +103,11 @@ class MemorySubject:
                 process.kill()
 
     def close(self) -> None:
-        """Nothing stays."""
+        """Do nothing."""
 
 
 class ResticSubject:
-    """restic of some version, with its repository in a directory, or behind a REST server.
+    """A version of restic, with its repository in a directory or behind a REST server.
 
     :param directory: for the repository, the password and the cache
     """
@@ -120,13 +120,13 @@ class ResticSubject:
         opened = restic.program(directory, restic=program, location=self._location(self._place))
         self.repository: Repository = ResticRepository(opened)
         self.mover: Mover = ResticMover(opened)
-        # restic tries for a minute and more to write to a storage service.
+        # restic retries writes to a storage service for a minute and more.
         self.read_only_is_noticed = not rest
 
     def _location(self, place: Path) -> str:
         if not self._rest:
             return str(place)
-        # restic leaves out the user where the server asks for none.
+        # restic omits the user if the server does not ask for one.
         location = self._stack.enter_context(RestServer(place)).location
         return location.replace("//", "//user:hidden@")
 
@@ -151,7 +151,7 @@ class ResticSubject:
     def damage(self) -> None:
         for pack in self._files("data"):
             content = bytearray(pack.read_bytes())
-            # The end of a pack lists what is in it.
+            # The end of a pack lists its content.
             for position in range(0, len(content) // 2, 16):
                 content[position] ^= 0xFF
             pack.chmod(0o600)

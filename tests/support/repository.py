@@ -1,7 +1,7 @@
-"""Repositories of restic that cost the tests next to nothing.
+"""Repositories of restic that are quick to make and open.
 
-restic makes trying a password expensive, which is what a password wants. Here restic is started
-many thousand times with passwords that everybody knows.
+restic makes it expensive to try a password, as it should. The tests start restic many thousand
+times, with passwords that everyone knows.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _MEMORY = 256 * 1024**2
 
 
 def make(path: Path, password: str) -> None:
-    """Make a repository: a copy of one that this process has made for the same password."""
+    """Make a repository by copying one that this process made for the same password."""
     shutil.copytree(Path(_made(password).name) / "repository", path)
 
 
@@ -44,7 +44,7 @@ def _made(password: str) -> tempfile.TemporaryDirectory[str]:
 
 
 def _cheapen(repository: Path, password: str) -> None:
-    """Have the password of a new repository derived cheaply from now on.
+    """Replace the key of a new repository by one that is derived cheaply from its password.
 
     As in restic's design document, "Keys, Encryption and MAC".
     """
@@ -63,7 +63,7 @@ def _cheapen(repository: Path, password: str) -> None:
 
 
 def _derived(told: dict[str, Any], password: str) -> bytes:
-    """What encrypts (32 bytes), and what authenticates (32 bytes)."""
+    """The key that encrypts (32 bytes), and the key that authenticates (32 bytes)."""
     return hashlib.scrypt(
         password.encode(),
         salt=base64.b64decode(told["salt"]),

@@ -1,4 +1,4 @@
-"""A small server of restic's REST protocol over a directory, which can go away half-way.
+"""A small server of restic's REST protocol over a directory that can stop answering half-way.
 
 The directory has the layout of a local repository, so that restic can also look at it directly.
 """
@@ -15,12 +15,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 _LISTING = "application/vnd.x.restic.rest.v2"
-# Seconds for which a held request is not answered at most.
+# The longest time in seconds that a request is held.
 _PATIENCE = 300.0
 
 
 class RestServer:
-    """Serves one repository as long as the block runs.
+    """Serves one repository while the block runs.
 
     :param directory: the repository
     """
@@ -56,11 +56,11 @@ class RestServer:
         self._server.server_close()
 
     def after(self, method: str, count: int, act: Callable[[], None]) -> None:
-        """Do something at the call of that number that moves data with this method."""
+        """Act at the call with this number, of those that move data with this method."""
         self._left, self._act = (method, count), act
 
     def hold(self, method: str, count: int) -> None:
-        """Stop answering at the call of that number, until :meth:`go_on`."""
+        """Stop answering at the call with this number, until :meth:`go_on`."""
         self._going.clear()
         self.after(method, count, lambda: None)
 
@@ -88,7 +88,7 @@ class RestServer:
         self._act()
 
     def pause(self) -> None:
-        """Wait for as long as the server holds requests."""
+        """Wait while the server holds requests."""
         if self.happened:
             self._going.wait(_PATIENCE)
 
@@ -98,7 +98,7 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def log_message(self, format: str, *arguments: Any) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
     def _handle(self) -> None:
         outer = self.server_of

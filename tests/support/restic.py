@@ -16,7 +16,7 @@ _Program = TypeVar("_Program", bound=ResticProgram)
 def settings(directory: Path, **options: object) -> RepositorySettings:
     """The settings of a repository in this directory, with the password "secret".
 
-    :param options: options of ``[repository]`` that take the place of these
+    :param options: options of ``[repository]`` that replace these
     """
     conf = config.load([])
     password = directory / "password"
@@ -37,5 +37,5 @@ def program(directory: Path, **options: object) -> ResticProgram:
 
 
 def replaced(directory: Path, kind: type[_Program]) -> _Program:
-    """A subclass of it that answers instead of restic."""
+    """An instance of this subclass, which answers instead of restic."""
     return kind(settings(directory), Privilege())

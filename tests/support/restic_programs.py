@@ -1,4 +1,4 @@
-"""The versions of restic that the tests use: the host's own, and the newest one."""
+"""The versions of restic that the tests use: the host's version and the newest version."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-# Names a newest restic; without it, Debian's newest package is downloaded once.
+# The path of the newest restic; if unset, Debian's newest package is downloaded once.
 _VARIABLE = "VOLFLOW_NEWEST_RESTIC"
 _SOURCE = (
     "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] "
@@ -20,7 +20,7 @@ _LIMIT = 120.0
 
 @cache
 def newest() -> str | None:
-    """The newest restic; None where it can neither be found nor downloaded.
+    """The newest restic; None if it can neither be found nor downloaded.
 
     It is a static program: it runs on every release of Debian.
     """
@@ -37,7 +37,7 @@ def newest() -> str | None:
 
 
 def _download(to: Path) -> None:
-    """Get Debian's newest package, whose signature apt checks; nothing is installed."""
+    """Download Debian's newest package; apt checks its signature, and nothing is installed."""
     to.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=to.parent) as name:
         directory = Path(name)
@@ -56,7 +56,7 @@ def _download(to: Path) -> None:
             _run(*command, directory=directory)
         (package,) = directory.glob("restic_*.deb")
         _run("dpkg-deb", "--extract", str(package), "root", directory=directory)
-        # Another process may do the same.
+        # Another process may do this at the same time.
         (directory / "root/usr/bin/restic").rename(to)
 
 

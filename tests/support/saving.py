@@ -25,7 +25,7 @@ def save(
     progress: Callable[[CopyProgress], None] = lambda _: None,
     stopping: threading.Event | None = None,
 ) -> Saved:
-    """Save what is mounted in a namespace."""
+    """Save the file systems that are mounted in a namespace."""
     namespace.write(namespace.root / MANIFEST, manifest)
     return mover.save(
         namespace,

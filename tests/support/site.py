@@ -22,9 +22,9 @@ PASSWORD = "correct horse battery staple\n"
 
 
 def missing(*modules: str) -> str:
-    """Why a lab cannot run here; empty when it can.
+    """Why a lab cannot run on this host; empty if it can.
 
-    :param modules: what the lab needs besides
+    :param modules: modules that the lab needs in addition
     """
     if os.geteuid() != 0:
         return "a lab needs root: it mounts a file system and makes loop devices"
@@ -43,8 +43,8 @@ def missing(*modules: str) -> str:
 class Site:
     """One user of volflow: a repository, a state directory, and the cloud.
 
-    :ivar home: where all of it is
-    :ivar before: the processes that were there before
+    :ivar home: the directory of all its files
+    :ivar before: the processes that existed before
     """
 
     home: Path
@@ -99,7 +99,7 @@ class Site:
             yield found
 
     def restic(self, *command: str) -> str:
-        """What restic itself says of the repository."""
+        """Run restic itself on the repository."""
         environment = {**self.environment, "RESTIC_PASSWORD": PASSWORD.strip()}
         return run("restic", "--repo", str(self.repository), *command, env=environment)
 
@@ -108,12 +108,12 @@ class Site:
         repository.make(self.repository, PASSWORD.strip())
 
     def backup(self, *volumes: str, **arguments: Any) -> Any:
-        """Back up by the library; the result of the run."""
+        """Back up with the library; return the result of the run."""
         with self.volflow() as volflow:
             return volflow.backups.create(volumes, **arguments)
 
     def restore(self, *what: str, parallel: int | None = None, **arguments: Any) -> Any:
-        """Restore by the library; the result of the run. New volumes are known from then on."""
+        """Restore with the library; return the result of the run, and adopt new volumes."""
         from volflow.results.options import RestoreOptions
 
         options = RestoreOptions(**arguments)
@@ -132,10 +132,10 @@ class Site:
         prefix: tuple[str, ...] = (),
         **more: Any,
     ) -> subprocess.CompletedProcess[str]:
-        """The command line, in a process of its own.
+        """Run the command line in a separate process.
 
         :param environment: changes to the environment; None removes a variable
-        :param prefix: what to put before the command
+        :param prefix: arguments to put before the command
         """
         variables = dict(self.environment)
         for name, value in (environment or {}).items():
@@ -169,7 +169,7 @@ class Site:
 
     @contextmanager
     def quota(self, **limits: int) -> Iterator[None]:
-        """The quota of the lab's project, as long as the block runs."""
+        """Set the quota of the lab's project while the block runs."""
         from lab import settings
 
         quotas = self.cloud.client.quotas
@@ -182,15 +182,15 @@ class Site:
             quotas.update(settings.PROJECT, **old)
 
     def findings(self, **arguments: Any) -> list[Any]:
-        """What volflow has left behind."""
+        """The temporary resources that remain."""
         return self.auditor.settled(self.cloud.known, processes=self.before, **arguments)
 
 
 @contextmanager
 def environment_of(lab: Any, *, without: str = "") -> Iterator[None]:
-    """This process has a lab's environment for as long as the block runs.
+    """Give this process a lab's environment while the block runs.
 
-    :param without: a variable that nobody sets meanwhile
+    :param without: a variable that is unset meanwhile
     """
     names = {*lab.environment, *([without] if without else [])}
     before = {name: os.environ.get(name) for name in names}
@@ -207,9 +207,9 @@ def environment_of(lab: Any, *, without: str = "") -> Iterator[None]:
 
 @contextmanager
 def new_site(scratch: Path, the_lab: Any, api: Api, *, administrator: Any = None) -> Iterator[Site]:
-    """A site with an empty repository; at its end nothing temporary may be left.
+    """A site with an empty repository; nothing temporary may remain at its end.
 
-    :param administrator: a client that may reset states, where the lab's first user may not
+    :param administrator: a client that may reset states, if the lab's first user may not
     """
     home = Path(tempfile.mkdtemp(prefix="site-", dir=scratch))
     mounts = home / "mounts"
@@ -233,5 +233,5 @@ def new_site(scratch: Path, the_lab: Any, api: Api, *, administrator: Any = None
     finally:
         cloud.clean()
         shutil.rmtree(home, ignore_errors=True)
-    # What was made is gone too: the next test begins with nothing.
+    # The test's own resources are removed too: the next test begins with nothing.
     assert_nothing(auditor.settled(Known(), processes=site.before))

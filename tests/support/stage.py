@@ -1,4 +1,4 @@
-"""What all branches of a restore start from, and how their results are compared."""
+"""The start of all branches of a restore, and the comparison of their results."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ IMAGE = {"os_distro": "debian", "hw_disk_bus": "virtio", "image_name": "with spa
 
 @dataclass
 class Seen:
-    """What was compared, for the table."""
+    """The comparisons that were made, for the table."""
 
     data: list[str] = field(default_factory=list)
     properties: list[str] = field(default_factory=list)
@@ -46,7 +46,7 @@ class Original:
     """A volume that has been backed up.
 
     :ivar shown: its properties at that time
-    :ivar tree: what was on it
+    :ivar tree: its files at that time
     """
 
     volume: str
@@ -57,10 +57,10 @@ class Original:
 
 @dataclass
 class Stage:
-    """The lab, with a volume that holds everything odd.
+    """The lab, with a volume that holds every odd kind of file.
 
     :ivar template: its id
-    :ivar tree: what is on it
+    :ivar tree: its files
     """
 
     site: Site
@@ -74,18 +74,18 @@ class Stage:
         site.cloud.fill(template, "ext4", tree.make)
         return cls(site, template, site.cloud.on(template, tree.describe, read_only=True))
 
-    # Before
+    # Before a restore
 
     def volume(self, name: str, **properties: Any) -> str:
-        """A volume with the content of the template."""
+        """Make a volume with the content of the template."""
         return self.site.cloud.create(name=name, source_volid=self.template, **properties)
 
     def original(
         self, name: str, change: Callable[[Path], object] | None = None, **properties: Any
     ) -> Original:
-        """A volume that is backed up, with the content of the template.
+        """Make a volume with the content of the template, and back it up.
 
-        :param change: what to change on it before
+        :param change: changes its files before the backup
         """
         volume, found = self.volume(name, **properties), self.tree
         if change:
@@ -94,12 +94,12 @@ class Stage:
         return self.backed_up(volume, found)
 
     def backed_up(self, volume: str, found: tree.Tree | None = None) -> Original:
-        """A volume, after a backup of it."""
+        """Back up a volume."""
         found = self.look(volume) if found is None else found
         return self._backed_up(volume, found)
 
     def backed_up_attached(self, volume: str) -> Original:
-        """An attached volume after a backup of it. A copy of it shows what is on it."""
+        """Back up an attached volume. A copy of it shows its files."""
         # Another volume of the same content can.
         copy = self.site.cloud.create(name="to look at", source_volid=volume)
         found = self.look(copy)
@@ -113,7 +113,7 @@ class Stage:
         return Original(volume, result.volumes[0].backup_id, shown, found)
 
     def change(self, volume: str) -> tree.Tree:
-        """Change this and that on a volume; what is on it then."""
+        """Change some files on a volume; return its tree after that."""
         self.site.cloud.on(volume, later)
         return self.look(volume)
 
@@ -128,10 +128,10 @@ class Stage:
             volumes.update_readonly_flag(volume, True)
         return found
 
-    # After
+    # After a restore
 
     def same_data(self, was: tree.Tree, volume: str) -> None:
-        """Fail unless a volume holds this, byte by byte."""
+        """Fail unless a volume holds this tree, byte by byte."""
         self.same_tree(was, self.look(volume))
 
     def same_tree(self, was: tree.Tree, now: tree.Tree) -> None:
@@ -142,10 +142,10 @@ class Stage:
     def same_properties(
         self, was: dict[str, Any], volume: str, *, but: Collection[str] = (), own: bool = False
     ) -> None:
-        """Fail unless a volume has these properties, each of them.
+        """Fail unless a volume has all of these properties.
 
-        :param but: those that are expected to differ, and have to
-        :param own: those that are each volume's own, too
+        :param but: those that must differ
+        :param own: also compare those that belong to one volume
         """
         now = self.site.cloud.show(volume)
         names = (was.keys() | now.keys()) - ({"updated_at"} if own else OWN)
@@ -155,13 +155,13 @@ class Stage:
         self.seen.properties.append(f"{told}, {len(changed)} as asked" if changed else told)
 
     def nothing_left(self) -> None:
-        """Fail if anything temporary is left anywhere."""
+        """Fail if anything temporary remains anywhere."""
         assert_nothing(self.site.findings())
 
     # Commands
 
     def run(self, *arguments: str, status: int = 0, **more: Any) -> str:
-        """A command, in a process of its own; what it printed."""
+        """Run a command in a separate process; return its output."""
         done = self.cli(*arguments, status=status, **more)
         return done.stdout if status == 0 else done.stderr
 
@@ -174,7 +174,7 @@ class Stage:
         return done
 
     def rows(self, *arguments: str, status: int = 0, **more: Any) -> list[dict[str, Any]]:
-        """The rows that a command prints; new volumes are known from then on."""
+        """Run a command and return the rows that it prints; adopt new volumes."""
         done = self.cli(*arguments, "-f", "json", status=status, **more)
         found: list[dict[str, Any]] = json.loads(done.stdout)
         for row in found:
@@ -194,7 +194,7 @@ class Stage:
 
     @contextmanager
     def without_cloud(self) -> Iterator[dict[str, Any]]:
-        """Options for a machine that has only the repository and its password."""
+        """Options of a machine that has only the repository and its password."""
         nothing = dict.fromkeys(name for name in os.environ if name.startswith("OS_"))
         elsewhere = self.site.home / f"elsewhere-{len(list(self.site.home.iterdir()))}"
         elsewhere.mkdir()
@@ -208,7 +208,7 @@ class Stage:
 
 
 def in_project(site: Site, project_id: str) -> Site:
-    """This site with a login to another project. Without Keystone, anybody has one."""
+    """This site with a login to another project. Without Keystone, any login works."""
     told = yaml.safe_load(Path(site.environment["OS_CLIENT_CONFIG_FILE"]).read_text())
     told["clouds"]["lab"]["auth"]["project_id"] = project_id
     file = site.home / f"clouds-{project_id}.yaml"
@@ -220,7 +220,7 @@ def in_project(site: Site, project_id: str) -> Site:
 
 
 def later(root: Path) -> None:
-    """What happens to a volume after its backup."""
+    """Change a volume's files, as happens after a backup."""
     (root / "text").write_text("other words\n")
     (root / "random").unlink()
     (root / "later").mkdir()
@@ -231,7 +231,7 @@ def later(root: Path) -> None:
 
 
 def everything_set(stage: Stage, volume: str) -> None:
-    """Give a volume the properties that it takes only after it was made."""
+    """Set the properties that a volume can only get after it was made."""
     volumes = stage.site.cloud.client.volumes
     volumes.set_bootable(volume, True)
     volumes.set_image_metadata(volume, IMAGE)

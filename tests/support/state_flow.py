@@ -1,4 +1,4 @@
-"""A flow of TaskFlow that notes what it does in a file, to be killed and resumed."""
+"""A TaskFlow flow that logs its steps to a file, for tests that kill and resume it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Note(task.Task):
     """Write this step's name to the log, and wait there if the environment says so."""
 
     def execute(self, log: str) -> str:
-        """Note it, and give back something to be stored."""
+        """Log the step, and return a result to be stored."""
         with open(log, "a") as file:
             file.write(f"{self.name}\n")
         if self.name == os.environ.get("STATE_FLOW_HANGS_AT"):
@@ -26,7 +26,7 @@ class Note(task.Task):
         return f"result of {self.name}"
 
     def revert(self, log: str, result: str | Failure | None) -> None:
-        """Note it."""
+        """Log the revert."""
         with open(log, "a") as file:
             file.write(f"revert {self.name}\n")
 
@@ -54,7 +54,7 @@ def start(state: State, log: str) -> None:
 
 
 def resume(state: State, log: str) -> dict[str, str]:
-    """Run on whatever flow is in the first logbook; return what all tasks gave."""
+    """Resume the flow in the first logbook; return the results of all tasks."""
     connection = state.taskflow.get_connection()
     (book,) = connection.get_logbooks()
     (detail,) = book

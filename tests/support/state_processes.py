@@ -1,4 +1,4 @@
-"""What the tests run in processes of their own, to kill them or to let them compete."""
+"""Functions that tests run in separate processes, to kill them or to let them compete."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from persistence import Held, State, StateError
 
 
 def open_when_told(url: str) -> None:
-    """Open a state at the same moment as others do."""
+    """Open a state at the same moment as other processes."""
     print("ready", flush=True)
     sys.stdin.readline()
     with State.open(url, migrate=True) as state:
@@ -22,13 +22,13 @@ def open_when_told(url: str) -> None:
 
 
 def imported(url: str) -> None:
-    """Open a state that is up to date; say whether Alembic and TaskFlow came in."""
+    """Open a state that is up to date; print whether that imported Alembic and TaskFlow."""
     with State.open(url):
         print("alembic" in sys.modules, "taskflow" in sys.modules)
 
 
 def intend_for_ever(url: str) -> None:
-    """Write, and name each tag once it is committed."""
+    """Write, and print each tag after its commit."""
     with State.open(url) as state:
         for number in itertools.count():
             state.ledger.intend(f"t{number}", run_id="r", item="i", kind="k")
@@ -48,7 +48,7 @@ def stop_inside_a_write(url: str) -> None:
 
 
 def connect_to_many(directory: str, count: str, first: str) -> None:
-    """Connect to one new file after the other, each at the same moment as others do."""
+    """Connect to new files in turn, to each at the same moment as other processes."""
     from persistence import sqlite
     from persistence.database import Database
 
@@ -63,7 +63,7 @@ def connect_to_many(directory: str, count: str, first: str) -> None:
 
 
 def stop_inside_a_migration(url: str) -> None:
-    """Make the tables, and wait for a word before the commit."""
+    """Make the tables, and wait for input before the commit."""
     from alembic import command
 
     from persistence import migrations
@@ -86,7 +86,7 @@ def stop_inside_a_migration(url: str) -> None:
 
 
 def append_to_a_backup(url: str, rounds: str) -> None:
-    """Read and write in one transaction, as TaskFlow does, against others who do the same."""
+    """Read and write in one transaction, as TaskFlow does, while other processes do the same."""
     from persistence import schema
     from persistence.database import Database
 
@@ -103,7 +103,7 @@ def append_to_a_backup(url: str, rounds: str) -> None:
 
 
 def fight_for_lease(url: str, owner: str, rounds: str) -> None:
-    """Try for ``rounds`` leases at the same moment as others; print which were won."""
+    """Try to take ``rounds`` leases at the same moment as others; print those that were won."""
     with State.open(url) as state:
         print("ready", flush=True)
         sys.stdin.readline()
@@ -118,7 +118,7 @@ def fight_for_lease(url: str, owner: str, rounds: str) -> None:
 
 
 def count_under_lease(url: str, owner: str, path: str, rounds: str) -> None:
-    """Count in a file that only the holder of a short lease may touch."""
+    """Count in a file that only the holder of a short lease may change."""
     with State.open(url) as state:
         done = 0
         while done < int(rounds):
@@ -145,7 +145,7 @@ def run_flow(url: str, log: str) -> None:
 
 
 def resume_flow(url: str, log: str) -> None:
-    """Resume what :func:`run_flow` left."""
+    """Resume the flow of :func:`run_flow`."""
     from tests.support.state_flow import resume
 
     with State.open(url) as state:
@@ -153,8 +153,8 @@ def resume_flow(url: str, log: str) -> None:
 
 
 def open_as_nobody(url: str) -> None:
-    """Open a state without root's rights, and say what comes of it."""
-    # Whatever is imported later may not be readable to that user.
+    """Open a state without root's rights, and print the result."""
+    # That user may be unable to read modules that are imported later.
     for name in (
         "alembic.command",
         "alembic.ddl.sqlite",
@@ -171,7 +171,7 @@ def open_as_nobody(url: str) -> None:
 
 
 def fill(url: str) -> None:
-    """Write until the disk is full; name how many writes were committed."""
+    """Write until the disk is full; print how many writes were committed."""
     committed = 0
 
     def write() -> None:

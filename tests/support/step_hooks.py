@@ -1,4 +1,4 @@
-"""Raising, and killing the process, around what a task does. Runs in the process of the run."""
+"""Hooks around a task that raise, kill the process or hold it. They run in the run's process."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from volflow.tasks.base import Step
 
 
 class InjectedError(Exception):
-    """The fault."""
+    """The injected fault."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def install(hooks: Sequence[Hook], mark: Path, place: Path | None = None) -> Non
     """Install hooks in this process.
 
     :param mark: a file that is made when a hook has happened
-    :param place: a file that holds the name of the step that is under way
+    :param place: a file that holds the name of the running step
     """
     inside = threading.local()
 
@@ -95,7 +95,7 @@ def _released(mark: Path) -> Path:
 
 
 def _kinds() -> Iterator[type[Step]]:
-    """Every kind of step, the general ones last: each wraps what it would have inherited."""
+    """All classes of steps, subclasses first, so that each wraps the method that it inherits."""
     for module in pkgutil.iter_modules(volflow.tasks.__path__):
         importlib.import_module(f"volflow.tasks.{module.name}")
     found: list[type[Step]] = []

@@ -1,6 +1,6 @@
-"""A file tree with everything odd in it, and a comparer that misses nothing.
+"""A file tree with every odd kind of file, and a comparison that finds every difference.
 
-Neither knows anything of volflow.
+Neither uses code of volflow.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 MIB = 1024**2
-# 2001-09-09, with nanoseconds that no rounding leaves alone.
+# 2001-09-09, with nanoseconds that any rounding would change.
 MOMENT = 1_000_000_000_123_456_789
 
 Tree = dict[bytes, "Entry"]
@@ -36,7 +36,7 @@ class Entry:
     target: bytes
     xattrs: dict[str, bytes] = field(default_factory=dict)
     digest: str = ""
-    #: Where there is data, to the byte: what lies between is holes.
+    #: The byte ranges with data; the gaps are holes.
     data: tuple[tuple[int, int], ...] = ()
 
 
@@ -73,7 +73,7 @@ def describe(root: Path | str) -> Tree:
 
 
 def differences(before: Tree, after: Tree) -> list[str]:
-    """What is not the same, a line each; an empty list when the trees are equal."""
+    """The differences, one line each; an empty list if the trees are equal."""
     found = [f"{path!r} is gone" for path in before.keys() - after.keys()]
     found += [f"{path!r} is too much" for path in after.keys() - before.keys()]
     for path in sorted(before.keys() & after.keys()):
@@ -85,7 +85,7 @@ def differences(before: Tree, after: Tree) -> list[str]:
 
 
 def assert_same(before: Tree, after: Tree) -> None:
-    """Fail with all differences, a line each."""
+    """Fail with all differences, one line each."""
     found = differences(before, after)
     assert not found, f"{len(found)} differences:\n" + "\n".join(found[:50])
 
@@ -112,7 +112,7 @@ def _content(path: bytes) -> tuple[str, tuple[tuple[int, int], ...]]:
                 break
             end = min(os.lseek(file.fileno(), start, os.SEEK_HOLE), size)
             data.append((start, end - start))
-            # Where data is counts too: a file of zeros and a hole read the same.
+            # The position of data counts too: zeros and a hole read the same.
             digest.update(struct.pack("<QQ", start, end))
             os.lseek(file.fileno(), start, os.SEEK_SET)
             left = end - start
@@ -124,7 +124,7 @@ def _content(path: bytes) -> tuple[str, tuple[tuple[int, int], ...]]:
     return digest.hexdigest(), tuple(data)
 
 
-# Making one
+# Making a tree
 
 
 def make(root: Path, *, posix_acls: bool = True) -> None:
@@ -140,7 +140,7 @@ def make(root: Path, *, posix_acls: bool = True) -> None:
     _sparse(root)
     _names(root)
     _depth(root)
-    # The root directory's own.
+    # The attributes of the root directory itself.
     os.chown(root, 1234, 4321)
     os.chmod(root, 0o2751)
     os.setxattr(root, "user.of.the.root", b"\x00\xff root")
@@ -148,7 +148,7 @@ def make(root: Path, *, posix_acls: bool = True) -> None:
 
 
 def touch_all(root: Path) -> None:
-    """Give each entry a time of its own, to the nanosecond."""
+    """Give each entry its own time, to the nanosecond."""
     for number, path in enumerate(reversed(list(_walk(os.fsencode(root))))):
         if os.path.basename(path) == b"lost+found":
             continue
@@ -199,7 +199,7 @@ def _owners_and_modes(root: Path) -> None:
         file = directory / f"{mode:04o}"
         file.write_text(f"{mode:o}\n")
         os.chown(file, 1000 + mode % 7, 2_000_000_000)
-        # After chown, which takes the set-id bits away.
+        # After chown, which clears the set-id bits.
         os.chmod(file, mode)
     for mode in (0o000, 0o1777, 0o3770, 0o700):
         child = directory / f"d{mode:04o}"
@@ -247,7 +247,7 @@ def _sparse(root: Path) -> None:
     _holed(directory / "hole only", 40 * MIB, [])
     _holed(directory / "odd size", 5 * MIB + 333, [(0, MIB), (3 * MIB, MIB)])
     _holed(directory / "many", 16 * MIB, [(at * MIB, 8192) for at in range(1, 16, 2)])
-    # Zeros that were written are no hole.
+    # Written zeros are not a hole.
     (directory / "written zeros").write_bytes(bytes(2 * MIB))
     with open(directory / "zeros and a hole", "wb") as file:
         file.write(bytes(MIB))

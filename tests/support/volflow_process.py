@@ -1,4 +1,4 @@
-"""One command of volflow in a process of its own, with hooks, which a test can kill.
+"""One command of volflow in a separate process with hooks, which a test can kill.
 
 It is forked from a process that has imported everything, which saves the seconds that a start
 of Python takes.
@@ -36,7 +36,7 @@ _PRELOADED = [
 
 @dataclass(frozen=True)
 class Order:
-    """What the process does.
+    """The command that the process runs.
 
     :ivar verb: ``backup``, ``restore``, ``resume``, ``abort`` or ``clean``
     :ivar what: volumes, backups or runs
@@ -53,12 +53,12 @@ class Order:
 
     @property
     def mark(self) -> Path:
-        """Made when a hook has happened."""
+        """The file that is made when a hook has happened."""
         return self.directory / "happened"
 
     @property
     def place(self) -> Path:
-        """Holds the name of the step that is under way, of a flow that is alone."""
+        """The file with the name of the running step, if only one flow runs."""
         return self.directory / "step"
 
     @property
@@ -92,7 +92,7 @@ def context() -> Any:
 
 
 def ready() -> None:
-    """Start the process that others are forked from, which lives as long as this one."""
+    """Start the process from which others are forked; it ends with this process."""
     context()
     forkserver.ensure_running()
 
@@ -107,7 +107,7 @@ def start(order: Order) -> ForkServerProcess:
 
 
 def finish(order: Order, process: ForkServerProcess, seconds: float = 600.0) -> Answer:
-    """Wait for the process, and give its answer."""
+    """Wait for the process, and return its answer."""
     process.join(seconds)
     if process.exitcode is None:
         process.kill()
@@ -121,7 +121,7 @@ def finish(order: Order, process: ForkServerProcess, seconds: float = 600.0) -> 
 
 
 def carry_out(order: Order) -> Answer:
-    """Start it and wait for it."""
+    """Start the process and wait for it."""
     return finish(order, start(order))
 
 

@@ -1,4 +1,4 @@
-"""Waits for conditions. The limits are generous: they only end the wait for what never comes."""
+"""Waits for conditions. The limits are generous; they only end waits that would never end."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LIMIT = 180.0
 def until(true: Callable[[], bool], seconds: float = LIMIT) -> None:
     """Wait until a condition holds.
 
-    :raises AssertionError: it does not hold after this many seconds
+    :raises AssertionError: the condition does not hold after this many seconds
     """
     deadline = time.monotonic() + seconds
     while not true():
@@ -37,7 +37,7 @@ def until_gone(get: Callable[[str], Any], id: str) -> None:
 
 
 def until_settled(get: Callable[[str], Any], id: str) -> str:
-    """Wait until Cinder has ended its work on a resource; the status then."""
+    """Wait until Cinder has ended its work on a resource; return its status."""
     status = ""
 
     def settled() -> bool:
@@ -52,7 +52,7 @@ def until_settled(get: Callable[[str], Any], id: str) -> str:
 def until_available(get: Callable[[str], Any], id: str) -> None:
     """Wait until a resource is available.
 
-    :raises AssertionError: it comes to another end
+    :raises AssertionError: the resource gets another final status
     """
     status = until_settled(get, id)
     assert status == "available", f"{id} is {status}"

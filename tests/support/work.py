@@ -13,7 +13,7 @@ from volflow.tasks.work import Services, Work
 
 
 class Connector:
-    """An os-brick that finds every device, and notes what it disconnects.
+    """An os-brick that finds every device, and records each disconnect.
 
     :param done: gets each disconnect, with the path in the connection info
     """
@@ -48,5 +48,5 @@ def work_of(state: State, cloud: FakeClient, volume_id: str, run_id: str | None 
 
 
 def end(state: State, work: Work) -> None:
-    """Have the run of this work be over."""
+    """End the run of this work."""
     state.runs.update(work.services.run_id, state=RunState.FAILED)

@@ -50,7 +50,7 @@ class FakeClient:
         self.services = SimpleNamespace(list=list)
         zone = SimpleNamespace(zoneName="nova", zoneState={"available": True})
         self.availability_zones = SimpleNamespace(list=lambda: [zone])
-        # No limits, unless a test sets some.
+        # No limits unless a test sets them.
         absolute: list[SimpleNamespace] = []
         self.limits = SimpleNamespace(get=lambda: SimpleNamespace(absolute=absolute))
         self._of_types: dict[str, Any] = {}
@@ -61,7 +61,7 @@ class FakeClient:
         """volflow's own Cinder, using this client."""
         return Cinder(self, project_id=project_id, version=_VERSION, wait=Wait())
 
-    # What a test sets up
+    # Called by tests
 
     def put(self, tag: str | None = None, *, volume_id: str | None = None, **more: Any) -> str:
         """Add a volume, or a snapshot of a volume.
@@ -89,7 +89,7 @@ class FakeClient:
         return found
 
     def leave(self, *, volume_type: str | None = None, **left: int) -> None:
-        """Limit the quota that is still free.
+        """Limit the free quota.
 
         :param volume_type: the name of the type with this limit; else the limit is the project's
         :param left: ``volumes``, ``snapshots`` and ``gigabytes``
@@ -102,7 +102,7 @@ class FakeClient:
                 limit_of = SimpleNamespace(name=_LIMITS[resource], value=amount)
                 self.limits.get().absolute.append(limit_of)
 
-    # What calls do
+    # Making calls fail, or act
 
     def fail(
         self,
@@ -111,12 +111,12 @@ class FakeClient:
         message: str = "refused",
         error: Exception | None = None,
     ) -> None:
-        """Let these calls fail, until :meth:`recover`.
+        """Make these calls fail until :meth:`recover`.
 
         :param calls: each as ``<manager>.<method>``
         :param when: whether a call with these arguments fails; every call unless given
         :param message: the message of the error 500 that they raise
-        :param error: what they raise instead
+        :param error: the exception that they raise instead
         """
         for call in calls:
             manager, _, method = call.partition(".")
@@ -130,7 +130,7 @@ class FakeClient:
             self._change(call, failing)
 
     def after(self, call: str, act: Callable[[], object]) -> None:
-        """Act once, when this call has been carried out and before it returns.
+        """Act once, after this call has been carried out and before it returns.
 
         :param call: ``<manager>.<method>``
         """

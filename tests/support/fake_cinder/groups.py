@@ -63,7 +63,7 @@ class Groups(Manager):
 
 
 class GroupSnapshots(Manager):
-    """Snapshots of groups, which have one of each volume."""
+    """Snapshots of groups, each with one snapshot for each volume."""
 
     def __init__(self, done: list[str], name: str, volumes: Volumes, snapshots: Snapshots) -> None:
         super().__init__(done, name)

@@ -43,7 +43,7 @@ class Manager:
         self._prefix = f"{sum(map(ord, name)):08x}-0000-4000-8000-"
         self._numbers = itertools.count(1)
         self._resources: dict[str, dict[str, Any]] = {}
-        # The ids by what is searched for: a tag, or the id of a volume.
+        # The ids by search value: a tag, or the id of a volume.
         self._index: dict[str, dict[str, None]] = {}
 
     def __len__(self) -> int:
@@ -56,11 +56,11 @@ class Manager:
         return iter(list(self._resources))
 
     def __getitem__(self, resource_id: str) -> dict[str, Any]:
-        """What Cinder shows of a resource, to be changed as an administrator could."""
+        """What Cinder shows of a resource; a test may change it, as an administrator could."""
         return self._resources[resource_id]
 
     def _key(self, shown: Mapping[str, Any]) -> str | None:
-        """What the resource is searched by."""
+        """The values by which the resource can be found."""
         return shown.get("volume_id")
 
     def _note(self, call: str, *what: str) -> None:
