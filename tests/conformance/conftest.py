@@ -1,4 +1,4 @@
-"""What the conformance tests run on. Who adds a mover or a storage adds it here."""
+"""The subjects of the conformance tests. Add a new mover or storage here."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ SECOND = Path("regions/1")
 
 @pytest.fixture(scope="session")
 def odd(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An image of a file system with everything odd in it."""
+    """An image of a file system with every odd kind of file."""
     directory = tmp_path_factory.mktemp("odd")
     image = new_image(directory / "image", 256 * MIB)
     with mounted(directory, {REGION: image}) as (_, root):
@@ -90,7 +90,7 @@ def compare(mover: Mover, namespace: object, backup_id: str, path: Path = REGION
     )
 
 
-# Whole
+# Complete copies
 
 
 def test_a_tree_comes_back_whole(subject: Subject, odd: Path, empty: Path, tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_a_tree_comes_back_whole(subject: Subject, odd: Path, empty: Path, tmp_p
         sparse.shape(namespace, namespace.root / REGION, holes)
         after = tree.describe(root / REGION)
         compare(subject.mover, namespace, saved.id)
-    # mkfs makes it, and not the tree.
+    # mkfs makes it; it is not part of the tree.
     before = {path: entry for path, entry in before.items() if path != b"lost+found"}
     after = {path: entry for path, entry in after.items() if path != b"lost+found"}
     tree.assert_same(before, after)
@@ -132,7 +132,7 @@ def test_some_paths_are_restored_alone(
     subject: Subject, plain: Path, empty: Path, tmp_path: Path
 ) -> None:
     with mounted(tmp_path, {REGION: plain}) as (namespace, root):
-        # What other programs take for patterns.
+        # Other programs interpret these names as patterns.
         for name in ("[t]ext", "t*", "te?t", "sub.x"):
             (root / REGION / name).write_text(name)
         saved = save(subject.mover, namespace)
@@ -159,7 +159,7 @@ def test_a_sparse_file_that_is_larger_than_the_target_fits(
         assert (root / REGION / "large").stat().st_size == 48 * MIB
 
 
-# Again
+# Later copies
 
 
 def test_with_a_parent_nothing_is_read_again(subject: Subject, plain: Path, tmp_path: Path) -> None:
@@ -186,7 +186,7 @@ def test_what_has_changed_since_the_parent_is_stored(
         first = save(subject.mover, namespace)
         status = (root / REGION / "text").stat()
         (root / REGION / "text").write_text("A TEXT\n")
-        # Of the same size and time.
+        # The same size and time.
         os.utime(root / REGION / "text", ns=(status.st_atime_ns, status.st_mtime_ns))
         (root / REGION / "new").write_text("new\n")
         again = save(subject.mover, namespace, parent_id=first.id)
@@ -198,13 +198,13 @@ def test_what_has_changed_since_the_parent_is_stored(
         tree.assert_same(before, tree.describe(root / REGION))
 
 
-# Not whole
+# Incomplete copies
 
 
 def test_what_cannot_be_read_is_named_and_the_rest_is_stored(
     subject: Subject, plain: Path, empty: Path, tmp_path: Path
 ) -> None:
-    # Its first block is far beyond the end of the device: reading it is an error.
+    # The file's first block is far beyond the end of the device, so reading it fails.
     for field in ("block[5] 999999999", "block[3] 0x00000000"):
         run("debugfs", "-w", "-R", f"set_inode_field /sub/random {field}", str(plain))
     with mounted(tmp_path, {REGION: plain}, read_only=True) as (namespace, _):

@@ -41,7 +41,7 @@ def stored(subject: Subject, files: Path, **options: object) -> str:
     return save_directory(subject.mover, files, **options).id  # type: ignore[arg-type]
 
 
-# Being there
+# Existence
 
 
 def test_a_new_repository_exists_and_holds_nothing(subject: Subject) -> None:
@@ -114,7 +114,7 @@ def test_what_a_run_has_stored_twice_is_one_backup(subject: Subject, files: Path
     other = stored(subject, files, tags=TAGS | {"run": "r1", "volume": "w"})
     last = stored(subject, files, tags=TAGS | {"run": "r1"}, parent_id=first)
     assert [backup.id for backup in subject.repository.backups()] == [other, last]
-    # Without the last, the first does not come back.
+    # Removing the last one does not bring the first one back.
     subject.repository.forget(last)
     assert [backup.id for backup in subject.repository.backups()] == [other]
 
@@ -230,7 +230,7 @@ def test_the_changes_between_two_backups_are_listed(subject: Subject, files: Pat
         return {
             (each.path.removeprefix(f"/{REGION}"), each.kind)
             for each in ours
-            # That the time of a directory changes with what is in it need not be listed.
+            # A repository need not list that a directory's time changed with its content.
             if not (files / each.path.removeprefix(f"/{REGION}/")).is_dir()
         }
 

@@ -1,4 +1,4 @@
-"""``python -m tests.fault_matrix``: run the fault matrix, and print it."""
+"""``python -m tests.fault_matrix``: run and print the fault matrix."""
 
 from __future__ import annotations
 

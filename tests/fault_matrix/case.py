@@ -12,13 +12,13 @@ IN_PLACE = "restore in place"
 COPY = "restore to a copy"
 OVER = "restore over"
 FLOWS = ("backup", "restore to new", IN_PLACE, COPY, OVER)
-# The flows that make calls which no other flow makes.
+# The flows with calls that no other flow makes.
 CALLING = FLOWS[:-1]
-# A restore to a new volume, for which the old one is removed in the end.
+# A restore to a new volume that removes the old one at the end.
 INSTEAD = "restore instead"
-# A volume by its group, with the snapshot that a group's volumes share.
+# A volume selected by its group, with the snapshot that a group's volumes share.
 GROUP = "backup of a group"
-# The flow that a flow resembles, and the steps in which it differs.
+# For flows that resemble another flow: that flow, and the steps that differ.
 _LIKE = {COPY: ("restore to new", ("keep",)), OVER: (IN_PLACE, ("copy",))}
 
 
@@ -41,7 +41,7 @@ SLOW_CALLS = (
     "DELETE /snapshots/{id}",
     REVERT,
 )
-# The faults for a call that another place has made before.
+# The faults for a call that another place also makes.
 _MORE_READS = (Fault.ERROR_404, Fault.ERRORS_500)
 _MORE_WRITES = (Fault.DIED, Fault.DROPPED, Fault.ERRORS_500)
 
@@ -50,8 +50,8 @@ _MORE_WRITES = (Fault.DIED, Fault.DROPPED, Fault.ERRORS_500)
 class Case:
     """One fault.
 
-    :ivar where: the step, the call, or the program at which it happens
-    :ivar undoing: the flow makes the call while it is undone, after another failure
+    :ivar where: the step, the call, or the program where it happens
+    :ivar undoing: the flow makes the call while it is being undone after another failure
     :ivar site: the place that makes the failing call; the first one unless given
     """
 
@@ -71,7 +71,7 @@ class Case:
 
 
 def of_tasks(flow: str) -> list[Case]:
-    """Every step with every fault of a step; of a flow like another one what it has of its own."""
+    """Every step with every fault of a step. A flow like another one adds only its own steps."""
     kinds = (*TASK_FAULTS, Fault.ABORTED_AFTER, *UNDO_FAULTS)
     return [Case(flow, step, fault) for step in _own_steps(flow) for fault in kinds]
 
@@ -83,9 +83,9 @@ def _own_steps(flow: str) -> list[str]:
 
 
 def of_calls(flow: str, sites: Iterable[CallSite], *, undoing: bool) -> list[Case]:
-    """Every call with every fault of a call, and with some from wherever else it is made.
+    """Every call with every fault of a call, and with some faults at the other places that make it.
 
-    :param sites: those from which the flow was seen to make calls, in their order
+    :param sites: the places that were seen to make calls in the flow, in order
     """
     found: list[Case] = []
     known: set[str] = set()
@@ -123,13 +123,13 @@ def of_restic(flow: str) -> list[Case]:
 
 
 def of_removal() -> list[Case]:
-    """The faults of the removal of what a restored volume replaces."""
+    """The faults of removing the volume that a restored volume replaces."""
     kinds = (*CALL_FAULTS, Fault.SILENT, Fault.DIED, Fault.DIED_ABORTED)
     return [Case(INSTEAD, "DELETE /volumes/{id}", fault) for fault in kinds]
 
 
 def of_groups() -> list[Case]:
-    """The faults of what the volumes of a group share, and of its steps that no other flow has."""
+    """The faults of the resources that a group's volumes share, and of its own steps."""
     steps = ("group snapshot", "snapshot", "let others")
     kinds = (*TASK_FAULTS, Fault.ABORTED_AFTER)
     asked = (Fault.ERRORS_500, Fault.DROPPED, Fault.DIED, Fault.DIED_ABORTED)
@@ -141,14 +141,14 @@ def of_groups() -> list[Case]:
 
 
 def few() -> list[Case]:
-    """The shortened matrix: each step with one fault, each fault with one call of each flow."""
+    """The short matrix: each step with one fault, each fault with one call of each flow."""
     found: list[Case] = []
     known: set[str] = set()
     for flow in FLOWS:
         kinds = (*TASK_FAULTS, Fault.ABORTED_AFTER, *UNDO_FAULTS)
         for step in faults.steps(flow):
             if step not in known:
-                # Each flow's own steps, and what the flows have in common in turn.
+                # Each step once, with the kinds of faults in turn.
                 found.append(Case(flow, step, kinds[len(found) % len(kinds)]))
                 known.add(step)
     found += [

@@ -11,7 +11,7 @@ from tests.support.cloud import run
 
 _BLOCK = 4096
 _NOTHING = bytes(_BLOCK)
-# What is changed: a file that is there, and one that is not, both in the root directory.
+# The changed files: one that exists and one that does not, both in the root directory.
 TEXT, ADDED = "text", "added"
 
 
@@ -24,7 +24,7 @@ def digest(file: Path) -> str:
             try:
                 position = os.lseek(source.fileno(), position, os.SEEK_DATA)
             except OSError:
-                break  # only a hole is left
+                break  # only a hole remains
             end = os.lseek(source.fileno(), position, os.SEEK_HOLE)
             position -= position % _BLOCK
             while position < end:
@@ -36,15 +36,15 @@ def digest(file: Path) -> str:
 
 
 def change(file: Path, mark: str) -> None:
-    """Change files in the ext4 file system of a volume that nobody uses.
+    """Change files in the ext4 file system of a volume that is not in use.
 
-    :param mark: goes into the files, so that each change is another one
+    :param mark: text for the files, so that each change differs
     """
     before = digest(file)
     with tempfile.TemporaryDirectory() as name:
         fresh, orders = Path(name) / "fresh", Path(name) / "orders"
         fresh.write_text(f"{mark}\n" * 500)
-        # What is written must not be there.
+        # The file to be written must not exist.
         lines = (f"rm {path}\nwrite {fresh} {path}\n" for path in (TEXT, ADDED))
         orders.write_text("".join(lines))
         run("debugfs", "-w", "-f", str(orders), str(file))

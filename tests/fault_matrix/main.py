@@ -20,7 +20,7 @@ Say = Callable[[str], None]
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the matrix; 0 when there are no leaks and no losses."""
+    """Run the matrix; return 0 if it finds no leaks and no losses."""
     parser = argparse.ArgumentParser(prog="matrix", description="Run the fault matrix.")
     parser.add_argument(
         "--workers", type=int, default=4, metavar="N", help="how many cases run in parallel"
@@ -67,17 +67,17 @@ def run(
 ) -> int:
     """Run the matrix, and print it.
 
-    :param short: the shortened one
-    :param postgresql: with the state in a PostgreSQL server
-    :param only: a pattern for the lines of the cases to be run
-    :param logs: where to keep logs of bad cases
-    :param earlier: what an earlier run printed; cases that were good then are only counted
+    :param short: run the short matrix
+    :param postgresql: keep the state in a PostgreSQL server
+    :param only: a pattern for the lines of the cases to run
+    :param logs: the directory for logs of failed cases
+    :param earlier: the output of an earlier run; cases that were ok in it are only counted
     """
     began = time.monotonic()
     with contextlib.ExitStack() as stack:
         urls = stack.enter_context(databases(workers)) if postgresql else [None] * workers
         staff = stack.enter_context(Workers(urls))
-        # A repository that is unreachable takes longest, so those cases begin first.
+        # Cases with an unreachable repository take longest, so they begin first.
         cases = few() if short else [case for flow in FLOWS for case in of_restic(flow)]
         if not short:
             cases += of_removal() + of_groups()
@@ -101,7 +101,7 @@ def _shown(verdict: Verdict, say: Say, logs: Path | None) -> Verdict:
 
 
 def _summary(verdicts: Sequence[Verdict], before: int, seconds: float, say: Say) -> int:
-    """Print the last lines; the exit status.
+    """Print the last lines; return the exit status.
 
     :param before: how many cells were good in an earlier run
     """

@@ -1,9 +1,9 @@
-"""``python -m tests.fault_matrix.soak [MINUTES]``: kill runs at random moments while others go on.
+"""``python -m tests.fault_matrix.soak [MINUTES]``: kill runs at random moments, among other runs.
 
-Some actors, each with a volume of its own, change it, back it up, restore any of its backups to a
-new volume and into it, all in one cloud, one repository and one state database. Any of these is
-killed at any moment, resumed or aborted at random, and that is killed too. In the end everything is
-resumed and audited, and every reported backup is looked for.
+Each of some actors has its own volume: it changes it, backs it up, and restores its backups to a
+new volume and in place. All share one cloud, one repository and one state database. Any process is
+killed at random; its run is resumed or aborted, and that can be killed too. At the end every run is
+resumed, everything is audited, and every reported backup must exist.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ from tests.support.volflow_process import Answer, carry_out, finish, start
 _ACTORS = 4
 _KILLED = 0.7
 _CHANGED = 0.5
-# Seconds after which a process is killed at the latest; most end sooner.
+# The latest time in seconds at which a process is killed; most end sooner.
 _LONGEST = 12.0
 
 
 class Actor(threading.Thread):
-    """Does one thing after the other with one volume.
+    """Runs one command after the other on one volume.
 
-    :ivar present: what is on it now
-    :ivar backups: what each reported backup holds
+    :ivar present: the present files on it
+    :ivar backups: the files in each reported backup
     :ivar done: how often each result occurred
-    :ivar troubles: what must not happen
+    :ivar troubles: what went wrong
     """
 
     def __init__(self, here: Testbed, volume: str, until: float, seed: int) -> None:
@@ -49,7 +49,7 @@ class Actor(threading.Thread):
         self.chance = random.Random(seed)
         self.present = here.tree_of_volume(volume)
         self.backups: dict[str, tree.Tree] = {}
-        # The run that the actor knows of.
+        # The run that the actor knows.
         self._run = ""
         self.done: Counter[str] = Counter()
         self.troubles: list[str] = []
@@ -57,7 +57,7 @@ class Actor(threading.Thread):
     def begin(self) -> None:
         """Make the first backup, without a fault.
 
-        :raises RuntimeError: even that fails
+        :raises RuntimeError: the backup fails
         """
         answer = carry_out(self.here.order("backup", self.volume))
         if answer.result != "complete":
@@ -92,7 +92,7 @@ class Actor(threading.Thread):
         self._check(kind, what, self._told(answer))
 
     def _told(self, answer: Answer) -> Answer:
-        """The answer, or the result in the state database of a process killed after it."""
+        """The answer, or, if the process was killed after it, the result in the state database."""
         known, (self._run, result) = self._run, self.here.state_reader.newest(self.volume)
         if not answer.exit or self._run == known:
             return answer
@@ -110,7 +110,7 @@ class Actor(threading.Thread):
         return answer
 
     def _check(self, kind: str, what: str, answer: Answer) -> None:
-        """The volume must hold what it is said to; a new one is looked at and removed.
+        """Check that the volume has the restored files; a new volume is removed afterwards.
 
         :param what: the backup that was restored
         """
@@ -133,7 +133,7 @@ class Actor(threading.Thread):
 
 
 def soak(minutes: float, say: Callable[[str], None] = print, *, seed: int | None = None) -> int:
-    """Soak, and print what came of it; 0 when nothing is left and nothing is lost."""
+    """Soak and print the results; return 0 if nothing leaked and nothing was lost."""
     seed = seed if seed is not None else random.randrange(10**6)
     say(f"{minutes:g} minutes, {_ACTORS} volumes, seed {seed}")
     with (
@@ -165,7 +165,7 @@ def soak(minutes: float, say: Callable[[str], None] = print, *, seed: int | None
 
 
 def _settled(here: Testbed) -> list[str]:
-    """Do what an operator does in the end: clean up."""
+    """Clean up at the end, as an operator does."""
     if here.state_reader.ledger() or here.locks():
         cleaned = carry_out(here.order("clean"))
         if cleaned.error or any(why for _, why in cleaned.result or []):
@@ -174,7 +174,7 @@ def _settled(here: Testbed) -> list[str]:
 
 
 def _losses(here: Testbed, actors: Sequence[Actor]) -> list[str]:
-    """Read every byte of every backup, look for each reported backup, and restore some."""
+    """Read every byte of every backup, find each reported backup, and restore some."""
     troubles = []
     try:
         here.restic("check", "--read-data")

@@ -1,4 +1,4 @@
-"""The state database, read by SQL: which runs are open, and what stands in the ledger."""
+"""Reads the state database by SQL: the open runs, and the entries of the ledger."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class StateReader:
             return list(database.execute(query))
 
     def clear(self) -> None:
-        """Forget everything, where the database is a server's."""
+        """Delete all data, if the database is on a server."""
         if self.connection:
             import psycopg
 
@@ -67,7 +67,7 @@ class StateReader:
         return [str(row[0]) for row in found]
 
     def newest(self, volume: str) -> tuple[str, dict[str, Any]]:
-        """The newest run of a volume, and what came of the volume in it."""
+        """The newest run of a volume, and the volume's result in it."""
         rows = self.read(
             "SELECT run.id, run_item.result FROM run JOIN run_item ON run_item.run_id = run.id "
             f"WHERE run_item.key = '{volume}' ORDER BY run.created_at DESC LIMIT 1"
@@ -76,18 +76,18 @@ class StateReader:
         return str(run), json.loads(result) if isinstance(result, str) else result
 
     def ledger(self) -> list[tuple[Any, ...]]:
-        """What is not gone: tag, state, reason."""
+        """Resources that may still exist: tag, state, reason."""
         return self.read(_LOOKS["ledger"])
 
     def findings(self) -> Iterator[Finding]:
-        """Everything that is open."""
+        """All open runs and resources."""
         for name, query in _LOOKS.items():
             for row in self.read(query):
                 yield Finding("state database", f"{name}: {' '.join(map(str, row))}")
 
 
 def audited(state_reader: StateReader, **arguments: Any) -> Auditor:
-    """An auditor that reads these state_reader, on whatever server they are."""
+    """An auditor that reads the state with state_reader, on any kind of database."""
 
     class Reader(Auditor):
         def _databases(self) -> Iterator[Finding]:

@@ -19,16 +19,16 @@ from tests.support.fault_kinds import Fault
 from tests.support.rest_server import RestServer
 from tests.support.waiting import until_settled
 
-# More than two packs of restic, so that a copy can be interrupted half-way.
+# More than two restic packs, so that a copy can be interrupted half-way.
 _LARGE = 56 * tree.MIB
-# Less than that.
+# Less data than that.
 _SMALL_DISK = "24m"
 _VICTIM = "directory/07"
 
 
 @contextmanager
 def faulty(testbed: Testbed, case: Case) -> Iterator[tuple[Testbed, Callable[[], None]]]:
-    """A testbed on which restic will fail, and what ends the fault."""
+    """A testbed on which restic will fail, and the function that ends the fault."""
     if case.fault is Fault.UNREADABLE:
         with _volume(testbed, "unreadable", _plain) as here:
             yield _damaged(here), lambda: None
@@ -59,7 +59,7 @@ def doomed(testbed: Testbed) -> Iterator[Testbed]:
 
 @contextmanager
 def grouped(testbed: Testbed) -> Iterator[Testbed]:
-    """A testbed with a source that is in a group."""
+    """A testbed with a source in a group."""
     client = testbed.cloud.client
     types = [kind.id for kind in client.volume_types.list()]
     with _volume(testbed, "member", _plain) as here:
@@ -79,7 +79,7 @@ def grouped(testbed: Testbed) -> Iterator[Testbed]:
 
 
 def _begun(testbed: Testbed, directory: Path, location: str | None = None) -> Testbed:
-    """A testbed with a repository of its own, and a backup in it that must not be lost."""
+    """A testbed with its own repository, and a backup in it that must not be lost."""
     here = replace(testbed, repository_path=directory, location=location)
     here.init()
     here.back_up()
@@ -87,7 +87,7 @@ def _begun(testbed: Testbed, directory: Path, location: str | None = None) -> Te
 
 
 def _trouble(here: Testbed, server: RestServer, case: Case) -> Callable[[], None]:
-    """Make the fault happen when restic is half-way; what ends the fault."""
+    """Cause the fault when restic is half-way; return the function that ends it."""
 
     def kill() -> None:
         for pid in _restics(here.home):
@@ -150,7 +150,7 @@ def _large(root: Path) -> None:
 
 def _damaged(testbed: Testbed) -> Testbed:
     """This testbed, with one file that has a damaged inode."""
-    # It is not looked at again.
+    # The test does not check it again.
     testbed.change()
     with testbed.cloud.attached(testbed.source) as device:
         run("debugfs", "-w", "-R", f"set_inode_field /{_VICTIM} block[0] 0", device)

@@ -1,6 +1,6 @@
-"""Where cases run: a lab, a proxy, a repository, a state database and a volume.
+"""The testbed of a case: a lab, a proxy, a repository, a state database and a volume.
 
-Each worker has one of its own, so that whatever is found there belongs to the current case.
+Each worker has its own testbed, so everything in it belongs to the current case.
 """
 
 from __future__ import annotations
@@ -36,20 +36,20 @@ _SPARSE = "sparse"
 
 @dataclass
 class Testbed:
-    """A worker's own cloud, and its configuration and data of volflow.
+    """A worker's own cloud, with volflow's configuration and data.
 
-    :ivar home: the directory of all that is volflow's
+    :ivar home: the directory for all files of volflow
     :ivar source: the volume that is backed up, and restored into
     :ivar baseline: the backup that is restored
-    :ivar content: the tree in it
-    :ivar properties: what Cinder showed of the volume when it was made
-    :ivar present: the tree on the volume, which is another one
+    :ivar content: the tree in that backup
+    :ivar properties: what Cinder showed of the volume at that time
+    :ivar present: the present tree on the volume, which differs from ``content``
     :ivar changed: the state after the last change
-    :ivar reference: the manifest of a backup of that without a fault
+    :ivar reference: the manifest of a backup of the changed volume without a fault
     :ivar group: the group that the source is in
-    :ivar process: the command of volflow that is under way
-    :ivar repository_path: the repository's directory, where it is not the usual one
-    :ivar location: what restic calls it, where that is not its directory
+    :ivar process: the running command of volflow
+    :ivar repository_path: the repository's directory, if not the usual one
+    :ivar location: restic's name for the repository, if not its directory
     """
 
     home: Path
@@ -77,11 +77,11 @@ class Testbed:
 
     @property
     def orders(self) -> Path:
-        """Where the logs of the commands are."""
+        """The directory for the logs of the commands."""
         return self.home / "orders"
 
     def config(self, directory: Path, **changes: Any) -> Path:
-        """A configuration file; ``group__option=value`` changes it."""
+        """A configuration file; ``group__option=value`` changes an option."""
         values = {
             "DEFAULT__state_dir": self.home / "state",
             "state__connection": self.state_reader.connection,
@@ -108,7 +108,7 @@ class Testbed:
     def order(
         self, verb: str, *what: str, config: dict[str, Any] | None = None, **more: Any
     ) -> Order:
-        """A command of volflow, to be carried out in a process of its own."""
+        """A command of volflow to run in a separate process."""
         self.orders.mkdir(exist_ok=True)
         directory = self.orders / f"{time.monotonic_ns()}"
         directory.mkdir()
@@ -122,7 +122,7 @@ class Testbed:
         )
 
     def carry_out(self, order: Order) -> Answer:
-        """Have a command carried out that :meth:`kill` can end."""
+        """Run a command that :meth:`kill` can end."""
         self.process = start(order)
         try:
             return finish(order, self.process)
@@ -130,16 +130,16 @@ class Testbed:
             self.process = None
 
     def kill(self) -> None:
-        """Kill the command that is under way."""
+        """Kill the running command."""
         process = self.process
         assert process, "no command is under way"
         assert process.pid
         os.kill(process.pid, signal.SIGKILL)
 
-    # What exists, read without volflow
+    # Existing resources, read without volflow
 
     def file(self, volume: str | None = None) -> Path:
-        """The file that a volume is in the lab."""
+        """The file of a volume in the lab."""
         found: Path = self.lab.directory.pool_mount / f"volume-{volume or self.source}"
         return found
 
@@ -160,7 +160,7 @@ class Testbed:
         return False
 
     def state(self) -> tuple[str, dict[str, Any]]:
-        """All of the source."""
+        """Everything about the source: content and properties."""
         return self.image(), self.shown()
 
     def stored(self) -> list[str]:
@@ -168,7 +168,7 @@ class Testbed:
         return sorted(entry.name for entry in (self.repository / "snapshots").iterdir())
 
     def whole(self) -> set[str]:
-        """The ids of the backups that restic lists, and in which it finds a manifest."""
+        """The ids of the backups that restic lists and that contain a manifest."""
         listed = {each["id"] for each in json.loads(self.restic("snapshots", "--json"))}
         found = json.loads(self.restic("find", "--json", "manifest.json"))
         return listed & {
@@ -178,13 +178,13 @@ class Testbed:
         }
 
     def manifest(self, backup: str) -> dict[str, Any]:
-        """The manifest in a backup, without what belongs to its run."""
+        """The manifest in a backup, without values that belong to its run."""
         told: dict[str, Any] = json.loads(self.restic("dump", backup, "/manifest.json"))
         del told["run_id"], told["snapshot"], told["volume"]["updated_at"]
         return told
 
     def manifest_without_a_fault(self) -> dict[str, Any]:
-        """The manifest of a backup of the source as it is."""
+        """The manifest of a new backup of the source."""
         if self.reference is None:
             self.reference = self.manifest(self.back_up())
         return self.reference
@@ -194,7 +194,7 @@ class Testbed:
         return sorted(entry.name for entry in (self.repository / "locks").iterdir())
 
     def restic(self, *command: str) -> str:
-        """restic on the repository, without a lock of its own."""
+        """Run restic on the repository, without a lock of its own."""
         return run(
             *("restic", "--repo", str(self.repository), "--cache-dir", str(self.home / "cache")),
             *("--no-lock", *command),
@@ -202,7 +202,7 @@ class Testbed:
         )
 
     def tree_of_backup(self, backup: str) -> tree.Tree:
-        """The tree in a backup, restored by restic alone."""
+        """The tree in a backup, restored with restic only."""
         with tempfile.TemporaryDirectory(dir=self.home.parent) as target:
             self.restic("restore", backup, "--target", target)
             root = Path(target) / "regions/0"
@@ -215,14 +215,14 @@ class Testbed:
         """The tree on a volume."""
         return self.cloud.on(volume, tree.describe, read_only=True)
 
-    # Making it
+    # Setup
 
     def init(self) -> None:
         """Make the repository."""
         repository.make(self.repository, _PASSWORD.strip())
 
     def furnish(self) -> None:
-        """A repository, a volume with something on it, and a backup."""
+        """Make a repository, a volume with some files, and a backup."""
         self.init()
         self.source = self.cloud.create(
             name="source", description="as it was", metadata={"owner": "the tenant"}
@@ -232,14 +232,14 @@ class Testbed:
         self.baseline = self.back_up()
 
     def look(self) -> None:
-        """Remember the source as it is: so a restore of its baseline has to bring it back."""
+        """Record the source as it is; a restore of its baseline must bring this back."""
         self.content = self.present = self.tree_of_volume(self.source)
         self.properties = self.shown()
 
     def change(self) -> None:
         """Make the source differ from its baseline, in its content and its properties.
 
-        So the source shows whether it was restored, rolled back, or left alone.
+        So the source shows whether it was restored, rolled back, or left unchanged.
         """
         if self.state() == self.changed:
             return
@@ -252,7 +252,7 @@ class Testbed:
         self.changed = self.state()
 
     def back_up(self) -> str:
-        """A backup without a fault; its id."""
+        """Make a backup without a fault; return its id."""
         order = self.order("backup", self.source)
         answer = carry_out(order)
         if answer.result != "complete":
@@ -278,7 +278,7 @@ def _fill(root: Path) -> None:
 
 @contextmanager
 def new_testbed(directory: Path, connection: str | None = None) -> Iterator[Testbed]:
-    """A testbed, for as long as the block runs.
+    """A testbed that exists while the block runs.
 
     :param connection: the state database's URL; SQLite unless given
     """
@@ -304,7 +304,7 @@ def new_testbed(directory: Path, connection: str | None = None) -> Iterator[Test
         clouds.write(told, home / "clouds.yaml")
         api = Api.noauth(lab.endpoint, settings.USER, settings.PROJECT)
         state_reader = StateReader(home / "state", connection)
-        # An earlier testbed may have left something there.
+        # An earlier testbed may have left files there.
         state_reader.clear()
         found = Testbed(
             home=home,

@@ -1,4 +1,4 @@
-"""One case: the fault, what an operator does then, and the leaks and losses."""
+"""One case: the fault, the operator's actions after it, and the leaks and losses."""
 
 from __future__ import annotations
 
@@ -42,19 +42,19 @@ _FAULTS_OF_CALLS = (
     Fault.BROKEN,
     Fault.STUCK,
 )
-# Short limits in seconds, where the fault lasts.
+# Short limits in seconds, for faults that last.
 _IMPATIENT: dict[Fault, dict[str, Any]] = {
     Fault.STUCK: {"wait__limit": 4},
     Fault.SILENT: {"cloud__timeout": 5},
     Fault.UNREACHABLE: {"repository__stall_limit": 20},
 }
-# Faults after which the run, once resumed, must have done all that was asked for.
+# Faults after which a resumed run must complete the whole request.
 _RESUMED = (Fault.KILLED_BEFORE, Fault.KILLED_AFTER, Fault.DIED, Fault.RUN_KILLED)
 _KILLS = (Fault.DIED, Fault.DIED_ABORTED, Fault.RUN_KILLED, Fault.RUN_ABORTED)
 # Flows that write into the volume itself.
 _INTO = (IN_PLACE, OVER)
 _BACKUPS = ("backup", GROUP)
-# Flows that need a volume of their own.
+# Flows that need their own volume.
 _OWN = {INSTEAD: storage.doomed, GROUP: storage.grouped}
 
 
@@ -62,10 +62,10 @@ _OWN = {INSTEAD: storage.doomed, GROUP: storage.grouped}
 class Verdict:
     """The result of a case.
 
-    :ivar outcome: of the run in the end; ``refused`` where nothing was begun
+    :ivar outcome: the final outcome of the run; ``refused`` if it did not begin
     :ivar needed: what the operator had to do
-    :ivar leaks: what is left
-    :ivar losses: what is lost or changed
+    :ivar leaks: temporary resources that remain
+    :ivar losses: data or properties that are lost or changed
     :ivar wrong: everything else that must not happen
     """
 
@@ -103,13 +103,13 @@ class Verdict:
 
 
 def begin(case: Case, *, good: bool) -> str:
-    """How the line of a case begins."""
+    """The beginning of a case's line."""
     return f"{'ok' if good else 'BAD':<3}  {case!s:<124}  "
 
 
 @dataclass(frozen=True)
 class Before:
-    """How everything was."""
+    """The state of everything before a case."""
 
     image: str
     shown: dict[str, Any]
@@ -117,9 +117,9 @@ class Before:
 
 
 def calls(testbed: Testbed, flow: str, *, undoing: bool) -> list[CallSite]:
-    """The calls that a flow makes of Cinder, and from where.
+    """The calls that a flow makes to Cinder, and the places that make them.
 
-    :param undoing: those that it makes while it is undone
+    :param undoing: the calls that it makes while it is being undone
     """
     hooks = (Hook(LATE[flow], "execute", "before", "raise"),) if undoing else ()
     order = _order(testbed, flow, hooks=hooks)
@@ -175,7 +175,7 @@ def _try(
 
 @contextmanager
 def _in_use(testbed: Testbed, flow: str) -> Iterator[list[str]]:
-    """The source as a flow wants it, and its devices: a copy is made of what is attached."""
+    """Prepare the source for a flow; yields its devices. An attached volume is copied."""
     testbed.change()
     if flow != COPY:
         yield []
@@ -193,7 +193,7 @@ def _order(testbed: Testbed, flow: str, **more: Any) -> Any:
 
 
 def _hooks(case: Case) -> tuple[Hook, ...]:
-    """What happens around the steps."""
+    """The hooks around the steps."""
     if case.undoing:
         return (Hook(LATE[case.flow], "execute", "before", "raise"),)
     if case.fault in _FAULTS_OF_CALLS or case.where == "restic":
@@ -236,7 +236,7 @@ def _attempt(testbed: Testbed, verdict: Verdict) -> Answer:
 
 
 def _recover(testbed: Testbed, verdict: Verdict, answer: Answer) -> Answer:
-    """Do what an operator does, until nothing is open; the last answer about the run."""
+    """Act as an operator until nothing is open; return the last answer about the run."""
     if answer.exit is None:
         verdict.wrong.append(str(answer.error))
     for _ in range(4):
@@ -251,7 +251,7 @@ def _recover(testbed: Testbed, verdict: Verdict, answer: Answer) -> Answer:
     named = " ".join(line for volume in answer.volumes for line in volume["leftovers"])
     for tag, state, reason in testbed.state_reader.ledger():
         if tag.endswith("/overwrite"):
-            continue  # the safety snapshot, to which the volume must go back, stands for it
+            continue  # the safety snapshot, to which the volume must return, is reported instead
         if state != "LEFTOVER" or str(reason) not in named:
             verdict.wrong.append(f"{tag} is {state} and not named in the result")
     for _ in range(2):
@@ -265,7 +265,7 @@ def _recover(testbed: Testbed, verdict: Verdict, answer: Answer) -> Answer:
 
 
 def _look(testbed: Testbed, verdict: Verdict, before: Before, answer: Answer) -> None:
-    """Compare everything with how it was."""
+    """Compare everything with its state before the case."""
     flow, outcome = verdict.case.flow, verdict.outcome
     resumed = verdict.case.fault in _RESUMED and not verdict.case.undoing
     if resumed and outcome != "complete":
@@ -298,7 +298,7 @@ def _look_at_source(testbed: Testbed, verdict: Verdict, before: Before, answer: 
     if restored:
         content = dict(testbed.content)
         if flow == OVER:
-            # It is not in the backup, and stays.
+            # It is not in the backup, so it stays.
             content[ADDED.encode()] = testbed.present[ADDED.encode()]
         found = tree.differences(content, testbed.tree_of_volume(testbed.source))
         verdict.losses += [f"restored volume: {line}" for line in found]
@@ -307,7 +307,7 @@ def _look_at_source(testbed: Testbed, verdict: Verdict, before: Before, answer: 
 
 
 def _told(verdict: Verdict, answer: Answer) -> set[str]:
-    """The properties that Cinder has refused to bring back, according to the run."""
+    """The properties that Cinder refused to restore, according to the run."""
     if verdict.case.fault not in _FAULTS_OF_CALLS or verdict.case.fault in _KILLS:
         return set()
     return {each["name"] for volume in answer.volumes for each in volume["differences"]}
@@ -345,7 +345,7 @@ def _look_at_backups(testbed: Testbed, verdict: Verdict, before: Before, answer:
 
 
 def _compare_target(testbed: Testbed, verdict: Verdict, answer: Answer) -> list[str]:
-    """Look at a volume that was made, and remove it."""
+    """Check a volume that was made, and remove it."""
     target = str(answer.volumes[0]["target_id"])
     testbed.cloud.adopt(target)
     keys = ("name", "description", "size", "volume_type", "availability_zone", "metadata", "status")

@@ -1,4 +1,4 @@
-"""Workers: processes that try out cases side by side, each on a testbed of its own."""
+"""Workers: processes that run cases in parallel, each on its own testbed."""
 
 from __future__ import annotations
 
@@ -59,12 +59,12 @@ class Workers:
         for worker in self._workers:
             worker.join(120)
             worker.kill()
-        # Nobody reads what is still in it.
+        # Nothing reads the rest of the queue.
         self._jobs.cancel_join_thread()
         self._directory.cleanup()
 
     def calls(self, flows: Iterable[str]) -> Iterator[Case]:
-        """The cases of all the calls that these flows make."""
+        """The cases of all calls that these flows make."""
         wanted = [Recording(flow, undoing) for flow in flows for undoing in (False, True)]
         for job in wanted:
             self._jobs.put(job)
@@ -73,7 +73,7 @@ class Workers:
             yield from of_calls(recording.flow, seen, undoing=recording.undoing)
 
     def run(self, cases: Sequence[Case]) -> Iterator[Verdict]:
-        """Try out cases; verdicts as they come."""
+        """Run cases; yield each verdict as soon as it is known."""
         for case in cases:
             self._jobs.put(case)
         for _ in cases:

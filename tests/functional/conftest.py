@@ -1,4 +1,4 @@
-"""A lab for the whole session, and for each test a repository, a state directory and an audit."""
+"""A lab for the session, and a repository, a state directory and an audit for each test."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.support.volflow_process import ready
 
 @pytest.fixture(scope="session")
 def scratch() -> Iterator[Path]:
-    """A directory for all files, removed at the end. Not on a tmpfs, which may be small."""
+    """A directory for all files, removed at the end. Not on a tmpfs, as that may be small."""
     with tempfile.TemporaryDirectory(prefix="volflow-tests-", ignore_cleanup_errors=True) as name:
         path = Path(name).resolve()
         path.chmod(0o755)
@@ -55,21 +55,21 @@ def api(the_lab: Any) -> Api:
 
 @pytest.fixture
 def site(scratch: Path, the_lab: Any, api: Api) -> Iterator[Site]:
-    """A repository, a state directory and the lab; audited when the test has ended."""
+    """A repository, a state directory and the lab, audited after the test."""
     with new_site(scratch, the_lab, api) as found:
         yield found
 
 
 @pytest.fixture(scope="module")
 def shared_site(scratch: Path, the_lab: Any, api: Api) -> Iterator[Site]:
-    """One site for all tests of a file; audited when the last of them has ended."""
+    """One site for all tests of a file, audited after the last test."""
     with new_site(scratch, the_lab, api) as found:
         yield found
 
 
 @pytest.fixture(scope="session")
 def fork_server() -> None:
-    """The process that runs are forked from. It must exist before a site notes what runs."""
+    """The process from which runs are forked. It must exist before a site records processes."""
     ready()
 
 
@@ -99,7 +99,7 @@ def slow(site: Site) -> Iterator[RestServer]:
 
 @pytest.fixture
 def large(site: Site) -> str:
-    """A volume with more on it than one pack of restic holds."""
+    """A volume with more data than one pack of restic holds."""
     found = site.cloud.create(name="large")
     site.cloud.fill(
         found, "ext4", lambda root: (root / "large").write_bytes(os.urandom(48 * tree.MIB))

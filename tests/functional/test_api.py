@@ -1,4 +1,4 @@
-"""A program does all that the command line does, with the names of ``volflow`` alone."""
+"""A program can do everything that the command line does, with only the names in ``volflow``."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def opened(site: Site, observer: Observer | None = None, **overrides: Any) -> It
 
 @dataclass
 class BackedUp:
-    """A volume with two backups, between which a file was added."""
+    """A volume with two backups; a file was added between them."""
 
     site: Site
     volume: str
@@ -170,7 +170,7 @@ def test_a_run_is_listed_and_shown(backed_up: BackedUp, volflow: Volflow) -> Non
 
 
 class AtCopy(NullObserver):
-    """Does something when the first copy begins."""
+    """Calls a function when the first copy begins."""
 
     def __init__(self, do: Callable[[], None]) -> None:
         self._do = do
@@ -183,7 +183,7 @@ class AtCopy(NullObserver):
 
 
 class Watcher(NullObserver):
-    """Says when it was told of a run."""
+    """Records when it receives the plan and the results of a run."""
 
     def __init__(self) -> None:
         self.planned_at = threading.Event()

@@ -1,4 +1,4 @@
-"""What a backup reads, what it leaves alone, and what it says of it."""
+"""What a backup reads, what it leaves unchanged, and what it reports."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _unchanging(shown: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_a_volume_in_use_is_backed_up(site: Site) -> None:
-    """A volume that is attached and being written to is backed up, and stays as it is."""
+    """A volume that is attached and in use is backed up, and stays as it is."""
     volume = site.cloud.create(
         name="busy", description="in use", metadata={"owner": "somebody"}, availability_zone="nova"
     )
@@ -36,7 +36,7 @@ def test_a_volume_in_use_is_backed_up(site: Site) -> None:
             os.sync()
             before = site.cloud.show(volume)
             result = site.backup("busy")
-            # Still writable: nobody has touched the mount.
+            # Still writable: the mount is unchanged.
             (root / "after").write_text("after the backup\n")
             assert site.cloud.show(volume) == before
             return result
@@ -52,7 +52,7 @@ def test_a_volume_in_use_is_backed_up(site: Site) -> None:
 
 
 def test_the_source_stays_as_it_is(site: Site, the_lab: Any) -> None:
-    """Not one byte, not one field; even the time of its last change is the former one."""
+    """No byte and no field changes, not even the time of the last change."""
     volume = site.cloud.create(name="untouched", metadata={"a": "b"})
     site.cloud.fill(volume, "xfs", lambda root: (root / "file").write_text("content\n"))
     image = the_lab.directory.pool_mount / f"volume-{volume}"
@@ -71,10 +71,10 @@ def _fill(root: Path) -> None:
 
 
 def test_a_second_backup_reads_no_content(site: Site, the_lab: Any) -> None:
-    """restic says so, and so do the blocks that were read from the volume's own file.
+    """restic reports this, and so do the blocks that were read from the volume's own file.
 
-    The clone is a reflink of the volume. Its loop device is gone when the run is over, so what is
-    counted is what the file system below it read: with its cache dropped, all that a backup
+    The clone is a reflink of the volume. Its loop device is removed in the run, so the test
+    counts what the file system below it read. As the cache is dropped, everything that a backup
     reads comes from there.
     """
     volume = site.cloud.create(name="steady")
@@ -91,7 +91,7 @@ def test_a_second_backup_reads_no_content(site: Site, the_lab: Any) -> None:
     first, read_first = backup()
     assert (first.figures.files_new, first.figures.files_unmodified) == (301, 0)
     assert first.figures.bytes_total == 64 * MIB + 300 * 20_000
-    # The yardstick works: a full backup reads all of it.
+    # The measurement works: a full backup reads all data.
     assert read_first > 64 * MIB
 
     second, read_second = backup()
@@ -99,18 +99,18 @@ def test_a_second_backup_reads_no_content(site: Site, the_lab: Any) -> None:
     assert second.figures.files_unmodified == 301
     assert second.figures.bytes_total == first.figures.bytes_total
     assert second.parent_id.startswith(first.backup_id)
-    # What is read is inodes, directories and the journal: far less than the files.
+    # Only inodes, directories and the journal are read: far less than the files.
     assert read_second < 16 * MIB
     assert second.figures.bytes_stored < MIB
 
-    # And a full one reads everything again, yet stores nothing new.
+    # A full backup reads everything again, but stores nothing new.
     third = site.backup(volume, full=True).volumes[0]
     assert third.figures.files_new == 301
     assert third.figures.bytes_stored < MIB
 
 
 def _blocks_read(the_lab: Any) -> int:
-    """Bytes read from the device of the lab's pool since it is there (Documentation/block/stat)."""
+    """Bytes read from the device of the lab's pool since it exists (Documentation/block/stat)."""
     number = os.stat(the_lab.directory.pool_mount).st_dev
     text = Path(f"/sys/dev/block/{os.major(number)}:{os.minor(number)}/stat").read_text()
     return int(text.split()[2]) * 512
@@ -122,7 +122,7 @@ def test_changes_are_in_the_next_backup_and_not_in_the_last(site: Site) -> None:
     def fill(root: Path) -> None:
         for name in ("same", "changed", "deleted", "moved", "mode"):
             (root / name).write_text(f"{name}, as it was\n")
-        # The size and the modification time are as before: only the change time differs.
+        # The size and the modification time are the same; only the change time differs.
         (root / "sly").write_text("before\n")
         os.utime(root / "sly", ns=(tree.MOMENT, tree.MOMENT))
 
@@ -152,7 +152,7 @@ def test_changes_are_in_the_next_backup_and_not_in_the_last(site: Site) -> None:
 
 
 def test_one_run_backs_up_several_volumes(site: Site) -> None:
-    """Also more than there are places, and one of them twice as large."""
+    """More volumes than run in parallel, and one of them twice as large."""
     volumes = [site.cloud.create(1 + number % 2, name=f"several {number}") for number in range(3)]
     for number, volume in enumerate(volumes):
         site.cloud.fill(volume, ("ext4", "xfs")[number % 2], _note(number))
@@ -170,7 +170,7 @@ def _note(number: int) -> Any:
 
 
 def test_the_repository_alone_is_enough(site: Site, tmp_path: Path) -> None:
-    """With the state gone, and the volume too, the backup is found and restored."""
+    """Without the state and without the volume, the backup is found and restored."""
     volume = site.cloud.create(name="phoenix", description="out of the ashes")
     site.cloud.fill(volume, "ext4", lambda root: (root / "feather").write_text("red\n"))
     expected = site.cloud.on(volume, tree.describe, read_only=True)
@@ -187,7 +187,7 @@ def test_the_repository_alone_is_enough(site: Site, tmp_path: Path) -> None:
 
 
 def test_what_is_kept_is_private(site: Site) -> None:
-    """State, caches and locks are for their owner alone, and hold no secret."""
+    """Only their owner can access the state, caches and locks, and they contain no secret."""
     volume = site.cloud.create(name="private")
     site.cloud.format(volume, "ext4")
     site.backup(volume)
@@ -202,7 +202,7 @@ def test_what_is_kept_is_private(site: Site) -> None:
 
 
 def test_the_password_is_on_no_command_line(site: Site, tmp_path: Path) -> None:
-    """A restic that notes how it was called before it does its work."""
+    """A restic that records its arguments before it does its work."""
     notes = tmp_path / "notes"
     program = tmp_path / "restic"
     program.write_text(f'#!/bin/sh\necho "$@" >> {notes}\nenv >> {notes}\nexec restic "$@"\n')
@@ -217,7 +217,7 @@ def test_the_password_is_on_no_command_line(site: Site, tmp_path: Path) -> None:
 
 
 def test_a_file_that_cannot_be_read_makes_the_backup_partial(site: Site) -> None:
-    """Partial, exit status 3, and every such file is named; the rest is stored."""
+    """The exit status is 3, every unreadable file is named, and the rest is stored."""
     volume = site.cloud.create(name="damaged")
 
     def fill(root: Path) -> None:
@@ -226,7 +226,7 @@ def test_a_file_that_cannot_be_read_makes_the_backup_partial(site: Site) -> None
 
     site.cloud.fill(volume, "ext4", fill)
     with site.cloud.attached(volume) as device:
-        # Its first block is far beyond the end of the device: reading it is an error.
+        # The file's first block is far beyond the end of the device, so reading it fails.
         run("debugfs", "-w", "-R", "set_inode_field /bad block[5] 999999999", device)
         run("debugfs", "-w", "-R", "sif /bad block[3] 0x00000000", device)
     done = site.cli("backup", "create", "damaged", "-f", "json")

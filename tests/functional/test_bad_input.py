@@ -1,6 +1,6 @@
-"""A backup that cannot work is refused by one clear message, before anything is made in Cinder.
+"""A backup that cannot work is refused with one clear message, before it changes the cloud.
 
-Every case is the real command line in a process of its own.
+Every case runs the real command line in a separate process.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def test_a_cloud_that_clouds_yaml_lacks_is_refused(ground: Ground) -> None:
         ("elsewhere", {"OS_CLOUD": "nowhere"}, ["--os-cloud", "lab"]),
         ("elsewhere", {"OS_CLOUD": "lab"}, []),
         ("lab", {"OS_CLOUD": None}, []),
-        # The only one of the file, which an option of volflow does not hide.
+        # The only cloud of the file is chosen, even if an option of volflow is set.
         (None, {"OS_CLOUD": None, "OS_HOST__MY_IP": "127.0.0.1"}, []),
     ],
     ids=["option", "environment", "configuration", "only one"],
@@ -102,7 +102,7 @@ def test_an_option_wins_over_configuration_and_environment(
 
 @contextmanager
 def _closed_port() -> Iterator[int]:
-    """A port on which nobody answers, and that nobody else gets."""
+    """A port on which nothing answers, and that no other program can get."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         yield taken.getsockname()[1]

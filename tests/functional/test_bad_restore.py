@@ -1,4 +1,4 @@
-"""A restore or a command line that cannot work is refused, and nothing is made or changed."""
+"""A restore or a command that cannot work is refused, and nothing is made or changed."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_an_option_without_effect_is_refused(ground: Ground, options: list[str],
 
 
 def test_the_library_refuses_an_empty_name(ground: Ground) -> None:
-    """It is as good as none on the command line of a shell, and must not be here."""
+    """An empty name must not count as no name."""
     from volflow.errors import UsageError
     from volflow.results.options import RestoreOptions
 
@@ -104,7 +104,7 @@ def test_nothing_is_overwritten_without_consent(ground: Ground) -> None:
         ["backup", "create"],
         ["backup", "create", "--parallel", "0", "good"],
         ["restore", "create", "--new", "--into", "good", "good"],
-        # As where a variable of a script is not set: nothing else may take its place.
+        # As in a script with an unset variable: volflow must not use a default instead.
         ["restore", "create", "--yes", "--into", "", "good"],
         ["restore", "create", "--yes", ""],
         ["restore", "create", "--new", "--type-map", "lab=", "good"],

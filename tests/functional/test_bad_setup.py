@@ -1,4 +1,4 @@
-"""A repository, a state directory or a host that cannot work is reported by one clear message."""
+"""One clear message reports a repository, state directory or host that cannot work."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.site import PASSWORD
 
 pytestmark = pytest.mark.lab
 
-# A shell that changes the mounts that its command sees, and those of nobody else.
+# A shell that changes the mounts for its command only.
 READ_ONLY = 'mount --bind "$1" "$1" && mount -o remount,bind,ro "$1" && shift && exec "$@"'
 
 
@@ -85,7 +85,7 @@ def test_an_unset_password_is_reported(ground: Ground) -> None:
 
 
 def test_a_read_only_repository_is_reported(ground: Ground) -> None:
-    """Mounted read-only, as root's writing is stopped by nothing less."""
+    """The directory is mounted read-only, as only that stops root from writing."""
     place = str(ground.site.repository)
     ground.refused(
         *("backup", "create", "good"),
@@ -124,7 +124,7 @@ def test_a_repository_on_the_volume_itself_is_refused(ground: Ground) -> None:
 
 
 def test_root_without_capabilities_is_refused(ground: Ground) -> None:
-    """As in a container that may neither mount nor attach."""
+    """A host like a container that may neither mount nor attach."""
     bare = ("setpriv", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs")
     ground.refused(
         *("backup", "create", "good"),

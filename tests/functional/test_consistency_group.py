@@ -1,4 +1,4 @@
-"""Consistency groups of old, which Cinder keeps as groups with an API of their own."""
+"""Legacy consistency groups, which Cinder stores as groups but shows in a separate API."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.lab
 
 @pytest.fixture
 def group(site: Site) -> Iterator[str]:
-    """A consistency group; in the end all of them are gone."""
+    """A consistency group; all of them are deleted at the end."""
     client = site.cloud.client
     (kind,) = (t.id for t in client.volume_types.list() if t.name == "lab")
     made = client.consistencygroups.create(kind, name="of old", description="Since Kilo")
@@ -48,7 +48,7 @@ def members(site: Site, group: str) -> list[str]:
 
 
 def test_cinder_lists_consistency_groups_apart(site: Site, group: str) -> None:
-    """It is for this that volflow asks both APIs."""
+    """This is why volflow queries both APIs."""
     with pytest.raises(exceptions.BadRequest, match="reserved for migrating CGs to groups"):
         site.cloud.client.groups.get(group)
     assert group not in {found.id for found in site.cloud.client.groups.list()}
@@ -62,7 +62,7 @@ def test_a_consistency_group_is_backed_up_together(
     done = site.cli("backup", "create", *selected)
     assert done.returncode == 0, done
     assert f"group {group}: its volumes were snapshotted at one moment" in done.stderr
-    # Group snapshots are shown as long as they are there, and none is.
+    # The list would show a remaining group snapshot, and it is empty.
     assert site.cloud.client.cgsnapshots.list() == []
     listed = json.loads(site.cli("backup", "list", "-f", "json").stdout)
     assert {row["Volume"] for row in listed} == set(members)

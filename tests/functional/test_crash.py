@@ -1,7 +1,7 @@
-"""A step that fails is undone, whichever step it is, and a run that is killed can be resumed.
+"""Any step that fails is undone, and a killed run can be resumed.
 
-All cases of a flow run side by side, in one run with a volume for each: that is faster, and it
-shows that one volume's failure is no other's.
+All cases of a flow run in parallel, in one run with a volume for each. That is faster, and it
+shows that one volume's failure does not affect the others.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ from tests.support.site import Site, new_site
 pytestmark = pytest.mark.lab
 
 FLOWS = ("backup", "restore to new", "restore in place")
-# The step from whose effect on the volume's data is safe, and whatever fails later is about
-# cleaning.
+# After this step's effect the volume's data is safe, and a later failure only concerns the
+# cleanup.
 COMMITTED = {"backup": "copy", "restore to new": "keep", "restore in place": "keep"}
 CASES = [(flow, place) for flow in FLOWS for place in faults.places(flow)]
 
 
 @dataclass
 class Fleet:
-    """Volumes, and a backup of each, which are all equal.
+    """Equal volumes, with a backup of each.
 
     :ivar backups: the id of the backup, by volume
-    :ivar tree: what is in each
-    :ivar properties: what Cinder showed of each volume then, by volume
+    :ivar tree: the files in each
+    :ivar properties: what Cinder showed of each volume at that time, by volume
     """
 
     site: Site
@@ -56,9 +56,9 @@ class Fleet:
         return digest(self._file(volume))
 
     def change(self, volumes: Iterable[str]) -> None:
-        """Have volumes differ from their backups: what they hold, and their properties.
+        """Make volumes differ from their backups, in their content and their properties.
 
-        So it can be told from each whether it was restored, rolled back, or left alone.
+        So each volume shows whether it was restored, rolled back, or left unchanged.
         """
         client = self.site.cloud.client.volumes
 
@@ -87,13 +87,13 @@ class Fleet:
         return found
 
     def restorable(self) -> None:
-        """Have restic look at every byte of every backup."""
+        """Make restic read every byte of every backup."""
         self.site.restic("check", "--read-data")
 
 
 @dataclass
 class Outcome:
-    """What came of a run with a fault in each of its volumes."""
+    """The result of a run with a fault in each of its volumes."""
 
     results: dict[Place, Any]
     volumes: dict[Place, str]
@@ -137,7 +137,7 @@ def outcomes(fleet: Fleet) -> dict[str, Outcome | BaseException]:
 
 
 def _failed(fleet: Fleet, flow: str) -> Outcome:
-    """Run a flow for as many volumes as it has places, and fail each at another one."""
+    """Run a flow for as many volumes as it has places, and fail each at a different place."""
     places = faults.places(flow)
     volumes = dict(zip(places, fleet.volumes, strict=False))
     fleet.change(volumes.values())
@@ -184,7 +184,7 @@ def test_a_failing_step_is_undone(fleet: Fleet, outcome: Outcome, flow: str, pla
     assert (volume, place) in outcome.happened
     places = faults.places(flow)
     committed = places.index(place) >= places.index(Place(COMMITTED[flow], "after"))
-    # What was stored, or is whole, counts, whatever fails later.
+    # A stored backup or a complete volume counts, even if a later step fails.
     assert str(result.outcome) == ("complete" if committed else "failed")
     assert result.error == f"injected {place}"
     assert result.leftovers == ()
@@ -216,7 +216,7 @@ def test_nothing_is_left_of_all_failures(outcome: Outcome, flow: str) -> None:
 
 @dataclass
 class Resumed:
-    """What came of a run that was killed, and resumed by another process.
+    """The result of a run that was killed, and resumed by another process.
 
     :ivar done: the process that resumed it
     """
@@ -252,7 +252,7 @@ def resumed(
 
 
 def _killed_and_resumed(fleet: Fleet, flow: str) -> Resumed:
-    """Kill a run with each of its volumes at another place, and resume it by the command line."""
+    """Kill a run with each volume at a different place, and resume it with the command line."""
     site, places = fleet.site, faults.places(flow)
     volumes = dict(zip(places, fleet.volumes, strict=False))
     fleet.change(volumes.values())

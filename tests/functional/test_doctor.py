@@ -1,4 +1,4 @@
-"""What the doctor finds, on a host where all is good and where something is not."""
+"""The findings of the doctor on a good host, and on a host with problems."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CHECKS = ("privilege", "programs", "os-brick", "restic", "repository", "state", 
 
 
 def _examined(site: Site, status: int, **more: Any) -> dict[str, dict[str, str]]:
-    """What is found, by check."""
+    """The findings, by check."""
     done = site.cli("doctor", "-f", "json", **more)
     assert done.returncode == status, done
     found = {row["Check"]: row for row in json.loads(done.stdout)}
@@ -86,7 +86,7 @@ def test_the_doctor_names_missing_privilege(shared_site: Site) -> None:
 def test_the_doctor_names_programs_that_are_not_installed(
     shared_site: Site, tmp_path: Path
 ) -> None:
-    """Found on the PATH and in the places where Debian has those of root."""
+    """Programs are found on the PATH and in Debian's directories for root's programs."""
     hide = 'mount -t tmpfs none /usr/sbin && exec "$@"'
     prefix = ("unshare", "--mount", "sh", "-ec", hide, "sh")
     found = _bad(_examined(shared_site, 1, prefix=prefix))

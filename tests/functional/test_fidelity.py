@@ -1,4 +1,4 @@
-"""A restored volume is the volume that was backed up: every file, all metadata, the file system."""
+"""A restored volume equals the one that was backed up: files, metadata, file system."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _options(kind: str) -> list[str]:
 
 
 def _file_system(kind: str, device: str) -> dict[str, str]:
-    """What the file system's own tools report, without what changes with every mount."""
+    """What the file system's own tools report, without values that change with every mount."""
     found = {
         name: run("blkid", "--probe", "--output", "value", "--match-tag", name, device).strip()
         for name in ("TYPE", "UUID", "LABEL")
@@ -53,7 +53,7 @@ def _file_system(kind: str, device: str) -> dict[str, str]:
 
 @pytest.fixture(params=["ext4", "xfs"], scope="module")
 def original(request: pytest.FixtureRequest, shared_site: Site) -> dict[str, Any]:
-    """A volume with everything odd in it, its description, and a backup of it."""
+    """A volume with every odd kind of file, its description, and its backup."""
     site, kind = shared_site, request.param
     volume = site.cloud.create(name=f"odd {kind}")
 
@@ -63,7 +63,7 @@ def original(request: pytest.FixtureRequest, shared_site: Site) -> dict[str, Any
         return tree.describe(root)
 
     site.cloud.fill(volume, kind, fill, *_options(kind))
-    # Described by a mount of its own, from what is on the disk.
+    # Described in a separate mount, from what is on the disk.
     with site.cloud.attached(volume) as device:
         described = site.cloud.mounted(device, tree.describe, read_only=True)
         file_system = _file_system(kind, device)
@@ -91,7 +91,7 @@ def _compare(site: Site, original: dict[str, Any], volume: str) -> None:
 
 
 def test_the_tree_holds_what_it_should(original: dict[str, Any]) -> None:
-    """The other tests would prove nothing with a tame tree."""
+    """The other tests would prove nothing with a simple tree."""
     entries = original["tree"].values()
     assert {entry.kind for entry in entries} == set("-dlpcb")
     names = {name for entry in entries for name in entry.xattrs}
@@ -115,7 +115,7 @@ def test_a_new_volume_holds_the_same_tree(shared_site: Site, original: dict[str,
 def test_a_volume_restored_in_place_holds_the_same_tree(
     shared_site: Site, original: dict[str, Any]
 ) -> None:
-    """What was deleted comes back, what was changed changes back, what came later goes."""
+    """Deleted files come back, changed files change back, and newer files are removed."""
 
     def spoil(root: Path) -> None:
         (root / "came later").mkdir()
@@ -138,7 +138,7 @@ def test_a_volume_restored_in_place_holds_the_same_tree(
 def test_a_volume_of_another_file_system_holds_the_same_tree(
     shared_site: Site, original: dict[str, Any]
 ) -> None:
-    """Whatever is on a larger target is replaced; its own properties stay."""
+    """The content of a larger target is replaced; its own properties stay."""
     other = {"ext4": "xfs", "xfs": "ext4"}[original["kind"]]
     target = shared_site.cloud.create(2, name=f"target of {original['kind']}")
     shared_site.cloud.fill(target, other, lambda root: (root / "former").write_text("former\n"))

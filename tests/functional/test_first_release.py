@@ -1,7 +1,7 @@
-"""Runs that release 0.1.0 began are continued and undone on a real cloud.
+"""Runs that release 0.1.0 began are resumed and aborted on a real cloud.
 
-The state is the one that its code stored, see tests/support/first_release.py. What it had made in
-the cloud is made again by hand; the ids of that stand in the state instead of those of then.
+Release 0.1.0 stored the state, see tests/support/first_release.py. The tests make the resources
+in the cloud again, and put their ids into the state.
 """
 
 from __future__ import annotations
@@ -73,10 +73,10 @@ def killed_backup(site: Site, volume: str) -> str:
 
 @dataclass
 class Restore:
-    """A restore into the volume itself that was suspended before its copy.
+    """A restore in place that was suspended before its copy.
 
-    :ivar backed_up: what the backup holds
-    :ivar newer: what the volume holds since
+    :ivar backed_up: the files in the backup
+    :ivar newer: the files that the volume had later
     """
 
     run_id: str

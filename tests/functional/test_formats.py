@@ -1,4 +1,4 @@
-"""Every command that prints something can print it for programs."""
+"""Every command with output can also print it for programs."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_every_command_prints_valid_json(told: Told, command: str) -> None:
     assert done.returncode == 0, done
     rows = json.loads(done.stdout)
     assert isinstance(rows, list | dict)
-    # Nothing has changed from a backup to itself, and nothing is left over.
+    # A backup does not differ from itself, and there are no leftovers.
     assert rows or command.split()[1] in ("diff", "list"), rows
 
 

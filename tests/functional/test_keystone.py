@@ -1,4 +1,4 @@
-"""A cloud with real authentication: who may do what, and what is said to those who may not."""
+"""A cloud with real authentication: who may do what, and the message to those who may not."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def _refused(site: Site, *arguments: str, says: tuple[str, ...], **environment: 
 
 
 def _told(site: Site, done: CompletedProcess[str], says: tuple[str, ...]) -> None:
-    """That a command has failed with one line that says this, and has left nothing."""
+    """Fail unless a command failed with this one line, and left nothing."""
     assert done.returncode == 1, done
     assert done.stdout == ""
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr
@@ -90,7 +90,7 @@ def test_a_member_backs_up_and_restores(member: Site, volume: str) -> None:
 
 
 def test_no_secret_is_kept(member: Site, the_cloud: Any, volume: str) -> None:
-    """Neither the password nor a token is in the state, nor in what the command prints."""
+    """Neither the state nor the command's output contains the password or a token."""
     done = member.cli("-v", "backup", "create", volume)
     assert done.returncode == 0, done
     password = _auth(the_cloud, "lab-alpha")["password"]
@@ -179,7 +179,7 @@ def test_a_repository_on_the_volume_itself_is_refused(member: Site) -> None:
         point.rmdir()
         assert done.returncode == 1, done
         assert f"is stored on volume self ({volume}) itself" in done.stderr
-    # In use by this host, and the repository elsewhere: nothing is in the way.
+    # The volume is in use by this host, but the repository is elsewhere: that is allowed.
     with member.cloud.attached(volume, host=this_host()):
         done = member.cli("backup", "create", "self", "--dry-run")
         assert done.returncode == 0, done
@@ -205,14 +205,14 @@ def test_a_member_is_held_to_the_quota_of_a_type(member: Site, the_cloud: Any, v
 
 @contextmanager
 def _forbidden(the_cloud: Any, *rules: str) -> Iterator[None]:
-    """A policy by which nobody may do this; Cinder reads it anew with every request."""
+    """A policy that forbids this to everyone; Cinder reads it again for every request."""
     file = the_cloud.directory.path / "policy.yaml"
     file.write_text("".join(f'"{rule}": "!"\n' for rule in rules))
     try:
         yield
     finally:
         file.write_text("{}\n")
-        # Read by the second of its last change: the next one must be a later one.
+        # Cinder compares the file's time in seconds, so the next change must be in a later second.
         os.utime(file)
 
 
@@ -236,7 +236,7 @@ def test_a_list_that_is_not_permitted_is_reported(
 def test_a_step_that_is_not_permitted_is_undone(
     member: Site, the_cloud: Any, volume: str, rule: str
 ) -> None:
-    """It only shows when it is tried; then everything before it is undone."""
+    """Only trying the step shows that it is forbidden; then the steps before it are undone."""
     before = member.cloud.show(volume)
     with _forbidden(the_cloud, rule):
         done = member.cli("backup", "create", volume, "-f", "json")

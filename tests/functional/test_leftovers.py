@@ -1,4 +1,4 @@
-"""What a run could not remove is listed, spared as long as it may be in use, and removed."""
+"""Leftovers are listed, kept while they may be in use, and then removed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("fork_server")]
 def test_what_cannot_be_removed_is_named_and_can_be_removed_later(site: Site, volume: str) -> None:
     with held(site, "backup", volume, step="unmount") as process:
         (clone,) = [v.id for v in site.cloud.client.volumes.list() if v.id != volume]
-        # Somebody has found the temporary volume, and made a snapshot of it.
+        # Somebody has made a snapshot of the temporary volume.
         hindrance = site.cloud.client.volume_snapshots.create(clone, force=True)
         until(lambda: site.cloud.client.volume_snapshots.get(hindrance.id).status == "available")
         process.go_on()
@@ -33,7 +33,7 @@ def test_what_cannot_be_removed_is_named_and_can_be_removed_later(site: Site, vo
     listed = site.cli("leftover", "list", "-f", "json")
     rows = json.loads(listed.stdout)
     assert clone in {row["ID"] for row in rows}
-    # Some storage deletes a snapshot before the volume that was made from it.
+    # Some storage can delete a snapshot before the volume that was made from it.
     assert "volume" in {row["Kind"] for row in rows} <= {"volume", "snapshot"}
 
     hindered = site.cli("leftover", "clean")
@@ -59,7 +59,7 @@ def test_leftovers_of_a_lost_database_are_found_and_removed(site: Site, volume: 
         assert {row["Volume"] for row in listed} == {volume}
         assert {row["Kind"] for row in listed} == {"volume", "snapshot"}
 
-        # The run may still be alive.
+        # The run may still be active.
         spared = site.cli("leftover", "clean", "--lost")
         assert spared.returncode == 1
         assert "sign of life" in spared.stdout
@@ -68,7 +68,7 @@ def test_leftovers_of_a_lost_database_are_found_and_removed(site: Site, volume: 
         cleaned = site.cli("leftover", "clean", "--lost", "--older-than", "0")
         assert cleaned.returncode == 0, cleaned.stdout + cleaned.stderr
         left = {v.id for v in site.cloud.client.volumes.list()} - mine
-        # The resources of the living run remain, and it continues.
+        # The resources of the active run remain, and it continues.
         assert len(left) == 1
         assert left < made
         alive.go_on()

@@ -1,6 +1,6 @@
 """The shortened fault matrix: each step with one fault, each fault at one place of each flow.
 
-``tox -e faults`` runs the whole of it.
+``tox -e faults`` runs the complete matrix.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def test_no_fault_leaves_or_loses_anything(database: str) -> None:
 
     def say(line: str) -> None:
         lines.append(line)
-        # Seen as it comes with -s, and in the report when it fails.
+        # Shown at once with -s, and in the report of a failure.
         print(line, file=sys.stderr)
 
     status = run(short=True, postgresql=database == "postgresql", workers=3, say=say)

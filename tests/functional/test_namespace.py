@@ -1,4 +1,4 @@
-"""The mount namespace of a volume: what ends with it."""
+"""The processes that end with the mount namespace of a volume."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a mount namespace nee
 
 
 def running(mark: str) -> list[int]:
-    """The processes with this on their command line."""
+    """The processes with this text in their command line."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -29,7 +29,7 @@ def running(mark: str) -> list[int]:
 
 
 def test_closing_a_namespace_ends_detached_processes(tmp_path: Path) -> None:
-    """Nobody but the namespace's own holder knows of that: so it is under sudo, too."""
+    """Only the namespace's holder can find such a process, also with sudo."""
     namespace = MountNamespace(Privilege(), tmp_path)
     seconds = f"30{os.getpid()}"
     outside = os.spawnlp(os.P_NOWAIT, "sleep", "sleep", f"{seconds}1")
@@ -46,12 +46,12 @@ def test_closing_a_namespace_ends_detached_processes(tmp_path: Path) -> None:
 
 
 def test_it_is_never_the_namespace_of_the_host() -> None:
-    """What holds it would end the host's processes."""
+    """In the host's namespace, the holder would end the host's processes."""
     with subprocess.Popen(
         ["sh", "-c", _HOLDER], stdin=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
         try:
-            # Its standard input stays open: it waits for nothing, and so kills nothing.
+            # Its standard input stays open: it ends at once, without killing anything.
             assert process.wait(60) == 1
         finally:
             process.kill()

@@ -1,4 +1,4 @@
-"""What a run reports: its result, its page and drawing, hooks, metrics and logs."""
+"""The reports of a run: result, page, drawing, hooks, metrics and logs."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def damage(site: Site, volume: str) -> None:
 
 @contextmanager
 def a_group(site: Site) -> Iterator[str]:
-    """A volume group; its volumes are gone with it."""
+    """A volume group; its volumes are deleted with it."""
     client = site.cloud.client
     kinds = {kind.name: kind.id for kind in client.group_types.list()}
     kind = kinds.get(GROUP_TYPE) or client.group_types.create(GROUP_TYPE).id
@@ -91,7 +91,7 @@ class Observed:
 
     @property
     def told(self) -> list[tuple[dict[str, str], dict[str, Any]]]:
-        """What the hook received: variables and JSON."""
+        """The variables and JSON that the hook received."""
         found = []
         for place in sorted(self.site.home.glob("told-*"), key=lambda p: p.stat().st_mtime_ns):
             pairs = (place / "environment").read_text().split("\0")
@@ -148,7 +148,7 @@ def test_a_result_has_the_facts_of_each_volume(observed: Observed) -> None:
     good = observed.row("good")
     assert good["backup_id"] in observed.site.restic("snapshots", "--json")
     assert (good["files_new"], good["bytes_total"]) == (4, 4 * MIB)
-    # Nothing of random data is there twice, and reading it takes directories besides.
+    # Random data has no duplicates; reading it includes directories.
     assert 4 * MIB <= good["bytes_stored"] < 5 * MIB
     assert 4 * MIB <= good["bytes_read"] < 8 * MIB
     assert good["error"] is None
@@ -167,7 +167,7 @@ def test_a_result_has_the_time_of_each_step(observed: Observed) -> None:
     assert 0 < sum(step["seconds"] for step in good["steps"]) <= good["seconds"]
     raw = {(step["name"], step["state"]) for step in observed.row("raw")["steps"]}
     assert {("probe", "FAILURE"), ("snapshot", "REVERTED"), ("snapshot", "SUCCESS")} <= raw
-    # The volumes of a group share one step, and each knows of it.
+    # The volumes of a group share one step, and each shows it.
     shared = [
         [step for step in observed.row(name)["steps"] if step["shared"]]
         for name in ("shop-a", "shop-b")
@@ -177,20 +177,20 @@ def test_a_result_has_the_time_of_each_step(observed: Observed) -> None:
 
 
 def test_the_table_shows_each_volume(observed: Observed) -> None:
-    """A run that has ended: its table, and what does not fit in a table."""
+    """The watcher prints the table of the ended run, and remarks that do not fit into it."""
     done = observed.site.cli("run", "watch", observed.run_id)
     assert done.returncode == 1
     assert "\x1b" not in done.stdout + done.stderr
     assert SHOWN in done.stdout
     raw = next(line for line in done.stdout.splitlines() if " raw " in line)
-    # There is no backup, so it has no figures.
+    # Without a backup the volume has no figures.
     assert [cell.strip() for cell in raw.split("|")][3:-2] == ["failed", *["-"] * 5]
     told = done.stderr.splitlines()
     assert f"group {observed.group}: its volumes were snapshotted one by one" in told
     assert "broken: left out, is in state 'error'" in told
     assert "torn: could not be read: /file 1" in told
     assert any(line.startswith("raw: failed at 'probe': ") for line in told)
-    # What is over is no news.
+    # Past steps are not printed as news.
     assert not [line for line in told if re.match(r"\d\d:\d\d:\d\d", line)]
 
 
@@ -198,7 +198,7 @@ def test_other_formats_hold_the_same_result(observed: Observed) -> None:
     def shown(*arguments: str) -> str:
         return observed.site.cli("run", "watch", observed.run_id, *arguments).stdout
 
-    # cliff writes a backslash as two.
+    # cliff doubles a backslash.
     rows = list(csv.DictReader(io.StringIO(shown("-f", "csv")), escapechar="\\"))
     assert len(rows) == len(observed.volumes)
     hostile = next(row for row in rows if row["volume_id"] == observed.volumes[HOSTILE])
@@ -236,7 +236,7 @@ def test_run_show_prints_a_finished_run(observed: Observed) -> None:
 
 
 def test_run_show_prints_variables_for_a_shell(observed: Observed) -> None:
-    """What a tenant has named is no command to who evaluates it."""
+    """A name that a tenant chose is never run as a command."""
     printed = observed.site.cli("run", "show", observed.run_id, "-f", "shell").stdout
     script = f'{printed}\nprintf %s "$volumes"'
     done = subprocess.run(["sh", "-c", script], capture_output=True, encoding="utf-8", check=False)
@@ -265,7 +265,7 @@ def test_the_page_shows_the_run(observed: Observed) -> None:
     assert "failed at &#x27;probe&#x27;" in text
     assert "&lt;img src=x onerror=alert(1)&gt;" in text
     assert "<img" not in text
-    # In the timeline there is a bar for each step of each volume, but for what took no time.
+    # The timeline has a bar for each step of each volume, except steps that took no time.
     steps = sum(len(row["steps"] or ()) for row in observed.rows.values())
     assert text.count('class="bar ') == steps
 
@@ -291,7 +291,7 @@ def test_the_drawing_shows_every_step(observed: Observed) -> None:
     assert told.count("group snapshot") == 1
     steps = faults.steps("backup")
     assert told.count("copy") == 6
-    # Those of the volume that failed: before the probe undone, after it never done.
+    # The failed volume's steps: undone before the probe, never done after it.
     before = steps.index("probe")
     assert told.count("↶ undone") == before
     assert told.count("✗ failed, undone") == 1
@@ -311,7 +311,7 @@ def test_graphviz_accepts_the_graph(observed: Observed) -> None:
 
 
 def test_the_hook_receives_the_result(observed: Observed) -> None:
-    """Each call fails, and harms nobody."""
+    """Each call fails, and harms no run."""
     mine = [(v, given) for v, given in observed.told if v["VOLFLOW_RUN"] == observed.run_id]
     events = [variables["VOLFLOW_EVENT"] for variables, _ in mine]
     assert (events[0], events[-1]) == ("run.start", "run.failure")

@@ -1,4 +1,4 @@
-"""A volume without a known file system fails once it is attached, and is left as it was."""
+"""A volume without a known file system fails after it is attached, and stays unchanged."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _mbr(device: str) -> None:
 
 
 def _luks(device: str) -> None:
-    """As much of a LUKS1 header as identifies it."""
+    """The part of a LUKS1 header that identifies it."""
     text = b"LUKS\xba\xbe" + struct.pack(">H", 1)
     text += b"aes".ljust(32, b"\0") + b"xts-plain64".ljust(32, b"\0") + b"sha256".ljust(32, b"\0")
     _write(device, 0, text)
@@ -52,7 +52,7 @@ DISKS = {
 
 @pytest.fixture(scope="module")
 def odd_disks(ground: Ground) -> dict[str, Any]:
-    """The result of one run over volumes without a known file system."""
+    """The result of a run over volumes without a known file system."""
     volumes = {}
     for name, (make, _) in DISKS.items():
         volumes[name] = ground.site.cloud.create(name=f"disk {name}")

@@ -1,4 +1,4 @@
-"""A limited number of volumes runs in parallel, and a failure harms no other volume."""
+"""A limited number of volumes run in parallel, and a failure does not affect other volumes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ AT_A_TIME = 10
 
 
 class Books:
-    """Cinder's own database, which keeps what is deleted."""
+    """Cinder's own database, which keeps deleted resources."""
 
     def __init__(self, file: Path) -> None:
         self._uri = f"file:{quote(str(file))}?mode=ro"
@@ -36,7 +36,7 @@ class Books:
             return list(database.execute(text, values))
 
     def in_flight(self) -> int:
-        """How many temporary volumes there were at a time since the books were opened, at most."""
+        """The highest number of temporary volumes at the same time since this object was made."""
         rows = self._ask(
             "SELECT v.created_at, v.deleted_at FROM volumes v WHERE v.created_at > ? AND EXISTS "
             "(SELECT 1 FROM volume_metadata m WHERE m.volume_id = v.id AND m.key = 'volflow')",
@@ -46,7 +46,7 @@ class Books:
         assert all(ended for _, ended in rows), "a temporary volume is left"
         moments = [(began, 1) for began, _ in rows] + [(ended, -1) for _, ended in rows]
         most = now = 0
-        # A volume that is gone when another begins does not overlap with it.
+        # A volume that ends when another begins does not overlap with it.
         for _, change in sorted(moments):
             now += change
             most = max(most, now)
@@ -65,7 +65,7 @@ def _alike(site: Site, count: int, **properties: Any) -> list[str]:
 
 
 def test_a_failure_does_not_harm_other_volumes(site: Site, the_lab: Any) -> None:
-    """Three fail, each in another step, and one cannot be undone: sixteen are backed up."""
+    """Three volumes fail in different steps, and one cannot be undone: sixteen are backed up."""
     volumes = _alike(site, VOLUMES)
     stuck = volumes[15]
     places = {
@@ -78,7 +78,7 @@ def test_a_failure_does_not_harm_other_volumes(site: Site, the_lab: Any) -> None
 
     def act(volume: str, place: Place) -> None:
         if volume == stuck:
-            # Cinder deletes no snapshot that it believes is being made.
+            # Cinder does not delete a snapshot in the state "creating".
             client = site.cloud.client
             (snapshot,) = client.volume_snapshots.list(search_opts={"volume_id": volume})
             client.volume_snapshots.reset_state(snapshot.id, "creating")
@@ -100,7 +100,7 @@ def test_a_failure_does_not_harm_other_volumes(site: Site, the_lab: Any) -> None
         assert bool(one.leftovers) == (volume == stuck)
     for volume, place in places.items():
         assert outcomes[volume].error == f"injected {place}"
-    # In Cinder: never more than were asked for, and all of them at once for a while.
+    # Cinder shows that many volumes ran in parallel, but never more than the limit.
     most = told.in_flight()
     print(f"at most {most} of {VOLUMES} volumes at a time, as Cinder tells")
     assert AT_A_TIME // 2 < most <= AT_A_TIME
@@ -124,7 +124,7 @@ def _group(site: Site) -> str:
 
 
 def test_the_volumes_of_one_group_wait_for_each_other(site: Site, the_lab: Any) -> None:
-    """They run as one flow, and still only two in parallel."""
+    """The volumes run as one flow, but still only two in parallel."""
     client = site.cloud.client
     group = _group(site)
     volumes = _alike(site, 6, volume_type="lab")

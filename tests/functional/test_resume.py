@@ -1,6 +1,6 @@
 """Runs are resumed after a kill, a reboot and on another host, and they are aborted.
 
-The fixture ``site`` looks for what is left when each test has ended.
+The fixture ``site`` looks for remaining resources after each test.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def test_after_a_reboot_what_belongs_to_the_boot_is_done_again(
 
 
 def reboot(site: Site) -> None:
-    """What a reboot does: the devices are gone, and the boot's id is another one."""
+    """Simulate a reboot: the devices no longer exist, and the boot has another id."""
     from lab import loop
     from tests.support.auditor import loops
 
@@ -78,7 +78,7 @@ def test_on_another_host_the_dead_one_loses_its_attachment(site: Site, volume: s
     config = site.config(DEFAULT__state_dir=elsewhere)
     there = ("unshare", "--uts", "sh", "-c", 'hostname other-host && exec "$@"', "sh")
 
-    # The run could still be alive: only its lease shows that.
+    # The run could still be active: only its lease shows that.
     refused = site.cli("run", "resume", left, config=config, prefix=there)
     assert refused.returncode == 1
     assert f"is being driven by process {process_of(site, left)} on host" in refused.stderr
@@ -93,7 +93,7 @@ def test_on_another_host_the_dead_one_loses_its_attachment(site: Site, volume: s
     assert query(site, "SELECT tag FROM ledger WHERE state != 'GONE'", state=elsewhere) == []
     assert list(site.cloud.client.attachments.list()) == []
     assert len(site.stored()) == 2
-    # From here on the copy is the state.
+    # From now on the copy is the state.
     shutil.rmtree(site.state)
     elsewhere.rename(site.state)
 
@@ -129,7 +129,7 @@ def test_resume_all_leaves_those_alone_that_are_driven(site: Site, volume: str) 
     query(
         site, "UPDATE run SET request = replace(request, '/repository', '/gone') WHERE id = ?", lost
     )
-    # Of a release that knew another request, say.
+    # For example, from a release with another form of request.
     odd = killed(site, "backup", others[3], step="probe")
     query(
         site, "UPDATE run SET request = replace(request, 'parallel', 'abreast') WHERE id = ?", odd
@@ -220,7 +220,7 @@ def test_a_run_that_is_driven_is_aborted_by_asking(site: Site, volume: str, verb
         done = site.cli("run", "abort", left[:8])
         assert done.returncode == 0, done.stderr
         assert "was asked to undo it" in done.stderr
-        # It checks every few seconds whether it must stop, and says so.
+        # The run checks every few seconds whether it must stop, and logs it.
         until(lambda: f"Aborting run {left}" in process.order.log.read_text())
         process.go_on()
         answer = process.end()

@@ -1,4 +1,4 @@
-"""Which volumes a run covers, which it leaves out and why, and what is refused before it begins."""
+"""The volumes that a run covers or leaves out and why, and what is refused before it begins."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def shop(scratch: Any, the_lab: Any, api: Any) -> Iterator[tuple[Site, dict[str,
 
 
 def _dry(site: Site, verb: str, *arguments: str) -> tuple[set[str], str]:
-    """A dry run: the names of the volumes it would cover, and what it says about the others."""
+    """The volumes that a dry run would cover, by name, and what it says about the others."""
     done = site.cli(verb, "create", *arguments, "--dry-run", "-f", "json")
     assert done.returncode == 0, done
     return {row["Name"] for row in json.loads(done.stdout)}, done.stderr
@@ -91,7 +91,7 @@ def test_filters_choose_volumes_and_give_reasons(
 def test_what_filters_leave_out_stands_in_the_result(
     shop: tuple[Site, dict[str, str]],
 ) -> None:
-    """And it changes no outcome: nobody wanted it."""
+    """Volumes that the filters leave out do not change the outcome."""
     site, volumes = shop
     for verb in (("backup",), ("restore", "--yes")):
         done = site.cli(verb[0], "create", "--all", "--name", "db", *verb[1:], "-f", "json")
@@ -122,7 +122,7 @@ def test_a_volume_in_error_makes_the_run_partial(shop: tuple[Site, dict[str, str
         assert rows["web-2"]["outcome"] == "left out"
         assert rows["web-2"]["error"] == "is in state 'error'"
         assert {rows[n]["outcome"] for n in NAMES if n != "web-2"} == {"complete"}
-        # One that is named is refused.
+        # A volume that is named is refused.
         done = site.cli("backup", "create", "web-1", "web-2")
         assert done.returncode == 1
         assert "is 'error'" in done.stderr
@@ -159,7 +159,7 @@ def test_a_quota_of_a_type_lets_fewer_go_side_by_side(shop: tuple[Site, dict[str
 
 
 def test_a_used_up_quota_of_a_type_spares_other_types(shop: tuple[Site, dict[str, str]]) -> None:
-    """What is not of that type is backed up."""
+    """Volumes of other types are backed up."""
     site, volumes = shop
     with site.quota(**{"volumes_lab-multiattach": 1}):
         found, said = _dry(site, "backup", "--all")

@@ -1,4 +1,4 @@
-"""The state database in trouble: a clear error, nothing lost, and nothing left after a resume."""
+"""State database problems: a clear error, nothing lost, nothing left after a resume."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def volume(site: Site) -> str:
 
 @pytest.fixture
 def small_disk(site: Site, scratch: Path) -> Iterator[Path]:
-    """A state directory on a disk of its own, which is small."""
+    """A state directory on a separate small disk."""
     disk = scratch / "small disk"
     disk.mkdir()
     run_program("mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(disk))
     try:
         state = disk / "state"
         site.overrides["DEFAULT__state_dir"] = state
-        # Not what this is about.
+        # This test is not about the cache.
         site.overrides["repository__cache_dir"] = site.home / "cache"
         site.auditor.states = [state]
         yield state
@@ -53,7 +53,7 @@ def resumed(site: Site, state: Path) -> None:
 
 
 def fill(disk: Path) -> Path:
-    """Leave no space on a disk."""
+    """Fill a disk completely."""
     ballast = disk / "ballast"
     with open(ballast, "wb", buffering=0) as file:
         for size in (65536, 4096, 512):
@@ -119,7 +119,7 @@ def test_a_read_only_database_refuses_to_resume(site: Site, small_disk: Path, vo
 
 
 def run_killed(site: Site, state: Path, volume: str) -> str:
-    """A run that was killed; its id."""
+    """The id of a run that was killed."""
     hooks = (hook("copy", "kill"),)
     assert run(site, "backup", volume, hooks=hooks).exit == -9
     return str(query(site, "SELECT id FROM run", state=state)[0][0])
@@ -171,7 +171,7 @@ def test_a_lock_for_long_ends_the_run(site: Site, volume: str) -> None:
 
 @contextmanager
 def locked(state: Path) -> Iterator[None]:
-    """Another connection has the database for itself."""
+    """Another connection locks the database exclusively."""
     with closing(sqlite3.connect(state / "state.sqlite", timeout=30)) as database:
         database.isolation_level = None
         database.execute("BEGIN EXCLUSIVE")
@@ -215,7 +215,7 @@ def test_runs_that_ended_long_ago_are_forgotten(site: Site, volume: str) -> None
     assert first in left
     assert second not in left
     assert len(left) == 2
-    # What it has stored is there, and known.
+    # Its backup exists and is listed.
     listed = site.cli("backup", "list", "-f", "value", "-c", "ID")
     assert len(listed.stdout.split()) == 3
     assert site.cli("leftover", "clean").returncode == 0

@@ -89,10 +89,10 @@ def test_an_abort_undoes_also_what_is_called_suspended(
 
 @dataclass
 class Slow:
-    """A Cinder that takes its time over one kind of thing.
+    """A Cinder that is slow with one kind of resource.
 
-    :ivar asked: set when somebody waits for it
-    :ivar done: to be set when it is to have done it
+    :ivar asked: set when volflow waits for the resource
+    :ivar done: a test sets it to let Cinder finish
     """
 
     asked: threading.Event = field(default_factory=threading.Event)
@@ -105,7 +105,7 @@ class Slow:
 
 @pytest.fixture
 def slow_snapshots(monkeypatch: pytest.MonkeyPatch) -> Slow:
-    """No snapshot becomes available."""
+    """No snapshot becomes available until a test allows it."""
     found, real = Slow(), Snapshots.get
 
     def snapshot(snapshots: Snapshots, snapshot_id: str) -> dict[str, Any]:
@@ -118,7 +118,7 @@ def slow_snapshots(monkeypatch: pytest.MonkeyPatch) -> Slow:
 
 @pytest.fixture
 def slow_deletes(monkeypatch: pytest.MonkeyPatch) -> Slow:
-    """No volume is ever gone."""
+    """No volume deletion ends until a test allows it."""
     found, real = Slow(), Volumes.get
 
     def volume(volumes: Volumes, volume_id: str) -> dict[str, Any]:

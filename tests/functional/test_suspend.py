@@ -1,4 +1,4 @@
-"""Signals suspend or undo the run of a command line."""
+"""Signals to the command line suspend or undo its run."""
 
 from __future__ import annotations
 
@@ -54,10 +54,10 @@ def test_a_second_signal_undoes_the_run(site: Site, slow: RestServer, large: str
     slow.hold("POST", 2)
     with CommandLine(site, "backup", "create", large) as process:
         slow.wait()
-        # Both signals are pending when it continues; two of a kind would count as one.
+        # Both signals are pending when the process continues; two equal signals would count as one.
         for number in (signal.SIGSTOP, signal.SIGINT, signal.SIGTERM, signal.SIGCONT):
             process.send_signal(number)
-        # Otherwise the copy could end before that.
+        # Otherwise the copy could end first.
         until(lambda: "again: undoing" in said(site).read_text())
         slow.go_on()
         process.wait(60)

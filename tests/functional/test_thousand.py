@@ -1,7 +1,7 @@
-"""A thousand volumes in one selection: listed in pages, in flat memory, and nothing quadratic.
+"""A selection of a thousand volumes: listed in pages, with little memory, in linear time.
 
-A cloud of a thousand volumes would take an hour to make, so a server stands in for Cinder: it
-answers what a plan asks, page by page. Everything else is real.
+A cloud of a thousand volumes would take an hour to make, so a server replaces Cinder: it
+answers the requests of a plan, page by page. Everything else is real.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ TOGETHER = 10
 class StandIn(ThreadingHTTPServer):
     """Answers as Cinder does, for this number of volumes.
 
-    :ivar asked: how often each thing was asked for
-    :ivar largest: how many volumes were in one answer, at most
-    :ivar vanishing: volumes that are gone when the page after them is asked for, once each
+    :ivar asked: how often each kind of resource was requested
+    :ivar largest: the highest number of volumes in one answer
+    :ivar vanishing: volumes that no longer exist when the next page is requested, once each
     """
 
     daemon_threads = True
@@ -69,7 +69,7 @@ class StandIn(ThreadingHTTPServer):
         }
 
     def answer(self, path: str, query: dict[str, str]) -> Any:
-        """What Cinder says to a GET."""
+        """Cinder's answer to a GET."""
         if path in ("/", "/v3", "/v3/"):
             link = {"rel": "self", "href": f"{self.url}/"}
             version = {"id": "v3.0", "status": "CURRENT", "links": [link]}
@@ -117,7 +117,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @contextmanager
@@ -196,7 +196,7 @@ needed = pytest.mark.skipif(
 
 @needed
 def test_a_volume_that_vanishes_restarts_the_list(tmp_path: Path) -> None:
-    """Cinder has no page after a volume that was deleted; the list starts again then."""
+    """Cinder returns no page after a deleted volume, so volflow starts the list again."""
     with standing_in(3 * PAGE) as server:
         server.vanishing.add(server.volume(2 * PAGE - 1)["id"])
         found = _plan(tmp_path / "home", server)
@@ -216,14 +216,14 @@ def test_the_plan_of_thousands_asks_for_each_page_once(tmp_path: Path) -> None:
         # Each volume is covered, or left out with a reason.
         assert found["volumes"] + found["left out"] == count
         assert found["left out"] == count // 100 + 1
-        # Of ten volumes five are in a group.
+        # Five of ten volumes are in a group.
         assert found["groups"] + found["apart"] == count // TOGETHER
-        # Listed in pages, each asked for once; and one look at each group and its type.
+        # Each page is requested once, and each group and its type once.
         assert server.largest == PAGE
         assert server.asked["volumes/detail"] == count // PAGE
         assert server.asked["groups/ID"] <= count // TOGETHER
         assert sum(server.asked.values()) <= count // PAGE + 2 * count // TOGETHER + 5
-    # Four times the volumes take four times as long, and not sixteen times.
+    # Four times as many volumes take four times as long, not sixteen times.
     assert figures[4000]["cpu"] < 7 * figures[1000]["cpu"]
     # volflow keeps what the API shows of a volume: a few KB.
     assert figures[4000]["memory"] - figures[1000]["memory"] < 3000 * 16 / 1024

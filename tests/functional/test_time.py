@@ -51,7 +51,7 @@ def test_a_project_without_volumes_is_reported(site: Site) -> None:
 
 
 def test_volumes_come_back_as_they_were_at_a_time(site: Site) -> None:
-    """``--at`` takes the last backup of each volume up to then, and no volume that came later."""
+    """``--at`` uses each volume's last backup up to that time, and leaves out later volumes."""
     early = site.cloud.create(name="early")
     site.cloud.fill(early, "ext4", lambda root: (root / "file").write_text("first"))
     site.backup(early)
@@ -100,7 +100,7 @@ def test_what_was_deleted_does_not_come_back(site: Site) -> None:
 
 
 def test_what_cannot_be_restored_stops_no_other(site: Site) -> None:
-    """Of all volumes; of those that are named, all or none."""
+    """This holds for a restore of all; of named volumes, all or none are restored."""
     volumes = [site.cloud.create(name=f"one of {number}") for number in range(2)]
     for volume in volumes:
         site.cloud.format(volume, "ext4")

@@ -1,4 +1,4 @@
-"""volflow as a user who is not root: by sudo, and by oslo.privsep for os-brick."""
+"""volflow as a user who is not root: with sudo, and with oslo.privsep for os-brick."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.lab
 
 @dataclass(frozen=True)
 class User:
-    """A user of this machine for as long as the tests run."""
+    """A user of this machine who exists while the tests run."""
 
     name: str
     uid: int
@@ -40,7 +40,7 @@ class User:
     home: Path
 
     def volflow(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        """The command line as this user, who sees this Python wherever it is installed."""
+        """Run the command line as this user, who can read this Python wherever it is installed."""
         variables = {
             "HOME": str(self.home),
             "USER": self.name,
@@ -93,7 +93,7 @@ def _package_directories() -> list[str]:
 
 
 def _open_to_all(paths: list[str], scratch: Path) -> None:
-    """Have every user see these directories, in this mount namespace alone.
+    """Make these directories readable to every user, in this mount namespace only.
 
     Where a directory above is closed to others, as root's home is, an open one is laid over it
     that holds nothing but the wanted one.
@@ -113,9 +113,9 @@ def _open_to_all(paths: list[str], scratch: Path) -> None:
 
 @pytest.fixture
 def add_user(site: Site) -> Iterator[Callable[[str | None], User]]:
-    """Makes a user; given a rule, with a file in sudoers.d. Both go in the end, by their names."""
+    """Makes a user, with a file in sudoers.d for a rule. Both are removed by name at the end."""
     for program in ("sudo", "visudo", "useradd", "userdel"):
-        # bindep.txt names their packages: without them nothing would be shown.
+        # bindep.txt lists their packages: without them the tests would prove nothing.
         assert shutil.which(program), f"{program} is not installed"
     made: list[tuple[str, Path]] = []
 
@@ -124,14 +124,14 @@ def add_user(site: Site) -> Iterator[Callable[[str | None], User]]:
         home = site.home / name
         rules = Path("/etc/sudoers.d") / name
         made.append((name, rules))
-        # Not a login user, and nothing is put in the home from /etc/skel.
+        # Not a login user, and without files from /etc/skel in the home directory.
         run("useradd", "--system", "--no-create-home", "--home-dir", str(home), name)
         if rule:
             descriptor = os.open(rules, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o440)
             with os.fdopen(descriptor, "w") as file:
                 file.write(f"{name} {rule}\n")
             run("visudo", "--check", "--file", str(rules))
-        # What is in it is closed to others by itself.
+        # Its files are not readable to others anyway.
         site.home.chmod(0o711)
         entry = pwd.getpwnam(name)
         user = User(name, entry.pw_uid, entry.pw_gid, home)
@@ -147,7 +147,7 @@ def add_user(site: Site) -> Iterator[Callable[[str | None], User]]:
 
 
 def _furnish(site: Site, user: User) -> None:
-    """A home with what volflow is configured by."""
+    """A home directory with the configuration of volflow."""
     settings = user.home / ".config" / "volflow"
     clouds = user.home / ".config" / "openstack"
     for directory in (settings, clouds):
@@ -192,7 +192,7 @@ def test_a_user_with_sudo_backs_up_and_restores(
     assert done.returncode == 0, done
     tree.assert_same(expected, site.cloud.on(volume, tree.describe, read_only=True))
 
-    # What is written without Cinder is the user's own.
+    # The user owns files that are written without Cinder.
     image, place = user.home / "volume.qcow2", user.home / "files"
     for option, made, mode in (("--to-image", image, 0o600), ("--to-path", place, 0o700)):
         done = user.volflow("restore", "create", volume, option, str(made), "--verify")
@@ -205,7 +205,7 @@ def test_a_user_with_sudo_backs_up_and_restores(
 def test_nothing_of_a_user_outlives_a_kill(
     site: Site, add_user: Callable[[str | None], User]
 ) -> None:
-    """sudo is not killed with volflow, and what it has started is not sudo's to kill then."""
+    """A kill of volflow does not kill sudo, and sudo would not kill its children."""
     user = add_user("ALL=(root) NOPASSWD: ALL")
     volume = site.cloud.create(name="of a user")
     site.cloud.fill(
@@ -221,7 +221,7 @@ def test_nothing_of_a_user_outlives_a_kill(
         options = ("--repository", server.location)
         assert user.volflow(*options, "repository", "init").returncode == 0
         assert user.volflow(*options, "backup", "create", volume).returncode == 0
-        # What writes to the volume matters most.
+        # The process that writes to the volume matters most.
         server.hold("GET", 2)
         restore = ("restore", "create", "--yes", volume)
         job = thread.submit(user.volflow, *options, *restore)
@@ -240,13 +240,13 @@ def test_nothing_of_a_user_outlives_a_kill(
         (run_id,) = query(site, "SELECT id FROM run WHERE state = 'RUNNING'", state=state)[0]
         done = user.volflow(*options, "run", "resume", str(run_id))
         assert done.returncode == 0, done
-        # restic takes only what has ended for ended, by the id that the process had on this host.
+        # restic removes the lock only if no process of this host has the id in it.
         assert list(locks.iterdir()) == []
     assert site.cloud.on(volume, tree.describe, read_only=True) == expected
 
 
 def test_a_user_without_sudo_is_refused(site: Site, add_user: Callable[[str | None], User]) -> None:
-    """Told before anything is made; sudo never waits for a password that nobody types."""
+    """The error comes before anything is made; sudo never waits for a password."""
     user = add_user(None)
     volume = site.cloud.create(name="out of reach")
     before: dict[str, Any] = site.cloud.show(volume)

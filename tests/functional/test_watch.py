@@ -21,7 +21,7 @@ from tests.support.waiting import until
 
 pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("fork_server")]
 
-# The mark of a step that nobody works on.
+# The mark of a step on which no process works.
 INTERRUPTED = "\u2016"
 
 
@@ -34,7 +34,7 @@ def volume(site: Site) -> str:
 
 @dataclass
 class Watcher:
-    """``volflow run watch`` in a process of its own."""
+    """``volflow run watch`` in a separate process."""
 
     process: subprocess.Popen[str]
     said: Path
@@ -84,7 +84,7 @@ def test_a_run_is_watched_to_its_end(site: Site, volume: str) -> None:
     assert "complete" in out
     told = [line[9:] for line in watcher.said.read_text().splitlines()]
     assert told[0] == f"run {run_id}: 1 volume"
-    # From the step that was under way on: nothing twice, nothing left out, in their order.
+    # All steps from the running step on, each once, in order.
     steps = faults.steps("backup")
     expected = [f"watched: {step}" for step in steps[steps.index("copy") :]]
     assert told[1:] == [*expected, "watched: complete"]
@@ -113,7 +113,7 @@ def test_the_watcher_notices_that_the_process_was_killed(site: Site, volume: str
 def test_a_run_goes_on_when_its_watcher_ends(
     number: signal.Signals, site: Site, volume: str
 ) -> None:
-    """The run does not notice."""
+    """The end of the watcher does not affect the run."""
     with held(site, "backup", volume, step="copy") as process:
         (run_id,) = open_runs(site)
         with watching(site, run_id) as watcher:
@@ -142,7 +142,7 @@ def test_an_unknown_run_is_reported(site: Site) -> None:
 
 
 def test_the_watcher_shows_leftovers(site: Site, volume: str) -> None:
-    """Somebody makes a snapshot of the temporary volume, which cannot go before that goes."""
+    """Somebody makes a snapshot of the temporary volume, so volflow cannot delete the volume."""
     textfile = site.home / "volflow.prom"
     site.overrides["metrics__textfile"] = textfile
     with held(site, "backup", volume, step="remove temporary volume") as process:
@@ -155,7 +155,7 @@ def test_the_watcher_shows_leftovers(site: Site, volume: str) -> None:
         snapshot = site.cloud.create_snapshot(clone)
         process.go_on()
         answer = process.end()
-    # The backup is there.
+    # The backup exists.
     assert answer.result == "complete", answer
     (result,) = answer.volumes
     assert any(clone in leftover for leftover in result["leftovers"])

@@ -1,7 +1,7 @@
-"""A cloud is lost with everything in it, and with volflow's state database.
+"""Everything in a cloud is lost, and volflow's state database too.
 
-The repository and its password remain. A new cloud is built, in which the tenant has
-another id, and everything is restored into it.
+The repository and its password remain. The test builds a new cloud, where the tenant has
+another id, and restores everything into it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from tests.support.site import missing
 
 pytestmark = pytest.mark.lab
 
-# What is each volume's own, or each cloud's.
+# Properties that belong to one volume or one cloud.
 OWN = {
     *("attachments", "cluster_name", "created_at", "id", "os-vol-host-attr:host"),
     *("os-vol-tenant-attr:tenant_id", "service_uuid", "source_volid", "snapshot_id"),
@@ -42,7 +42,7 @@ class Lost:
     """A volume of the lost cloud.
 
     :ivar shown: its properties
-    :ivar tree: what was on it
+    :ivar tree: its files
     """
 
     shown: dict[str, Any]
@@ -51,13 +51,13 @@ class Lost:
 
 @dataclass
 class Operator:
-    """An operator with the repository, its password and, as long as it exists, a cloud."""
+    """An operator with the repository, its password and, while it exists, a cloud."""
 
     home: Path
     clouds: Path | None = None
 
     def run(self, *arguments: str) -> str:
-        """A command of volflow; what it printed."""
+        """Run a command of volflow; return its output."""
         variables = {name: v for name, v in os.environ.items() if not name.startswith("OS_")}
         if self.clouds:
             variables |= {"OS_CLIENT_CONFIG_FILE": str(self.clouds), "OS_CLOUD": TENANT}
@@ -127,12 +127,12 @@ def _some(root: Path) -> None:
 
 
 def _burn(lab: Any, home: Path) -> None:
-    """Everything goes at once, without a word before."""
+    """Destroy the cloud and the state at once, without warning."""
     directory = lab.directory
     os.kill(lab.pid, signal.SIGKILL)
     gone = [directory.database("cinder"), directory.pool_file, home / "state"]
     assert all(path.exists() for path in gone), gone
-    # The pool is mounted, and the kernel holds its file: the lab's own way takes all of it.
+    # The pool is mounted and the kernel holds its file, so the lab itself removes everything.
     lab.down()
     shutil.rmtree(home / "state")
     assert not any(path.exists() for path in [*gone, directory.path])

@@ -1,4 +1,4 @@
-"""Labs for the tests of the lab. What a test makes is removed by its id; labs go as a whole."""
+"""Labs for the tests of the lab. Tests remove their resources by id, and whole labs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 
 @pytest.fixture
 def own(tmp_path: Path) -> Iterator[Lab]:
-    """A lab of a test's own, not up yet; whatever becomes of it, it is down in the end."""
+    """A lab for one test, which is not up yet. It is taken down at the end in any case."""
     lab = Lab(tmp_path / "lab")
     try:
         yield lab

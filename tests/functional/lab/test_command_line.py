@@ -99,7 +99,7 @@ class TestCommandLine:
 
     def test_a_missing_cinder_is_reported(self, own: Lab) -> None:
         done = subprocess.run(
-            # -S: without the installed packages.
+            # -S: without installed packages.
             [sys.executable, "-S", "-m", "lab", "up", "--dir", str(own.directory.path)],
             cwd=CHECKOUT,
             env={"PATH": os.environ["PATH"]},
@@ -119,8 +119,8 @@ class TestKilled:
         _, device = mine.attach(mine.volume())
         subprocess.run(["mkfs.ext4", "-q", str(device)], check=True)
         stacked = loop.attach(device)
-        # A worker that has mounted a volume where nobody else sees it, and was killed with it: its
-        # namespace also holds a copy of the pool's mount.
+        # A worker that was killed with a volume mounted in its own namespace. Besides that mount,
+        # the namespace also holds a copy of the pool's mount.
         point = own.directory.path.parent / "mnt"
         point.mkdir()
         script = f"mount {stacked} {shlex.quote(str(point))} && echo mounted && exec sleep 60"
@@ -176,5 +176,5 @@ class TestKilled:
 
 
 def test_the_programs_of_these_tests_are_there() -> None:
-    """Said here once, rather than by a strange failure above."""
+    """Without them the tests above would fail with confusing errors."""
     assert all(shutil.which(name) for name in ("unshare", "nsenter", "mkfs.ext4"))

@@ -1,4 +1,4 @@
-"""The lab is a real Cinder that comes, works, and goes without a trace."""
+"""The lab is a real Cinder that starts, works, and leaves no trace when it is taken down."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ class TestCloud:
         third, same = cloud.attach(volume)
         assert device == same
 
-        # Both at once: each still sees the other one in the database.
+        # Both at the same time: each still sees the other one in the database.
         with ThreadPoolExecutor(2) as threads:
             list(threads.map(cloud.detach, [second, third]))
         assert not is_exported()

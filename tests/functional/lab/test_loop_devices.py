@@ -1,4 +1,4 @@
-"""Loop devices as the lab uses them."""
+"""Loop devices for the lab."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class TestLoop:
             assert [each.path for each in loop.of_file(file)] == [device]
 
     def test_a_missing_or_wrong_node_is_put_right(self, files: list[Path]) -> None:
-        device = loop.attach(files[0])  # ours, so that nobody else uses its node
+        device = loop.attach(files[0])  # ours, so that nothing else uses its node
         number = int(device.name.removeprefix("loop"))
         right = device.stat().st_rdev
         for wrong in (None, os.makedev(1, 3)):

@@ -1,1 +1,1 @@
-"""Every branch of a restore, each on the lab: ``tox -e restore`` prints them as a table."""
+"""Every branch of a restore, on the lab; ``tox -e restore`` prints a table of them."""

@@ -1,4 +1,4 @@
-"""The stage for the branches of a restore, and the table of them at the end."""
+"""The stage for the branches of a restore, and their table at the end."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.stage import Seen, Stage
 FILES = ("in_place", "other_targets", "properties", "several", "elsewhere", "looking")
 HEADINGS = ("Branch", "Data", "Properties", "Seconds", "Result")
 
-# The rows of the table, with the file that each comes from.
+# The rows of the table, each with its file.
 ROWS = pytest.StashKey[list[tuple[str, tuple[str, ...]]]]()
 
 
@@ -25,14 +25,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="module")
 def stage(scratch: Path, the_lab: Any, api: Any, fork_server: None) -> Iterator[Stage]:
-    """A volume with every kind of file on it, which the branches of a file copy."""
+    """A volume with every kind of file, which the branches of a file copy."""
     with new_site(scratch, the_lab, api) as site:
         yield Stage.make(site)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Any:
-    """A branch notes what it compared, and fails if anything temporary is left."""
+    """Record what a branch compared, and fail if anything temporary remains."""
     if pyfuncitem.get_closest_marker("branch") is None:
         return (yield)
     stage: Stage = pyfuncitem.funcargs["stage"]
@@ -48,7 +48,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Any:
 
 
 def _summary(compared: list[str]) -> str:
-    """What was compared first, and how many comparisons there were."""
+    """The first comparison, and the number of comparisons."""
     return compared[0] if len(compared) == 1 else f"{len(compared)} x: {compared[0]}"
 
 

@@ -1,4 +1,4 @@
-"""Restores without a cloud, and without what volflow knew."""
+"""Restores without a cloud, and without volflow's state."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_a_directory_can_be_filled_without_cloud_and_database(stage: Stage) -> N
         stage.run("restore", "create", was.volume, "--to-path", str(place), "--dry-run", **alone)
         assert not place.exists()
         stage.run("restore", "create", was.volume, "--to-path", str(place), "--verify", **alone)
-        # What is there is not written to.
+        # Existing files are not overwritten.
         said = stage.run(
             "restore", "create", was.volume, "--to-path", str(place), status=2, **alone
         )
@@ -55,7 +55,7 @@ def test_a_filled_directory_is_its_owners_alone(stage: Stage) -> None:
 
 
 def _same_directory(stage: Stage, was: tree.Tree, place: Path) -> None:
-    """Fail unless a directory holds this, and is its owner's alone."""
+    """Fail unless a directory holds this, and only its owner can access it."""
     status = place.stat()
     assert (status.st_mode & 0o7777, status.st_uid) == (0o700, os.getuid())
     root = {b".": was[b"."]}
@@ -92,7 +92,7 @@ def test_a_qcow2_image_can_be_made_without_cloud_and_database(stage: Stage) -> N
     was = stage.original("to a qcow2 image")
     image, programs = stage.site.home / "volume.qcow2", stage.site.home / "programs"
     programs.mkdir()
-    # Looks at the file before qemu-img writes to it.
+    # Checks the file before qemu-img writes to it.
     notes, program = programs / "notes", programs / "qemu-img"
     program.write_text(
         f'#!/bin/sh\nfor last; do :; done\nstat -c "%a" "$last" > {notes}\n'

@@ -29,7 +29,7 @@ def _change(site: Site, group: str, **fields: str) -> None:
 
 @pytest.fixture
 def lost(site: Site) -> Iterator[list[str]]:
-    """Two volumes and their group, of which there are backups and nothing else; their ids."""
+    """The ids of two volumes and their group, of which only backups exist."""
     client = site.cloud.client
     kinds = {kind.name: kind for kind in client.group_types.list()}
     kind = kinds.get("killed") or client.group_types.create("killed", "Of the tests")
@@ -63,7 +63,7 @@ def test_a_killed_restore_of_a_group_is_resumed(
     answer = controlled_runs.run(site, "resume", run)
     assert answer.exit == 0, answer
     assert {volume["outcome"] for volume in answer.volumes} == {"complete"}, answer
-    # One group, as it was, with both.
+    # A single group, as before, with both volumes.
     (group,) = _groups(site)
     assert (group.name, group.description) == ("pair", "A pair")
     client = site.cloud.client
@@ -79,7 +79,7 @@ def test_a_killed_restore_of_a_group_is_aborted(
     site: Site, lost: list[str], step: str, when: str
 ) -> None:
     run = controlled_runs.killed(site, "restore", *lost, step=step, when=when)
-    # To undo it takes no repository.
+    # Undoing the run needs no repository.
     away = site.repository.rename(site.home / "away")
     answer = controlled_runs.run(site, "abort", run)
     away.rename(site.repository)
@@ -91,7 +91,7 @@ def test_a_killed_restore_of_a_group_is_aborted(
 
 
 def test_a_member_without_a_backup_fails_alone(site: Site, lost: list[str]) -> None:
-    """That volume fails and is undone; the other one comes back, in the group."""
+    """That volume fails and is undone; the other one is restored into the group."""
     run = controlled_runs.killed(site, "restore", *lost, step="copy", when="before")
     tagged = json.loads(site.restic("snapshots", "--json", "--host", lost[0]))
     site.restic("forget", *(each["id"] for each in tagged))

@@ -1,4 +1,4 @@
-"""Restores into a volume that exists: it is free, attached, or the backup is partial."""
+"""Restores into an existing volume that is free or attached, and of a partial backup."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_a_volume_stays_marked_until_its_revert_succeeds(stage: Stage) -> None:
         result = stage.site.restore(was.volume)
     assert str(result.outcome) == "failed", result
     assert {each.split()[0] for each in result.volumes[0].leftovers} == {"safety", "claim"}
-    # It is neither what it was nor what was restored.
+    # The volume has neither its old content nor the restored content.
     said = stage.run("restore", "create", was.volume, "--yes", status=1)
     assert "is being restored by another run of volflow" in said
     said = stage.run("backup", "create", was.volume, status=1)
@@ -80,7 +80,7 @@ def test_nothing_is_written_to_a_volume_attached_meanwhile(stage: Stage) -> None
         with stage.site.cloud.attached(was.volume) as device:
             process.go_on()
             answer = process.end()
-            # What is another's stays.
+            # The attachment of another user stays.
             (other,) = stage.site.cloud.client.attachments.list()
         assert device
         assert other.id
@@ -175,7 +175,7 @@ def test_a_failed_restore_deletes_its_copy(stage: Stage) -> None:
 
 
 def _torn(stage: Stage, name: str) -> str:
-    """A volume of which one file cannot be read, after a backup of it."""
+    """Back up a volume with one unreadable file."""
     volume = stage.site.cloud.create(name=name)
 
     def fill(root: Path) -> None:
@@ -184,7 +184,7 @@ def _torn(stage: Stage, name: str) -> str:
 
     stage.site.cloud.fill(volume, "ext4", fill)
     with stage.site.cloud.attached(volume) as device:
-        # Its first block is far beyond the end of the device: reading it is an error.
+        # The file's first block is far beyond the end of the device, so reading it fails.
         run("debugfs", "-w", "-R", "set_inode_field /bad block[5] 999999999", device)
         run("debugfs", "-w", "-R", "sif /bad block[3] 0x00000000", device)
     (row,) = stage.rows("backup", "create", volume, status=3)
@@ -195,7 +195,7 @@ def _torn(stage: Stage, name: str) -> str:
 @branch("a partial backup: told before, partial after, and the old volume stays", quick=True)
 def test_a_partial_backup_gives_a_partial_restore_and_keeps_the_old_volume(stage: Stage) -> None:
     volume = _torn(stage, "torn")
-    # The repository alone says so, and there is one backup.
+    # The repository alone shows this, and it has one backup.
     with stage.without_cloud() as alone:
         (listed,) = stage.rows("backup", "list", "--volume", "torn", **alone)
         assert listed["Outcome"] == "partial"
@@ -223,7 +223,7 @@ def test_a_partial_backup_gives_a_partial_restore_and_keeps_the_old_volume(stage
     (row,) = stage.rows("restore", "create", "torn", "--yes", status=3)
     assert (row["outcome"], row["target_id"], row["unread"]) == ("partial", volume, ["/bad"])
     assert set(stage.site.cloud.on(volume, os.listdir, read_only=True)) == {"good", "lost+found"}
-    # Now there is nothing that cannot be read.
+    # Now every file can be read.
     (row,) = stage.rows("backup", "create", volume)
     assert row["unread"] == []
     outcomes = [each["Outcome"] for each in stage.rows("backup", "list", "--volume", "torn")]

@@ -21,12 +21,12 @@ pytestmark = pytest.mark.lab
 
 
 def _below(found: tree.Tree, directory: bytes) -> tree.Tree:
-    """A directory of a tree and what is in it, as a tree of its own."""
+    """A directory of a tree and its content, as a separate tree."""
     start = directory + b"/"
     below = {b".": found[directory]} | {
         path.removeprefix(start): entry for path, entry in found.items() if path.startswith(start)
     }
-    # The places of hard links differ in a part of the tree.
+    # The first path of a hard link differs in a part of the tree.
     return {path: _bare(entry) for path, entry in below.items()}
 
 
@@ -80,7 +80,7 @@ def test_backup_extract_writes_nothing_outside_its_target(stage: Stage) -> None:
     for path in ("../not-here", "/many/../../not-here", "..", "/"):
         said = stage.run("backup", "extract", was.volume, path, "--to", str(place), status=2)
         assert "not a path in the volume" in said
-    # A link in the way would lead out of it.
+    # A link in the path would lead out of the directory.
     (place / "many").symlink_to(outside)
     said = stage.run("backup", "extract", was.volume, "/many", "--to", str(place), status=2)
     assert "not an empty directory" in said
@@ -91,7 +91,7 @@ def test_backup_extract_writes_nothing_outside_its_target(stage: Stage) -> None:
     )
     assert "does not contain '/many/none'" in said
     assert list(place.iterdir()) == []
-    # A link of the volume's own comes as a link, and is not followed.
+    # A link on the volume is extracted as a link, and is not followed.
     stage.run("backup", "extract", was.volume, "/links", "--to", str(place))
     assert os.readlink(place / "links" / "absolute") == "/etc/passwd"
     assert list(outside.iterdir()) == []
@@ -149,7 +149,7 @@ def test_backup_mount_leaves_nothing_when_its_terminal_closes(stage: Stage) -> N
     place = stage.site.home / "looked-into"
     place.mkdir()
     config = stage.site.config()
-    # nohup, with which these tests may run, ignores the signal of a closed terminal.
+    # These tests may run under nohup, which ignores the signal of a closed terminal.
     command = ["env", "--default-signal=HUP"]
     command += [sys.executable, "-m", "volflow.cli.main", "--config-file", str(config)]
 

@@ -1,4 +1,4 @@
-"""The page "Restore at night": each command on it, as it is printed, in the order of the page."""
+"""Each command on the page "Restore at night" works as printed, in the order of the page."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from tests.support.page import Printed, Shell, commands, path_with
 from tests.support.site import Site
 from tests.support.stage import in_project
 
-# The rest of `tox -e restore`, beside the branches.
+# Part of `tox -e restore`, like the branches.
 pytestmark = [pytest.mark.lab, pytest.mark.slow, pytest.mark.page]
 
 PAGE = Path(__file__).parents[3] / "docs" / "restore.rst"
 # The project of a lost cloud, as on the page.
 OLD_PROJECT = "5ca1ab1e000000000000000000000001"
-# When the first backups are of, which the page restores by their time.
+# The time of the first backups, which the page restores by time.
 THEN = "2026-02-27 22:00:00"
 NO_CLOUD = ("No cloud", "Without volflow")
 
@@ -67,7 +67,7 @@ class Night:
         self._of_another_cloud()
 
     def then(self, overrides: dict[str, Any]) -> None:
-        """Back up as of an earlier time."""
+        """Make a backup with an earlier time."""
         with self.site.volflow(**overrides) as volflow:
             assert str(volflow.backups.create([self.notes]).outcome) == "complete"
 
@@ -80,7 +80,7 @@ class Night:
         old.cloud.delete(volume)
 
     def sit_down(self) -> Shell:
-        """A shell of a machine as the page assumes it."""
+        """A shell on a machine as the page assumes it."""
         site = self.site
         environment = {**site.environment, "PATH": path_with(sys.executable)}
         shell = Shell(
@@ -119,14 +119,14 @@ def test_every_command_on_the_page_works(shared: Site) -> None:
             _one(night, shell, one)
     finally:
         shell.close()
-        # What was restored was made in another process.
+        # Another process made the restored volumes.
         for volume in night.site.cloud.client.volumes.list(search_opts={"all_tenants": 1}):
             night.site.cloud.adopt(volume.id)
     assert [str(finding) for finding in night.site.findings()] == []
 
 
 def _one(night: Night, shell: Shell, one: Printed) -> None:
-    """Bring about what the page speaks of, run a command, and look at what came of it."""
+    """Create the situation on the page, run a command, and check its result."""
     command, cloud = one.command, night.site.cloud
     print(f"# {command}")
     with ExitStack() as around:
@@ -158,7 +158,7 @@ def _read(root: Path) -> str:
 
 
 def _interrupted(shell: Shell) -> None:
-    """A restore that is killed when it has begun."""
+    """A restore that is killed after it has begun."""
     begun = (
         "import sqlite3, sys; sys.exit(not sqlite3.connect('/var/lib/volflow/state.sqlite')"
         """.execute("SELECT 1 FROM run WHERE state = 'RUNNING'").fetchone())"""
@@ -171,7 +171,7 @@ def _interrupted(shell: Shell) -> None:
     assert "interrupted" in shell.type("volflow run list")
 
 
-# What a command has to say.
+# Text that a command must print.
 _CHECKS = {
     "volflow backup list": "web-1",
     "volflow backup ls notes": "/home",
@@ -185,7 +185,7 @@ _CHECKS = {
     "volflow backup verify --percent 5": "no errors were found",
 }
 _SAME = "printf %s {} | cmp - {}"
-# What has to be true after a command.
+# Conditions that must hold after a command.
 _LOOKS = {
     "ls -l /srv/found/etc /srv/found/home/anna": _SAME.format(
         shlex.quote(HOSTS), "/srv/found/etc/hosts"

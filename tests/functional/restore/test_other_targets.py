@@ -116,7 +116,7 @@ def test_a_target_smaller_than_the_backup_is_refused(stage: Stage) -> None:
 
 
 def _plain(root: Path) -> None:
-    """Take away names that are not UTF-8."""
+    """Remove names that are not UTF-8."""
     for name in os.listdir(os.fsencode(root / "names")):
         try:
             name.decode()
@@ -134,14 +134,14 @@ def test_keep_newer_keeps_files_that_the_backup_lacks(stage: Stage) -> None:
     (outside / "text").write_text("of this host\n")
 
     def meddle(root: Path) -> None:
-        # Links on the way of what is restored must not lead out of the volume.
+        # Links in the path of restored files must not lead out of the volume.
         for number in range(200):
             (root / "many" / f"{number:03}").unlink()
         (root / "many").rmdir()
         (root / "many").symlink_to(outside)
         (root / "text").unlink()
         (root / "text").symlink_to(outside / "text")
-        # Other kinds of things, where there were others.
+        # Files of another type than before.
         (root / "random").unlink()
         (root / "random").mkdir()
         (root / "random" / "below").write_text("in the way\n")

@@ -1,4 +1,4 @@
-"""What a restored volume is like, what it replaces, and restores of several volumes."""
+"""The properties of a restored volume, what it replaces, and restores of several volumes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.lab
 
 
 def _changed(stage: Stage, volume: str) -> dict[str, Any]:
-    """Change every property that can be changed; the properties then."""
+    """Change every property that can be changed; return the properties after that."""
     volumes = stage.site.cloud.client.volumes
     volumes.update_readonly_flag(volume, False)
     volumes.update(volume, name="changed", description="changed too")
@@ -68,7 +68,7 @@ def test_meta_override_with_json_changes_single_properties(stage: Stage) -> None
     assert told == dict.fromkeys(("name", "metadata", "bootable"), "it was overridden")
     now = stage.site.cloud.show(volume)
     assert (now["name"], now["bootable"]) == ("new", "false")
-    # Read-only is kept among the metadata by Cinder.
+    # Cinder stores read-only in the metadata.
     assert now["metadata"] == {"a": "1", "readonly": "True"}
     but = {"name", "metadata", "bootable"}
     stage.same_properties(was.shown, volume, own=True, but=but)
@@ -95,7 +95,7 @@ def test_meta_override_refuses_unknown_properties_and_touches_nothing(stage: Sta
 
 @contextmanager
 def _quality(stage: Stage, name: str) -> Iterator[str]:
-    """A volume type with a QoS specification; the id of that."""
+    """A volume type with a QoS specification; yields the specification's id."""
     client = stage.site.cloud.client
     made = client.volume_types.create(name)
     made.set_keys({"volume_backend_name": "lab"})

@@ -1,4 +1,4 @@
-"""A run removes old volumes last, can be resumed then, and keeps those that it must keep."""
+"""A run removes old volumes last, can be resumed there, and keeps those that it must keep."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ OPTIONS = RestoreOptions(new=True, remove_old_vol=True)
 
 
 class Killed(BaseException):
-    """The process ends here."""
+    """Stands for the end of the process."""
 
 
 @pytest.fixture
 def volume(site: Site) -> str:
-    """A volume, and a backup of it."""
+    """A volume that is backed up."""
     found = site.cloud.create(name="old")
     site.cloud.fill(found, "ext4", lambda root: (root / "file").write_text("old"))
     assert str(site.backup(found).outcome) == "complete"
@@ -63,7 +63,7 @@ def test_a_resumed_run_removes_the_old_volume(
 def test_an_aborted_run_removes_no_old_volume(
     site: Site, volume: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing more is removed."""
+    """After the kill, no volume is removed."""
 
     def killed(*arguments: Any, **more: Any) -> Any:
         raise Killed

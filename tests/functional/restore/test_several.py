@@ -1,4 +1,4 @@
-"""Restores of a tenant, of all tenants, and of a group."""
+"""Restores of one tenant, of all tenants, and of a group."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_volumes_of_all_tenants_come_back_in_their_own_projects(stage: Stage) ->
 
 @contextmanager
 def _grouped(stage: Stage, name: str, volumes: list[str]) -> Iterator[str]:
-    """A group of volumes; all groups are gone when the block has ended."""
+    """A group of volumes; all groups are deleted at the end of the block."""
     client = stage.site.cloud.client
     kind = client.group_types.create(GROUP_TYPE)
     kind.set_keys({"consistent_group_snapshot_enabled": "<is> False"})
@@ -93,7 +93,7 @@ def _grouped(stage: Stage, name: str, volumes: list[str]) -> Iterator[str]:
 
 
 def _dissolve(client: Any, group: str) -> None:
-    """Delete a group, and leave the volumes."""
+    """Delete a group, but not its volumes."""
     members = [volume.id for volume in client.volumes.list() if volume.group_id == group]
     if members:
         client.groups.update(group, remove_volumes=",".join(members))
@@ -146,11 +146,11 @@ def test_nothing_is_made_if_one_of_several_volumes_cannot_be_restored(stage: Sta
 
 
 def _covered(rows: list[dict[str, Any]], column: str) -> list[dict[str, Any]]:
-    """Without what the filters left out."""
+    """The rows without the volumes that the filters left out."""
     return [row for row in rows if row.get(column)]
 
 
 def _complete(rows: list[dict[str, Any]], count: int) -> dict[str, dict[str, Any]]:
-    """The rows by volume; fail unless all of them are complete."""
+    """The rows by volume; fails unless all of them are complete."""
     assert [row["outcome"] for row in rows] == ["complete"] * count, rows
     return {row["volume_id"]: row for row in rows}

@@ -1,4 +1,4 @@
-"""A restored volume has the properties of the old one, as far as Cinder can give them."""
+"""A restored volume has the properties of the old one, as far as Cinder can set them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ OWN = {
 
 
 def _again(site: Site, **properties: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A volume before it is backed up and deleted, and what came back."""
+    """A volume before it is backed up and deleted, and the restored volume."""
     volume = site.cloud.create(**{"size": 1, **properties})
     site.cloud.format(volume, "ext4")
     return _restored(site, volume)
@@ -67,7 +67,7 @@ def test_every_property_comes_back(site: Site) -> None:
     )
     cloud.client.volumes.update_readonly_flag(volume, True)
     before, after = _restored(site, volume)
-    # What the test is about is there in the first place.
+    # The volume has the properties that this test is about.
     assert before["availability_zone"] == "second"
     assert before["bootable"] == "true"
     assert before["volume_image_metadata"]["os_distro"] == "debian"
@@ -89,7 +89,7 @@ def test_a_volume_without_name_and_description_comes_back(site: Site) -> None:
 
 
 def test_a_new_volume_has_the_size_of_the_backup(site: Site) -> None:
-    """The new volume has the size that the data needs, not the present one."""
+    """The new volume has the size at the time of the backup, not the present size."""
     volume = site.cloud.create(name="growing")
     site.cloud.format(volume, "xfs")
     backup = site.backup(volume).volumes[0].backup_id
@@ -97,7 +97,7 @@ def test_a_new_volume_has_the_size_of_the_backup(site: Site) -> None:
     site.cloud.wait(volume, "available")
     result = site.restore(backup, new=True)
     assert site.cloud.show(result.volumes[0].target_id)["size"] == 1
-    # And in place the larger one is fine.
+    # A restore in place keeps the larger size.
     assert str(site.restore(backup).outcome) == "complete"
     assert site.cloud.show(volume)["size"] == 2
 

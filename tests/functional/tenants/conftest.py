@@ -1,4 +1,4 @@
-"""A lab with a Keystone for the whole session, and the people who use it."""
+"""A lab with Keystone for the session, and its users."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from tests.support.site import environment_of, missing
 
 @pytest.fixture(scope="session")
 def the_lab(scratch: Path) -> Iterator[Any]:
-    """A real Keystone and Cinder. Cinder lists seven things at once: everything comes in pages.
+    """A real Keystone and Cinder. Cinder returns seven resources a page: every list has pages.
 
-    ``VOLFLOW_TEST_LAB`` names the directory of one that is up already, for those who write tests.
+    ``VOLFLOW_TEST_LAB`` names the directory of a lab that is already up, to write tests quickly.
     """
     why = missing("keystone")
     if why:
@@ -31,7 +31,7 @@ def the_lab(scratch: Path) -> Iterator[Any]:
     if not given:
         found.up(keystone=True, page=7)
     try:
-        # Each person's own configuration says who it is.
+        # Each user's own configuration names the login.
         with environment_of(found, without="OS_CLOUD"):
             group_types(found)
             yield found
@@ -42,7 +42,7 @@ def the_lab(scratch: Path) -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def town(the_lab: Any, scratch: Path) -> Iterator[Town]:
-    """The people of the lab. It is empty before, and what is there at the end is removed."""
+    """The users of the lab, which is empty at the start and emptied at the end."""
     home = Path(tempfile.mkdtemp(prefix="town-", dir=scratch))
     found = Town(home, the_lab, Keystone(the_lab.clouds_file), admin_api(the_lab))
     assert found.everything() == set()

@@ -24,11 +24,11 @@ SECRET = "the secret of alpha"
 
 @dataclass
 class Scene:
-    """A victim, an attacker who has a volume and a backup too, and an operator with both keys.
+    """A victim, an attacker with a volume and a backup, and an operator with both keys.
 
-    :ivar volume: the victim's
-    :ivar group: the victim's, with that volume in it
-    :ivar backup: of the victim's volume
+    :ivar volume: the victim's volume
+    :ivar group: the victim's group, which contains that volume
+    :ivar backup: the backup of the victim's volume
     :ivar own: the attacker's volume
     """
 
@@ -42,7 +42,7 @@ class Scene:
     own: str
 
     def restic(self, *command: str, cwd: Path | None = None) -> str:
-        """restic as the attacker uses it, with the key of the attacker's own repository."""
+        """Run restic as the attacker, with the key of the attacker's own repository."""
         project = self.beta.project_id
         environment = {
             **os.environ,
@@ -52,8 +52,8 @@ class Scene:
         return run("restic", *command, env=environment, cwd=cwd or "/")
 
     def forge(self, directory: Path, tags: Mapping[str, str], **changes: Any) -> str:
-        """Put into the attacker's repository a backup that says what it likes; the beginning
-        of its id, which is all that an old restic tells.
+        """Put a forged backup into the attacker's repository; return the beginning
+        of its id, as an old restic prints no more than that.
         """
         (real,) = (
             snapshot
@@ -101,7 +101,7 @@ def scene(town: Town) -> Scene:
     return Scene(town, alpha, beta, admin, volume, group, row["backup_id"], own)
 
 
-# With its own key and login
+# With the attacker's own key and login
 
 
 @pytest.mark.parametrize("length", [64, 8])
@@ -121,7 +121,7 @@ def scene(town: Town) -> Scene:
 def test_the_id_of_a_backup_gives_another_tenant_nothing(
     scene: Scene, command: tuple[str, ...], length: int
 ) -> None:
-    """As if it had been guessed: to beta it is as if it were not there."""
+    """Beta gets the same answer as for an id that does not exist."""
     before = scene.town.everything()
     guessed = scene.backup[:length]
     arguments = [part.format(guessed, home=scene.beta.home) for part in command]
@@ -154,11 +154,11 @@ def test_the_lists_hold_nothing_of_others(scene: Scene) -> None:
         assert scene.alpha.project_id not in said
 
 
-# With others' places
+# With the repository or state of others
 
 
 def test_a_repository_of_others_needs_their_password(scene: Scene) -> None:
-    """Where it is is no secret. Its key is."""
+    """The location of a repository is not secret, but its password is."""
     place = scene.town.make_repository(scene.alpha.project_id)
     for command in (("backup", "list"), ("restore", "create", "vault")):
         said = scene.beta.refused(
@@ -197,11 +197,11 @@ def test_a_forged_project_id_is_refused(scene: Scene, project_id: str) -> None:
     assert "is not the id of a project" in done.stderr
 
 
-# By what an operator restores for all
+# Through a restore that an operator makes for all tenants
 
 
 def _restore_all(scene: Scene, *arguments: str, status: int = 0) -> list[dict[str, Any]]:
-    """The operator restores every lost volume; the rows of the result."""
+    """Restore every lost volume as the operator; return the rows of the result."""
     keystone = scene.town.keystone
     with keystone.role("admin", "alpha", "admin"), keystone.role("admin", "beta", "admin"):
         return scene.admin.rows(
@@ -210,12 +210,12 @@ def _restore_all(scene: Scene, *arguments: str, status: int = 0) -> list[dict[st
 
 
 def _restore(scene: Scene) -> dict[str, dict[str, Any]]:
-    """What came of it by volume."""
+    """The results by volume."""
     return {row["volume_id"]: row for row in _restore_all(scene)}
 
 
 def test_a_backup_with_a_forged_project_is_nobodys(scene: Scene, tmp_path: Path) -> None:
-    """A backup in beta's repository that says that it is alpha's is nobody's."""
+    """A backup in beta's repository that claims to be alpha's belongs to neither."""
     victim = {"volume": scene.volume, "project": scene.alpha.project_id}
     forged = scene.forge(tmp_path / "tree", victim, volume={"id": scene.volume})
     rows = _restore(scene)
@@ -226,7 +226,7 @@ def test_a_backup_with_a_forged_project_is_nobodys(scene: Scene, tmp_path: Path)
 
 
 def test_a_backup_with_a_forged_volume_spares_the_real_one(scene: Scene, tmp_path: Path) -> None:
-    """An administrator sees all volumes, and yet beta's backup never goes into alpha's."""
+    """An administrator sees all volumes, but beta's backup is never restored into alpha's."""
     victim = {"volume": scene.volume, "project": scene.beta.project_id}
     changes = {"id": scene.volume, OWNER: scene.alpha.project_id}
     forged = scene.forge(tmp_path / "tree", victim, volume=changes)
@@ -244,17 +244,17 @@ def test_a_backup_with_a_forged_volume_spares_the_real_one(scene: Scene, tmp_pat
 
 
 def test_forgeries_stop_no_other_restore(scene: Scene, tmp_path: Path) -> None:
-    """What is forged is left out, and nobody else's restore is stopped by it."""
+    """A forged backup is left out, and does not stop any other restore."""
     project = {"project": scene.beta.project_id}
     lost = "00000000-0000-4000-8000-00000000dead"
     forged = [
-        # It says that it is of alpha's volume, and is newer than alpha's backup.
+        # It claims to be of alpha's volume, and newer than alpha's backup.
         scene.forge(
             tmp_path / "1", {"volume": scene.volume, **project}, volume={"id": scene.volume}
         ),
-        # Its ids would become parts of URLs.
+        # Its ids would become part of URLs.
         scene.forge(tmp_path / "2", {"volume": "../x", **project}, volume={"id": "../x"}),
-        # It lacks what a plan looks at.
+        # It lacks fields that a plan reads.
         scene.forge(
             tmp_path / "3",
             {"volume": lost, **project, "whole": "9" * 5000},
@@ -277,7 +277,7 @@ def test_forgeries_stop_no_other_restore(scene: Scene, tmp_path: Path) -> None:
 
 
 def test_each_tenant_gets_a_lost_volume_in_its_own_project(scene: Scene, tmp_path: Path) -> None:
-    """Where nobody has the volume any more, each gets its own, in its own project."""
+    """If the volume no longer exists, each tenant gets its own volume in its own project."""
     alpha = scene.alpha
     lost = alpha.volume(lambda root: (root / "secret").write_text(SECRET), name="lost")
     (row,) = alpha.rows("backup", "create", lost)
@@ -298,7 +298,7 @@ def test_each_tenant_gets_a_lost_volume_in_its_own_project(scene: Scene, tmp_pat
 
 
 def test_a_forged_group_spares_the_real_one(scene: Scene, tmp_path: Path) -> None:
-    """Nothing of beta's comes into alpha's group."""
+    """No volume of beta joins alpha's group."""
     lost = "00000000-0000-4000-8000-00000000beba"
     tags = {"volume": lost, "project": scene.beta.project_id, "group": scene.group}
     group = {
@@ -319,7 +319,7 @@ def test_a_forged_group_spares_the_real_one(scene: Scene, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("id", ["../../snapshots", "x", "{}/action", ""])
 def test_forged_ids_reach_no_url(scene: Scene, tmp_path: Path, id: str) -> None:
-    """They would become parts of URLs, in the name of an administrator."""
+    """The ids would become part of URLs that an administrator requests."""
     bad = id.format(scene.volume)
     tags = {"volume": bad, "project": scene.beta.project_id}
     forged = scene.forge(tmp_path / "tree", tags, volume={"id": bad})
@@ -331,7 +331,7 @@ def test_forged_ids_reach_no_url(scene: Scene, tmp_path: Path, id: str) -> None:
 
 
 def test_a_backup_never_goes_into_a_volume_of_another_tenant(scene: Scene) -> None:
-    """Not even an operator does that by mistake."""
+    """Even an operator cannot do that by mistake."""
     with scene.town.keystone.role("admin", "beta", "admin"):
         said = scene.admin.refused(
             *("--os-project-id", scene.beta.project_id),

@@ -1,4 +1,4 @@
-"""All volumes of two tenants are backed up, ten at a time, and restored into an empty cloud."""
+"""All volumes of two tenants are backed up, ten in parallel, and restored to an empty cloud."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ pytestmark = pytest.mark.lab
 TENANTS = ("alpha", "beta")
 EACH = 12
 AT_A_TIME = 10
-# The number of each tenant's volumes that are in a group.
+# The number of volumes of each tenant in a group.
 IN_GROUP = 3
 TYPES = ("lab", "lab-multiattach")
 
 
 @dataclass
 class World:
-    """One cloud, with what each volume and group in it is like, by tenant and name."""
+    """One cloud, with its volumes and groups by tenant and name."""
 
     town: Town
     admin: Person
@@ -43,7 +43,7 @@ class World:
         return cls(town, town.person("admin", f"{home} admin"), people)
 
     def volumes(self) -> dict[tuple[str, str], dict[str, Any]]:
-        """Every volume with what has to be as before."""
+        """Every volume, with the properties that must be as before."""
         whose = {person.project_id: name for name, person in self.people.items()}
         groups = {group["id"]: group["name"] for group in self._groups()}
         return {
@@ -58,7 +58,7 @@ class World:
         }
 
     def groups(self) -> dict[tuple[str, str], dict[str, Any]]:
-        """Every group with what has to be as before."""
+        """Every group, with the properties that must be as before."""
         client = self.town.lab.cinder("lab-admin")
         whose = {person.project_id: name for name, person in self.people.items()}
         types = {each.id: each.name for each in client.volume_types.list()}
@@ -77,11 +77,11 @@ class World:
     def _groups(self) -> list[dict[str, Any]]:
         client = self.town.lab.cinder("lab-admin")
         found = client.groups.list(search_opts={"all_tenants": 1})
-        # A list shows no project; a single group does.
+        # A list of groups does not show the project, but a single group does.
         return [client.groups.get(group.id).to_dict() for group in found]
 
     def read(self) -> None:
-        """Look at every file of every volume."""
+        """Describe every file of every volume."""
         client = self.town.lab.cinder("lab-admin")
         for shown in client.volumes.list(search_opts={"all_tenants": 1}):
             owner = getattr(shown, "os-vol-tenant-attr:tenant_id")
@@ -90,20 +90,20 @@ class World:
             self.content[name, shown.name] = cloud.on(shown.id, tree.describe, read_only=True)
 
     def query(self, text: str, *values: Any) -> list[tuple[Any, ...]]:
-        """Ask Cinder's own database, which keeps what is deleted."""
+        """Query Cinder's own database, which keeps deleted resources."""
         file = self.town.lab.directory.database("cinder")
         with closing(sqlite3.connect(f"file:{quote(str(file))}?mode=ro", uri=True)) as database:
             return list(database.execute(text, values))
 
     def in_flight(self, since: str) -> int:
-        """How many volumes were attached at a time since a moment, at most."""
+        """The highest number of volumes that were attached at the same time since a moment."""
         rows = self.query(
             "SELECT created_at, deleted_at FROM volume_attachment WHERE created_at > ?", since
         )
         assert all(ended for _, ended in rows)
         moments = [(began, 1) for began, _ in rows] + [(ended, -1) for _, ended in rows]
         most = now = 0
-        # What ends at the moment at which another begins is not beside it.
+        # An attachment that ends when another begins does not overlap with it.
         for _, change in sorted(moments):
             now += change
             most = max(most, now)
@@ -114,7 +114,7 @@ class World:
 
 
 def _fill(number: int, root: Path) -> None:
-    """Every fourth volume holds all that a file system can hold, the others a little."""
+    """Every fourth volume holds everything that a file system can hold, the others a little."""
     if number % 4 == 0:
         tree.make(root)
         return
@@ -185,7 +185,7 @@ def test_volumes_move_from_one_cloud_into_another(old: World, scratch: Path) -> 
         shown["id"]: shown["group_id"] for shown in old.town.volumes().values() if shown["group_id"]
     }
 
-    # Backed up
+    # Backup
     started = old.now()
     rows = old.admin.rows(
         "backup", "create", "--all-tenants", "--parallel", str(AT_A_TIME), timeout=1500
@@ -204,7 +204,7 @@ def test_volumes_move_from_one_cloud_into_another(old: World, scratch: Path) -> 
     snapshots = "SELECT id FROM group_snapshots WHERE created_at > ?"
     assert {(each,) for each in set().union(*taken.values())} == set(old.query(snapshots, started))
 
-    # Restored where nothing of it is: with the repositories and their keys alone
+    # Restore to an empty cloud, with only the repositories and their keys
     with _another_lab(scratch / "lab-anew") as lab:
         home = Path(tempfile.mkdtemp(prefix="anew-", dir=scratch))
         town = Town(home, lab, Keystone(lab.clouds_file), admin_api(lab))

@@ -1,4 +1,4 @@
-"""Groups: their volumes are snapshotted together, and restored they are a group again."""
+"""Groups: their volumes are snapshotted together, and form a group again when restored."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ pytestmark = pytest.mark.lab
 
 @dataclass
 class Band:
-    """A tenant with a group of two volumes, of which there are backups.
+    """A tenant with backups of a group of two volumes.
 
-    :ivar group: the id of the group of which the backups are
-    :ivar volumes: the ids of the volumes now, by name
-    :ivar old: those of which the backups are
+    :ivar group: the id of the group at the time of the backups
+    :ivar volumes: the ids of the present volumes, by name
+    :ivar old: the ids at the time of the backups
     """
 
     town: Town
@@ -45,7 +45,7 @@ class Band:
         self.old = dict(self.volumes)
 
     def remove(self, *names: str) -> None:
-        """Delete volumes, which have to leave their group for that."""
+        """Delete volumes, which must leave their group first."""
         for name in names:
             volume = self.volumes.pop(name)
             group = self.person.cloud.client.volumes.get(volume).group_id
@@ -54,7 +54,7 @@ class Band:
             self.person.cloud.delete(volume)
 
     def dissolve(self, group: str) -> None:
-        """Delete a group, and leave the volumes."""
+        """Delete a group, but not its volumes."""
         client = self.person.cloud.client
         members = [v.id for v in client.volumes.list() if v.group_id == group]
         if members:
@@ -69,7 +69,7 @@ class Band:
         return {v.name for v in self.person.cloud.client.volumes.list() if v.group_id == group}
 
     def restore(self, *arguments: str, status: int = 0) -> dict[str, dict[str, Any]]:
-        """Restore; what came of each volume, by name."""
+        """Restore; return the result of each volume, by name."""
         rows = self.person.rows("restore", "create", *arguments, "--yes", status=status)
         self.volumes |= {row["name"]: row["target_id"] for row in rows if row["target_id"]}
         return {row["name"]: row for row in rows}
@@ -91,7 +91,7 @@ def band(town: Town) -> Band:
 
 @contextmanager
 def snapshots(town: Town) -> Iterator[dict[str, str | None]]:
-    """The snapshots that are there while the block runs, and the group snapshot of each."""
+    """The snapshots that exist while the block runs, and the group snapshot of each."""
     seen: dict[str, str | None] = {}
     over = threading.Event()
 
@@ -116,7 +116,7 @@ def test_a_group_is_backed_up_from_one_group_snapshot(band: Band) -> None:
     assert len(seen) == 2
     assert len(set(seen.values())) == 1
     assert None not in seen.values()
-    # What the type promises, Cinder shows to administrators alone.
+    # Cinder shows the properties of the type only to administrators.
     assert f"group {band.group}: whether its volumes were snapshotted at one moment" in done.stderr
     assert "is not known" in done.stderr
 
@@ -158,7 +158,7 @@ def test_the_group_is_made_anew(band: Band) -> None:
 
 
 def test_new_volumes_form_a_second_group(band: Band) -> None:
-    """Volumes that are made beside those of a group are a group too, where that was asked for."""
+    """With ``--group`` and ``--new``, copies of a group's volumes form a group too."""
     person = band.person
     (first,) = band.groups()
     assert person.cli("backup", "create", "--group", first).returncode == 0
@@ -177,13 +177,13 @@ def test_volumes_that_have_left_are_put_back(band: Band) -> None:
     (group,) = band.groups()
     client = band.person.cloud.client
     band.person.change_group(group, remove_volumes=band.volumes["left"])
-    # A volume that is there keeps its properties, and membership is one.
+    # An existing volume keeps its properties, including its membership.
     row = band.restore(band.volumes["left"])["left"]
     assert "group_id" in {each["name"] for each in row["differences"]}
     assert client.volumes.get(band.volumes["left"]).group_id is None
     band.restore("--group", group)
     assert band.members(group) == {"left", "right"}
-    # The group is gone as well.
+    # The group is deleted too.
     band.dissolve(group)
     band.restore("--group", group)
     (anew,) = band.groups()
@@ -192,7 +192,7 @@ def test_volumes_that_have_left_are_put_back(band: Band) -> None:
 
 @pytest.fixture
 def lost(band: Band) -> Iterator[str]:
-    """A deleted group with both its volumes; the groups made from it are removed at the end."""
+    """A deleted group with its two volumes; groups made from it are removed at the end."""
     for group in list(band.groups()):
         band.dissolve(group)
     band.remove(*list(band.volumes))
@@ -209,7 +209,7 @@ def lost(band: Band) -> Iterator[str]:
 
 
 def test_a_missing_group_type_is_reported_and_data_restored(band: Band, lost: str) -> None:
-    """The data is restored, and the result names what could not be made."""
+    """The data is restored, and the result names the group that could not be made."""
     admin = band.town.lab.cinder("lab-admin")
     (kind,) = (each for each in admin.group_types.list() if each.name == GROUP_TYPE)
     admin.group_types.update(kind, name="another")
@@ -248,7 +248,7 @@ def test_one_fails_and_the_other_is_in_the_group(band: Band, lost: str) -> None:
     (group,) = band.groups()
     assert band.members(group) == {"right"}
     assert all(not volume.leftovers for volume in result.volumes)
-    # The next attempt makes a group of its own: nothing says that the other one is that group.
+    # The next attempt makes a new group: nothing shows that the other one is that group.
     assert band.groups()[group].description == "Two of a kind"
 
 
@@ -260,7 +260,7 @@ def test_all_fail_and_there_is_no_group(band: Band, lost: str) -> None:
     assert band.town.everything() == set()
 
 
-# What was asked for makes no sense
+# Requests that make no sense
 
 
 def test_an_unknown_group_is_refused(band: Band) -> None:
@@ -298,7 +298,7 @@ def test_a_group_that_is_named_twice_is_refused(band: Band) -> None:
 
 @pytest.fixture
 def trio(band: Band) -> Iterator[tuple[str, list[str]]]:
-    """A group of three volumes that hold nothing of interest."""
+    """A group of three volumes with unimportant content."""
     group = band.person.group("trio")
     volumes = [
         band.person.volume(name=f"v{number}", volume_type="lab", group_id=group)
@@ -315,7 +315,7 @@ def trio(band: Band) -> Iterator[tuple[str, list[str]]]:
 
 
 def test_a_member_in_maintenance_refuses_its_group(band: Band, trio: tuple[str, list[str]]) -> None:
-    """All or none: a group snapshot is of all its volumes."""
+    """A group snapshot covers all volumes of the group, or none."""
     group, volumes = trio
     before = band.town.everything()
     admin = band.town.lab.cinder("lab-admin")
@@ -324,7 +324,7 @@ def test_a_member_in_maintenance_refuses_its_group(band: Band, trio: tuple[str, 
     assert volumes[1] in said
     assert "'maintenance'" in said
     assert band.town.everything() == before
-    # With --all it is left out, and the others are backed up one by one.
+    # With --all it is left out, and the other volumes are backed up one by one.
     done = band.person.rows("backup", "create", "--all", status=3)
     outcomes = {row["volume_id"]: row["outcome"] for row in done}
     assert outcomes[volumes[1]] == "left out"
@@ -341,7 +341,7 @@ def test_a_group_with_an_attached_member_is_backed_up(
 
 
 def test_members_of_several_moments_are_reported(band: Band, trio: tuple[str, list[str]]) -> None:
-    """Each volume's last backup is used, with a warning that they are of different moments."""
+    """Each volume's last backup is used, with a warning that they are from different times."""
     group, volumes = trio
     (first,) = {row["run_id"] for row in band.person.rows("backup", "create", "--group", group)}
     (second,) = band.person.rows("backup", "create", volumes[0])
@@ -358,7 +358,7 @@ def test_members_of_several_moments_are_reported(band: Band, trio: tuple[str, li
 
 
 def test_groups_that_a_lost_run_left_are_removed(band: Band, trio: tuple[str, list[str]]) -> None:
-    """Groups and their snapshots have no metadata: they are found by their description."""
+    """Groups and their snapshots have no metadata, so volflow finds them by description."""
     group, _ = trio
     client, run = band.person.cloud.client, "00000000-0000-4000-8000-000000000001"
     snapshot = client.group_snapshots.create(group, description=f"{run}/{group}/group snapshot")

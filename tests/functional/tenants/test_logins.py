@@ -1,4 +1,4 @@
-"""A run is resumed, aborted and cleaned up where it has worked, whoever is logged in."""
+"""A run is resumed, aborted and cleaned up in its own project, whoever is logged in."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.lab
 
 @dataclass
 class Office:
-    """People who share a state database.
+    """Users who share a state database.
 
     :ivar state: its directory
     """
@@ -33,7 +33,7 @@ class Office:
     admin: Person
 
     def killed(self, person: Person, volume: str) -> str:
-        """Kill a backup before it copies; the id of the open run."""
+        """Kill a backup before its copy; return the id of the open run."""
         known = set(self.runs())
         order = {"flow": "backup", "places": {volume: ["copy", "before"]}}
         done = subprocess.run(
@@ -64,14 +64,14 @@ class Office:
         return dict(self.query("SELECT id, state FROM run"))
 
     def known(self, run: str) -> list[tuple[Any, ...]]:
-        """Everything that the state database holds about a run."""
+        """Everything in the state database about a run."""
         return [
             *self.query("SELECT * FROM run WHERE id = ?", run),
             *self.query("SELECT * FROM ledger WHERE run_id = ? ORDER BY tag", run),
         ]
 
     def open(self, run: str) -> list[tuple[Any, ...]]:
-        """What the run has made and not removed."""
+        """The resources that the run has made and not removed."""
         return self.query("SELECT tag FROM ledger WHERE run_id = ? AND state != 'GONE'", run)
 
 
@@ -101,14 +101,14 @@ def test_another_login_changes_nothing_where_it_has_no_role(office: Office) -> N
     assert office.known(left) == known
     assert office.town.everything() == there
 
-    # It is no other run's concern.
+    # This does not affect other runs.
     done = beta.cli("run", "resume", "--all")
     assert done.returncode == 1, done
     assert f"Run {left} could not be resumed" in done.stderr
     assert office.runs()[other] == "COMPLETE"
     assert office.known(left) == known
 
-    # One who may act there undoes it there.
+    # A user with a role there can undo the run.
     with office.town.keystone.role("admin", "alpha"):
         done = office.admin.cli("run", "abort", left)
     assert done.returncode == 0, done
@@ -151,7 +151,7 @@ def test_a_run_of_another_cloud_is_refused(office: Office) -> None:
         assert login["auth_url"] in said
     assert office.known(left) == known
 
-    # What a run recorded before it recorded the login.
+    # A request as older releases recorded it, without the login.
     asked = {key: value for key, value in json.loads(request).items() if key != "login"}
     office.query("UPDATE run SET request = ? WHERE id = ?", json.dumps(asked), left)
     rows = alpha.rows("run", "resume", left)

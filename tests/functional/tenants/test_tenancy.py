@@ -1,4 +1,4 @@
-"""Which volumes are backed up, which project owns temporary resources and restored volumes."""
+"""Which volumes are backed up, and who owns temporary resources and restored volumes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ OWNER = "os-vol-tenant-attr:tenant_id"
 class Tenants:
     """Two tenants, each with its key, and an operator with the keys of both.
 
-    :ivar volumes: the ids of each one's, by login
+    :ivar volumes: the ids of each tenant's volumes, by login
     """
 
     town: Town
@@ -59,7 +59,7 @@ def tenants(town: Town) -> Tenants:
 
 @contextmanager
 def watched(town: Town) -> Iterator[set[str]]:
-    """The projects of the temporary volumes and snapshots that are there while the block runs."""
+    """The projects of the temporary volumes and snapshots that exist while the block runs."""
     seen: set[str] = set()
     over = threading.Event()
 
@@ -103,7 +103,7 @@ def test_a_member_may_not_back_up_all(tenants: Tenants, act_in: str) -> None:
 
 
 def test_a_member_may_not_restore_all(tenants: Tenants) -> None:
-    """Rather than its own alone, as if that were all."""
+    """volflow refuses, instead of restoring only the member's own project."""
     said = tenants.alpha.refused("restore", "create", "--all-tenants", "--new", "--yes")
     assert "all projects" in said
     assert "administrators" in said
@@ -114,7 +114,7 @@ def test_an_administrator_backs_up_all(tenants: Tenants) -> None:
     with watched(tenants.town) as seen:
         rows = tenants.admin.rows("backup", "create", "--all-tenants")
     assert _backed_up(rows) == {v for mine in tenants.volumes.values() for v in mine}
-    # The temporary things are those of the one who makes them.
+    # The temporary resources belong to the project of the user who makes them.
     admin = tenants.admin.project_id
     assert seen == {f"volume in {admin}", f"snapshot in {admin}"}
 
@@ -152,7 +152,7 @@ def test_no_role_in_any_project_is_refused(tenants: Tenants) -> None:
 
 
 def test_a_project_without_a_key_is_left_out(tenants: Tenants) -> None:
-    """A project is left out if its repository cannot be opened; the other one is not."""
+    """A project is left out if its repository cannot be opened; the other one is backed up."""
     other = tenants.town.person("admin", "admin without a key")
     tenants.town.give_key(other, tenants.alpha.project_id)
     rows = other.rows("backup", "create", "--all-tenants", status=3)
@@ -162,7 +162,7 @@ def test_a_project_without_a_key_is_left_out(tenants: Tenants) -> None:
 
 
 def test_volumes_come_back_to_their_own_tenants(tenants: Tenants, tmp_path: Path) -> None:
-    """What a tenant has lost belongs to that tenant again, whoever restores."""
+    """A restored volume belongs to its tenant again, whoever restores it."""
     for person in (tenants.alpha, tenants.beta):
         for volume in tenants.volumes[person.login]:
             person.cloud.delete(volume)
@@ -185,8 +185,8 @@ def test_volumes_come_back_to_their_own_tenants(tenants: Tenants, tmp_path: Path
 
 
 def test_a_restore_without_a_role_leaves_the_project_out(tenants: Tenants) -> None:
-    """One who has no role in a project cannot put anything there: the others' are restored. So too
-    where nothing is known of earlier runs.
+    """Without a role in a project a user cannot restore into it; the volumes of other projects are
+    restored. This also holds for a new state, without earlier runs.
     """
     anew = tenants.town.home / "a new state"
     with tenants.town.keystone.role("admin", "beta"):
@@ -206,8 +206,8 @@ def test_a_restore_without_a_role_leaves_the_project_out(tenants: Tenants) -> No
 
 
 def test_a_restore_without_a_key_leaves_the_project_out(tenants: Tenants) -> None:
-    """A repository that cannot be opened is told, also where nothing is known of it; that of a
-    project that has none is not.
+    """A repository that cannot be opened is reported, even if the state does not know it; a
+    project without a repository is not.
     """
     other = tenants.town.person("admin", "admin with one key")
     tenants.town.give_key(other, tenants.beta.project_id)
@@ -218,7 +218,7 @@ def test_a_restore_without_a_key_leaves_the_project_out(tenants: Tenants) -> Non
     assert done.returncode == 0, done
     assert done.stderr.count("left out") == 1
     assert f"project {tenants.alpha.project_id}: left out, The password file" in done.stderr
-    # Nothing of it at all.
+    # Without any key nothing is restored.
     nobody = tenants.town.person("admin", "admin without keys")
     said = nobody.refused(*arguments)
     assert all(project in said for project in tenants.projects)

@@ -1,4 +1,4 @@
-"""A login lives for seconds, and a copy takes longer."""
+"""Tokens expire within seconds, and a copy takes longer."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LONG = 1.5 * LIFE
 
 @pytest.fixture(scope="module")
 def short_lived(the_lab: Any, scratch: Path) -> Iterator[Town]:
-    """A cloud whose tokens live for seconds."""
+    """A cloud with tokens that expire within seconds."""
     from lab import Lab
 
     found = Lab(scratch / "lab-with-short-tokens")
@@ -61,7 +61,7 @@ def test_a_token_expires_while_data_is_copied(short_lived: Town) -> None:
     assert len(held) == 1
     assert str(result.outcome) == "complete"
     assert result.volumes[0].leftovers == ()
-    # The token with which the run began was worth nothing when it ended.
+    # The run's first token had expired when the run ended.
     assert renewed != token
     with pytest.raises(requests.HTTPError, match="401"):
         old.get("volumes")
