@@ -7,6 +7,6 @@ import secrets
 
 from tests.support.auditor import TOKEN_VARIABLE
 
-# By it the auditor knows every process that the tests have started: those of this process of
-# pytest, as others may run side by side.
+# The auditor finds all processes that the tests started by this token. It is unique to this
+# pytest process, as others may run at the same time.
 os.environ[TOKEN_VARIABLE] = secrets.token_hex(16)

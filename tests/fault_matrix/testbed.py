@@ -132,7 +132,7 @@ class Testbed:
     def kill(self) -> None:
         """Kill the running command."""
         process = self.process
-        assert process, "no command is under way"
+        assert process, "no command is running"
         assert process.pid
         os.kill(process.pid, signal.SIGKILL)
 

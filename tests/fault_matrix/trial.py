@@ -31,8 +31,8 @@ from tests.support.fault_kinds import CallSite, Fault
 from tests.support.step_hooks import Hook
 from tests.support.volflow_process import Answer, carry_out
 
-# Where a flow fails whose undoing is looked at: when there is most to undo. In place that is what
-# no other flow has: the properties and the data of before are brought back.
+# The step at which a flow fails in the cases about undoing: when it has most to undo. In place,
+# this includes restoring the earlier properties and data, which no other flow does.
 LATE = dict.fromkeys(FLOWS, "unmount") | {"backup": "copy", IN_PLACE: "keep"}
 _FAULTS_OF_CALLS = (
     *CALL_FAULTS,
@@ -271,7 +271,7 @@ def _look(testbed: Testbed, verdict: Verdict, before: Before, answer: Answer) ->
     if resumed and outcome != "complete":
         verdict.wrong.append(f"a resumed run is {outcome}: {answer.error or answer.volumes}")
     if verdict.case.fault is Fault.UNREADABLE and outcome != "partial":
-        verdict.wrong.append(f"a file that could not be read is not told: {answer.volumes}")
+        verdict.wrong.append(f"an unreadable file is not reported: {answer.volumes}")
     if outcome == "failed" and not all(volume["error"] for volume in answer.volumes):
         verdict.wrong.append(f"failed without a reason: {answer.volumes}")
     if flow in ("restore to new", COPY, INSTEAD) and outcome == "complete":
@@ -285,7 +285,7 @@ def _look_at_source(testbed: Testbed, verdict: Verdict, before: Before, answer: 
     gone, removed = testbed.is_gone(), any(volume["removed"] for volume in answer.volumes)
     if gone != removed:
         verdict.losses.append(
-            f"the volume is {'gone' if gone else 'there'}, and told is {answer.volumes}"
+            f"the volume is {'gone' if gone else 'there'}, but the result is {answer.volumes}"
         )
     if flow == INSTEAD and not removed and not all(v["not_removed"] for v in answer.volumes):
         verdict.wrong.append(f"the old volume is there without a reason: {answer.volumes}")

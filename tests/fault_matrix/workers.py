@@ -110,7 +110,7 @@ def _serve(directory: Path, connection: str | None, jobs: Any, answers: Any) -> 
 
 
 def _work(here: Any, jobs: Any, answers: Any) -> bool | None:
-    """Work until there are no more jobs (None), or a case has failed on this testbed (False)."""
+    """Work until no job is left (None), or a case has failed on this testbed (False)."""
     while (job := jobs.get()) is not None:
         if isinstance(job, Recording):
             answers.put((job, calls(here, job.flow, undoing=job.undoing)))

@@ -102,7 +102,7 @@ def test_a_failure_does_not_harm_other_volumes(site: Site, the_lab: Any) -> None
         assert outcomes[volume].error == f"injected {place}"
     # Cinder shows that many volumes ran in parallel, but never more than the limit.
     most = told.in_flight()
-    print(f"at most {most} of {VOLUMES} volumes at a time, as Cinder tells")
+    print(f"at most {most} of {VOLUMES} volumes at a time, as Cinder shows")
     assert AT_A_TIME // 2 < most <= AT_A_TIME
     assert [leftover.resource_id for leftover in leftovers] == held
     stored = json.loads(site.restic("snapshots", "--json"))

@@ -1,4 +1,4 @@
-"""A program that runs volflow in a thread of its own suspends and aborts its run."""
+"""A program that runs volflow in a separate thread suspends and aborts its run."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_an_abort_undoes_also_what_is_called_suspended(
     finish = Runner._finish
 
     def aborted(runner: Runner, of: Run) -> RunResult:
-        """An abort comes right before or right after the run is called suspended."""
+        """The program aborts the run just before or just after the run is recorded as suspended."""
         slow.go_on()
         if not called:
             caller.volflow.stop.abort()

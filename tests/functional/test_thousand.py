@@ -133,8 +133,8 @@ def standing_in(count: int) -> Iterator[StandIn]:
         server.server_close()
 
 
-# What is measured, in a process of its own: seconds of CPU, and the most memory, in MB. Not by
-# getrusage, which counts what the process had before it became this program.
+# Measures CPU seconds and peak memory in MB, in a separate process. It does not use
+# getrusage, which includes the memory of the process before it became this program.
 PLAN = """
 import json, re, resource, sys, time
 from volflow import config

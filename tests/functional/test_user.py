@@ -96,7 +96,7 @@ def _open_to_all(paths: list[str], scratch: Path) -> None:
     """Make these directories readable to every user, in this mount namespace only.
 
     Where a directory above is closed to others, as root's home is, an open one is laid over it
-    that holds nothing but the wanted one.
+    that contains only the wanted directory.
     """
     for number, path in enumerate(dict.fromkeys(os.path.realpath(path) for path in paths)):
         above = [*reversed(Path(path).parents), Path(path)]

@@ -33,7 +33,7 @@ AT_REST = ("available", "in-use")
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that should not be there."""
+    """A resource that should not exist."""
 
     where: str
     what: str
@@ -56,7 +56,7 @@ class Api:
     """Block Storage by plain HTTP, as an administrator who sees all projects.
 
     :ivar url: the endpoint with the project
-    :ivar token: what goes into X-Auth-Token
+    :ivar token: the value of X-Auth-Token
     """
 
     url: str
@@ -157,7 +157,7 @@ class Auditor:
         processes: Collection[int] = (),
         devices: Collection[str] = (),
     ) -> list[Finding]:
-        """Everything that should not be there.
+        """All resources that should not exist.
 
         :param known: what the tests made in the cloud
         :param processes: ids of processes that existed before
@@ -199,7 +199,7 @@ class Auditor:
             for each in self.api.all(what):
                 name = f"{what[:-1]} {each['id']} ({each['name']}, {each['status']})"
                 if each["id"] not in wanted:
-                    yield Finding("Cinder", f"{name} {each['metadata']} was made by nobody")
+                    yield Finding("Cinder", f"{name} {each['metadata']} was not made by the tests")
                 for key, value in each["metadata"].items():
                     if key.startswith(TAG):
                         yield Finding("Cinder", f"{name} carries the mark {key}={value}")

@@ -69,7 +69,7 @@ class RestServer:
         deadline = time.monotonic() + seconds
         while not self.happened:
             if time.monotonic() > deadline:
-                raise TimeoutError("so much data has not been moved")
+                raise TimeoutError("the call at which the server acts has not come")
             time.sleep(0.02)
 
     def go_on(self) -> None:

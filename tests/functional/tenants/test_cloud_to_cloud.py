@@ -192,7 +192,7 @@ def test_volumes_move_from_one_cloud_into_another(old: World, scratch: Path) -> 
     )
     assert [row["outcome"] for row in rows] == ["complete"] * 2 * EACH
     most = old.in_flight(started)
-    print(f"backup: {len(rows)} volumes, at most {most} attached at a time, as Cinder tells")
+    print(f"backup: {len(rows)} volumes, at most {most} attached at a time, as Cinder shows")
     assert AT_A_TIME // 2 < most <= AT_A_TIME
     taken: dict[str, set[str]] = {}
     for volume, snapshot in old.query("SELECT volume_id, group_snapshot_id FROM snapshots"):
@@ -226,7 +226,7 @@ def test_volumes_move_from_one_cloud_into_another(old: World, scratch: Path) -> 
             )
         assert [row["outcome"] for row in rows] == ["complete"] * 2 * EACH
         most = new.in_flight(started)
-        print(f"restore: {len(rows)} volumes, at most {most} attached at a time, as Cinder tells")
+        print(f"restore: {len(rows)} volumes, at most {most} attached at a time, as Cinder shows")
         assert AT_A_TIME // 2 < most <= AT_A_TIME
         assert new.volumes() == volumes
         assert new.groups() == groups

@@ -17,8 +17,8 @@ from tests.support.site import environment_of
 
 pytestmark = pytest.mark.lab
 
-# How long a token lives, and how long each copy is held up. Less, and on a busy machine a token is
-# worth nothing before its first use.
+# The lifetime of a token and the delay of each copy, in seconds. A shorter-lived token could have
+# expired before its first use on a busy machine.
 LIFE = 15
 LONG = 1.5 * LIFE
 

@@ -1,4 +1,4 @@
-"""Before a restore over existing files, whatever is in its way is removed."""
+"""Before a restore over existing files, files in its way are removed."""
 
 from __future__ import annotations
 

@@ -119,7 +119,7 @@ def new_run(state: State) -> Callable[..., Run]:
 
 @pytest.fixture
 def spawn() -> Iterator[Spawn]:
-    """Start one of the functions of ``state_processes.py`` in a process of its own."""
+    """Start a function of ``state_processes.py`` in a separate process."""
     started: list[subprocess.Popen[str]] = []
     root = Path(persistence.__file__).parents[1]
 

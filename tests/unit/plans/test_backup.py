@@ -51,7 +51,7 @@ class World:
             Selection(**selection or {"all_tenants": True}), list(stored) or None, 4
         )
 
-    # As Cloud, Repositories and Backups
+    # The interface of Cloud, Repositories and Backups
 
     @property
     def cinder(self) -> Cinder:

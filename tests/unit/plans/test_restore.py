@@ -61,7 +61,7 @@ class World:
             parallel=4,
         )
 
-    # As Backups
+    # The interface of Backups
 
     def manifests(
         self, backups: tuple[StoredBackup, ...]
@@ -78,7 +78,7 @@ class World:
         group = {"id": "g"} if backup.tags.get("group") else {}
         return Manifest("", volume, {}, {}, group, {"size": 1, "created_at": "then"}, ())
 
-    # As Cloud and Repositories
+    # The interface of Cloud and Repositories
 
     @property
     def cinder(self) -> Any:

@@ -1,4 +1,4 @@
-"""Leftovers, and what `leftover clean` does with those that only Cinder knows."""
+"""Leftovers, and how `leftover clean` treats those that only Cinder knows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is reported and stored about the steps of a volume."""
+"""The reports and records of a volume's steps."""
 
 from __future__ import annotations
 

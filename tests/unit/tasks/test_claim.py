@@ -220,7 +220,7 @@ def test_a_device_of_another_boot_is_not_disconnected(
     assert cloud.done == [f"attachments.delete {first}", f"attachments.create {made}"]
 
 
-# What is kept
+# Volumes that are kept
 
 
 def kept(state: State, cloud: FakeClient, *refused: str) -> tuple[Work, str]:
