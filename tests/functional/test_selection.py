@@ -74,7 +74,7 @@ def test_filters_choose_volumes_and_give_reasons(
     wanted: set[str],
     left_out: dict[str, str],
 ) -> None:
-    """Backup and restore filter alike, and report a reason for what they leave out."""
+    """Backup and restore use the same filters, and give a reason for each volume left out."""
     site, _ = shop
     if not site.repository.joinpath("snapshots").exists() or not list(
         site.repository.joinpath("snapshots").iterdir()

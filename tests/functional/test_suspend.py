@@ -130,7 +130,7 @@ def test_a_process_whose_run_was_taken_undoes_nothing(
         (left,) = open_runs(site)
         process.send_signal(signal.SIGSTOP)
         until(lambda: query(site, "SELECT 1 FROM lease WHERE until < ?", utc()) != [])
-        # On another host its copy would lose the device; here the other process needs it free.
+        # On another host the copy would lose the device; on this host the copy must end to free it.
         for child in children(process.pid):
             os.kill(child, signal.SIGKILL)
         slow.go_on()

@@ -74,8 +74,8 @@ def test_volumes_come_back_as_they_were_at_a_time(site: Site) -> None:
 
 
 def test_what_was_deleted_does_not_come_back(site: Site) -> None:
-    """A restore of all brings back the volumes that the last backup of all has found, by what the
-    repository says alone.
+    """A restore of all restores the volumes that the last backup of all covered, according to the
+    repository only.
     """
     volumes = {name: site.cloud.create(name=name) for name in ("stays", "goes")}
     for volume in volumes.values():

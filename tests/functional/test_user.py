@@ -95,7 +95,7 @@ def _package_directories() -> list[str]:
 def _open_to_all(paths: list[str], scratch: Path) -> None:
     """Make these directories readable to every user, in this mount namespace only.
 
-    Where a directory above is closed to others, as root's home is, an open one is laid over it
+    If other users cannot enter a parent directory, such as root's home, a tmpfs is mounted over it
     that contains only the wanted directory.
     """
     for number, path in enumerate(dict.fromkeys(os.path.realpath(path) for path in paths)):

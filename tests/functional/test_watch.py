@@ -1,4 +1,4 @@
-"""Watching a run from another process, and what the watcher shows of leftovers."""
+"""Watching a run from another process, and the leftovers that the watcher shows."""
 
 from __future__ import annotations
 

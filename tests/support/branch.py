@@ -15,7 +15,7 @@ Act = Callable[[Stage], None]
 def branch(title: str, *, quick: bool = False) -> Callable[[Act], Act]:
     """Mark a test as a branch of a restore.
 
-    ``-m branch`` selects all of them. When the test has ended, nothing temporary may be left on
+    ``-m branch`` selects all of them. After the test, nothing temporary may remain on
     its stage; see ``tests/functional/restore/conftest.py``.
 
     :param title: the situation and what must happen, for the table

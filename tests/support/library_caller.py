@@ -34,7 +34,7 @@ class Caller(threading.Thread):
                 self.result = error
 
     def suspended(self) -> None:
-        """Suspend the run. Unlike the command line, nothing ends the process."""
+        """Suspend the run, in a process that does not end afterwards as the command line does."""
         self.volflow.stop.suspend()
         self.join(_PATIENCE)
         assert not self.is_alive()

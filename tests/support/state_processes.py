@@ -137,7 +137,7 @@ def count_under_lease(url: str, owner: str, path: str, rounds: str) -> None:
 
 
 def run_flow(url: str, log: str) -> None:
-    """Run a flow of three tasks, the second of which never ends by itself."""
+    """Run a flow of three tasks; the second never ends by itself."""
     from tests.support.state_flow import start
 
     with State.open(url) as state:

@@ -87,5 +87,5 @@ def test_the_use_counts_the_largest_volumes_that_run_in_parallel() -> None:
     allowed = limits(found, selected, 1, leave_out=False, as_tenant=False)
     (use,) = quota_use(found, selected, allowed, as_tenant=False)
     assert use.project_id == "a project"
-    # Both snapshots of the group at once, or the one of 5 GiB; and one volume.
+    # Both snapshots of the group at the same time, or the one of 5 GiB; and one volume.
     assert (use.volumes, use.snapshots, use.gigabytes) == (1, 2, 5 + 5)

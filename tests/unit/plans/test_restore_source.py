@@ -146,7 +146,7 @@ def test_a_deleted_group_is_restored_as_of_its_last_backup() -> None:
 
 
 class Damaged(Backups):
-    """Backups of which the manifest of b cannot be read."""
+    """Backups; the manifest of b cannot be read."""
 
     def __init__(self) -> None:
         """Reads no repository."""
