@@ -1,7 +1,7 @@
 """A state database of release 0.1.0, with runs that later releases must be able to continue.
 
-``data/state-0.1.0.sql`` is a dump of a database that 0.1.0 wrote on a lab. Ids, host names, paths and
-dates are replaced. It holds backups and restores that ended, a backup whose process was killed
+``data/state-0.1.0.sql`` is a dump of a database that 0.1.0 wrote on a lab. Ids, host names, paths
+and dates are replaced. It holds backups and restores that ended, a backup whose process was killed
 before its copy, and a restore and a group backup that were suspended before theirs.
 """
 
