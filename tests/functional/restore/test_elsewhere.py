@@ -131,7 +131,7 @@ def test_a_lost_state_database_is_rebuilt_from_the_repository(stage: Stage) -> N
     before = {row["ID"] for row in stage.rows("backup", "list")}
     shutil.rmtree(stage.site.state)
     said = stage.run("repository", "rebuild-catalogue")
-    assert f"knows the {len(before)} backups" in said
+    assert f"now lists the {len(before)} backups" in said
     with closing(sqlite3.connect(stage.site.state / "state.sqlite")) as database:
         known = {row[0] for row in database.execute("SELECT id FROM backup")}
     assert known == before
