@@ -101,10 +101,10 @@ class Night:
         shell.type("unset OS_CLOUD OS_CLIENT_CONFIG_FILE")
 
 
-def test_every_command_on_the_page_works(shared: Site) -> None:
+def test_every_command_on_the_page_works(shared_site: Site) -> None:
     printed = list(commands(PAGE))
     assert len(printed) > 40
-    night = Night(shared)
+    night = Night(shared_site)
     shell = night.sit_down()
     section = ""
     try:
