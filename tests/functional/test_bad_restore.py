@@ -58,7 +58,7 @@ def test_the_library_refuses_an_empty_name(ground: Ground) -> None:
         with pytest.raises(UsageError, match="name of a volume is empty"):
             volflow.restores.plan([ground.backup], RestoreOptions(into=""))
         for plan in (volflow.restores.plan, lambda what: volflow.backups.create(what)):
-            with pytest.raises(UsageError, match="name of a volume is empty"):
+            with pytest.raises(UsageError, match="empty name or id selects nothing"):
                 plan([""])
 
 

@@ -153,7 +153,7 @@ def test_a_result_has_the_facts_of_each_volume(observed: Observed) -> None:
     assert 4 * MIB <= good["bytes_read"] < 8 * MIB
     assert good["error"] is None
     assert observed.row("torn")["unread"] == ["/file 1"]
-    assert "no file system" in observed.row("raw")["error"]
+    assert "no known file system" in observed.row("raw")["error"]
     assert "error" in observed.row("broken")["error"]
     assert "is excluded" in observed.row("scratch")["error"]
 
