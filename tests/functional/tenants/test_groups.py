@@ -349,8 +349,8 @@ def test_members_of_several_moments_are_reported(band: Band, trio: tuple[str, li
     done = band.person.cli("restore", "create", "--group", group, "--dry-run")
     assert done.returncode == 0, done
     assert f"group {group}: the backups of its volumes are from different times" in done.stderr
-    assert f"v0 of run {second['run_id'][:8]}" in done.stderr
-    assert f"v1 of run {first[:8]}" in done.stderr
+    assert f"v0 from run {second['run_id'][:8]}" in done.stderr
+    assert f"v1 from run {first[:8]}" in done.stderr
     # A volume that has left the group, according to its last backup.
     assert band.person.cli("backup", "create", volumes[2]).returncode == 0
     done = band.person.cli("restore", "create", "--group", group, "--dry-run")
