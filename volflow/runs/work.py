@@ -48,10 +48,8 @@ class RunWork:
             acting = project_id
             if isinstance(self.request, RestoreRequest):
                 acting = self.request.options.target_project(project_id)
-        cinder, owner = (
-            self.cloud.in_project(acting or home.project_id),
-            project_id or home.project_id,
-        )
+        cinder = self.cloud.in_project(acting or home.project_id)
+        owner = project_id or home.project_id
         repository, mover = self.repositories.of(owner), self.repositories.mover(owner)
         return Work(self.services, key, cinder, repository, mover)
 
