@@ -31,6 +31,10 @@ class VolumeStateError(CloudError):
     """The state of a volume does not allow the step."""
 
 
+class SourceDeletedError(VolflowError):
+    """A volume was deleted before its backup began: there is nothing to back up."""
+
+
 class WaitError(CloudError):
     """A resource went into an error state, or stayed too long in a transitional one."""
 

@@ -54,7 +54,10 @@ def test_after_a_reboot_what_belongs_to_the_boot_is_done_again(
 
 
 def reboot(site: Site) -> None:
-    """Simulate a reboot: the devices no longer exist, and the boot has another id."""
+    """Simulate a reboot: the devices no longer exist, the boot has another id, the lease ran out.
+
+    Another boot id alone does not prove that the process is dead: a cloned host has one too.
+    """
     from lab import loop
     from tests.support.auditor import loops
 
@@ -68,6 +71,7 @@ def reboot(site: Site) -> None:
     query(site, "UPDATE run SET boot_id = ?", other)
     query(site, "UPDATE ledger SET details = replace(details, ?, ?)", boot, other)
     query(site, "UPDATE lease SET owner = replace(owner, ?, ?)", boot, other)
+    query(site, "UPDATE lease SET until = '2020-01-01 00:00:00'")
 
 
 def test_on_another_host_the_dead_one_loses_its_attachment(site: Site, volume: str) -> None:
@@ -77,6 +81,9 @@ def test_on_another_host_the_dead_one_loses_its_attachment(site: Site, volume: s
     shutil.copytree(site.state, elsewhere)
     config = site.config(DEFAULT__state_dir=elsewhere)
     there = ("unshare", "--uts", "sh", "-c", 'hostname other-host && exec "$@"', "sh")
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    other = "0f0f0f0f-0000-4000-8000-0f0f0f0f0f0f"
+    query(site, "UPDATE lease SET owner = replace(owner, ?, ?)", boot, other, state=elsewhere)
 
     # The run could still be active: only its lease shows that.
     refused = site.cli("run", "resume", left, config=config, prefix=there)
@@ -96,6 +103,21 @@ def test_on_another_host_the_dead_one_loses_its_attachment(site: Site, volume: s
     # From now on the copy is the state.
     shutil.rmtree(site.state)
     elsewhere.rename(site.state)
+
+
+def test_in_another_pid_namespace_a_run_is_taken_only_when_its_lease_has_run_out(
+    site: Site, volume: str
+) -> None:
+    # Containers can share the host's name, and the state database on one of its disks.
+    left = killed(site, "backup", volume, step="copy")
+    there = ("unshare", "--pid", "--fork", "--mount-proc")
+    refused = site.cli("run", "resume", left, prefix=there)
+    assert refused.returncode == 1
+    assert f"is being driven by process {process_of(site, left)} on host" in refused.stderr
+    assert "the run is free at" in refused.stderr
+    query(site, "UPDATE lease SET until = '2020-01-01 00:00:00'")
+    done = site.cli("run", "resume", left, prefix=there)
+    assert done.returncode == 0, done.stderr
 
 
 def process_of(site: Site, run_id: str) -> int:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import socket
+from dataclasses import dataclass
 from pathlib import Path
+
+# Where the id of the machine is, and where it was before systemd (machine-id(5)).
+_MACHINE_IDS = ("/etc/machine-id", "/var/lib/dbus/machine-id")
 
 
 def host_name() -> str:
@@ -15,16 +20,123 @@ def boot_id() -> str:
     return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
 
 
+def machine_id() -> str:
+    """The id of this installation (machine-id(5)); a cloned host can have the same one.
+
+    :returns: empty if this host has none
+    """
+    for name in _MACHINE_IDS:
+        try:
+            found = Path(name).read_text(encoding="ascii", errors="replace").split()
+        except OSError:
+            continue
+        if found:
+            return found[0]
+    return ""
+
+
+def pid_namespace() -> str:
+    """The PID namespace of this process, by the device and inode of its file (namespaces(7))."""
+    file = os.stat("/proc/self/ns/pid")
+    return f"{file.st_dev}:{file.st_ino}"
+
+
 def started(pid: int) -> str:
     """When a process started, in clock ticks since boot (proc_pid_stat(5), field 22).
 
     :returns: empty if the process does not exist or has ended
     """
+    return _started(str(pid))
+
+
+def _started(process: str) -> str:
     try:
-        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        text = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace")
     except (FileNotFoundError, ProcessLookupError):
         return ""
     # The second field is the program's name in parentheses, which can contain anything.
     fields = text.rpartition(")")[2].split()
     # A zombie has ended; its parent has not noticed yet.
     return "" if fields[0] == "Z" else fields[19]
+
+
+@dataclass(frozen=True)
+class Process:
+    """One process among those of all hosts, boots and containers.
+
+    :ivar host: the name of its host, for people; it proves nothing
+    :ivar machine: the id of its machine; empty if it is not known
+    :ivar boot: the id of its boot
+    :ivar pid_namespace: the PID namespace that ``pid`` belongs to; empty if it is not known
+    :ivar started: when it started, in clock ticks since boot; empty if it is not known
+    """
+
+    host: str
+    boot: str
+    pid: int
+    started: str
+    machine: str = ""
+    pid_namespace: str = ""
+
+    @classmethod
+    def current(cls) -> Process:
+        """This process."""
+        # Its own number, in a /proc of another PID namespace, can be that of another process.
+        return cls._here(os.getpid(), _started("self"))
+
+    @classmethod
+    def of(cls, pid: int) -> Process:
+        """A process of this PID namespace."""
+        return cls._here(pid, started(pid))
+
+    @classmethod
+    def _here(cls, pid: int, moment: str) -> Process:
+        return cls(host_name(), boot_id(), pid, moment, machine_id(), pid_namespace())
+
+    @classmethod
+    def parse(cls, text: str) -> Process | None:
+        """Read what ``str()`` has written, or what release 0.1.0 has stored.
+
+        0.1.0 knew neither the machine nor the PID namespace. Words that follow are ignored.
+
+        :returns: None if the text has another form
+        """
+        words = ["" if word == "-" else word for word in text.split(" ")]
+        if len(words) < 4 or not (words[2].isascii() and words[2].isdecimal()):
+            return None
+        host, boot, pid, moment, *more = words
+        # The form of a PID namespace tells it from what 0.1.0 has written in this place.
+        known = more[:2] if len(more) > 1 and ":" in more[1] else []
+        return cls(host, boot, int(pid), moment, *known)
+
+    def __str__(self) -> str:
+        """One line of text: its fields, separated by spaces."""
+        host = "_".join(self.host.split())
+        words = (host, self.boot, str(self.pid), self.started, self.machine, self.pid_namespace)
+        return " ".join(word or "-" for word in words)
+
+    def has_ended(self) -> bool:
+        """Whether it is proved that this process does not exist any more.
+
+        Only the same kernel can prove it: the machine, the boot and the PID namespace must be
+        those of the caller. A host name proves nothing, because containers and cloned hosts share
+        it. Nor does another boot: a cloned host has the id of the machine that it was cloned from.
+        """
+        if not self.boot or self.boot != boot_id():
+            return False
+        if (self.machine, self.pid_namespace) != (machine_id(), pid_namespace()):
+            return False
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return True
+        except PermissionError:
+            pass
+        # Another process can have the number by now. A /proc of another PID namespace cannot tell.
+        if not self.started or os.readlink("/proc/self") != str(os.getpid()):
+            return False
+        try:
+            # This kernel may hide the processes of other users (proc(5), hidepid).
+            return Path(f"/proc/{self.pid}").exists() and started(self.pid) != self.started
+        except OSError:
+            return False

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import secrets
 import threading
 import time
@@ -12,7 +11,7 @@ from contextlib import contextmanager
 
 from persistence import Held, Lease, Leases, StateError
 from volflow.errors import DrivenError
-from volflow.host.identity import boot_id, host_name, started
+from volflow.host.identity import Process
 
 LOG = logging.getLogger(__name__)
 
@@ -36,12 +35,11 @@ def owner() -> str:
 
     Two threads of one program must not drive the same run either.
     """
-    process = f"{host_name()} {boot_id()} {os.getpid()} {started(os.getpid())}"
-    return f"{process} {secrets.token_hex(4)}"
+    return f"{Process.current()} {secrets.token_hex(4)}"
 
 
 def is_driven(leases: Leases, run_id: str) -> bool:
-    """Whether a live process drives this run, as far as this host can know."""
+    """Whether a process drives this run, unless it is proved that it has ended."""
     holder = leases.holder(_name(run_id))
     return holder is not None and not _is_dead(holder.owner)
 
@@ -87,8 +85,8 @@ class RunLease:
         except Held as held:
             who = "Another process"
             if held.owner is not None:
-                host, _, pid, *_ = held.owner.split(" ")
-                who = f"Process {pid} on host {host}"
+                who = _who(held.owner)
+                who = who[0].upper() + who[1:]
             self._taken = (
                 f"{who} has taken run {self._run_id}, because this one was held up for longer "
                 f"than {self._lease.seconds:g} seconds. Nothing was undone here; 'volflow run show "
@@ -209,20 +207,23 @@ def _acquire(leases: Leases, run_id: str) -> Lease:
         except Held:
             holder = leases.holder(name)
         if holder is not None and not _is_dead(holder.owner):
-            host, _, pid, *_ = holder.owner.split(" ")
             raise DrivenError(
-                f"Run {run_id} is being driven by process {pid} on host {host}. If that host is "
-                f"dead, the run is free at {holder.until:%H:%M:%S} UTC."
+                f"Run {run_id} is being driven by {_who(holder.owner)}. If that process has "
+                f"ended, the run is free at {holder.until:%H:%M:%S} UTC."
             )
-        # The holder was killed on this host: no need to wait until its lease expires. Another
+        # The holder was killed here: no need to wait until its lease expires. Another
         # process may take it first.
         if holder is not None:
             leases.release(holder)
 
 
-def _is_dead(who: str) -> bool:
-    """Whether the owner was a process of this host that has ended."""
-    host, boot, pid, moment, *_ = who.split(" ")
-    if host != host_name():
-        return False
-    return boot != boot_id() or started(int(pid)) != moment
+def _is_dead(owner: str) -> bool:
+    """Whether it is proved that the owner of a lease has ended."""
+    process = Process.parse(owner)
+    return process is not None and process.has_ended()
+
+
+def _who(owner: str) -> str:
+    """The owner of a lease, for people."""
+    process = Process.parse(owner)
+    return f"process {process.pid} on host {process.host}" if process else f"'{owner}'"

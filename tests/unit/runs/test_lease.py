@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,9 @@ from taskflow.retry import AlwaysRevert
 from persistence import Held, Lease, Leases, State, StateError
 from tests.support.waiting import LIMIT, until
 from volflow.errors import DrivenError
+from volflow.host.identity import Process
 from volflow.runs.engine import load
-from volflow.runs.lease import RunLease, driving
+from volflow.runs.lease import RunLease, driving, is_driven
 
 OTHER = "other-host 0f0f0f0f-0000-4000-8000-0f0f0f0f0f0f 4711 1"
 
@@ -219,6 +221,38 @@ def test_another_thread_of_this_process_counts_as_another_process(state: State) 
     RunLease(state.leases, "r")
     with pytest.raises(DrivenError, match="is being driven by process"):
         RunLease(state.leases, "r")
+
+
+def test_a_run_of_a_dead_process_of_this_host_is_free_at_once(state: State) -> None:
+    ended = replace(Process.current(), started="1")
+    state.leases.acquire("run r", f"{ended} 0badcafe", 60)
+    assert not is_driven(state.leases, "r")
+    RunLease(state.leases, "r").ensure(ask=True)
+
+
+@pytest.mark.parametrize(
+    "elsewhere",
+    [
+        {"host": "other-host", "machine": "0" * 32, "boot": "0f0f0f0f"},
+        {"boot": "0f0f0f0f-0000-4000-8000-0f0f0f0f0f0f"},
+        {"pid_namespace": "4:1"},
+        {"machine": "", "pid_namespace": ""},
+    ],
+    ids=["another host", "a cloned host", "a container", "release 0.1.0"],
+)
+def test_a_run_of_a_process_that_nobody_can_prove_dead_is_free_when_its_lease_runs_out(
+    state: State, elsewhere: dict[str, str]
+) -> None:
+    owner = replace(Process.current(), pid=4711, started="1", **elsewhere)
+    text = f"{owner.host} {owner.boot} 4711 1" if "machine" in elsewhere else str(owner)
+    given = state.leases.acquire("run r", f"{text} 0badcafe", 60)
+    assert is_driven(state.leases, "r")
+    message = rf"process 4711 on host {owner.host}\. .* the run is free at {given.until:%H:%M:%S}"
+    with pytest.raises(DrivenError, match=message):
+        RunLease(state.leases, "r")
+    state.leases.acquire("run r", f"{text} 0badcafe", 1e-6)
+    assert not is_driven(state.leases, "r")
+    RunLease(state.leases, "r").ensure(ask=True)
 
 
 class Failing(task.Task):
