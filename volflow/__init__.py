@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from volflow.plans.restore import RestorePlan
     from volflow.plans.restore_target import Destination, Joining, RestoreTarget
     from volflow.plans.selection import Selected, Selection
+    from volflow.repositories.backups import AmbiguousNameError, NoBackupThenError
     from volflow.repositories.export import Exporter
     from volflow.repositories.manifest import Manifest, Region
     from volflow.results.options import RestoreOptions
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
     from volflow.stop import Stop
 
 __all__ = [
+    "AmbiguousNameError",
     "BackupNotFoundError",
     "BackupPlan",
     "BackupRequest",
@@ -81,6 +83,7 @@ __all__ = [
     "Leftover",
     "Manifest",
     "MountedBackup",
+    "NoBackupThenError",
     "NoRepositoryError",
     "Node",
     "NullObserver",
@@ -122,6 +125,7 @@ __all__ = [
 
 # The module that defines each name, and its name there if that is another one.
 _HOMES = {
+    "AmbiguousNameError": "volflow.repositories.backups",
     "BackupNotFoundError": "volflow.errors",
     "BackupPlan": "volflow.plans.backup",
     "BackupRequest": "volflow.results.request",
@@ -143,6 +147,7 @@ _HOMES = {
     "Leftover": "volflow.runs.leftovers",
     "Manifest": "volflow.repositories.manifest",
     "MountedBackup": "volflow.api.mount",
+    "NoBackupThenError": "volflow.repositories.backups",
     "NoRepositoryError": "volflow.errors",
     "Node": "volflow.movers.base",
     "NullObserver": "volflow.observers.progress",

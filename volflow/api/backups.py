@@ -15,7 +15,7 @@ from volflow.movers.base import Change, Node, StoredBackup
 from volflow.observers.hooks import refusals
 from volflow.plans.backup import BackupPlan, BackupPlanner
 from volflow.plans.selection import Selection
-from volflow.repositories.backups import find, find_by_id, until
+from volflow.repositories.backups import find, find_by_id
 from volflow.repositories.contents import BackupContents
 from volflow.repositories.export import Exporter
 from volflow.repositories.manifest import Manifest
@@ -158,10 +158,12 @@ class BackupApi:
         :param at: only among the backups that existed at this moment
         :param among: only among these backups, as :meth:`list` returned them: the repository is
             not asked again
+        :raises NoBackupThenError: all that match are later than ``at``
         :raises BackupNotFoundError: no backup matches
+        :raises AmbiguousNameError: several volumes have, or had, that name
         :raises UsageError: several backups match
         """
-        return find(until(self.list() if among is None else among, at), name_or_id)
+        return find(self.list() if among is None else among, name_or_id, at=at)
 
     def get(self, backup_id: str, *, among: Sequence[StoredBackup] | None = None) -> StoredBackup:
         """Get a backup by its id or the beginning of it.

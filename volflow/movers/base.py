@@ -11,11 +11,12 @@ repository does not exist, refuses access or fails. The message says what to do.
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
@@ -24,18 +25,69 @@ from volflow.results.outcome import CopyProgress, Figures, Outcome
 
 # Where the manifest is in a backup, and below a namespace's root while the backup is stored.
 MANIFEST = Path("manifest.json")
+# The tag ``state`` of a copy until there is a verdict on it.
+UNCHECKED = "unchecked"
+# Clocks of hosts differ by less than this.
+CLOCKS_DIFFER = timedelta(minutes=5)
+_COUNT = re.compile(r"[0-9]{1,9}")
+
+
+def moment_of(text: str) -> datetime | None:
+    """The moment that an ISO 8601 text names, UTC unless it says otherwise; None if it is none."""
+    try:
+        found = datetime.fromisoformat(text)
+        return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
 
 
 @dataclass(frozen=True)
 class StoredBackup:
     """A backup as the repository lists it.
 
+    :ivar created_at: when it was stored, by the clock of the host that stored it
     :ivar tags: the tags that :meth:`Mover.save` stored with it
     """
 
     id: str
     created_at: datetime
     tags: Mapping[str, str]
+
+    @property
+    def taken_at(self) -> datetime:
+        """The time of the data: when Cinder made the snapshot.
+
+        Release 0.1.0 did not record it; its backups count from when they were stored.
+        """
+        return moment_of(self.tags.get("taken", "")) or self.created_at
+
+    @property
+    def number(self) -> int:
+        """Counts the backups of a volume; 0 if it was not recorded."""
+        found = self.tags.get("number", "")
+        return int(found) if _COUNT.fullmatch(found) else 0
+
+    @property
+    def order(self) -> tuple[datetime, int, datetime]:
+        """Sorts backups, the oldest data first."""
+        return self.taken_at, self.number, self.created_at
+
+    @property
+    def finished(self) -> bool:
+        """Whether it is known which files could not be read.
+
+        If not, nobody knows whether all files are in it.
+        """
+        return self.tags.get("state") != UNCHECKED
+
+    @property
+    def verdict_id(self) -> str:
+        """What to read the manifest of: the verdict if there is one, else the backup itself."""
+        return self.tags.get("checked") or self.id
+
+    def of_the_future(self, now: datetime | None = None) -> bool:
+        """Whether its data is later than now: a clock was wrong."""
+        return self.taken_at > (now or datetime.now(UTC)) + CLOCKS_DIFFER
 
     @property
     def unread(self) -> int:
@@ -45,7 +97,9 @@ class StoredBackup:
 
     @property
     def outcome(self) -> Outcome:
-        """Complete, or partial if files are missing."""
+        """Complete, partial if files are missing, or unfinished if that is not known."""
+        if not self.finished:
+            return Outcome.UNFINISHED
         return Outcome.PARTIAL if self.unread else Outcome.COMPLETE
 
 

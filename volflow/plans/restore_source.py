@@ -11,7 +11,15 @@ from typing import NamedTuple
 from volflow.errors import BackupNotFoundError
 from volflow.movers.base import StoredBackup
 from volflow.plans.selection import Selection
-from volflow.repositories.backups import Backups, find, latest, until
+from volflow.repositories.backups import (
+    Backups,
+    NoBackupThenError,
+    find,
+    in_order,
+    latest,
+    moment,
+    until,
+)
 from volflow.results.outcome import LeftOut
 
 # The number of volumes of a complete run. Whoever has the repository's key can write anything.
@@ -33,7 +41,7 @@ class Chosen:
 class CompleteRun(NamedTuple):
     """A run that backed up all volumes of a project.
 
-    :ivar began: when it stored the first backup
+    :ivar began: the time of its first backup
     """
 
     run_id: str
@@ -57,9 +65,11 @@ def choose(
     :raises BackupNotFoundError: no backup matches the selection
     """
     selection.check()
-    before = until(stored, at)
     if selection.volumes:
-        return Chosen([find(before, name) for name in selection.volumes])
+        return Chosen([find(stored, name, at=at) for name in selection.volumes])
+    before = until(stored, at)
+    if at and stored and not before:
+        raise NoBackupThenError("", at, stored[0].taken_at)
     candidates = latest(before)
     left_out: list[LeftOut] = []
     complete = {"": complete_runs(before)}
@@ -68,7 +78,7 @@ def choose(
     elif selection.groups:
         candidates, left_out = _of_groups(before, candidates, selection.groups)
         # A group that no longer exists is restored as of its last backup.
-        last = {one.tags["group"]: one.created_at for one in _by_time(candidates)}
+        last = {one.tags["group"]: one.taken_at for one in in_order(candidates)}
         complete = {group: complete_runs(before, begun_by=time) for group, time in last.items()}
     chosen = []
     for backup in candidates:
@@ -93,36 +103,39 @@ def complete_runs(
     """The last run that backed up all volumes of a project, by the project's id.
 
     Each backup of such a run has the number of its volumes in the tag ``whole``. A run of which
-    backups are missing, because they failed or were deleted, does not show which volumes existed.
+    backups are missing, because they failed, were deleted or are unfinished, does not show which
+    volumes existed; nor does one whose clock was wrong.
 
     :param stored: the backups, the oldest first
-    :param begun_by: ignore runs that began later
+    :param begun_by: ignore runs whose first backup is later
     """
     runs: dict[tuple[str, str], list[StoredBackup]] = {}
     for backup in stored:
+        if backup.of_the_future() or not backup.finished:
+            continue
         if _COUNT.fullmatch(backup.tags.get("whole", "")):
             key = (backup.tags.get("project", ""), backup.tags.get("run", ""))
             runs.setdefault(key, []).append(backup)
     found: dict[str, CompleteRun] = {}
     for (project_id, run_id), backups in sorted(
-        runs.items(), key=lambda item: item[1][-1].created_at
+        runs.items(), key=lambda item: item[1][-1].taken_at
     ):
         volumes = {backup.tags.get("volume") for backup in backups}
-        if begun_by and backups[0].created_at > begun_by:
+        if begun_by and backups[0].taken_at > begun_by:
             continue
         if len(volumes) >= int(backups[0].tags["whole"]):
-            found[project_id] = CompleteRun(run_id, backups[0].created_at)
+            found[project_id] = CompleteRun(run_id, backups[0].taken_at)
     return found
 
 
 def _why_deleted(backup: StoredBackup, complete: Mapping[str, CompleteRun]) -> str | None:
     """Why the volume of its last backup no longer existed; None if it may have existed."""
     run = complete.get(backup.tags.get("project", ""))
-    if run is None or backup.created_at >= run.began:
+    if run is None or backup.taken_at >= run.began:
         return None
     return (
         f"no longer existed when run {run.run_id[:8]} backed up all volumes of its project at "
-        f"{_text(run.began)}; its last backup is {backup.id[:8]} of {_text(backup.created_at)}"
+        f"{moment(run.began)}; its last backup is {backup.id[:8]} of {moment(backup.taken_at)}"
     )
 
 
@@ -144,7 +157,7 @@ def _of_groups(
         if member and member.tags["group"] != backup.tags.get("group"):
             reason = (
                 f"has left group {member.tags['group']} since its backup {member.id[:8]} of "
-                f"{_text(member.created_at)}"
+                f"{moment(member.taken_at)}"
             )
             left_out.append(_left_out(backup, reason, wanted=False))
     return found, left_out
@@ -170,14 +183,5 @@ def _left_out(backup: StoredBackup, reason: str, *, wanted: bool) -> LeftOut:
     return LeftOut(backup.tags["volume"], backup.tags.get("name", ""), reason, wanted)
 
 
-def _by_time(backups: Sequence[StoredBackup]) -> list[StoredBackup]:
-    return sorted(backups, key=lambda backup: backup.created_at)
-
-
 def _volume(backup: StoredBackup) -> tuple[str, str | None]:
     return backup.tags["volume"], backup.tags.get("project")
-
-
-def _text(moment: datetime) -> str:
-    # In the time zone that it has: a time near datetime.max cannot be converted.
-    return moment.isoformat(" ", "minutes")

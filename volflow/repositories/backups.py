@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
+from datetime import UTC, datetime
 
 from persistence import Backup, Catalogue
 from volflow.errors import (
@@ -68,7 +68,8 @@ class Backups:
         :returns: all backups that were found, the oldest first; errors by project
         """
         if not self._repositories.per_project:
-            return [one for one in self._repositories.of().backups() if one.tags.get("volume")], {}
+            found = self._repositories.of().backups()
+            return in_order(one for one in found if one.tags.get("volume")), {}
         login = str(self._home())
         wanted = [login] if projects is None else sorted(set(projects))
         stored: list[StoredBackup] = []
@@ -80,7 +81,7 @@ class Backups:
                 stored += job.result()
             except (RepositoryError, ConfigError) as error:
                 troubles[project_id] = error
-        return sorted(stored, key=lambda backup: backup.created_at), troubles
+        return in_order(stored), troubles
 
     def look_everywhere(
         self, named: Iterable[str] = ()
@@ -154,7 +155,7 @@ class Backups:
         repository, catalogue = self._repositories.of(project_id), self._catalogue()
         location = repository.location
         known = {b.id: b for b in catalogue.list(repository=location)}
-        stored = list(repository.backups())
+        stored = [backup for backup in repository.backups() if backup.finished]
         catalogue.replace(
             location, [known.get(backup.id) or _catalogued(backup, location) for backup in stored]
         )
@@ -214,7 +215,7 @@ def _catalogued(backup: StoredBackup, location: str) -> Backup:
         volume_name=tags.get("name", ""),
         project_id=tags.get("project", ""),
         size_gib=int(tags.get("size", 0)),
-        created_at=backup.created_at,
+        created_at=backup.taken_at,
         run_id=tags.get("run", ""),
         parent_id=None,
         outcome=str(backup.outcome),
@@ -222,26 +223,82 @@ def _catalogued(backup: StoredBackup, location: str) -> Backup:
     )
 
 
-def find(stored: Sequence[StoredBackup], what: str) -> StoredBackup:
+class AmbiguousNameError(UsageError):
+    """Several volumes with backups have, or had, this name.
+
+    :ivar candidates: the last backup of each of these volumes, the oldest first
+    """
+
+    def __init__(self, name: str, candidates: Sequence[StoredBackup]) -> None:
+        ids = ", ".join(sorted(str(one.tags.get("volume")) for one in candidates))
+        super().__init__(f"Backups of {len(candidates)} volumes named '{name}'; give an id: {ids}")
+        self.candidates = tuple(candidates)
+
+
+class NoBackupThenError(BackupNotFoundError):
+    """There are backups, but none of a time so early.
+
+    :ivar first: the time of the first one
+    """
+
+    def __init__(self, what: str, at: datetime, first: datetime) -> None:
+        super().__init__(
+            f"{moment(at)} is before the first backup{what and f' of {what!r}'}, which is of "
+            f"{moment(first)}."
+        )
+        self.first = first
+
+
+def moment(when: datetime) -> str:
+    """A time for people, to the minute, with its offset."""
+    # In the time zone that it has: a time near datetime.max cannot be converted.
+    return when.isoformat(" ", "minutes")
+
+
+def find(stored: Sequence[StoredBackup], what: str, *, at: datetime | None = None) -> StoredBackup:
     """The backup of that id or prefix, or the last backup of the volume of that id or name.
 
-    A renamed volume is found by its old name too, unless another volume has that name now.
+    A renamed volume is found by its old name too, unless another volume has that name now. An
+    unfinished backup, and one of the future while there is another, are found by their ids only.
 
     :param stored: the backups, the oldest first
+    :param at: only among the backups that existed at this moment
+    :raises NoBackupThenError: all that match are later than ``at``
     :raises BackupNotFoundError: no backup matches
-    :raises UsageError: several match
+    :raises AmbiguousNameError: several volumes have that name
+    :raises UsageError: several backups match
     """
-    last = {str(backup.tags.get("volume")): backup for backup in stored if what}
+    try:
+        return _find(until(stored, at), what)
+    except BackupNotFoundError:
+        if at is None or not (first := _matching(stored, what)):
+            raise
+        raise NoBackupThenError(what, at, first[0].taken_at) from None
+
+
+def _matching(stored: Iterable[StoredBackup], what: str) -> list[StoredBackup]:
+    """The finished backups that an id, or the name or id of a volume, can mean."""
+    return [
+        backup
+        for backup in stored
+        if what and backup.finished
+        if what in (backup.tags.get("volume"), backup.tags.get("name"))
+        or backup.id.startswith(what)
+    ]
+
+
+def _find(stored: Sequence[StoredBackup], what: str) -> StoredBackup:
+    last = {str(one.tags.get("volume")): one for one in latest(stored, by_project=False) if what}
     if what in last:
         return last[what]
     # The present name of a volume takes precedence over former names.
     volumes = [volume for volume, backup in last.items() if backup.tags.get("name") == what]
     if not volumes:
         named = (b for b in stored if what and b.tags.get("name") == what)
-        volumes = list(dict.fromkeys(str(b.tags.get("volume")) for b in named))
+        found = dict.fromkeys(str(b.tags.get("volume")) for b in named)
+        volumes = [volume for volume in found if volume in last]
     if len(volumes) > 1:
-        ids = ", ".join(sorted(volumes))
-        raise UsageError(f"Backups of {len(volumes)} volumes named '{what}'; give an id: {ids}")
+        raise AmbiguousNameError(what, in_order(last[volume] for volume in volumes))
     if volumes:
         return last[volumes[0]]
     return find_by_id(stored, what)
@@ -254,30 +311,49 @@ def find_by_id(stored: Sequence[StoredBackup], what: str) -> StoredBackup:
     :raises UsageError: several match
     """
     by_id = [backup for backup in stored if what and backup.id.startswith(what)]
-    if not by_id:
-        raise BackupNotFoundError(
-            f"No backup, and no volume with a backup, has the id or name '{what}'. "
-            "'volflow backup list' shows all backups."
-        )
     if len(by_id) > 1:
         ids = ", ".join(backup.id[:12] for backup in by_id)
         raise UsageError(f"{len(by_id)} backups begin with '{what}'; give more of it: {ids}")
-    return by_id[0]
+    if by_id:
+        return by_id[0]
+    unfinished = [b.id[:8] for b in stored if what in (b.tags.get("volume"), b.tags.get("name"))]
+    if what and unfinished:
+        raise BackupNotFoundError(
+            f"'{what}' has no finished backup. Nobody knows whether all files are in "
+            f"{', '.join(unfinished)}; to use one of these nevertheless, give its id."
+        )
+    raise BackupNotFoundError(
+        f"No backup, and no volume with a backup, has the id or name '{what}'. "
+        "'volflow backup list' shows all backups."
+    )
+
+
+def in_order(stored: Iterable[StoredBackup]) -> list[StoredBackup]:
+    """The backups, the oldest data first."""
+    return sorted(stored, key=lambda backup: backup.order)
 
 
 def latest(stored: Iterable[StoredBackup], *, by_project: bool = True) -> list[StoredBackup]:
     """The last backup of each volume.
 
+    Unfinished backups do not count. One of the future counts if the volume has no other.
+
     :param stored: the backups, the oldest first
     :param by_project: for a volume that was in several projects, the last of each project
     """
-    last = {
-        (backup.tags["volume"], backup.tags.get("project") if by_project else None): backup
-        for backup in stored
-    }
+    now = datetime.now(UTC)
+    last: dict[tuple[str, str | None], StoredBackup] = {}
+    for backup in stored:
+        key = (backup.tags["volume"], backup.tags.get("project") if by_project else None)
+        known = last.get(key)
+        if not backup.finished or (
+            known and backup.of_the_future(now) and not known.of_the_future(now)
+        ):
+            continue
+        last[key] = backup
     return list(last.values())
 
 
 def until(stored: Iterable[StoredBackup], moment: datetime | None) -> list[StoredBackup]:
     """The backups that existed at a moment; all if no moment is given."""
-    return [backup for backup in stored if moment is None or backup.created_at <= moment]
+    return [backup for backup in stored if moment is None or backup.taken_at <= moment]

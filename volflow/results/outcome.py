@@ -9,15 +9,19 @@ from typing import Any
 
 
 class Outcome(StrEnum):
-    """The three ways in which a volume, or a run, can end."""
+    """The three ways in which a volume, or a run, can end.
+
+    :cvar UNFINISHED: of a backup only: nobody knows whether all files are in it
+    """
 
     COMPLETE = "complete"
     PARTIAL = "partial"
     FAILED = "failed"
+    UNFINISHED = "unfinished"
 
     @property
     def exit_status(self) -> int:
-        return {Outcome.COMPLETE: 0, Outcome.PARTIAL: 3, Outcome.FAILED: 1}[self]
+        return {Outcome.COMPLETE: 0, Outcome.FAILED: 1}.get(self, 3)
 
 
 def worst(outcomes: Sequence[Outcome]) -> Outcome:
