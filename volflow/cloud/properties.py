@@ -12,6 +12,7 @@ from volflow.cloud.cinder import Cinder
 from volflow.cloud.marks import ALIVE_KEY, TAG_KEY
 from volflow.cloud.volumes import Volume
 from volflow.errors import CloudError, UsageError
+from volflow.printable import bounded
 
 # Cinder shows these in a volume's metadata, but they are set in other ways.
 _NOT_METADATA = ("readonly", "attached_mode", TAG_KEY, ALIVE_KEY)
@@ -103,7 +104,7 @@ class Properties:
             try:
                 yield
             except CloudError as error:
-                refused[name] = str(error)
+                refused[name] = bounded(str(error))
 
         if now.readonly and not self.readonly:
             with setting("readonly"):

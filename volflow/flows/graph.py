@@ -16,6 +16,7 @@ import networkx
 from taskflow.patterns import graph_flow, linear_flow
 
 from volflow.errors import VolflowError
+from volflow.printable import bounded
 from volflow.tasks.base import Step, Temporary
 
 
@@ -68,7 +69,7 @@ class Component:
             try:
                 return factory()
             except VolflowError as error:
-                why = str(error)
+                why = bounded(str(error))
         self.undo_only[volume_id] = why
         return factory(undo=True)
 

@@ -11,6 +11,7 @@ from volflow.cloud.cinder import Cinder
 from volflow.cloud.volumes import USABLE
 from volflow.errors import CloudError, ResourceNotFoundError
 from volflow.plans.preflight import why_not_removable
+from volflow.printable import bounded
 from volflow.results.outcome import Outcome, RunResult, VolumeResult
 from volflow.results.request import RestoreRequest
 from volflow.runs.work import RunWork
@@ -57,7 +58,7 @@ def _remove(
         trouble = _make_gone(work.of(volume.volume_id).cinder, old, volume, aborting)
     except CloudError as error:
         # A single 404 also counts as an error: the volume may exist.
-        trouble = str(error)
+        trouble = bounded(str(error))
     return _spared(request, volume, trouble) if trouble else replace(volume, removed=True)
 
 

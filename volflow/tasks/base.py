@@ -21,6 +21,8 @@ from taskflow.types.sets import OrderedSet
 from persistence import Entry, EntryState, StateError
 from volflow import logs
 from volflow.errors import StoppedError, VolflowError
+from volflow.printable import bounded, printable_lines
+from volflow.tasks import border
 from volflow.tasks.work import Services, Work
 
 LOG = logging.getLogger(__name__)
@@ -64,6 +66,12 @@ class Step(task.Task):
         # A revert needs nothing but the ledger. The inputs of a step may be gone by then, because
         # a resume resets the steps before it.
         self.revert_rebind: dict[str, str] = {}
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for name in border.METHODS:
+            if name in vars(cls):
+                setattr(cls, name, border.flat(vars(cls)[name]))
 
     # TaskFlow calls these two in the thread that runs the step.
 
@@ -156,9 +164,10 @@ class Temporary(Step):
             except StoppedError:
                 raise
             except Exception as error:
-                LOG.warning("%s is left over: %s", tag, error)
+                reason = printable_lines(bounded(str(error) or repr(error)))
+                LOG.warning("%s is left over: %s", tag, reason)
                 LOG.debug("Why %s is left over", tag, exc_info=True)
-                ledger.leftover(tag, str(error) or repr(error))
+                ledger.leftover(tag, reason)
             else:
                 ledger.gone(tag)
         except StateError:

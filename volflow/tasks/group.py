@@ -11,6 +11,7 @@ from persistence import Entry
 from volflow.cloud.groups import LEGACY
 from volflow.cloud.wait import existing
 from volflow.errors import CloudError, ResourceNotFoundError
+from volflow.printable import bounded
 from volflow.repositories.manifest import Manifest
 from volflow.tasks.base import Step, Temporary
 from volflow.tasks.work import Work
@@ -124,7 +125,7 @@ class RestoredGroup(Temporary):
             group = self._ensure() if self._anew else self._existing()
         except CloudError as error:
             LOG.warning("Group %s is not restored: %s", self._wanted.was["id"], error)
-            return {"id": None, "why": str(error)}
+            return {"id": None, "why": bounded(str(error))}
         return {"id": group["id"], "volume_types": group["volume_types"]}
 
     def _existing(self) -> dict[str, Any]:
@@ -187,5 +188,5 @@ class Join(Step):
             groups.update(groups.get(group["id"]), add_volumes=clone_id)
         except CloudError as error:
             LOG.warning("Volume %s was not added to its group: %s", clone_id, error)
-            return str(error)
+            return bounded(str(error))
         return ""

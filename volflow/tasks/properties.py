@@ -9,6 +9,7 @@ from typing import Any
 from persistence import Entry
 from volflow.cloud.properties import NOT_VISIBLE, Difference, Properties, differences
 from volflow.errors import CloudError, ResourceNotFoundError
+from volflow.printable import bounded
 from volflow.repositories.manifest import Manifest
 from volflow.tasks.base import Step, Temporary
 from volflow.tasks.group import RestoredGroup
@@ -49,7 +50,7 @@ class ApplyProperties(Temporary):
         except ResourceNotFoundError:
             raise
         except CloudError as error:
-            refused = {field.name: str(error) for field in fields(self._wanted)}
+            refused = {field.name: bounded(str(error)) for field in fields(self._wanted)}
         self.intend(volume_id=clone_id, had=had, refused=refused)
 
     @classmethod
