@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from tests.support import faults
 from tests.support.fault_kinds import CallSite, Fault
+from tests.support.outages import Outage
 
 IN_PLACE = "restore in place"
 COPY = "restore to a copy"
@@ -57,7 +58,7 @@ class Case:
 
     flow: str
     where: str
-    fault: Fault
+    fault: Fault | Outage
     undoing: bool = False
     site: CallSite | None = None
 
@@ -73,10 +74,11 @@ class Case:
 def of_tasks(flow: str) -> list[Case]:
     """Every step with every fault of a step. A flow like another one adds only its own steps."""
     kinds = (*TASK_FAULTS, Fault.ABORTED_AFTER, *UNDO_FAULTS)
-    return [Case(flow, step, fault) for step in _own_steps(flow) for fault in kinds]
+    return [Case(flow, step, fault) for step in own_steps(flow) for fault in kinds]
 
 
-def _own_steps(flow: str) -> list[str]:
+def own_steps(flow: str) -> list[str]:
+    """The steps that no other flow has in the same way."""
     like, own = _LIKE.get(flow, ("", ()))
     known = set(faults.steps(like)) - set(own) if like else set()
     return [step for step in faults.steps(flow) if step not in known]
@@ -97,7 +99,7 @@ def of_calls(flow: str, sites: Iterable[CallSite], *, undoing: bool) -> list[Cas
             known.add(site.call)
             kinds = _kinds(site.call, undoing=undoing)
             found += [Case(flow, site.call, fault, undoing) for fault in kinds]
-        elif flow != COPY or site.step in _own_steps(COPY):
+        elif flow != COPY or site.step in own_steps(COPY):
             kinds = _MORE_READS if reads else _MORE_WRITES
             found += [Case(flow, site.call, fault, undoing, site) for fault in kinds]
     return found

@@ -8,15 +8,27 @@ import re
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from tests.fault_matrix.case import CALLING, FLOWS, few, of_groups, of_removal, of_restic, of_tasks
+from tests.fault_matrix.case import (
+    CALLING,
+    FLOWS,
+    Case,
+    few,
+    of_groups,
+    of_removal,
+    of_restic,
+    of_tasks,
+)
+from tests.fault_matrix.outage_cases import few_outages, of_other_flows
 from tests.fault_matrix.trial import Verdict, begin
 from tests.fault_matrix.workers import Workers
+from tests.support.outages import Outage
 from tests.support.postgresql import databases
 
 Say = Callable[[str], None]
+KINDS = ("all", "faults", "outages")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -32,6 +44,13 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--only", default="", metavar="PATTERN", help="run the cases with a matching line"
     )
+    parser.add_argument(
+        "--kinds",
+        choices=KINDS,
+        default="all",
+        help="run the cases of single faults, of outages, or both",
+    )
+    parser.add_argument("--list", action="store_true", help="print the cases, and run none")
     parser.add_argument(
         "--logs", type=Path, metavar="DIR", help="where to keep the logs of failed cases"
     )
@@ -50,6 +69,8 @@ def main(arguments: Sequence[str]) -> int:
         postgresql=options.postgresql,
         workers=options.workers,
         only=options.only,
+        kinds=options.kinds,
+        listed=options.list,
         logs=options.logs,
         earlier=options.after.read_text() if options.after else "",
     )
@@ -61,6 +82,8 @@ def run(
     postgresql: bool = False,
     workers: int = 4,
     only: str = "",
+    kinds: str = "all",
+    listed: bool = False,
     logs: Path | None = None,
     earlier: str = "",
     say: Say = print,
@@ -70,6 +93,8 @@ def run(
     :param short: run the short matrix
     :param postgresql: keep the state in a PostgreSQL server
     :param only: a pattern for the lines of the cases to run
+    :param kinds: one of :data:`KINDS`
+    :param listed: print the cases, and run none
     :param logs: the directory for logs of failed cases
     :param earlier: the output of an earlier run; cases that were ok in it are only counted
     """
@@ -77,17 +102,33 @@ def run(
     with contextlib.ExitStack() as stack:
         urls = stack.enter_context(databases(workers)) if postgresql else [None] * workers
         staff = stack.enter_context(Workers(urls))
-        # Cases with an unreachable repository take longest, so they begin first.
-        cases = few() if short else [case for flow in FLOWS for case in of_restic(flow)]
-        if not short:
-            cases += of_removal() + of_groups()
-            # The flows with the most possible faults first.
-            cases += sorted(staff.calls(CALLING), key=lambda case: -FLOWS.index(case.flow))
-            cases += [case for flow in reversed(FLOWS) for case in of_tasks(flow)]
-        chosen = [case for case in cases if re.search(only, str(case))]
+        cases = [*few(), *few_outages()] if short else list(_all(staff))
+        chosen = [
+            case
+            for case in cases
+            if re.search(only, str(case)) and kinds in ("all", _kind_of(case))
+        ]
+        if listed:
+            say("\n".join(map(str, chosen)))
+            return 0
         todo = [case for case in chosen if begin(case, good=True) not in earlier]
         verdicts = [_shown(verdict, say, logs) for verdict in staff.run(todo)]
     return _summary(verdicts, len(chosen) - len(todo), time.monotonic() - began, say)
+
+
+def _all(staff: Workers) -> Iterator[Case]:
+    """The cases of the complete matrix; those that take longest first."""
+    for flow in FLOWS:
+        yield from of_restic(flow)
+    yield from (*of_removal(), *of_groups(), *of_other_flows())
+    # The flows with the most possible faults first.
+    yield from sorted(staff.calls(CALLING), key=lambda case: -FLOWS.index(case.flow))
+    for flow in reversed(FLOWS):
+        yield from of_tasks(flow)
+
+
+def _kind_of(case: Case) -> str:
+    return "outages" if isinstance(case.fault, Outage) else "faults"
 
 
 def _shown(verdict: Verdict, say: Say, logs: Path | None) -> Verdict:

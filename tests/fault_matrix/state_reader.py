@@ -54,6 +54,23 @@ class StateReader:
             with psycopg.connect(self.connection) as server:
                 server.execute("TRUNCATE ledger, lease, run, run_item, backup, logbooks CASCADE")
 
+    def size(self) -> int:
+        """The size of the state database in bytes."""
+        if self.connection:
+            tables = "ledger, lease, run, run_item, backup, logbooks, flowdetails, atomdetails"
+            sums = (
+                f"SELECT coalesce(sum(pg_column_size({name}.*)), 0) FROM {name}"
+                for name in tables.split(", ")
+            )
+            return sum(int(self.read(query)[0][0]) for query in sums)
+        file = self.directory / "state.sqlite"
+        if not file.exists():
+            return 0
+        with closing(sqlite3.connect(file, timeout=30)) as database:
+            database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        files = (file, file.with_name(f"{file.name}-wal"))
+        return sum(each.stat().st_size for each in files if each.exists())
+
     def runs(self) -> list[str]:
         """The runs that have not ended."""
         return [str(row[0]) for row in self.read(_LOOKS["run"])]

@@ -24,14 +24,17 @@ from cinderclient import exceptions
 
 from tests.fault_matrix.image import TEXT, change, digest
 from tests.fault_matrix.state_reader import StateReader, audited
-from tests.support import repository, tree
+from tests.support import names, repository, tree
 from tests.support.auditor import TOKEN_VARIABLE, Api
 from tests.support.cinder_proxy import Administrator, Proxy
 from tests.support.cloud import Cloud, run
+from tests.support.gate import certificates
 from tests.support.volflow_process import Answer, Order, carry_out, finish, start
 
 _PASSWORD = "correct horse battery staple\n"
 _SPARSE = "sparse"
+# Seconds for which volflow repeats a request to Cinder that fails.
+PATIENCE = 4
 
 
 @dataclass
@@ -92,6 +95,7 @@ class Testbed:
             "wait__interval_max": 0.3,
             "wait__limit": 60,
             "wait__limit_per_gib": 0,
+            "cloud__patience": PATIENCE,
             **changes,
         }
         sections: dict[str, list[str]] = {}
@@ -118,14 +122,18 @@ class Testbed:
             self.environment,
             verb,
             what,
+            names=self.home / "names",
             **more,
         )
 
-    def carry_out(self, order: Order) -> Answer:
-        """Run a command that :meth:`kill` can end."""
+    def carry_out(self, order: Order, seconds: float = 600.0) -> Answer:
+        """Run a command that :meth:`kill` can end.
+
+        :param seconds: how long it may run before it counts as hung
+        """
         self.process = start(order)
         try:
-            return finish(order, self.process)
+            return finish(order, self.process, seconds)
         finally:
             self.process = None
 
@@ -298,9 +306,12 @@ def new_testbed(directory: Path, connection: str | None = None) -> Iterator[Test
         token = f"{settings.USER}:{settings.PROJECT}"
         database = lab.directory.database("cinder")
         admin = Administrator(f"{lab.endpoint}/{settings.PROJECT}", token, database)
-        proxy = Proxy((where.hostname, where.port), admin)
+        names.write(home / "names", names.CINDER)
+        certificate, contexts = certificates(home / "tls")
+        proxy = Proxy((where.hostname, where.port), admin, contexts, home / "names")
         told = json.loads(json.dumps(clouds.noauth(lab._record())))
-        told["lab"]["auth"]["endpoint"] = f"http://127.0.0.1:{proxy.port}/v3"
+        told["lab"]["auth"]["endpoint"] = f"{proxy.url}/v3"
+        told["lab"]["cacert"] = str(certificate)
         clouds.write(told, home / "clouds.yaml")
         api = Api.noauth(lab.endpoint, settings.USER, settings.PROJECT)
         state_reader = StateReader(home / "state", connection)

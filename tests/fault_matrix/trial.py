@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.fault_matrix import storage
+from tests.fault_matrix.bounds import HUNG, exceeded, grown
 from tests.fault_matrix.case import (
     ABORTED,
     CALL_FAULTS,
@@ -28,6 +29,7 @@ from tests.fault_matrix.testbed import Testbed
 from tests.support import faults, tree
 from tests.support.cinder_proxy import Trouble
 from tests.support.fault_kinds import CallSite, Fault
+from tests.support.outages import Mood, Outage
 from tests.support.step_hooks import Hook
 from tests.support.volflow_process import Answer, carry_out
 
@@ -48,6 +50,9 @@ _IMPATIENT: dict[Fault, dict[str, Any]] = {
     Fault.SILENT: {"cloud__timeout": 5},
     Fault.UNREACHABLE: {"repository__stall_limit": 20},
 }
+# An outage that lasts is longer than this patience, one that passes is shorter.
+_LASTING = {"cloud__patience": 2}
+_PASSING = {"cloud__patience": 60}
 # Faults after which a resumed run must complete the whole request.
 _RESUMED = (Fault.KILLED_BEFORE, Fault.KILLED_AFTER, Fault.DIED, Fault.RUN_KILLED)
 _KILLS = (Fault.DIED, Fault.DIED_ABORTED, Fault.RUN_KILLED, Fault.RUN_ABORTED)
@@ -160,10 +165,12 @@ def _try(
     testbed: Testbed, verdict: Verdict, repair: Callable[[], None], devices: Collection[str]
 ) -> None:
     before = Before(testbed.image(), testbed.shown(), testbed.stored())
+    size = testbed.state_reader.size()
     processes = testbed.auditor.processes()
     answer = _attempt(testbed, verdict)
     repair()
     answer = _recover(testbed, verdict, answer)
+    verdict.wrong += grown(testbed.state_reader, size)
     verdict.outcome = str(answer.result or "refused")
     _look(testbed, verdict, before, answer)
     verdict.leaks += [f"restic's lock {lock} is left" for lock in testbed.locks()]
@@ -196,7 +203,7 @@ def _hooks(case: Case) -> tuple[Hook, ...]:
     """The hooks around the steps."""
     if case.undoing:
         return (Hook(LATE[case.flow], "execute", "before", "raise"),)
-    if case.fault in _FAULTS_OF_CALLS or case.where == "restic":
+    if _is_of_calls(case.fault) or case.where == "restic":
         return ()
     when = "before" if case.fault.name.endswith("BEFORE") else "after"
     if case.fault not in UNDO_FAULTS:
@@ -212,20 +219,32 @@ def _hooks(case: Case) -> tuple[Hook, ...]:
     return (failing, Hook(case.where, "revert", when, "kill"))
 
 
+def _is_of_calls(fault: Fault | Outage) -> bool:
+    return isinstance(fault, Outage) or fault in _FAULTS_OF_CALLS
+
+
+def _config(fault: Fault | Outage) -> dict[str, Any]:
+    """Short limits for faults that last."""
+    if isinstance(fault, Fault):
+        return _IMPATIENT.get(fault, {})
+    silent = {"cloud__timeout": 1} if fault.mood is Mood.SILENT else {}
+    return (_LASTING if fault.lasting else _PASSING) | silent
+
+
 def _attempt(testbed: Testbed, verdict: Verdict) -> Answer:
     """Run the flow once, with the fault."""
     case = verdict.case
-    config = _IMPATIENT.get(case.fault, {})
     hooks = _hooks(case)
-    order = _order(testbed, case.flow, hooks=hooks, config=config)
+    order = _order(testbed, case.flow, hooks=hooks, config=_config(case.fault))
     armed = order.mark if case.undoing else None
     trouble = Trouble(case.where, case.fault, testbed.kill, case.site, armed)
     testbed.proxy.follow(order.place)
-    if case.fault in _FAULTS_OF_CALLS:
+    if _is_of_calls(case.fault):
         testbed.proxy.break_down(trouble)
-    answer = testbed.carry_out(order)
+    answer = testbed.carry_out(order, HUNG)
+    verdict.wrong += exceeded(order.verb, answer)
     # A fault that did not happen proves nothing.
-    if case.fault in _FAULTS_OF_CALLS and not trouble.count:
+    if _is_of_calls(case.fault) and not trouble.count:
         verdict.wrong.append("the call was not made")
     verdict.wrong += trouble.failures
     if case.fault in _KILLS and answer.exit != -signal.SIGKILL:
@@ -246,6 +265,7 @@ def _recover(testbed: Testbed, verdict: Verdict, answer: Answer) -> Answer:
         verb = "abort" if verdict.case.fault in ABORTED else "resume"
         verdict.needed.append(verb)
         answer = carry_out(testbed.order(verb, open_runs[0]))
+        verdict.wrong += exceeded(verb, answer)
         if answer.exit != 0 or answer.error:
             verdict.wrong.append(f"{verb}: exit {answer.exit}, {answer.error}")
     named = " ".join(line for volume in answer.volumes for line in volume["leftovers"])
@@ -259,6 +279,7 @@ def _recover(testbed: Testbed, verdict: Verdict, answer: Answer) -> Answer:
             break
         verdict.needed.append("clean")
         cleaned = carry_out(testbed.order("clean"))
+        verdict.wrong += exceeded("clean", cleaned)
         if cleaned.error or any(why for _, why in cleaned.result or []):
             verdict.wrong.append(f"leftover clean: {cleaned}")
     return answer
@@ -270,6 +291,11 @@ def _look(testbed: Testbed, verdict: Verdict, before: Before, answer: Answer) ->
     resumed = verdict.case.fault in _RESUMED and not verdict.case.undoing
     if resumed and outcome != "complete":
         verdict.wrong.append(f"a resumed run is {outcome}: {answer.error or answer.volumes}")
+    if isinstance(verdict.case.fault, Outage) and not verdict.case.fault.lasting:
+        wanted = "failed" if verdict.case.undoing else "complete"
+        if outcome != wanted or verdict.needed:
+            told = [volume["error"] or volume["leftovers"] for volume in answer.volumes]
+            verdict.wrong.append(f"volflow has not waited: {answer.error or told}")
     if verdict.case.fault is Fault.UNREADABLE and outcome != "partial":
         verdict.wrong.append(f"an unreadable file is not reported: {answer.volumes}")
     if outcome == "failed" and not all(volume["error"] for volume in answer.volumes):
@@ -308,7 +334,7 @@ def _look_at_source(testbed: Testbed, verdict: Verdict, before: Before, answer: 
 
 def _told(verdict: Verdict, answer: Answer) -> set[str]:
     """The properties that Cinder refused to restore, according to the run."""
-    if verdict.case.fault not in _FAULTS_OF_CALLS or verdict.case.fault in _KILLS:
+    if not _is_of_calls(verdict.case.fault) or verdict.case.fault in _KILLS:
         return set()
     return {each["name"] for volume in answer.volumes for each in volume["differences"]}
 

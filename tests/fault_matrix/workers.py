@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.fault_matrix.case import Case, of_calls
+from tests.fault_matrix.outage_cases import of_outages
 from tests.fault_matrix.testbed import new_testbed
 from tests.fault_matrix.trial import Verdict, calls, tried
 
@@ -70,7 +71,8 @@ class Workers:
             self._jobs.put(job)
         for _ in wanted:
             recording, seen = self._next()
-            yield from of_calls(recording.flow, seen, undoing=recording.undoing)
+            for made in (of_calls, of_outages):
+                yield from made(recording.flow, seen, undoing=recording.undoing)
 
     def run(self, cases: Sequence[Case]) -> Iterator[Verdict]:
         """Run cases; yield each verdict as soon as it is known."""

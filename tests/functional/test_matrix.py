@@ -26,6 +26,8 @@ def test_no_fault_leaves_or_loses_anything(database: str) -> None:
         # Shown at once with -s, and in the report of a failure.
         print(line, file=sys.stderr)
 
-    status = run(short=True, postgresql=database == "postgresql", workers=3, say=say)
+    status = run(
+        short=True, kinds="faults", postgresql=database == "postgresql", workers=3, say=say
+    )
     assert lines[-1].endswith("cells, 0 leaks, 0 losses"), "\n".join(lines)
     assert status == 0

@@ -1,7 +1,7 @@
 """A proxy between volflow and the lab's Cinder that makes calls fail.
 
-It forwards everything unchanged, except one call. Before it reports a resource's state,
-it sets that state in Cinder, as an administrator can.
+It forwards everything unchanged, except one call, or everything from one call on.
+Before it reports a resource's state, it sets that state in Cinder, as an administrator can.
 """
 
 from __future__ import annotations
@@ -10,19 +10,23 @@ import http.client
 import json
 import re
 import sqlite3
-import sys
+import ssl
 import threading
 import time
 import traceback
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from tests.support import names
 from tests.support.fault_kinds import CallSite, Fault
+from tests.support.gate import Gate
+from tests.support.outages import Outage
+from tests.support.weather import Weather
 
 _UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
 _PROJECT = re.compile(r"^/v3/[0-9a-f]{32}(?=/)")
@@ -44,7 +48,7 @@ def pattern(method: str, target: str, body: bytes) -> str:
 
 @dataclass
 class Trouble:
-    """One call that fails.
+    """One call that fails, or with which an outage begins.
 
     :ivar call: which, by its pattern
     :ivar kill: kills the calling process
@@ -56,7 +60,7 @@ class Trouble:
     """
 
     call: str
-    fault: Fault
+    fault: Fault | Outage
     kill: Callable[[], None]
     site: CallSite | None = None
     armed: Path | None = None
@@ -79,9 +83,17 @@ class Proxy:
 
     :param cinder: host and port of Cinder
     :param admin: changes the states of resources
+    :param contexts: a trusted and an untrusted context of TLS
+    :param known: the file of names that the clients know
     """
 
-    def __init__(self, cinder: tuple[str, int], admin: Administrator) -> None:
+    def __init__(
+        self,
+        cinder: tuple[str, int],
+        admin: Administrator,
+        contexts: tuple[ssl.SSLContext, ssl.SSLContext],
+        known: Path,
+    ) -> None:
         self._cinder, self._admin = cinder, admin
         self._lock = threading.Lock()
         self._trouble: Trouble | None = None
@@ -96,17 +108,17 @@ class Proxy:
         class Handler(_Handler):
             proxy = outer
 
-        self._server = _Server(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        self._gate = Gate(Handler, contexts)
+        self.weather = Weather(self._gate, known=known)
 
     @property
-    def port(self) -> int:
-        return int(self._server.server_address[1])
+    def url(self) -> str:
+        return f"https://{names.CINDER}:{self._gate.port}"
 
     def close(self) -> None:
         self._released.set()
-        self._server.shutdown()
-        self._server.server_close()
+        self.weather.end()
+        self._gate.close()
 
     def follow(self, place: Path) -> None:
         """Read from this file which step makes a call."""
@@ -128,6 +140,7 @@ class Proxy:
     def repair(self) -> None:
         """End the fault, and release what is stuck."""
         trouble, self._trouble, self._seen = self._trouble, None, None
+        self.weather.end()
         self._released.set()
         for act in trouble.repairs if trouble else ():
             act()
@@ -146,7 +159,10 @@ class Proxy:
             if trouble is None or not trouble.meets(site):
                 return None
             trouble.count += 1
-            return trouble
+        if isinstance(trouble.fault, Outage):
+            lookups = self._place.with_name("lookups") if self._place else None
+            self.weather.begin(trouble.fault, lookups)
+        return trouble
 
     def _site(self, call: str) -> CallSite:
         try:
@@ -206,15 +222,6 @@ class Administrator:
             database.execute(f"UPDATE {kind} SET status = ? WHERE id = ?", (state, resource))
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        # It is normal that a caller is killed.
-        if not isinstance(sys.exception(), ConnectionError):
-            super().handle_error(request, client_address)
-
-
 class _Handler(BaseHTTPRequestHandler):
     proxy: Proxy
     protocol_version = "HTTP/1.1"
@@ -225,8 +232,11 @@ class _Handler(BaseHTTPRequestHandler):
     def _handle(self) -> None:
         length = int(self.headers.get("Content-Length") or 0)
         body = self.rfile.read(length) if length else b""
-        call = pattern(self.command, self.path, body)
-        trouble = self.proxy.meet(call)
+        trouble = None
+        if self.proxy.weather.outage is None:
+            trouble = self.proxy.meet(pattern(self.command, self.path, body))
+        if self.proxy.weather.fail(self, lambda: self._forwarded(body)):
+            return
         if trouble is None:
             self._answer(*self._forwarded(body))
             return
@@ -290,7 +300,11 @@ class _Handler(BaseHTTPRequestHandler):
             headers = {k: v for k, v in self.headers.items() if k.lower() not in _HOP}
             connection.request(self.command, self.path, body or None, headers)
             answer = connection.getresponse()
-            return answer.status, answer.getheaders(), answer.read()
+            # Cinder does not know that its clients use TLS.
+            told = answer.read().replace(
+                self.proxy.url.replace("https", "http").encode(), self.proxy.url.encode()
+            )
+            return answer.status, answer.getheaders(), told
         finally:
             connection.close()
 

@@ -11,6 +11,7 @@ import logging
 import multiprocessing
 import os
 import sys
+import time
 import traceback
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -19,6 +20,7 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
+from tests.support import names
 from tests.support.step_hooks import Hook, install
 
 _PRELOADED = [
@@ -41,6 +43,7 @@ class Order:
     :ivar verb: ``backup``, ``restore``, ``resume``, ``abort`` or ``clean``
     :ivar what: volumes, backups or runs
     :ivar options: those of a restore, or the selection of a backup instead of volumes
+    :ivar names: the file of the names of hosts that the process knows
     """
 
     directory: Path
@@ -50,6 +53,7 @@ class Order:
     what: tuple[str, ...] = ()
     options: dict[str, Any] = field(default_factory=dict)
     hooks: tuple[Hook, ...] = ()
+    names: Path | None = None
 
     @property
     def mark(self) -> Path:
@@ -60,6 +64,11 @@ class Order:
     def place(self) -> Path:
         """The file with the name of the running step, if only one flow runs."""
         return self.directory / "step"
+
+    @property
+    def lookups(self) -> Path:
+        """The file that grows with each look-up of a name or address."""
+        return self.directory / "lookups"
 
     @property
     def answer(self) -> Path:
@@ -76,12 +85,16 @@ class Answer:
 
     :ivar exit: the process's exit status, negative for a signal; None when it hung
     :ivar result: the outcome of the run, or the leftovers that remain
+    :ivar seconds: how long the process ran
+    :ivar peak_mib: the largest resident memory of the process, without its children
     """
 
     exit: int | None
     result: Any = None
     error: str | None = None
     volumes: list[dict[str, Any]] = field(default_factory=list)
+    seconds: float = 0.0
+    peak_mib: float = 0.0
 
 
 def context() -> Any:
@@ -108,16 +121,29 @@ def start(order: Order) -> ForkServerProcess:
 
 def finish(order: Order, process: ForkServerProcess, seconds: float = 600.0) -> Answer:
     """Wait for the process, and return its answer."""
-    process.join(seconds)
+    began, peak = time.monotonic(), 0.0
+    while process.exitcode is None and time.monotonic() < began + seconds:
+        peak = max(peak, _peak_mib(process.pid))
+        process.join(0.1)
+    measured = {"seconds": time.monotonic() - began, "peak_mib": peak}
     if process.exitcode is None:
         process.kill()
         process.join()
-        return Answer(exit=None, error=f"it hung for {seconds:.0f} seconds")
+        return Answer(exit=None, error=f"it hung for {seconds:.0f} seconds", **measured)
     try:
         told = json.loads(order.answer.read_text())
     except FileNotFoundError:
-        return Answer(exit=process.exitcode)
-    return Answer(exit=process.exitcode, **told)
+        return Answer(exit=process.exitcode, **measured)
+    return Answer(exit=process.exitcode, **told, **measured)
+
+
+def _peak_mib(pid: int | None) -> float:
+    """The largest resident memory of a process so far (proc(5), VmHWM); 0 if it has ended."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return 0.0
+    return sum(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
 
 
 def carry_out(order: Order) -> Answer:
@@ -130,6 +156,8 @@ def _work(order: Order) -> None:
     os.dup2(log, 1)
     os.dup2(log, 2)
     os.environ.update(order.environment)
+    if order.names:
+        names.install(order.names, order.lookups)
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, force=True)
     print(f"--- {order.verb} {' '.join(order.what)}", flush=True)
     try:
