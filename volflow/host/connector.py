@@ -27,6 +27,13 @@ with warnings.catch_warnings():
 
 Properties = dict[str, Any]
 
+# Where a device is, without the credentials to reach it: enough to disconnect it.
+_ADDRESS = (
+    *("driver_volume_type", "target_portal", "target_portals", "target_iqn", "target_iqns"),
+    *("target_lun", "target_luns", "target_wwn", "target_wwns", "initiator_target_map"),
+    *("target_nqn", "nqn", "portals", "vol_uuid", "volume_nguid", "ns_id", "name"),
+)
+
 
 class Connector:
     """os-brick, set up for this host.
@@ -98,6 +105,9 @@ class Connector:
     def disconnect(self, connection: Properties, info: Properties, *, discard: bool) -> None:
         """Disconnect the volume, if it is connected.
 
+        With ``discard`` os-brick only logs what it cannot remove: the caller looks whether the
+        device is gone.
+
         :param discard: the volume will be deleted next, so a failed flush does no harm
         :raises HostError: the device could not be flushed or removed
         """
@@ -109,9 +119,27 @@ class Connector:
             raise HostError(f"os-brick could not disconnect the volume: {error}") from error
 
     def paths(self, connection: Properties) -> list[str]:
-        """The devices by which a volume is connected to this host now."""
-        found = self._initiator(connection).get_volume_paths(connection)
+        """The devices by which a volume is connected to this host now.
+
+        :raises HostError: os-brick cannot tell
+        """
+        try:
+            found = self._initiator(connection).get_volume_paths(connection)
+        except (brick_exceptions.BrickException, processutils.ProcessExecutionError) as error:
+            raise HostError(f"os-brick cannot list the volume's devices: {error}") from error
+        except KeyError:
+            found = []  # of Fibre Channel, when it was not this process that connected it
         return [os.path.realpath(path) for path in found if Path(path).exists()]
+
+    @staticmethod
+    def address(connection: Properties) -> Properties:
+        """The part of the connection info that says where the device is. It holds no secret."""
+        return {key: connection[key] for key in _ADDRESS if key in connection}
+
+    @staticmethod
+    def ends_with_attachment(connection: Properties) -> bool:
+        """Whether it is Cinder that removes the device, when the attachment is deleted."""
+        return str(connection["driver_volume_type"]).lower() == "local"
 
     def _initiator(self, connection: Properties) -> Any:
         return connector.InitiatorConnector.factory(

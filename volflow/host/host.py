@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from oslo_config import cfg
 
 from volflow.host import devices
+from volflow.host.devices import BlockDevice
 from volflow.host.namespace import MountNamespace
 from volflow.host.privilege import Privilege
 
@@ -53,3 +54,21 @@ class Host:
         :raises HostError: it is not a block device
         """
         return devices.device_size(path)
+
+    def block_device(self, path: str) -> BlockDevice:
+        """A block device of this host.
+
+        :raises HostError: it is not one
+        """
+        return BlockDevice(path)
+
+    def newest_device(self) -> int:
+        """The :attr:`BlockDevice.sequence` of the newest block device: later ones have more."""
+        return devices.newest()
+
+    def remaining(self, sequences: Mapping[str, int]) -> list[str]:
+        """Which block devices still exist.
+
+        :param sequences: the :attr:`BlockDevice.sequence` of each, by name
+        """
+        return devices.remaining(sequences)

@@ -183,7 +183,12 @@ def lost(state: State, cinder: Cinder) -> list[Leftover]:
 
 def clean(work: Work, leftover: Leftover) -> str | None:
     """Remove a leftover of this database; returns why it could not be removed, if so."""
-    _KINDS[leftover.kind].dispose(work, leftover.tag)
+    entry = work.services.ledger.find(leftover.tag)
+    elsewhere = Device.elsewhere(entry) if entry and entry.kind == Device.kind else None
+    if elsewhere:
+        return elsewhere
+    # What is kept for another host has that host's name in its kind.
+    _KINDS[leftover.kind.partition("@")[0]].dispose(work, leftover.tag)
     entry = work.services.ledger.find(leftover.tag)
     if entry is None or entry.state is EntryState.GONE:
         return None
@@ -246,13 +251,8 @@ def _ledger_tag(leftover: Leftover) -> str:
 def _leftover(entry: Entry) -> Leftover:
     reason = entry.reason or "its run ended and did not remove it"
     found = Leftover(entry.tag, entry.resource_id, entry.updated_at, reason)
-    elsewhere = Device.elsewhere(entry) if entry.kind == Device.kind else None
-    if elsewhere:
-        return replace(
-            found,
-            reason=f"{reason}; {elsewhere}",
-            removed=f"nothing to do on this host: {elsewhere}",
-        )
+    if entry.kind == Device.kind and Device.ended(entry):
+        return replace(found, removed="gone with an earlier boot of this host")
     return found
 
 

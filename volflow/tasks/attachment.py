@@ -36,7 +36,8 @@ class Attachment(Temporary):
         if earlier is not None and earlier.state is not EntryState.GONE:
             self.remove(work, earlier)
             ledger.gone(self.tag)
-        self.intend(volume_id=clone_id)
+        # The device of this attachment will be newer than all that exist now.
+        self.intend(volume_id=clone_id, newest_device=self.services.host.newest_device())
         attachment_id = work.cinder.attachments.create(
             clone_id, self.services.host.connector.properties()
         )
@@ -49,6 +50,8 @@ class Attachment(Temporary):
     @classmethod
     def remove(cls, work: Work, entry: Entry) -> None:
         Device.dispose(work, work.tag(Device.kind))
+        # Without the attachment nobody could disconnect it any more.
+        Device.require_gone(work)
         if entry.resource_id:
             # The volume may belong to the tenant by now.
             work.cinder.attachments.delete(entry.resource_id)

@@ -140,16 +140,16 @@ def test_the_beginning_of_a_run_s_id_is_no_mark_of_it(state: State, cloud: FakeC
     assert not found.ended
 
 
-def test_a_device_of_another_host_is_said_to_be_there(state: State, cloud: FakeClient) -> None:
+def test_a_device_of_another_host_stays_a_leftover_of_that_host(
+    state: State, cloud: FakeClient
+) -> None:
     work = work_of(state, cloud, "volume")
     Device(work).intend(host="far-away", boot_id="now", attachment_id="one")
     end(state, work)
     (found,) = leftovers.known(state)
-    assert leftovers.clean(work, found) is None
-    assert found.removed == (
-        "nothing to do on this host: it is gone if host far-away has been booted since; "
-        "else look for it there"
-    )
+    why = "connected to host far-away: run 'volflow leftover clean' there"
+    assert why in str(leftovers.clean(work, found))
+    assert leftovers.known(state) == [found]
 
 
 def test_a_device_of_an_earlier_boot_is_said_to_be_gone(state: State, cloud: FakeClient) -> None:
