@@ -26,7 +26,11 @@ def drive(context: Context, run: Run, stored: Sequence[StoredBackup] = ()) -> Ru
     :raises SuspendedError: the run was asked to stop; it can be resumed
     """
     state, stop = context.state, context.stop
-    work = WorkFactory(context).of_run(run, _parents(complete_request(run), stored))
+    work = WorkFactory(context).of_run(
+        run,
+        _parents(complete_request(run), stored),
+        patience=float(getattr(context.conf.cloud, "patience", 300.0)),
+    )
     items = state.runs.items(run.id)
     graph = FlowBuilder(run, work, context.backups).graph(items)
     if state.runs.get(run.id).stop == StopMode.ABORT:

@@ -19,36 +19,15 @@ from volflow.errors import VolflowError
 from volflow.runs import lease
 from volflow.runs.work import WorkFactory
 from volflow.tasks.attachment import Attachment
-from volflow.tasks.base import Temporary
 from volflow.tasks.claim import Claim
 from volflow.tasks.device import Device
 from volflow.tasks.group import GroupSnapshot, RestoredGroup
-from volflow.tasks.lock import RepositoryLock
+from volflow.tasks.kinds import KINDS
 from volflow.tasks.new_volume import NewVolume
-from volflow.tasks.properties import ApplyProperties
 from volflow.tasks.safety_snapshot import SafetySnapshot
-from volflow.tasks.save import Save
 from volflow.tasks.snapshot import Snapshot
 from volflow.tasks.temporary_volume import TemporaryVolume
 from volflow.tasks.work import Work
-
-_KINDS: dict[str, type[Temporary]] = {
-    kind.kind: kind
-    for kind in (
-        Snapshot,
-        GroupSnapshot,
-        RestoredGroup,
-        TemporaryVolume,
-        Attachment,
-        Device,
-        Save,
-        RepositoryLock,
-        NewVolume,
-        Claim,
-        SafetySnapshot,
-        ApplyProperties,
-    )
-}
 
 # The order in which resources that only Cinder knows are removed: a snapshot after the volume that
 # was created from it.
@@ -133,7 +112,7 @@ def known(state: State) -> list[Leftover]:
     for entry in state.ledger.open():
         if entry.run_id not in ended:
             ended[entry.run_id] = bool(_has_ended(state, entry.run_id))
-        if ended[entry.run_id] and entry.kind in _KINDS:
+        if ended[entry.run_id] and entry.kind in KINDS:
             found.append(_leftover(entry))
     return found
 
@@ -188,7 +167,7 @@ def clean(work: Work, leftover: Leftover) -> str | None:
     if elsewhere:
         return elsewhere
     # What is kept for another host has that host's name in its kind.
-    _KINDS[leftover.kind.partition("@")[0]].dispose(work, leftover.tag)
+    KINDS[leftover.kind.partition("@")[0]].dispose(work, leftover.tag)
     entry = work.services.ledger.find(leftover.tag)
     if entry is None or entry.state is EntryState.GONE:
         return None
@@ -214,7 +193,7 @@ def clean_lost(work: Work, leftover: Leftover, *, older_than: timedelta) -> str 
     try:
         if entry.kind in (TemporaryVolume.kind, NewVolume.kind) and not entry.details.get("kept"):
             Attachment.remove(work, replace(entry, resource_id=None))
-        _KINDS[entry.kind].remove(work, entry)
+        KINDS[entry.kind].remove(work, entry)
     except VolflowError as error:
         return str(error)
     return None

@@ -9,7 +9,7 @@ from taskflow.storage import Storage
 
 from volflow.errors import StoppedError
 from volflow.flows.volume import retry_name
-from volflow.tasks.base import Step
+from volflow.tasks.base import Step, Temporary
 
 
 def rewind(storage: Storage, volume_id: str, steps: Sequence[Step]) -> None:
@@ -38,7 +38,15 @@ def rewind(storage: Storage, volume_id: str, steps: Sequence[Step]) -> None:
 
 
 def undo(storage: Storage, volume_id: str, steps: Sequence[Step]) -> None:
-    """Make the next run of the engine revert all steps of a volume."""
+    """Make the next run of the engine revert all steps of a volume.
+
+    TaskFlow reverts only steps that have begun. A resume that was killed may have reset steps whose
+    resources exist: they count as done here, so that they are reverted too, and in their order.
+    """
+    for step in steps:
+        pending = storage.get_atom_state(step.name) == states.PENDING
+        if pending and isinstance(step, Temporary) and step.is_open:
+            storage.set_atom_state(step.name, states.SUCCESS)
     _intend(storage, volume_id, steps, states.REVERT)
 
 

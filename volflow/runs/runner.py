@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from persistence import Item, ItemState, Run, RunState, State
 from volflow import logs
 from volflow.cloud import marks
-from volflow.errors import CloudError, SuspendedError
+from volflow.errors import CloudError, StoppedError, SuspendedError
 from volflow.flows.graph import Component, FlowGraph
 from volflow.host.identity import boot_id, host_name
 from volflow.results import stored
@@ -23,6 +23,7 @@ from volflow.runs.flow_run import FlowRun
 from volflow.runs.lease import RunLease
 from volflow.runs.logbook import Logbook
 from volflow.runs.remove_old import remove_replaced
+from volflow.runs.sweep import Sweep
 from volflow.runs.work import RunWork
 from volflow.stop import Stop, StopMode
 from volflow.tasks.new_volume import NewVolume
@@ -101,7 +102,7 @@ class Runner:
             self._run_all(components, flows, drivers)
             held.ensure()
             try:
-                return self._finish(run)
+                return self._finish(run, held)
             except SuspendedError:
                 if not self._stop.aborting:
                     raise
@@ -109,7 +110,7 @@ class Runner:
             self._state.runs.update(run.id, state=RunState.RUNNING)
             self._run_all(components, flows, drivers)
             held.ensure()
-            return self._finish(run)
+            return self._finish(run, held)
 
     def _run_all(
         self, components: list[Component], flows: FlowRun, drivers: ThreadPoolExecutor
@@ -164,8 +165,8 @@ class Runner:
         )
         self._services.observer.ended(result)
 
-    def _finish(self, run: Run) -> RunResult:
-        """Store how the run ended.
+    def _finish(self, run: Run, held: RunLease) -> RunResult:
+        """Remove what is still open in the ledger, and store how the run ended.
 
         A run that is killed in this method repeats it when it is resumed.
 
@@ -176,14 +177,15 @@ class Runner:
         # Even if the run is aborted: a volume that has begun ends only when it is undone.
         begun = any(item.state is ItemState.RUNNING for item in left)
         if left and (begun or not self._stop.aborting):
-            runs.update(run.id, state=RunState.SUSPENDED)
-            raise SuspendedError(
-                f"Run {run.id} is suspended; 'volflow run resume {run.id[:8]}' continues it, and "
-                f"'volflow run abort {run.id[:8]}' undoes it."
-            )
+            raise self._suspended(run)
         for item in left:
             error = "The run was aborted before this volume."
             self._end(VolumeResult(item.key, item.name, Outcome.FAILED, error=error))
+        try:
+            Sweep(self._state, self._work, held).sweep(interruptible=not self._stop.aborting)
+        except StoppedError as error:
+            raise self._suspended(run) from error
+        held.ensure()
         items = runs.items(run.id)
         result = stored.run_result(run, items)
         request = self._work.request
@@ -192,3 +194,11 @@ class Runner:
         aborted = any(item.state is ItemState.ABORTED for item in items)
         runs.update(run.id, state=RunState.ABORTED if aborted else RunState[result.outcome.name])
         return result
+
+    def _suspended(self, run: Run) -> SuspendedError:
+        """Store that the run is suspended; returns the error that says so."""
+        self._state.runs.update(run.id, state=RunState.SUSPENDED)
+        return SuspendedError(
+            f"Run {run.id} is suspended; 'volflow run resume {run.id[:8]}' continues it, and "
+            f"'volflow run abort {run.id[:8]}' undoes it."
+        )

@@ -9,7 +9,7 @@ from taskflow import states
 from taskflow.exceptions import NotFound
 from taskflow.storage import Storage
 
-from persistence import Ledger
+from persistence import Entry, Ledger
 from volflow.cloud.marks import tag
 from volflow.flows.graph import Component
 from volflow.results.outcome import Figures, Outcome, VolumeResult
@@ -88,9 +88,15 @@ class _RunLedger:
         first = volume_id == component.volumes[0]
         shared = [step.work.volume_id for step in component.shared] if first else []
         return tuple(
-            f"{entry.kind} {entry.resource_id or entry.tag}: {entry.reason}"
+            leftover_line(entry)
             for entry in self._ledger.leftovers(self._run_id, [volume_id, *shared])
         )
+
+
+def leftover_line(entry: Entry) -> str:
+    """What is said of a resource that could not be removed, in the result of its volume."""
+    reason = entry.reason or "its removal could not be recorded in the state database"
+    return f"{entry.kind} {entry.resource_id or entry.tag}: {reason}"
 
 
 def _error(component: Component, storage: Storage, volume_id: str) -> str:

@@ -16,6 +16,9 @@ from volflow.results.request import Request, RestoreRequest, complete_request
 from volflow.tasks.concurrency import Slots
 from volflow.tasks.work import Services, Work
 
+# Seconds that a person waits for the removal of one leftover.
+_SHORT = 4.0
+
 
 @dataclass(frozen=True)
 class RunWork:
@@ -69,21 +72,24 @@ class WorkFactory:
     def __init__(self, context: Context) -> None:
         self._context = context
 
-    def of_run(self, run: Run, parents: Mapping[str, str] | None = None) -> RunWork:
+    def of_run(
+        self, run: Run, parents: Mapping[str, str] | None = None, *, patience: float = _SHORT
+    ) -> RunWork:
         """The work of a run.
 
         :param parents: ids of the backups to compare with, by volume
+        :param patience: seconds for which the removal of a resource is tried again
         :raises UsageError: another release stored the run, without something that is needed
         """
         request = complete_request(run)
         volumes = {} if isinstance(request, RestoreRequest) else request.volumes_in_project
-        services = self._services(run.id, request.parallel, parents or {}, volumes)
+        services = self._services(run.id, request.parallel, parents or {}, volumes, patience)
         return RunWork(run.id, request, services, self._context.cloud, self._context.repositories)
 
     def without_run(self, volume_id: str = "") -> Work:
         """The work of a volume that belongs to no known run, in the project of the login."""
         cloud, repositories = self._context.cloud, self._context.repositories
-        services = self._services("", 1, {}, {})
+        services = self._services("", 1, {}, {}, _SHORT)
         return Work(services, volume_id, cloud.cinder, repositories.of(), repositories.mover())
 
     def _services(
@@ -92,6 +98,7 @@ class WorkFactory:
         parallel: int,
         parents: Mapping[str, str],
         volumes_in_project: Mapping[str, int],
+        patience: float,
     ) -> Services:
         context = self._context
         return Services(
@@ -104,4 +111,5 @@ class WorkFactory:
             parents=parents,
             volumes_in_project=volumes_in_project,
             stopping=context.stop.event,
+            patience=patience,
         )

@@ -11,7 +11,6 @@ import logging
 import time
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import cache
 from typing import Any, ClassVar
 
@@ -20,15 +19,25 @@ from taskflow.types.sets import OrderedSet
 
 from persistence import Entry, EntryState, StateError
 from volflow import logs
-from volflow.errors import StoppedError, VolflowError
+from volflow.errors import (
+    CloudError,
+    HostError,
+    StoppedError,
+    VolflowError,
+    VolumeStateError,
+)
 from volflow.printable import bounded, printable_lines
 from volflow.tasks import border
 from volflow.tasks.work import Services, Work
 
 LOG = logging.getLogger(__name__)
 
-# Seconds between the attempts to remove a resource.
-_PAUSES = (1.0, 3.0)
+# Seconds before the first repeat of a removal, and at most before each later one.
+_FIRST, _LONGEST = 1.0, 10.0
+# Seconds for obstacles that probably stay.
+_SHORT = 4.0
+# Cinder refuses a removal with one of these because of the state of a resource, which may change.
+_STATE = (400, 409)
 
 
 class Step(task.Task):
@@ -119,6 +128,12 @@ class Temporary(Step):
         """The tag of the resource, in the ledger and in Cinder."""
         return self.work.tag(self.kind)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the resource may exist, by the ledger."""
+        entry = self.services.ledger.find(self.tag)
+        return entry is not None and entry.state is not EntryState.GONE
+
     def intend(self, **details: Any) -> Entry:
         """Record in the ledger that the resource is about to be made."""
         return self.services.ledger.intend(
@@ -176,16 +191,28 @@ class Temporary(Step):
 
     @classmethod
     def _remove_patiently(cls, work: Work, entry: Entry) -> None:
-        """Try more than once, because most obstacles last only for a moment."""
-        for pause in _PAUSES:
+        """Try again for some time, because most obstacles pass.
+
+        An obstacle that may pass is worth the whole patience, but only once in a run for each kind
+        of resource: if it did not pass for one volume, it is probably the same for the others.
+        """
+        services, began, pause = work.services, time.monotonic(), _FIRST
+        while True:
             try:
                 return cls.remove(work, entry)
             except StoppedError:
                 raise
             except VolflowError as error:
-                LOG.info("%s could not be removed yet: %s", entry.tag, error)
-                time.sleep(pause)
-        return cls.remove(work, entry)
+                worth = _may_pass(error) and cls.kind not in services.in_vain
+                patience = services.patience if worth else min(_SHORT, services.patience)
+                left = began + patience - time.monotonic()
+                if left <= 0:
+                    if worth and patience:
+                        services.in_vain.add(cls.kind)
+                    raise
+                LOG.info("%s could not be removed yet: %s", entry.tag, bounded(str(error)))
+            work.rest(min(pause, left), f"removing {entry.tag}")
+            pause = min(2 * pause, _LONGEST)
 
     def revert(self, *args: Any, **kwargs: Any) -> None:
         self.dispose(self.work, self.tag)
@@ -203,5 +230,16 @@ class Dispose(Step):
         self.host_local = temporary.host_local
 
     def execute(self) -> None:
-        work = replace(self.work, cinder=self.work.cinder.interruptible())
-        self._temporary.dispose(work, self._temporary.tag)
+        self._temporary.dispose(self.work.interruptible(), self._temporary.tag)
+
+
+def _may_pass(error: VolflowError) -> bool:
+    """Whether an obstacle to a removal may pass within minutes.
+
+    That is the state of a resource, or somebody who uses a device or a mount. What the cloud has
+    answered otherwise, such as 403, stays as it is; and the client has already repeated a call that
+    got no answer.
+    """
+    if isinstance(error, CloudError):
+        return isinstance(error, VolumeStateError) or getattr(error, "status", None) in _STATE
+    return isinstance(error, HostError)

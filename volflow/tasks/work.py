@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from persistence import Catalogue, Ledger
 from volflow.cloud.cinder import Cinder
 from volflow.cloud.marks import Mark, tag
+from volflow.errors import StoppedError
 from volflow.host.host import Host
 from volflow.host.namespace import MountNamespace
 from volflow.movers.base import Mover, Repository
@@ -29,6 +31,8 @@ class Services:
     :ivar volumes_in_project: the number of volumes, by project id, of each project that the run
         covers completely
     :ivar stopping: set when the run is asked to stop
+    :ivar patience: seconds for which the removal of a resource is tried again
+    :ivar in_vain: the kinds of resources for which all this time has passed in vain
     """
 
     run_id: str
@@ -40,6 +44,8 @@ class Services:
     parents: Mapping[str, str] = field(default_factory=dict)
     volumes_in_project: Mapping[str, int] = field(default_factory=dict)
     stopping: threading.Event = field(default_factory=threading.Event)
+    patience: float = 0.0
+    in_vain: set[str] = field(default_factory=set)
 
 
 @dataclass
@@ -52,6 +58,7 @@ class Work:
     :ivar repository: the repository of the volume's project
     :ivar mover: what copies into and out of that repository
     :ivar namespace: the mount namespace, while something is mounted
+    :ivar undoing: a request to stop does not end the waits for a removal
     """
 
     services: Services
@@ -60,7 +67,22 @@ class Work:
     repository: Repository
     mover: Mover
     namespace: MountNamespace | None = None
+    undoing: bool = True
     _connections: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def interruptible(self) -> Work:
+        """The same work, with waits for a removal that a request to stop ends."""
+        return replace(self, cinder=self.cinder.interruptible(), undoing=False)
+
+    def rest(self, seconds: float, doing: str) -> None:
+        """Wait before the next attempt to remove something.
+
+        :raises StoppedError: the run was asked to stop
+        """
+        if self.undoing:
+            time.sleep(seconds)
+        elif self.services.stopping.wait(seconds):
+            raise StoppedError(f"Stopped while {doing}.")
 
     def unmount(self) -> None:
         """Unmount what this process has mounted; a resume mounts it again."""

@@ -9,7 +9,6 @@ import pytest
 
 from persistence import State
 from tests.support.fake_cinder import FakeClient
-from volflow.tasks import base
 
 
 @pytest.fixture
@@ -19,7 +18,6 @@ def state(tmp_path: Path) -> Iterator[State]:
 
 
 @pytest.fixture
-def cloud(monkeypatch: pytest.MonkeyPatch) -> FakeClient:
-    """A fake Cinder. A removal that fails is not retried."""
-    monkeypatch.setattr(base, "_PAUSES", ())
+def cloud() -> FakeClient:
+    """A fake Cinder."""
     return FakeClient()
