@@ -30,13 +30,16 @@ def show(command: Lister, parsed_args: argparse.Namespace, results: Sequence[Run
 
 
 def _restored(volumes: Sequence[VolumeResult]) -> Table:
-    return ("Name", "Volume", "Backup", "Outcome", "Restored to", "Time"), [
+    names = ("Name", "Volume", "Backup", "Outcome", "Restored to", "Files", "Size", "Time")
+    return names, [
         (
             volume.name,
             volume.volume_id,
             columns.ShortId(volume.backup_id or ""),
             str(volume.outcome),
             volume.target_id or "-",
+            volume.figures.files_total if volume.target_id else "-",
+            columns.Bytes(volume.figures.bytes_total) if volume.target_id else "-",
             columns.Seconds(volume.seconds),
         )
         for volume in volumes

@@ -20,13 +20,18 @@ class FileSystem:
     """A file system, with everything that is needed to create one like it.
 
     :ivar type: as in mount(8): ``ext4`` or ``xfs``
-    :ivar parameters: for mkfs; the names depend on the type
+    :ivar parameters: for mkfs; the names depend on the type. ``size`` in bytes is for information
     """
 
     type: str
     uuid: str
     label: str = ""
     parameters: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def size(self) -> int:
+        """Its size in bytes, which can be smaller than its device; 0 if it is not known."""
+        return int(self.parameters.get("size", 0))
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -87,6 +92,26 @@ def probe(privilege: Privilege, device: str) -> FileSystem:
     )
 
 
+def signature(privilege: Privilege, device: str) -> tuple[str, str]:
+    """What is on a device, for people, and its UUID; both are empty if it is blank.
+
+    :raises DiskError: the device could not be read
+    """
+    done = privilege.attempt("blkid", "--probe", "--output", "export", device)
+    if done.returncode == 8:
+        return "signatures of several file systems", ""
+    found = dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
+    if done.returncode not in (0, 2):
+        raise DiskError(f"The volume could not be probed: {done.stderr.strip()}")
+    uuid = found.get("UUID", "")
+    if "TYPE" in found:
+        label = f" '{found['LABEL']}'" if found.get("LABEL") else ""
+        return f"{found['TYPE']}{label}{f' with the UUID {uuid}' if uuid else ''}", uuid
+    if "PTTYPE" in found:
+        return f"a partition table ({found['PTTYPE']})", ""
+    return "something that blkid recognises" if found.keys() - {"DEVNAME"} else "", ""
+
+
 def _label(privilege: Privilege, device: str) -> str:
     # blkid escapes everything but plain ASCII, unless it prints only one value.
     only = ("--output", "value", "--match-tag", "LABEL")
@@ -116,6 +141,7 @@ def _describe_ext4(privilege: Privilege, device: str) -> dict[str, str]:
         "bytes_per_inode": str(max(1024, blocks * block_size // max(1, inodes))),
         "reserved_percent": f"{min(50.0, 100 * reserved / blocks):.4f}",
         "default_mount_options": values.get("Default mount options", ""),
+        "size": str(blocks * block_size),
     }
 
 
@@ -145,7 +171,9 @@ def _describe_xfs(privilege: Privilege, device: str) -> dict[str, str]:
     inode_size = re.search(r"\bisize=(\d+)", text)
     if not block_size or not inode_size:
         raise DiskError("xfs_db does not say the block and inode size of the volume's XFS.")
-    return {**found, "block_size": block_size[1], "inode_size": inode_size[1]}
+    blocks = re.search(r"^data\s.*\bblocks=(\d+)", text, re.MULTILINE)
+    size = {"size": str(int(block_size[1]) * int(blocks[1]))} if blocks else {}
+    return {**found, "block_size": block_size[1], "inode_size": inode_size[1], **size}
 
 
 def _mkfs_xfs(fs: FileSystem, device: str, size: int | None) -> list[str]:

@@ -151,10 +151,17 @@ def _copy(
     # A new volume has no files to keep.
     over = options.keep_newer and target.destination is not Destination.NEW
     if over:
-        file_system = ProbeTarget(work, safety)
+        file_system = ProbeTarget(work, safety, region.file_system)
     else:
         size = None if options.grow else region.size
-        file_system = MakeFileSystem(work, region.file_system, size=size, safety=safety)
+        file_system = MakeFileSystem(
+            work,
+            region.file_system,
+            size=size,
+            was=region.size,
+            safety=safety,
+            new=target.destination is Destination.NEW,
+        )
     return [
         attachment,
         device,

@@ -12,6 +12,8 @@ class Totals:
     """Number of files and bytes of a backup, if the state database knows it.
 
     :param repository: the name of its repository
+    :ivar files: the number of its files; 0 if it is not known
+    :ivar bytes: the size of all its files; 0 if it is not known
     """
 
     def __init__(self, catalogue: Catalogue, backup_id: str, repository: str) -> None:
@@ -19,10 +21,10 @@ class Totals:
             figures = Figures(**catalogue.get(backup_id, repository).figures)
         except NotFound:
             figures = Figures()
-        self._files, self._bytes = figures.files_total, figures.bytes_total
+        self.files, self.bytes = figures.files_total, figures.bytes_total
 
     def of(self, copied: CopyProgress) -> CopyProgress:
         """The progress of a copy, with the totals."""
         # restic counts directories too while it restores.
-        files = min(copied.files, self._files) if self._files else copied.files
-        return replace(copied, files=files, files_total=self._files, bytes_total=self._bytes)
+        files = min(copied.files, self.files) if self.files else copied.files
+        return replace(copied, files=files, files_total=self.files, bytes_total=self.bytes)

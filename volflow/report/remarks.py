@@ -11,7 +11,7 @@ from volflow.results.outcome import Outcome, VolumeResult
 
 
 def remarks(volume: VolumeResult) -> list[str]:
-    """One line for the error, and for each unread file, leftover and property that differs."""
+    """One line for the error, each unread file, leftover, remark and property that differs."""
     # A stored backup or restored data counts, whatever happened afterwards.
     how = _failed(volume) if volume.outcome is Outcome.FAILED else "is done, but"
     lines = [f"{how}: {volume.error}"] if volume.error else []
@@ -21,6 +21,7 @@ def remarks(volume: VolumeResult) -> list[str]:
     lines += [f"left over: {leftover}" for leftover in volume.leftovers]
     if volume.leftovers:
         lines.append("'volflow leftover clean' removes what is left over.")
+    lines += volume.remarks
     lines += [_difference(**difference) for difference in volume.differences]
     if volume.not_removed:
         lines.append(f"not removed: {volume.not_removed}")

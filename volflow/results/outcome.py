@@ -94,6 +94,7 @@ class VolumeResult:
     :ivar differences: the properties that the restored volume does not have, and why
     :ivar removed: whether the old volume, which the restored one replaces, was removed
     :ivar not_removed: why it was not removed, if that was requested
+    :ivar remarks: what else a person should know, one sentence each
     """
 
     volume_id: str
@@ -111,6 +112,7 @@ class VolumeResult:
     differences: tuple[dict[str, Any], ...] = ()
     removed: bool = False
     not_removed: str | None = None
+    remarks: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self) | {"outcome": str(self.outcome)}
@@ -125,6 +127,7 @@ class VolumeResult:
                 "unread": tuple(values.get("unread", ())),
                 "leftovers": tuple(values.get("leftovers", ())),
                 "differences": tuple(values.get("differences", ())),
+                "remarks": tuple(values.get("remarks", ())),
                 "steps": tuple(StepTime(**step) for step in values.get("steps", ())),
             }
         )

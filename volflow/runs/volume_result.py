@@ -17,6 +17,7 @@ from volflow.results.request import RequestedTarget, RestoreRequest
 from volflow.runs.work import RunWork
 from volflow.tasks.base import Step
 from volflow.tasks.new_volume import NewVolume
+from volflow.tasks.remarks import remarks
 from volflow.tasks.restore import RestoreData
 from volflow.tasks.safety_snapshot import OVERWRITE
 from volflow.tasks.save import Save
@@ -36,12 +37,14 @@ def volume_result(
     # A stored backup counts, whatever happened after it.
     counts = done or bool(saved) or ledger.kept(volume_id)
     target_id, backup_id, unread = None, saved.get("id"), tuple(saved.get("unread", ()))
+    figures = saved.get("figures", {})
     if isinstance(request, RestoreRequest):
         backup_id = backup_id or request.backups.get(volume_id)
         if counts:
             target = request.targets[volume_id]
             target_id = ledger.target(volume_id, target)
             unread = _missing(steps, target.tags)
+            figures = _fetched(storage, steps[0].symbol("restored"), {}) or {}
     outcome = Outcome.FAILED if not counts else Outcome.PARTIAL if unread else Outcome.COMPLETE
     return VolumeResult(
         volume_id=volume_id,
@@ -50,11 +53,12 @@ def volume_result(
         backup_id=backup_id,
         parent_id=saved.get("parent_id"),
         target_id=target_id,
-        figures=Figures(**saved.get("figures", {})),
+        figures=Figures(**figures),
         unread=unread,
         leftovers=ledger.leftovers(component, volume_id),
         error=None if done else _error(component, storage, volume_id),
-        differences=tuple(_differences(storage, steps[0].symbol("differences"))),
+        differences=tuple(_fetched(storage, steps[0].symbol("differences"), [])),
+        remarks=remarks(work.services.ledger, work.run_id, volume_id),
     )
 
 
@@ -117,12 +121,12 @@ def _message(storage: Storage, steps: Sequence[Step]) -> str | None:
     return None
 
 
-def _differences(storage: Storage, symbol: str) -> list[dict[str, Any]]:
-    """The differences of properties, if the flow compared them."""
+def _fetched(storage: Storage, symbol: str, otherwise: Any) -> Any:
+    """The result of a step, if the flow has run it."""
     try:
-        return list(storage.fetch(symbol))
+        return storage.fetch(symbol)
     except NotFound:
-        return []
+        return otherwise
 
 
 def _missing(steps: Sequence[Step], tags: Mapping[str, str]) -> tuple[str, ...]:

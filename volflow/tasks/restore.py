@@ -28,6 +28,7 @@ class RestoreData(Step):
     """
 
     step = "copy"
+    default_provides = "restored"
 
     def __init__(
         self,
@@ -44,7 +45,8 @@ class RestoreData(Step):
         self._over = over
         self._backup_id, self._manifest = backup_id, manifest
 
-    def execute(self) -> None:
+    def execute(self) -> dict[str, int]:
+        """How much was restored, as :class:`Figures` has it."""
         services, namespace = self.services, self.work.namespace
         if namespace is None:
             raise HostError("The volume is not mounted.")
@@ -72,6 +74,22 @@ class RestoreData(Step):
             sparse.shape(namespace, place, region.sparse)
             # Once this task has succeeded, a resumed run relies on it, even after a loss of power.
             namespace.run("sync", "--file-system", place)
+        return self._figures(namespace, totals)
+
+    def _figures(self, namespace: MountNamespace, totals: Totals) -> dict[str, int]:
+        files, size = totals.files, totals.bytes
+        # Beside files that are kept, those of the backup cannot be counted.
+        if not files and not self._over:
+            sizes = [
+                int(line)
+                for region in self._manifest.regions
+                for line in namespace.run(
+                    *("find", namespace.root / region.path, "-xdev", "!", "-type", "d"),
+                    *("-printf", "%s\\n"),
+                ).split()
+            ]
+            files, size = len(sizes), sum(sizes)
+        return {"files_new": files, "bytes_total": size}
 
     @property
     def unread(self) -> tuple[str, ...]:

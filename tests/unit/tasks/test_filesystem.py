@@ -1,0 +1,164 @@
+"""Making a file system on a new volume, and on one that exists."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from persistence import State
+from tests.support.fake_cinder import FakeClient
+from tests.support.work import work_of
+from volflow.cloud.marks import RESTORED
+from volflow.disk.filesystem import FileSystem, probe
+from volflow.errors import DiskError
+from volflow.host.privilege import Privilege
+from volflow.tasks.claim import Claim
+from volflow.tasks.filesystem import MakeFileSystem
+from volflow.tasks.new_volume import NewVolume
+from volflow.tasks.remarks import remarks
+from volflow.tasks.safety_snapshot import SafetySnapshot
+from volflow.tasks.work import Work
+
+MIB = 1024**2
+UUID, LATER = "5ca1ab1e-0000-4000-8000-000000000001", "5ca1ab1e-0000-4000-8000-000000000002"
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Path:
+    found = tmp_path / "disk"
+    with open(found, "wb") as file:
+        file.truncate(400 * MIB)
+    return found
+
+
+@pytest.fixture
+def work(state: State, cloud: FakeClient, disk: Path) -> Work:
+    found = work_of(state, cloud, cloud.put())
+    me = Privilege(helper="")
+    host = cast(Any, found.services.host)
+    host.privilege = me
+    host.device_size = lambda path: disk.stat().st_size
+    host.namespace = lambda: SimpleNamespace(run=me.run, close=lambda: None)
+    return found
+
+
+def mkfs(disk: Path, *options: str) -> None:
+    subprocess.run(["mkfs.ext4", "-q", "-F", *options, str(disk)], check=True)
+
+
+def backed_up(tmp_path: Path, size: str = "") -> FileSystem:
+    """A file system as in a backup."""
+    image = tmp_path / "image"
+    with open(image, "wb") as file:
+        file.truncate(400 * MIB)
+    subprocess.run(["mkfs.ext4", "-q", "-F", "-U", UUID, str(image), *size.split()], check=True)
+    return probe(Privilege(helper=""), str(image))
+
+
+def new(work: Work, cloud: FakeClient) -> str:
+    """A new volume of this restore."""
+    volume_id = cloud.put(work.tag(RESTORED))
+    step = NewVolume(work, cast(Any, None))
+    step.intend()
+    step.present(volume_id)
+    return volume_id
+
+
+def told(work: Work) -> tuple[str, ...]:
+    return remarks(work.services.ledger, work.services.run_id, work.volume_id)
+
+
+def test_a_new_volume_is_formatted_when_it_is_blank(
+    work: Work, cloud: FakeClient, disk: Path, tmp_path: Path
+) -> None:
+    step = MakeFileSystem(work, backed_up(tmp_path), new=True)
+    step.execute(str(disk), new(work, cloud), "attachment")
+    assert probe(Privilege(helper=""), str(disk)).uuid == UUID
+    assert told(work) == ()
+
+
+def test_what_is_on_a_new_volume_is_named_and_not_overwritten(
+    work: Work, cloud: FakeClient, disk: Path, tmp_path: Path
+) -> None:
+    mkfs(disk, "-U", LATER, "-L", "theirs")
+    before = disk.read_bytes()
+    # The same UUID as in the backup proves nothing: the source has it too.
+    for uuid in (LATER, UUID):
+        subprocess.run(["tune2fs", "-f", "-U", uuid, str(disk)], check=True, capture_output=True)
+        before = disk.read_bytes()
+        with pytest.raises(DiskError, match=f"has ext4 'theirs' with the UUID {uuid}"):
+            MakeFileSystem(work, backed_up(tmp_path), new=True).execute(
+                str(disk), new(work, cloud), "attachment"
+            )
+        assert disk.read_bytes() == before
+
+
+def test_a_partition_table_is_not_blank(
+    work: Work, cloud: FakeClient, disk: Path, tmp_path: Path
+) -> None:
+    with open(disk, "r+b") as file:
+        # One partition of Linux, and the signature of an MBR.
+        file.seek(446)
+        file.write(bytes.fromhex("00000000830000000008000000080000"))
+        file.seek(510)
+        file.write(b"\x55\xaa")
+    with pytest.raises(DiskError, match=r"has a partition table \(dos\)"):
+        MakeFileSystem(work, backed_up(tmp_path), new=True).execute(
+            str(disk), new(work, cloud), "attachment"
+        )
+
+
+def test_a_resume_formats_again_what_its_run_has_formatted(
+    work: Work, cloud: FakeClient, disk: Path, tmp_path: Path
+) -> None:
+    volume_id = new(work, cloud)
+    for _ in range(2):
+        step = MakeFileSystem(work, backed_up(tmp_path), new=True)
+        step.execute(str(disk), volume_id, "attachment")
+    with pytest.raises(DiskError, match="should be blank"):
+        MakeFileSystem(work, backed_up(tmp_path), new=True).execute(
+            str(disk), "another-volume", "attachment"
+        )
+
+
+def test_a_restore_in_place_tells_of_another_file_system(
+    state: State, work: Work, cloud: FakeClient, disk: Path, tmp_path: Path
+) -> None:
+    mkfs(disk, "-U", LATER)
+    claim, safety = Claim(work, work.volume_id), SafetySnapshot(work)
+    claim.execute()
+    safety.execute(work.volume_id)
+    for _ in range(2):
+        # A resume finds what its run has made, and still tells.
+        step = MakeFileSystem(work, backed_up(tmp_path), safety=safety)
+        step.execute(str(disk), work.volume_id, "attachment")
+        (remark,) = told(work)
+        assert f"had ext4 with the UUID {LATER}, and the backup has ext4 with the UUID {UUID}" in (
+            remark
+        )
+    assert all("remark" not in entry.kind for entry in state.ledger.open())
+
+
+def test_a_file_system_that_gets_larger_is_told(
+    work: Work, cloud: FakeClient, disk: Path, tmp_path: Path
+) -> None:
+    step = MakeFileSystem(work, backed_up(tmp_path, "200M"), size=400 * MIB, was=400 * MIB)
+    step.execute(str(disk), new(work, cloud), "attachment")
+    (remark,) = told(work)
+    assert remark == "the file system had 200 MiB in a volume of 400 MiB; it now has 400 MiB"
+
+
+def test_a_file_system_that_keeps_its_size_is_told(
+    work: Work, cloud: FakeClient, disk: Path, tmp_path: Path
+) -> None:
+    step = MakeFileSystem(work, backed_up(tmp_path, "200M"), size=200 * MIB, was=200 * MIB)
+    step.execute(str(disk), new(work, cloud), "attachment")
+    (remark,) = told(work)
+    assert remark == (
+        "the file system keeps its size of 200 MiB, and the volume has 400 MiB; --grow makes it "
+        "fill the volume"
+    )

@@ -1,0 +1,36 @@
+"""What a step noticed that a person should know, for the result of its volume."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from persistence import Ledger
+from volflow.cloud.marks import tag
+from volflow.tasks.work import Work
+
+
+class Remark(StrEnum):
+    """The subjects of remarks: a volume has at most one of each. Stored runs have them."""
+
+    FILE_SYSTEM = "file system"
+    SIZE = "size"
+
+    def of(self, work: Work, text: str) -> None:
+        """Record a remark. A resumed run keeps it, or replaces it."""
+        # It is nothing to remove, so its entry in the ledger is closed at once.
+        ledger, kind = work.services.ledger, f"remark on {self}"
+        mark = work.tag(kind)
+        ledger.intend(
+            mark,
+            run_id=work.services.run_id,
+            item=work.volume_id,
+            kind=kind,
+            details={"text": text},
+        )
+        ledger.gone(mark)
+
+
+def remarks(ledger: Ledger, run_id: str, volume_id: str) -> tuple[str, ...]:
+    """The remarks on a volume of a run."""
+    found = (ledger.find(tag(run_id, volume_id, f"remark on {each}")) for each in Remark)
+    return tuple(str(entry.details["text"]) for entry in found if entry)
