@@ -92,6 +92,7 @@ class BackupApi:
             consistent=plan.consistent,
             volumes_in_project=plan.volumes_in_project,
             left_out=tuple(selected.left_out),
+            notes=tuple(selected.notes),
             projects={volume["id"]: project_of(volume) for volume in selected.volumes},
             # Which project owns the temporary resources, and whose quota they use.
             act_in=context.conf.cloud.act_in,

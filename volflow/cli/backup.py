@@ -49,6 +49,8 @@ class BackupCreate(Lister):
 
 def _planned(volflow: Volflow, plan: BackupPlan) -> Table:
     selected = plan.selected
+    for note in selected.notes:
+        say(note)
     tell_left_out(selected.left_out)
     say(f"{plural(len(selected.volumes), 'volume')}, {plan.parallel} in parallel.")
     group_of = {key: group for group, keys in selected.groups.items() for key in keys}

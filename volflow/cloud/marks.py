@@ -26,8 +26,16 @@ TEMPORARY, RESTORED, CLAIMED = "volume", "target", "claim"
 # without the run's ledger, may delete it.
 KEPT = "kept"
 
-# The tag in the description of a group or a group snapshot, which a tenant can write too.
-_IN_DESCRIPTION = re.compile(r"[0-9a-f-]{36}/[^/\s]+/group( snapshot)?")
+# The kinds of the other resources that carry a tag in Cinder.
+SNAPSHOT, SAFETY, SAFETY_VOLUME = "snapshot", "safety snapshot", "safety volume"
+GROUP, GROUP_SNAPSHOT = "group", "group snapshot"
+
+_KINDS = frozenset(
+    (TEMPORARY, RESTORED, CLAIMED, KEPT, SNAPSHOT, SAFETY, SAFETY_VOLUME, GROUP, GROUP_SNAPSHOT)
+)
+_UUID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+# The volume's id has its project's behind it where several projects have a backup of it.
+_TAG = re.compile(rf"({_UUID})/({_UUID}(?:@[\w.-]+)?)/([a-z ]+)", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -44,9 +52,18 @@ class Mark:
 
     @classmethod
     def parse(cls, tag: str | None) -> Mark | None:
-        """Parse a tag; None if it is not a tag of volflow."""
-        parts = (tag or "").split("/")
-        return cls(*parts) if len(parts) == 3 else None
+        """Parse a tag in Cinder; None if volflow does not write such a tag.
+
+        A tag proves nothing alone: see :mod:`volflow.cloud.ownership`.
+        """
+        found = _TAG.fullmatch(tag or "")
+        return cls(*found.groups()) if found and found[3] in _KINDS else None
+
+    @classmethod
+    def recorded(cls, tag: str) -> Mark:
+        """The parts of a tag in the ledger, which only volflow writes."""
+        run_id, volume_id, kind = tag.split("/")
+        return cls(run_id, volume_id, kind)
 
     @classmethod
     def of(cls, resource: Mapping[str, Any]) -> Mark | None:
@@ -65,8 +82,13 @@ def tag(run_id: str, volume_id: str, kind: str) -> str:
 
 def tag_of(resource: Mapping[str, Any]) -> str | None:
     """The tag in the metadata of a volume or snapshot, also if it is not a valid tag."""
-    tag = resource["metadata"].get(TAG_KEY)
+    tag = (resource.get("metadata") or {}).get(TAG_KEY)
     return None if tag is None else str(tag)
+
+
+def foreign_value(resource: Mapping[str, Any]) -> str | None:
+    """What somebody else has written under volflow's metadata key; None if nobody has."""
+    return None if Mark.of(resource) else tag_of(resource)
 
 
 def kind_of(resource: Mapping[str, Any]) -> str:
@@ -77,12 +99,26 @@ def kind_of(resource: Mapping[str, Any]) -> str:
 
 def is_described(resource: Mapping[str, Any]) -> bool:
     """Whether the description of a group or group snapshot is a run's tag."""
-    return _IN_DESCRIPTION.fullmatch(resource["description"] or "") is not None
+    mark = Mark.parse(resource["description"])
+    return mark is not None and mark.kind in (GROUP, GROUP_SNAPSHOT)
 
 
 def alive(moment: datetime) -> dict[str, str]:
     """The metadata that shows that a run is alive at this moment."""
     return {ALIVE_KEY: moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S")}
+
+
+def utc(shown: object) -> datetime:
+    """A time as Cinder shows it, which is UTC without saying so."""
+    return datetime.fromisoformat(str(shown)).replace(tzinfo=UTC)
+
+
+def alive_at(resource: Mapping[str, Any]) -> datetime | None:
+    """When the run of a volume last marked it as alive, in UTC; None also for other texts."""
+    try:
+        return last_alive(resource)
+    except ValueError:
+        return None
 
 
 def last_alive(resource: Mapping[str, Any]) -> datetime | None:

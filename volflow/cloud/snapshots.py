@@ -32,6 +32,10 @@ class Snapshots:
         with translated(f"Snapshot {snapshot_id}"):
             return plain(self._api.volume_snapshots.get(snapshot_id))
 
+    def existing(self, snapshot_id: str) -> Resource | None:
+        """The snapshot, or None if it is gone. It counts as gone after two 404 in a row."""
+        return existing(lambda: self.get(snapshot_id))
+
     def list(self, volume_id: str) -> Resources:
         """The snapshots of a volume, newest first."""
         with translated(f"Listing snapshots of volume {volume_id}"):

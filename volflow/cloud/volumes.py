@@ -85,6 +85,15 @@ class Volumes:
             one = self._api.volumes.list(search_opts={"all_tenants": 1}, limit=1)
         self._require_all([plain(volume) for volume in one])
 
+    def sees_all_projects(self) -> bool:
+        """Whether this user sees the volumes and snapshots of all projects, by their ids.
+
+        :raises CloudError: Cinder does not answer
+        """
+        with translated("Listing volumes"):
+            one = self._api.volumes.list(search_opts={"all_tenants": 1}, limit=1)
+        return self._sees_all([plain(volume) for volume in one])
+
     def _require_all(self, found: Sequence[Resource]) -> None:
         if not self._sees_all(found):
             raise CloudError(

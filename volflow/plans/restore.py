@@ -15,7 +15,13 @@ from volflow.plans.restore_groups import assign_groups, notes_on_groups
 from volflow.plans.restore_options import check_options
 from volflow.plans.restore_quota import quota_use, within_quotas
 from volflow.plans.restore_source import choose
-from volflow.plans.restore_target import Destination, RestoreTarget, choose_target, one_of_each
+from volflow.plans.restore_target import (
+    Destination,
+    RestoreTarget,
+    choose_target,
+    notes_on_marks,
+    one_of_each,
+)
 from volflow.plans.selection import Selection
 from volflow.repositories.backups import Backups
 from volflow.repositories.manifest import Manifest
@@ -118,7 +124,7 @@ class RestorePlanner:
                 *chosen.left_out,
                 *not_restorable,
             ),
-            notes=tuple(notes_on_groups(targets)),
+            notes=(*notes_on_groups(targets), *notes_on_marks(targets)),
         )
 
     def _targets(

@@ -11,6 +11,7 @@ from typing import Any
 
 from volflow.cloud.cinder import Cinder
 from volflow.cloud.connection import Cloud
+from volflow.cloud.marks import TAG_KEY, foreign_value
 from volflow.cloud.volumes import Volume, project_of
 from volflow.errors import UsageError, VolflowError
 from volflow.movers.base import StoredBackup
@@ -193,6 +194,22 @@ def _existing_volume(cinder: Cinder, manifest: Manifest, options: RestoreOptions
 def _of_another_project(volume: Volume | None, cinder: Cinder) -> bool:
     """Whether the volume exists and belongs to another project."""
     return volume is not None and project_of(volume) not in ("", cinder.project_id)
+
+
+def notes_on_marks(targets: Sequence[RestoreTarget]) -> list[str]:
+    """Say which volumes keep what somebody else has under volflow's metadata key."""
+    found = []
+    for target in targets:
+        new = target.destination is Destination.NEW
+        volume = target.manifest.volume if new else target.existing
+        value = foreign_value(volume) if volume else None
+        if volume and value is not None:
+            found.append(
+                f"Volume {volume['name'] or volume['id']} has the metadata {TAG_KEY}={value}, "
+                "which is not a mark of volflow. volflow needs this key during the restore, and "
+                "sets it again afterwards."
+            )
+    return found
 
 
 def one_of_each(

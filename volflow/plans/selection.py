@@ -7,8 +7,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 
+from volflow.cloud import ownership
 from volflow.cloud.cinder import Cinder
-from volflow.cloud.marks import CLAIMED, RESTORED, TEMPORARY, Mark, kind_of
+from volflow.cloud.marks import (
+    CLAIMED,
+    RESTORED,
+    SAFETY_VOLUME,
+    TAG_KEY,
+    TEMPORARY,
+    Mark,
+    kind_of,
+    tag_of,
+)
 from volflow.cloud.volumes import USABLE, Volume, require_usable
 from volflow.errors import ResourceNotFoundError, UsageError, VolflowError, VolumeStateError
 from volflow.movers.base import StoredBackup
@@ -23,12 +33,14 @@ class Selected:
     :ivar groups: ids of the volumes that share a group snapshot, by group id
     :ivar split_groups: groups of which not all volumes are covered, so that each of these volumes
         gets its own snapshot
+    :ivar notes: what a person should know about them, one sentence each
     """
 
     volumes: list[Volume]
     left_out: list[LeftOut] = field(default_factory=list)
     groups: dict[str, list[str]] = field(default_factory=dict)
     split_groups: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def without(self, troubles: Mapping[str, VolflowError]) -> Selected:
         """Leave out the volumes that cannot be backed up, and keep the others.
@@ -146,20 +158,26 @@ class Selection:
         """
         self.check()
         if self.volumes:
-            return Selected(_named(cinder, self.volumes))
+            volumes = _named(cinder, self.volumes)
+            return Selected(volumes, notes=_notes_on_marks(cinder, volumes))
         if self.groups:
             return _members(cinder, self.groups)
-        return self._filter(cinder.volumes.list(all_tenants=self.all_tenants))
+        return self._filter(cinder, cinder.volumes.list(all_tenants=self.all_tenants))
 
-    def _filter(self, found: Iterable[Volume]) -> Selected:
+    def _filter(self, cinder: Cinder, found: Iterable[Volume]) -> Selected:
         volumes: list[Volume] = []
         left_out: list[LeftOut] = []
+        notes: list[str] = []
         members: dict[str, list[str]] = {}
         for volume in found:
             if volume.get("group_id"):
                 members.setdefault(volume["group_id"], []).append(volume["id"])
-            unwanted = self.why_unwanted(volume)
-            reason = unwanted or _why_unusable(volume)
+            forged = why_mark_is_foreign(cinder, volume)
+            temporary = not forged and kind_of(volume) in (TEMPORARY, SAFETY_VOLUME)
+            unwanted = _TEMPORARY if temporary else self.why_unwanted(volume)
+            reason = unwanted or _why_unusable(volume, restored=not forged)
+            if forged and unwanted is None:
+                notes.append(note_on_mark(volume, forged))
             if reason is None:
                 volumes.append(volume)
             else:
@@ -181,12 +199,11 @@ class Selection:
                 for group, ids in several.items()
                 if chosen.intersection(ids) and not chosen.issuperset(ids)
             ],
+            notes=notes,
         )
 
     def why_unwanted(self, volume: Volume) -> str | None:
         """Why the selection does not cover this volume; None if it does."""
-        if kind_of(volume) == TEMPORARY:
-            return "is a temporary volume of a volflow run"
         reason = self._why_unnamed(volume["id"], volume["name"] or "")
         if reason:
             return reason
@@ -209,12 +226,44 @@ class Selection:
         return None
 
 
-def _why_unusable(volume: Volume) -> str | None:
-    """Why this volume cannot be backed up now; None if it can."""
+_TEMPORARY = "is a temporary volume of a volflow run"
+
+
+def why_mark_is_foreign(cinder: Cinder, volume: Volume) -> str | None:
+    """Why what a volume has under volflow's metadata key is not volflow's; None if it is.
+
+    Tenants can write this key, and tools copy it: such a volume is one like any other.
+    """
+    if tag_of(volume) is None:
+        return None
+    mark = Mark.of(volume)
+    if mark is None:
+        return "volflow does not write such a value"
+    return ownership.why_not_ours(cinder, volume, mark)
+
+
+def note_on_mark(volume: Volume, reason: str) -> str:
+    return (
+        f"Volume {volume['name'] or volume['id']} ({volume['id']}) has the metadata "
+        f"{TAG_KEY}={tag_of(volume)}, which is not a mark of volflow: {reason}. volflow treats it "
+        "like any other volume."
+    )
+
+
+def _notes_on_marks(cinder: Cinder, volumes: Iterable[Volume]) -> list[str]:
+    reasons = [(volume, why_mark_is_foreign(cinder, volume)) for volume in volumes]
+    return [note_on_mark(volume, reason) for volume, reason in reasons if reason]
+
+
+def _why_unusable(volume: Volume, *, restored: bool = True) -> str | None:
+    """Why this volume cannot be backed up now; None if it can.
+
+    :param restored: whether to believe a mark that says that a restore writes to it
+    """
     if volume["status"] not in USABLE:
         return f"is in state '{volume['status']}'"
     mark = Mark.of(volume)
-    if mark and mark.kind in (CLAIMED, RESTORED):
+    if restored and mark and mark.kind in (CLAIMED, RESTORED):
         return (
             f"is being restored by run {mark.run_id} of volflow, and incomplete until that run "
             "ends. If it was interrupted, resume or abort it; if it failed, see 'volflow leftover "
@@ -225,9 +274,9 @@ def _why_unusable(volume: Volume) -> str | None:
     return None
 
 
-def _require_usable(volume: Volume) -> None:
+def _require_usable(cinder: Cinder, volume: Volume) -> None:
     require_usable(volume, USABLE)
-    reason = _why_unusable(volume)
+    reason = _why_unusable(volume, restored=not why_mark_is_foreign(cinder, volume))
     if reason:
         raise VolumeStateError(
             f"Volume {volume['name'] or volume['id']} ({volume['id']}) {reason}."
@@ -238,7 +287,7 @@ def _named(cinder: Cinder, names_or_ids: Iterable[str]) -> list[Volume]:
     found = [cinder.volumes.find(name) for name in names_or_ids]
     _refuse_duplicates([volume["id"] for volume in found], "Volume {} is named more than once.")
     for volume in found:
-        _require_usable(volume)
+        _require_usable(cinder, volume)
     return found
 
 
@@ -255,12 +304,12 @@ def _members(cinder: Cinder, group_ids: Iterable[str]) -> Selected:
                 f"Group {group['name'] or group_id} ({group_id}) has no volumes."
             )
         for volume in members:
-            _require_usable(volume)
+            _require_usable(cinder, volume)
         groups[group_id] = [volume["id"] for volume in members]
         volumes += members
     # A volume can move from one group to another between the two requests.
     _refuse_duplicates([volume["id"] for volume in volumes], "Volume {} is in two groups.")
-    return Selected(volumes, groups=groups)
+    return Selected(volumes, groups=groups, notes=_notes_on_marks(cinder, volumes))
 
 
 def _refuse_duplicates(ids: list[str], message: str) -> None:

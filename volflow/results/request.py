@@ -65,6 +65,7 @@ class BackupRequest(_Request):
         that is not known
     :ivar volumes_in_project: the number of volumes in each project that have a backup afterwards,
         where the run covers all volumes of the project
+    :ivar notes: what a person should know about the run, one sentence each
     """
 
     kind = "backup"
@@ -72,11 +73,7 @@ class BackupRequest(_Request):
     full: bool = False
     consistent: Mapping[str, bool | None] = field(default_factory=dict)
     volumes_in_project: Mapping[str, int] = field(default_factory=dict)
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """A backup has no notes."""
-        return ()
+    notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The request as it is stored."""
@@ -91,7 +88,7 @@ class BackupRequest(_Request):
             "act_in": self.act_in,
             "repository": self.repository,
             "login": dict(self.login),
-        }
+        } | ({"notes": list(self.notes)} if self.notes else {})
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
@@ -101,6 +98,7 @@ class BackupRequest(_Request):
             full=values.get("full", False),
             consistent=values.get("consistent", {}),
             volumes_in_project=values.get("whole", {}),
+            notes=tuple(values.get("notes", ())),
         )
 
 

@@ -7,14 +7,15 @@ the tag that volflow puts on everything that it creates in Cinder.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from persistence import Ambiguous, Entry, EntryState, NotFound, State
-from volflow.cloud import marks
+from volflow.cloud import marks, ownership
 from volflow.cloud.cinder import Cinder
-from volflow.cloud.marks import KEPT, TAG_KEY, Mark, kind_of, tag
+from volflow.cloud.marks import KEPT, TAG_KEY, Mark, tag
 from volflow.errors import VolflowError
 from volflow.runs import lease
 from volflow.runs.work import WorkFactory
@@ -48,6 +49,8 @@ class Leftover:
     :ivar lost: only Cinder knows it, not the ledger
     :ivar of_volume: if lost: the volume that it is, or that it is a snapshot of
     :ivar ended: if lost: this state database knows that its run has ended
+    :ivar foreign: if lost: why volflow cannot have made it. Somebody else has written or copied
+        its mark; volflow never removes it
     :ivar removed: what to report when it was removed
     """
 
@@ -58,6 +61,7 @@ class Leftover:
     lost: bool = False
     of_volume: str | None = None
     ended: bool = False
+    foreign: str | None = None
     removed: str = "removed"
 
     @property
@@ -74,9 +78,7 @@ class Leftover:
 
     @property
     def _mark(self) -> Mark:
-        mark = Mark.parse(self.tag)
-        assert mark is not None
-        return mark
+        return Mark.recorded(self.tag)
 
 
 def clean_all(
@@ -127,12 +129,13 @@ def lost(state: State, cinder: Cinder) -> list[Leftover]:
     """
     found = [
         Leftover(
-            tag=resource["metadata"][TAG_KEY],
+            tag=str(mark),
             resource_id=resource["id"],
-            since=_last_sign(resource),
+            since=marks.alive_at(resource) or marks.utc(resource["created_at"]),
             reason="this state database does not know its run",
             lost=True,
             of_volume=resource.get("volume_id") or resource["id"],
+            foreign=_why_foreign(state, cinder, resource, mark),
         )
         for resource in (
             *cinder.volumes.marked(),
@@ -140,18 +143,23 @@ def lost(state: State, cinder: Cinder) -> list[Leftover]:
             *cinder.groups.marked(),
             *cinder.group_snapshots.marked(),
         )
-        if kind_of(resource) in _ORDER
+        if (mark := Mark.of(resource)) and mark.kind in _ORDER
     ]
     ended = {leftover.run_id: _has_ended(state, leftover.run_id) for leftover in found}
     # :func:`known` already returns what is open in the ledger.
     listed = {entry.tag for entry in state.ledger.open()}
     # A sign of life of one resource counts for its whole run.
     latest: dict[str, datetime] = {}
-    for leftover in found:
+    for leftover in (one for one in found if not one.foreign):
         latest[leftover.run_id] = max(leftover.since, latest.get(leftover.run_id, leftover.since))
     leftovers = []
     for leftover in found:
-        if ended[leftover.run_id] is None:
+        if leftover.foreign:
+            if _is_named(state, leftover):
+                continue
+            reason = f"volflow did not make it, although it has volflow's mark: {leftover.foreign}"
+            leftovers.append(replace(leftover, reason=reason))
+        elif ended[leftover.run_id] is None:
             leftovers.append(replace(leftover, since=latest[leftover.run_id]))
         elif ended[leftover.run_id] and _ledger_tag(leftover) not in listed:
             leftovers.append(
@@ -179,6 +187,11 @@ def clean_lost(work: Work, leftover: Leftover, *, older_than: timedelta) -> str 
 
     :param older_than: how long a run of another database must have given no sign of life
     """
+    if leftover.foreign:
+        return (
+            f"volflow did not make it, although it has volflow's mark ({leftover.foreign}): remove "
+            f"its metadata key '{TAG_KEY}', or delete it with the openstack command"
+        )
     if not leftover.ended:
         if datetime.now(UTC) - leftover.since < older_than:
             return f"its run gave a sign of life at {leftover.since:%Y-%m-%d %H:%M} UTC"
@@ -246,6 +259,22 @@ def _has_ended(state: State, run_id: str) -> bool | None:
     return run.state.final and not lease.is_driven(state.leases, run_id)
 
 
-def _last_sign(resource: dict[str, object]) -> datetime:
-    created_at = datetime.fromisoformat(str(resource["created_at"])).replace(tzinfo=UTC)
-    return marks.last_alive(resource) or created_at
+def _why_foreign(
+    state: State, cinder: Cinder, resource: Mapping[str, Any], mark: Mark
+) -> str | None:
+    """Why a resource cannot be what its mark says; None if it can."""
+    kind = NewVolume.kind if mark.kind == KEPT else mark.kind
+    entry = state.ledger.find(tag(mark.run_id, mark.volume_id, kind))
+    if entry and entry.resource_id == resource["id"]:
+        return None
+    if entry and entry.resource_id and mark.kind != KEPT:
+        made_at = entry.details.get(ownership.MADE_AT)
+        if made_at is None or str(resource["created_at"]) > made_at:
+            return f"the run made {entry.resource_id}, and this came later"
+    return ownership.why_not_ours(cinder, resource, mark)
+
+
+def _is_named(state: State, leftover: Leftover) -> bool:
+    """Whether a run that is not over works on this resource, so that it is no leftover."""
+    entry = state.ledger.find(_ledger_tag(leftover))
+    return entry is not None and entry.resource_id == leftover.resource_id

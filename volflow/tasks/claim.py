@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from persistence import Entry
-from volflow.cloud.marks import CLAIMED, KEPT, TAG_KEY, kind_of, tag_of
+from volflow.cloud import ownership
+from volflow.cloud.marks import CLAIMED, KEPT, TAG_KEY, Mark, kind_of, tag_of
 from volflow.cloud.volumes import require_usable
 from volflow.errors import VolflowError, VolumeStateError
 from volflow.tasks.base import Temporary
+from volflow.tasks.presence import give_back
 from volflow.tasks.safety_snapshot import is_half_written
 from volflow.tasks.work import Work
 
@@ -31,21 +33,37 @@ class Claim(Temporary):
     def execute(self) -> str:
         cinder = self.work.cinder
         volume = cinder.volumes.get(self._target_id)
-        if not self.work.is_ours(tag_of(volume)):
+        known = self.services.ledger.find(self.tag)
+        if self.work.is_ours(tag_of(volume)):
+            had = known.details.get("had") if known else None
+        else:
             require_usable(volume, ("available",))
-            # A volume that is kept is complete, and only its tag has not been removed yet.
-            if kind_of(volume) != KEPT:
-                self._require_free(volume)
-        self.intend(volume_id=self._target_id)
+            self._require_free(volume)
+            # A volume that is kept is complete, and only its mark has not been removed yet.
+            had = tag_of(volume) if kind_of(volume) != KEPT else None
+        self.intend(volume_id=self._target_id, had=had)
         cinder.volumes.set_metadata(self._target_id, {TAG_KEY: self.tag})
         # Another run may have found it free at the same moment: the last tag counts.
-        self._require_free(cinder.volumes.get(self._target_id))
+        volume = cinder.volumes.get(self._target_id)
+        self._require_free(volume)
+        if tag_of(volume) != self.tag:
+            raise VolumeStateError(
+                f"Volume {self._target_id} does not keep the metadata key '{TAG_KEY}' that volflow "
+                f"sets: somebody else has changed it to {tag_of(volume)!r}. Stop that, then start "
+                "again."
+            )
         self.present(self._target_id)
         return self._target_id
 
     def _require_free(self, volume: dict[str, Any]) -> None:
-        owner = tag_of(volume)
-        if owner and not self.work.is_ours(owner):
+        """Make sure that no other run restores into the volume.
+
+        What somebody else has written under volflow's key is no obstacle: it is put back later.
+        """
+        owner = Mark.of(volume)
+        if owner is None or owner.kind == KEPT or self.work.is_ours(str(owner)):
+            return
+        if ownership.why_not_ours(self.work.cinder, volume, owner) is None:
             raise VolumeStateError(
                 f"Volume {self._target_id} is being restored by another run of volflow ({owner}). "
                 "Wait for that run, or resume or abort it; if it has ended, 'volflow leftover "
@@ -86,4 +104,4 @@ class Claim(Temporary):
                 f"Volume {target_id} is half-written, and keeps its tag until it is reverted to "
                 "its safety snapshot."
             )
-        cinder.volumes.delete_metadata(target_id, [TAG_KEY])
+        give_back(work, target_id, entry.details.get("had"))

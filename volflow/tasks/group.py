@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from persistence import Entry
+from volflow.cloud import ownership
 from volflow.cloud.groups import LEGACY
 from volflow.cloud.wait import existing
 from volflow.errors import CloudError, ResourceNotFoundError
@@ -34,12 +35,13 @@ class GroupSnapshot(Temporary):
         """The members' snapshots, by volume id."""
         snapshots = self.work.cinder.group_snapshots
         group = self.work.cinder.groups.get(self.work.volume_id)
-        self.intend()
-        found = snapshots.described(group, self.tag)
+        entry = self.intend()
+        found = _of_entry(snapshots.described(group, self.tag), entry)
         # Group snapshots have no metadata: the description carries the tag.
-        name = f"volflow-{self.services.run_id[:8]}"
+        name = ownership.temporary_name(self.services.run_id)
+        found = [one for one in found if entry.resource_id or one["name"] == name]
         snapshot = found[0] if found else snapshots.create(group, name=name, description=self.tag)
-        self.present(snapshot["id"])
+        self.present(snapshot["id"], **{ownership.MADE_AT: snapshot["created_at"]})
         snapshots.wait(group, snapshot["id"])
         return {s["volume_id"]: s for s in snapshots.members(group, snapshot["id"])}
 
@@ -48,7 +50,9 @@ class GroupSnapshot(Temporary):
         group = existing(lambda: work.cinder.groups.get(work.volume_id))
         if group is None:
             return  # a group that has snapshots cannot be deleted
-        for snapshot in work.cinder.group_snapshots.described(group, entry.tag):
+        for snapshot in _not_younger(
+            work.cinder.group_snapshots.described(group, entry.tag), entry
+        ):
             work.cinder.group_snapshots.delete(group, snapshot["id"])
 
 
@@ -133,8 +137,8 @@ class RestoredGroup(Temporary):
 
     def _ensure(self) -> dict[str, Any]:
         groups, wanted = self.work.cinder.groups, self._wanted
-        self.intend(description=wanted.was["description"])
-        found = groups.described(self.tag)
+        entry = self.intend(description=wanted.was["description"])
+        found = _of_entry(groups.described(self.tag), entry)
         if not found:
             legacy = bool(wanted.was.get(LEGACY))
             types = [self.work.cinder.types.find(name) for name in wanted.volume_types]
@@ -148,7 +152,11 @@ class RestoredGroup(Temporary):
                     availability_zone=wanted.availability_zone,
                 )
             ]
-        self.present(found[0]["id"])
+        self.present(
+            found[0]["id"],
+            description=wanted.was["description"],
+            **{ownership.MADE_AT: found[0]["created_at"]},
+        )
         made = groups.wait(found[0]["id"])
         LOG.info(
             "Group %s (%s) was created again as %s", made["name"], wanted.was["id"], made["id"]
@@ -158,12 +166,28 @@ class RestoredGroup(Temporary):
     @classmethod
     def remove(cls, work: Work, entry: Entry) -> None:
         groups = work.cinder.groups
-        for group in groups.described(entry.tag):
+        for group in _not_younger(groups.described(entry.tag), entry):
             if work.cinder.volumes.in_group(group["id"]):
                 # From here on it belongs to the tenant, like the volumes in it.
                 groups.update(group, description=entry.details.get("description") or "")
             else:
                 groups.delete(group)
+
+
+def _of_entry(found: Sequence[dict[str, Any]], entry: Entry) -> list[dict[str, Any]]:
+    """Of resources with the tag of a step, those that its entry in the ledger names."""
+    return [one for one in found if entry.resource_id in (None, one["id"])]
+
+
+def _not_younger(found: Sequence[dict[str, Any]], entry: Entry) -> list[dict[str, Any]]:
+    """Of resources with the tag of a step, those that Cinder made for its request."""
+    made_at = entry.details.get(ownership.MADE_AT)
+    return [
+        one
+        for one in found
+        if entry.resource_id in (None, one["id"])
+        or (made_at is not None and str(one["created_at"]) <= made_at)
+    ]
 
 
 class Join(Step):

@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from persistence import Entry
+from volflow.cloud import ownership
 from volflow.cloud.groups import takes
-from volflow.cloud.marks import ALIVE_KEY, KEPT, RESTORED, TAG_KEY, tag_of
+from volflow.cloud.marks import ALIVE_KEY, KEPT, RESTORED, TAG_KEY, foreign_value, tag_of
 from volflow.cloud.properties import own_metadata
 from volflow.errors import VolumeStateError
 from volflow.repositories.manifest import Manifest
 from volflow.tasks.base import Step, Temporary
 from volflow.tasks.group import RestoredGroup
+from volflow.tasks.presence import delete_volume, earlier_volume, give_back, volumes_to_remove
 from volflow.tasks.work import Work
 
 
@@ -32,6 +34,10 @@ class NewVolume(Temporary):
         super().__init__(work, rebind=rebind)
         self._manifest = manifest
 
+    def _had(self) -> str | None:
+        """What the tenant had under volflow's metadata key, which is put back."""
+        return foreign_value(self._manifest.volume)
+
     def execute(self) -> str:
         return self._ensure(**self._as_in_backup())
 
@@ -48,10 +54,10 @@ class NewVolume(Temporary):
 
     def _ensure(self, **properties: Any) -> str:
         cinder = self.work.cinder
-        self.intend()
-        found = cinder.volumes.tagged(self.tag)
-        volume = found[0] if found else cinder.volumes.create(**properties)
-        self.present(volume["id"])
+        volume = earlier_volume(self.work, self.intend(), properties.get("snapshot_id"))
+        if volume is None:
+            volume = cinder.volumes.create(**properties)
+        self.present(volume["id"], **{ownership.MADE_AT: volume["created_at"]})
         volume = cinder.volumes.wait(volume["id"], what="New volume")
         if volume["encrypted"]:
             raise VolumeStateError(
@@ -64,7 +70,9 @@ class NewVolume(Temporary):
         """Hand the volume over to the tenant: from here on nothing deletes it."""
         # For those who do not see this ledger.
         self.work.cinder.volumes.set_metadata(volume_id, {TAG_KEY: self.work.tag(KEPT)})
-        self.present(volume_id, kept=True)
+        known = self.services.ledger.find(self.tag)
+        made_at = known.details.get(ownership.MADE_AT) if known else None
+        self.present(volume_id, kept=True, had=self._had(), **{ownership.MADE_AT: made_at})
         self.dispose(self.work, self.tag)
 
     @classmethod
@@ -75,15 +83,17 @@ class NewVolume(Temporary):
             volume = cinder.volumes.existing(kept)
             # Meanwhile the tenant may have deleted it, or another run may restore into it.
             if volume and work.is_ours(tag_of(volume)):
-                cinder.volumes.delete_metadata(kept, [TAG_KEY, ALIVE_KEY])
-        # A process that was killed may have tagged a volume as kept before the ledger had it so.
-        for tag in [entry.tag] if kept else [entry.tag, work.tag(KEPT)]:
+                give_back(work, kept, entry.details.get("had"), [ALIVE_KEY])
             # A request that was sent again may have created two volumes.
-            for volume in cinder.volumes.tagged(tag):
-                if volume["id"] != kept:
-                    # Cinder does not delete a volume that is in a group.
-                    cinder.groups.remove_volume(volume)
-                    cinder.volumes.delete(volume["id"])
+            found = [one for one in cinder.volumes.tagged(entry.tag) if one["id"] != kept]
+            volumes = ownership.to_remove(cinder, found, entry)
+        else:
+            # A process that was killed may have marked it as kept before the ledger had it so.
+            volumes = volumes_to_remove(work, entry, also=work.tag(KEPT))
+        for volume in volumes:
+            # Cinder does not delete a volume that is in a group.
+            cinder.groups.remove_volume(volume)
+            delete_volume(work, entry, volume)
 
 
 class MemberVolume(NewVolume):
@@ -112,6 +122,9 @@ class CopiedVolume(NewVolume):
     def __init__(self, work: Work, manifest: Manifest, source: dict[str, Any]) -> None:
         super().__init__(work, manifest)
         self._source = source
+
+    def _had(self) -> str | None:
+        return foreign_value(self._source)
 
     def execute(self, snapshot: dict[str, Any]) -> str:  # type: ignore[override]
         return self._ensure(

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from persistence import Entry, EntryState
-from volflow.cloud.marks import TAG_KEY, tag_of
+from volflow.cloud import ownership
+from volflow.cloud.marks import SAFETY, TAG_KEY, tag_of
 from volflow.errors import VolflowError
 from volflow.tasks.base import Step, Temporary
+from volflow.tasks.presence import earlier_snapshot, snapshots_to_remove
 from volflow.tasks.work import Work
 
 # The kind of the ledger's entry that says that the target is being overwritten.
@@ -32,7 +34,7 @@ class SafetySnapshot(Temporary):
     deletes the snapshot.
     """
 
-    kind = "safety snapshot"
+    kind = SAFETY
     step = "safety snapshot"
     default_provides = "safety_snapshot"
 
@@ -52,16 +54,18 @@ class SafetySnapshot(Temporary):
         self.services.ledger.gone(tag)
 
     def execute(self, clone_id: str) -> dict[str, Any]:
-        cinder = self.work.cinder
-        self.intend(volume_id=clone_id)
-        found = cinder.snapshots.tagged(clone_id, self.tag)
-        if not found and self._is_overwritten():
+        entry = self.intend(volume_id=clone_id)
+        snapshot = earlier_snapshot(self.work, entry, clone_id)
+        if snapshot is None and self._is_overwritten():
             raise VolflowError(
                 f"Volume {clone_id} was overwritten in part and its safety snapshot is gone."
             )
-        snapshot = found[0] if found else self._create(clone_id)
-        self.present(snapshot["id"])
-        return cinder.snapshots.wait(snapshot["id"])
+        if snapshot is None:
+            snapshot = self._create(clone_id)
+        self.present(
+            snapshot["id"], volume_id=clone_id, **{ownership.MADE_AT: snapshot["created_at"]}
+        )
+        return self.work.cinder.snapshots.wait(snapshot["id"])
 
     def _is_overwritten(self) -> bool:
         """Whether an earlier attempt began to write: then it is too late for a snapshot."""
@@ -70,7 +74,7 @@ class SafetySnapshot(Temporary):
     def _create(self, volume_id: str) -> dict[str, Any]:
         return self.work.cinder.snapshots.create(
             volume_id,
-            name=f"volflow-safety-{self.services.run_id[:8]}",
+            name=ownership.safety_name(self.services.run_id),
             description=f"Before the restore by volflow run {self.services.run_id}",
             metadata={TAG_KEY: self.tag},
         )
@@ -78,7 +82,7 @@ class SafetySnapshot(Temporary):
     @classmethod
     def remove(cls, work: Work, entry: Entry) -> None:
         cinder, volume_id = work.cinder, str(entry.details["volume_id"])
-        snapshots = cinder.snapshots.tagged(volume_id, entry.tag)
+        snapshots = snapshots_to_remove(work, entry, volume_id)
         if is_half_written(work):
             cls._revert_target(work, volume_id, snapshots)
             work.services.ledger.gone(work.tag(OVERWRITE))

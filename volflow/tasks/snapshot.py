@@ -5,15 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from persistence import Entry
-from volflow.cloud.marks import TAG_KEY
+from volflow.cloud import ownership
+from volflow.cloud.marks import SNAPSHOT, TAG_KEY
 from volflow.tasks.base import Temporary
+from volflow.tasks.presence import earlier_snapshot, snapshots_to_remove
 from volflow.tasks.work import Work
 
 
 class Snapshot(Temporary):
     """Makes sure that the snapshot exists; its revert deletes it and waits until it is gone."""
 
-    kind = "snapshot"
+    kind = SNAPSHOT
     step = "snapshot"
     default_provides = "snapshot"
 
@@ -26,23 +28,22 @@ class Snapshot(Temporary):
 
     def execute(self) -> dict[str, Any]:
         cinder = self.work.cinder
-        self.intend(volume_id=self._source_id)
-        found = cinder.snapshots.tagged(self._source_id, self.tag)
-        snapshot = found[0] if found else self._create()
-        self.present(snapshot["id"])
+        entry = self.intend(volume_id=self._source_id)
+        snapshot = earlier_snapshot(self.work, entry, self._source_id) or self._create()
+        made = {ownership.MADE_AT: snapshot["created_at"]}
+        self.present(snapshot["id"], volume_id=self._source_id, **made)
         return cinder.snapshots.wait(snapshot["id"])
 
     def _create(self) -> dict[str, Any]:
         return self.work.cinder.snapshots.create(
             self._source_id,
-            name=f"volflow-{self.services.run_id[:8]}",
+            name=ownership.temporary_name(self.services.run_id),
             description=f"Temporary, made by volflow run {self.services.run_id}",
             metadata={TAG_KEY: self.tag},
         )
 
     @classmethod
     def remove(cls, work: Work, entry: Entry) -> None:
-        cinder = work.cinder
-        source_id = entry.details.get("volume_id") or work.volume_id
-        for snapshot in cinder.snapshots.tagged(source_id, entry.tag):
-            cinder.snapshots.delete(snapshot["id"])
+        source_id = str(entry.details.get("volume_id") or work.volume_id)
+        for snapshot in snapshots_to_remove(work, entry, source_id):
+            work.cinder.snapshots.delete(snapshot["id"])

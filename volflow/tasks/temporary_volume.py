@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from persistence import Entry
+from volflow.cloud import ownership
 from volflow.cloud.marks import TAG_KEY, TEMPORARY
 from volflow.tasks.base import Temporary
+from volflow.tasks.presence import delete_volume, earlier_volume, volumes_to_remove
 from volflow.tasks.work import Work
 
 
@@ -18,12 +20,11 @@ class TemporaryVolume(Temporary):
     default_provides = "clone_id"
 
     def execute(self, description: dict[str, Any], snapshot: dict[str, Any]) -> str:
-        cinder = self.work.cinder
-        self.intend()
-        found = cinder.volumes.tagged(self.tag)
-        volume = found[0] if found else self._create(description["volume"], snapshot)
-        self.present(volume["id"])
-        cinder.volumes.wait(volume["id"], what="Temporary volume")
+        volume = earlier_volume(self.work, self.intend(), snapshot["id"])
+        if volume is None:
+            volume = self._create(description["volume"], snapshot)
+        self.present(volume["id"], **{ownership.MADE_AT: volume["created_at"]})
+        self.work.cinder.volumes.wait(volume["id"], what="Temporary volume")
         return str(volume["id"])
 
     def _create(self, source: dict[str, Any], snapshot: dict[str, Any]) -> dict[str, Any]:
@@ -32,12 +33,12 @@ class TemporaryVolume(Temporary):
             size=snapshot["size"],
             snapshot_id=snapshot["id"],
             availability_zone=source["availability_zone"],
-            name=f"volflow-{self.services.run_id[:8]}",
+            name=ownership.temporary_name(self.services.run_id),
             description=f"Temporary, made by volflow run {self.services.run_id}",
             metadata={TAG_KEY: self.tag},
         )
 
     @classmethod
     def remove(cls, work: Work, entry: Entry) -> None:
-        for volume in work.cinder.volumes.tagged(entry.tag):
-            work.cinder.volumes.delete(volume["id"])
+        for volume in volumes_to_remove(work, entry):
+            delete_volume(work, entry, volume)

@@ -10,7 +10,7 @@ from typing import Any
 
 from persistence import Catalogue, Ledger
 from volflow.cloud.cinder import Cinder
-from volflow.cloud.marks import Mark, tag
+from volflow.cloud.marks import tag
 from volflow.errors import StoppedError
 from volflow.host.host import Host
 from volflow.host.namespace import MountNamespace
@@ -96,8 +96,7 @@ class Work:
 
     def is_ours(self, tag: str | None) -> bool:
         """Whether a tag belongs to this run and volume."""
-        mark = Mark.parse(tag)
-        return mark is not None and mark == Mark(self.services.run_id, self.volume_id, mark.kind)
+        return (tag or "").rpartition("/")[0] == f"{self.services.run_id}/{self.volume_id}"
 
     def connection(self, attachment_id: str) -> dict[str, Any]:
         """The connection info of an attachment. It can hold secrets: it is kept only in memory."""

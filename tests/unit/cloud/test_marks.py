@@ -11,6 +11,7 @@ from volflow.cloud import marks
 from volflow.cloud.marks import Mark
 
 RUN = "00000000-0000-4000-8000-000000000000"
+VOLUME = "11111111-0000-4000-8000-000000000000"
 
 
 def carrying(**metadata: str) -> dict[str, Any]:
@@ -18,17 +19,45 @@ def carrying(**metadata: str) -> dict[str, Any]:
 
 
 def test_a_tag_is_run_volume_and_kind() -> None:
-    assert str(Mark(RUN, "volume", "safety snapshot")) == f"{RUN}/volume/safety snapshot"
+    assert str(Mark(RUN, VOLUME, "safety snapshot")) == f"{RUN}/{VOLUME}/safety snapshot"
 
 
 def test_a_tag_is_parsed_to_what_it_was_built_from() -> None:
-    mark = Mark(RUN, "volume", marks.KEPT)
+    mark = Mark(RUN, VOLUME, marks.KEPT)
     assert Mark.parse(str(mark)) == mark
 
 
-@pytest.mark.parametrize("tag", [None, "", "foo", "foo/bar", "a/b/c/d"])
-def test_what_has_not_three_parts_is_no_mark(tag: str | None) -> None:
+@pytest.mark.parametrize(
+    "tag",
+    [
+        None,
+        "",
+        "foo",
+        "foo/bar",
+        "a/b/c/d",
+        "team/web/volume",
+        f"{RUN}/web/volume",
+        f"team/{VOLUME}/volume",
+        f"{RUN[:8]}/{VOLUME}/volume",
+        f"{RUN.replace('-', '')}/{VOLUME}/volume",
+        f"{RUN}/{VOLUME}/web",
+        f"{RUN}/{VOLUME}/attachment",
+        f"{RUN}/{VOLUME}/volume\n",
+        f"{RUN}/{VOLUME}@a/b/volume",
+        f" {RUN}/{VOLUME}/volume",
+    ],
+)
+def test_what_volflow_does_not_write_is_no_mark(tag: str | None) -> None:
     assert Mark.parse(tag) is None
+
+
+def test_a_volume_of_which_several_projects_have_a_backup_has_a_mark() -> None:
+    mark = Mark(RUN, f"{VOLUME}@1ab00000000000000000000000000001", marks.RESTORED)
+    assert Mark.parse(str(mark)) == mark
+
+
+def test_a_tag_in_the_ledger_has_any_kind() -> None:
+    assert Mark.recorded(f"{RUN}/{VOLUME}/attachment") == Mark(RUN, VOLUME, "attachment")
 
 
 def test_the_keys_and_kinds_are_those_in_clouds_and_ledgers() -> None:
@@ -38,8 +67,8 @@ def test_the_keys_and_kinds_are_those_in_clouds_and_ledgers() -> None:
 
 
 def test_the_mark_of_a_resource_is_in_its_metadata() -> None:
-    volume = carrying(volflow=f"{RUN}/volume/claim")
-    assert Mark.of(volume) == Mark(RUN, "volume", marks.CLAIMED)
+    volume = carrying(volflow=f"{RUN}/{VOLUME}/claim")
+    assert Mark.of(volume) == Mark(RUN, VOLUME, marks.CLAIMED)
     assert marks.kind_of(volume) == marks.CLAIMED
 
 
@@ -52,7 +81,7 @@ def test_what_a_tenant_writes_under_the_key_is_a_tag_but_no_mark() -> None:
 
 @pytest.mark.parametrize("kind", ["group", "group snapshot"])
 def test_the_description_of_a_group_of_a_run_is_its_tag(kind: str) -> None:
-    assert marks.is_described({"description": str(Mark(RUN, "a-group", kind))})
+    assert marks.is_described({"description": str(Mark(RUN, VOLUME, kind))})
 
 
 @pytest.mark.parametrize("text", [None, "", "my group", f"{RUN}/v/volume", "x/v/group"])

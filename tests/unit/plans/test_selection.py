@@ -11,6 +11,8 @@ from volflow.cloud.cinder import Cinder
 from volflow.errors import QuotaError, ResourceNotFoundError, UsageError, VolumeStateError
 from volflow.plans.selection import Selected, Selection
 
+TEMPORARY = "volflow-12345678"
+
 
 @pytest.fixture
 def cloud() -> FakeClient:
@@ -38,10 +40,12 @@ def test_a_group_that_is_named_twice_is_refused(cloud: FakeClient) -> None:
 @pytest.fixture
 def marked(cloud: FakeClient) -> Cinder:
     """A Cinder with an unmarked volume, and one volume with each kind of mark."""
-    cloud.put(name="plain")
-    kinds = {"clone": "volume", "claimed": "claim", "half": "target", "whole": "kept"}
-    for name, kind in kinds.items():
-        cloud.put(f"12345678-0000-4000-8000-000000000000/{name}/{kind}", name=name)
+    source = cloud.put(name="plain")
+    run = f"12345678-0000-4000-8000-000000000000/{source}"
+    for name, kind in {"claimed": "claim", "half": "target", "whole": "kept"}.items():
+        cloud.put(f"{run}/{kind}", name=name)
+    snapshot = cloud.put(f"{run}/snapshot", volume_id=source, name=TEMPORARY)
+    cloud.put(f"{run}/volume", name=TEMPORARY, snapshot_id=snapshot)
     return cloud.cinder()
 
 
@@ -51,13 +55,31 @@ def test_a_volume_being_restored_is_left_out_as_wanted_and_a_temporary_one_as_un
     selected = Selection(everything=True).find(marked)
     assert [volume["name"] for volume in selected.volumes] == ["plain", "whole"]
     assert {one.name: one.wanted for one in selected.left_out} == {
-        "clone": False,
+        TEMPORARY: False,
         "claimed": True,
         "half": True,
     }
     reasons = {one.name: one.reason for one in selected.left_out}
-    assert reasons["clone"] == "is a temporary volume of a volflow run"
+    assert reasons[TEMPORARY] == "is a temporary volume of a volflow run"
     assert reasons["claimed"].startswith("is being restored by run 12345678-")
+
+
+@pytest.mark.parametrize(
+    "mark",
+    ["hello", "team/web/volume", "00000000-0000-4000-8000-000000000000/{}/volume"],
+)
+def test_a_volume_with_a_forged_mark_is_backed_up_and_reported(
+    cloud: FakeClient, mark: str
+) -> None:
+    volume = cloud.put(name="tenant's data")
+    cloud.volumes.set_metadata(volume, {"volflow": mark.format(volume)})
+    selected = Selection(everything=True).find(cloud.cinder())
+    assert [one["id"] for one in selected.volumes] == [volume]
+    assert selected.left_out == []
+    (note,) = selected.notes
+    assert volume in note
+    assert "is not a mark of volflow" in note
+    assert Selection(volumes=(volume,)).find(cloud.cinder()).notes == [note]
 
 
 @pytest.mark.parametrize("name", ["claimed", "half"])

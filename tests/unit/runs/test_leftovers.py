@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -12,6 +14,7 @@ from persistence import State
 from tests.support.fake_cinder import FakeClient
 from tests.support.work import end, work_of
 from volflow.cloud.marks import KEPT
+from volflow.cloud.ownership import safety_name, temporary_name
 from volflow.host.identity import host_name
 from volflow.runs import leftovers
 from volflow.runs.leftovers import Leftover
@@ -20,9 +23,9 @@ from volflow.tasks.device import Device
 from volflow.tasks.new_volume import NewVolume
 from volflow.tasks.safety_snapshot import SafetySnapshot
 from volflow.tasks.snapshot import Snapshot
-from volflow.tasks.temporary_volume import TemporaryVolume
 
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
+LOST = "00000000-0000-4000-8000-0000000010e7"
 DAY = timedelta(days=1)
 
 
@@ -51,7 +54,7 @@ def clean(state: State, cloud: FakeClient, found: list[Leftover]) -> list[str | 
 def test_a_kept_volume_of_a_lost_database_loses_its_mark_alone(
     state: State, cloud: FakeClient
 ) -> None:
-    volume = cloud.put(f"{UNKNOWN}/lost/{KEPT}")
+    volume = cloud.put(f"{UNKNOWN}/{LOST}/{KEPT}")
     stranger = cloud.attach(volume)
     (found,) = lost(state, cloud)
     assert clean(state, cloud, [found]) == [None]
@@ -60,7 +63,7 @@ def test_a_kept_volume_of_a_lost_database_loses_its_mark_alone(
 
 
 def test_a_new_volume_of_a_lost_database_is_deleted(state: State, cloud: FakeClient) -> None:
-    volume = cloud.put(f"{UNKNOWN}/lost/{NewVolume.kind}")
+    volume = cloud.put(f"{UNKNOWN}/{LOST}/{NewVolume.kind}")
     assert clean(state, cloud, lost(state, cloud)) == [None]
     assert volume not in cloud.volumes
 
@@ -72,7 +75,7 @@ def test_what_came_after_its_run_had_ended_is_found(state: State, cloud: FakeCli
     step.intend(volume_id=source)
     step.revert()
     # Cinder carries out the request late.
-    late = cloud.put(step.tag, volume_id=source)
+    late = cloud.put(step.tag, volume_id=source, name=temporary_name(work.services.run_id))
     assert lost(state, cloud) == []
     end(state, work)
     (found,) = lost(state, cloud)
@@ -98,11 +101,11 @@ def test_what_stands_in_the_ledger_is_not_found_twice(state: State, cloud: FakeC
 def test_a_late_double_of_a_kept_volume_is_deleted_and_the_volume_is_not(
     state: State, cloud: FakeClient
 ) -> None:
-    work = work_of(state, cloud, "lost")
-    new = NewVolume(work, None)  # type: ignore[arg-type]
+    work = work_of(state, cloud, LOST)
+    new = NewVolume(work, cast(Any, SimpleNamespace(volume={"metadata": {}})))
     new.intend()
     volume = cloud.put(new.tag)
-    new.present(volume)
+    new.present(volume, made_at=cloud.volumes[volume]["created_at"])
     new.keep(volume)
     double = cloud.put(new.tag)
     # The volume has its old tag, as in an outdated list.
@@ -116,15 +119,18 @@ def test_a_late_double_of_a_kept_volume_is_deleted_and_the_volume_is_not(
 def test_a_restore_into_a_volume_whose_database_is_lost_is_left_to_the_operator(
     state: State, cloud: FakeClient
 ) -> None:
-    volume = cloud.put(f"{UNKNOWN}/volume/{Claim.kind}")
-    cloud.put(f"{UNKNOWN}/volume/{SafetySnapshot.kind}", volume_id=volume)
+    volume = cloud.put(f"{UNKNOWN}/{LOST}/{Claim.kind}")
+    mark = f"{UNKNOWN}/{LOST}/{SafetySnapshot.kind}"
+    cloud.put(mark, volume_id=volume, name=safety_name(UNKNOWN))
     troubles = clean(state, cloud, lost(state, cloud))
     assert len(troubles) == 2
     assert all("check whether the volume is intact" in str(trouble) for trouble in troubles)
     assert cloud.tag(volume)
 
 
-@pytest.mark.parametrize("mark", ["foo", "foo/bar", f"{UNKNOWN}/v/other", "a/b/c/d"])
+@pytest.mark.parametrize(
+    "mark", ["foo", "foo/bar", f"{UNKNOWN}/{LOST}/other", "team/web/volume", "a/b/c/d"]
+)
 def test_what_carries_no_run_s_tag_is_left_alone(
     state: State, cloud: FakeClient, mark: str
 ) -> None:
@@ -132,12 +138,22 @@ def test_what_carries_no_run_s_tag_is_left_alone(
     assert lost(state, cloud) == []
 
 
-def test_the_beginning_of_a_run_s_id_is_no_mark_of_it(state: State, cloud: FakeClient) -> None:
-    work = work_of(state, cloud, cloud.put())
-    end(state, work)
-    cloud.put(f"{work.services.run_id[:4]}/volume/{TemporaryVolume.kind}")
+@pytest.mark.parametrize("kind", ["volume", "snapshot", "target"])
+def test_what_cannot_be_volflow_s_is_listed_and_never_removed(
+    state: State, cloud: FakeClient, kind: str
+) -> None:
+    source = cloud.put()
+    mark = f"{UNKNOWN}/{source}/{kind}"
+    if kind == "snapshot":
+        mine = cloud.put(mark, volume_id=source, name="mine")
+    else:
+        mine = cloud.put(mark, name="mine", source_volid=source)
     (found,) = lost(state, cloud)
-    assert not found.ended
+    assert found.resource_id == mine
+    assert "volflow did not make it" in found.reason
+    (trouble,) = clean(state, cloud, [found])
+    assert "volflow did not make it" in str(trouble)
+    assert mine in (cloud.volume_snapshots if kind == "snapshot" else cloud.volumes)
 
 
 def test_a_device_of_another_host_stays_a_leftover_of_that_host(

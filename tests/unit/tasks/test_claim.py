@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
@@ -23,6 +24,14 @@ from volflow.tasks.new_volume import NewVolume
 from volflow.tasks.safety_snapshot import SafetySnapshot, is_half_written
 from volflow.tasks.temporary_volume import TemporaryVolume
 from volflow.tasks.work import Work
+
+LOST = "00000000-0000-4000-8000-0000000010e7"
+ANOTHER = f"00000000-0000-4000-8000-000000000001/{LOST}/claim"
+
+
+def manifest(**metadata: str) -> Manifest:
+    """The manifest of a volume that had this metadata."""
+    return cast(Manifest, SimpleNamespace(volume={"metadata": metadata}))
 
 
 @pytest.fixture
@@ -145,7 +154,7 @@ def test_nothing_is_written_to_what_another_run_has_marked(
     safety = SafetySnapshot(work)
     safety.execute(target)
     mine = Attachment(work).execute(target)
-    cloud.volumes.set_metadata(target, {TAG_KEY: "another/volume/claim"})
+    cloud.volumes.set_metadata(target, {TAG_KEY: ANOTHER})
     step = MakeFileSystem(work, FileSystem("ext4", ""), safety=safety)
     with pytest.raises(VolumeStateError, match="that of another"):
         step.execute("/dev/nowhere", target, mine)
@@ -225,8 +234,8 @@ def test_a_device_of_another_boot_is_not_disconnected(
 
 def kept(state: State, cloud: FakeClient, *refused: str) -> tuple[Work, str]:
     """A new volume that belongs to the tenant, but its mark could not be removed."""
-    work = work_of(state, cloud, "lost")
-    new = NewVolume(work, cast(Manifest, cast(Any, None)))
+    work = work_of(state, cloud, LOST)
+    new = NewVolume(work, manifest())
     new.intend()
     volume = cloud.put(new.tag)
     new.present(volume)
@@ -259,21 +268,22 @@ def test_a_kept_volume_is_marked_as_such_until_its_mark_is_off(
 def test_a_volume_that_was_marked_as_kept_and_is_not_is_deleted(
     state: State, cloud: FakeClient
 ) -> None:
-    work = work_of(state, cloud, "lost")
-    new = NewVolume(work, cast(Manifest, cast(Any, None)))
+    work = work_of(state, cloud, LOST)
+    new = NewVolume(work, manifest())
     new.intend()
     # The process was killed between the mark and the ledger.
     volume = cloud.put(work.tag(KEPT))
+    new.present(volume)
     new.revert()
     assert volume not in cloud.volumes
 
 
 def test_of_a_volume_that_was_made_twice_one_is_kept(state: State, cloud: FakeClient) -> None:
-    work = work_of(state, cloud, "lost")
-    new = NewVolume(work, cast(Manifest, cast(Any, None)))
+    work = work_of(state, cloud, LOST)
+    new = NewVolume(work, manifest())
     new.intend()
     first, second = cloud.put(new.tag), cloud.put(new.tag)
-    new.present(first)
+    new.present(first, made_at=cloud.volumes[first]["created_at"])
     new.keep(first)
     assert cloud.tag(first) is None
     assert second not in cloud.volumes

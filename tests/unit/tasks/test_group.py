@@ -10,6 +10,8 @@ from tests.support.work import work_of
 from volflow.errors import ResourceNotFoundError
 from volflow.tasks.group import GroupSnapshot, GroupWanted, MemberSnapshot, RestoredGroup
 
+GONE = "00000000-0000-4000-8000-00000000906e"
+
 
 @pytest.fixture
 def group(cloud: FakeClient) -> str:
@@ -46,9 +48,9 @@ def test_a_volume_that_has_left_the_group_fails_alone(
 
 
 def restored(state: State, cloud: FakeClient) -> RestoredGroup:
-    was = {"id": "gone", "name": "shop", "description": "all of it", "consistency_group": True}
+    was = {"id": GONE, "name": "shop", "description": "all of it", "consistency_group": True}
     wanted = GroupWanted(was, "", [str(TYPE["name"])], "nova")
-    return RestoredGroup(work_of(state, cloud, "gone"), wanted, anew=True)
+    return RestoredGroup(work_of(state, cloud, GONE), wanted, anew=True)
 
 
 def test_a_restored_group_with_volumes_is_kept_without_the_tag(

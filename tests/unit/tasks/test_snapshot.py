@@ -7,6 +7,7 @@ import pytest
 from persistence import State
 from tests.support.fake_cinder import FakeClient
 from tests.support.work import work_of
+from volflow.cloud.ownership import temporary_name
 from volflow.tasks.base import Dispose
 from volflow.tasks.snapshot import Snapshot
 
@@ -43,7 +44,8 @@ def test_a_revert_deletes_a_snapshot_whose_creation_had_no_answer(
     cloud: FakeClient, step: Snapshot
 ) -> None:
     step.intend(volume_id=step.work.volume_id)
-    cloud.put(step.tag, volume_id=step.work.volume_id)
+    name = temporary_name(step.services.run_id)
+    cloud.put(step.tag, volume_id=step.work.volume_id, name=name)
     step.revert()
     assert len(cloud.volume_snapshots) == 0
 

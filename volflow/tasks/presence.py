@@ -1,0 +1,156 @@
+"""What of a step's resources is there to remove, and whether what is not found is really gone.
+
+Cinder answers 404 for what does not exist, and for what this user cannot see. A volume that goes to
+another project takes its snapshots along. So what the ledger has as present counts as gone only if
+the place where it would be can be seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from persistence import Entry
+from volflow.cloud import ownership
+from volflow.cloud.marks import TAG_KEY, tag_of
+from volflow.cloud.wait import Resource, Resources
+from volflow.errors import CloudError, VolflowError, VolumeStateError
+from volflow.tasks.work import Work
+
+# The key of an entry's details in the ledger: volflow has asked Cinder to delete the resource.
+DELETING = "deleting"
+
+
+def earlier_snapshot(work: Work, entry: Entry, source_id: str) -> Resource | None:
+    """The snapshot that an earlier attempt of a step has made: the one in the ledger, or one that
+    fits its mark.
+    """
+    cinder = work.cinder
+    if entry.resource_id:
+        return cinder.snapshots.existing(entry.resource_id)
+    return ownership.made_earlier(cinder, cinder.snapshots.tagged(source_id, entry.tag))
+
+
+def earlier_volume(work: Work, entry: Entry, snapshot_id: str | None = None) -> Resource | None:
+    """The volume that an earlier attempt of a step has made: the one in the ledger, or one that
+    fits its mark.
+
+    :param snapshot_id: the snapshot that it must be made from; None for a volume made from none
+    """
+    cinder = work.cinder
+    if entry.resource_id:
+        return cinder.volumes.existing(entry.resource_id)
+    found = [
+        one for one in cinder.volumes.tagged(entry.tag) if one.get("snapshot_id") == snapshot_id
+    ]
+    return ownership.made_earlier(cinder, found)
+
+
+def snapshots_to_remove(work: Work, entry: Entry, source_id: str) -> Resources:
+    """The snapshots of a step that are to be removed.
+
+    :param source_id: the volume that they are of
+    :raises VolflowError: the snapshot in the ledger has lost its mark, or neither it nor its volume
+        can be seen
+    """
+    cinder = work.cinder
+    found = cinder.snapshots.tagged(source_id, entry.tag)
+    if entry.resource_id and entry.resource_id not in {one["id"] for one in found}:
+        snapshot = cinder.snapshots.existing(entry.resource_id)
+        if snapshot is not None:
+            _require_mark("Snapshot", snapshot, entry)
+            found = [*found, snapshot]
+        elif cinder.volumes.existing(source_id) is None and not cinder.volumes.sees_all_projects():
+            raise VolflowError(
+                f"Neither snapshot {entry.resource_id} nor its volume {source_id} can be seen in "
+                "this project. Either both were deleted, or the volume went to another project "
+                "with its snapshots: then the owner of that project, or an administrator, must "
+                "delete the snapshot."
+            )
+    return ownership.to_remove(cinder, found, entry)
+
+
+def volumes_to_remove(work: Work, entry: Entry, *, also: str | None = None) -> Resources:
+    """The volumes of a step that are to be removed.
+
+    :param also: another tag that the volume in the ledger can have
+    :raises VolflowError: the volume in the ledger has lost its mark, or cannot be seen although
+        volflow has not deleted it
+    """
+    cinder = work.cinder
+    found = cinder.volumes.tagged(entry.tag)
+    if entry.resource_id and entry.resource_id not in {one["id"] for one in found}:
+        volume = cinder.volumes.existing(entry.resource_id)
+        if volume is not None:
+            if tag_of(volume) != also:
+                _require_mark("Volume", volume, entry)
+            found = [*found, volume]
+        elif not entry.details.get(DELETING) and not cinder.volumes.sees_all_projects():
+            raise VolflowError(
+                f"Volume {entry.resource_id} cannot be seen in this project, and volflow has not "
+                "deleted it. Either somebody else has, or it went to another project: then the "
+                "owner of that project, or an administrator, must delete it."
+            )
+    return ownership.to_remove(cinder, found, entry)
+
+
+def delete_volume(work: Work, entry: Entry, volume: Resource) -> None:
+    """Delete a volume of a step and wait until it is gone.
+
+    The ledger records it first, so that a process that finds it gone knows why.
+    """
+    if volume["id"] == entry.resource_id:
+        note(work, entry.tag, **{DELETING: True})
+    try:
+        work.cinder.volumes.delete(volume["id"])
+    except CloudError as error:
+        hindrances = _snapshots_of(work, volume["id"])
+        if not hindrances:
+            raise
+        raise VolumeStateError(
+            f"{error} Somebody has made a snapshot of it, which must be deleted first: {hindrances}"
+        ) from None
+
+
+def give_back(work: Work, volume_id: str, had: str | None, keys: Sequence[str] = ()) -> None:
+    """Take a run's mark off a tenant's volume, and put back what the tenant had under its key.
+
+    :param had: what that was; None if the volume did not have the key
+    :param keys: other metadata keys to remove
+    """
+    volumes = work.cinder.volumes
+    if had is not None:
+        volumes.set_metadata(volume_id, {TAG_KEY: had})
+    remove = [*keys, *([TAG_KEY] if had is None else [])]
+    if remove:
+        volumes.delete_metadata(volume_id, remove)
+
+
+def note(work: Work, tag: str, **details: Any) -> None:
+    """Add details to an open entry of the ledger."""
+    ledger = work.services.ledger
+    entry = ledger.find(tag)
+    if entry is not None:
+        ledger.intend(
+            tag,
+            run_id=entry.run_id,
+            item=entry.item,
+            kind=entry.kind,
+            details=entry.details | details,
+        )
+
+
+def _require_mark(what: str, resource: Resource, entry: Entry) -> None:
+    if tag_of(resource) != entry.tag:
+        raise VolflowError(
+            f"{what} {resource['id']} no longer carries the mark of this run (metadata key "
+            f"'{TAG_KEY}'), so somebody else may use it. If nobody does, delete it."
+        )
+
+
+def _snapshots_of(work: Work, volume_id: str) -> str:
+    """The ids of the snapshots of a volume, with which Cinder does not delete it."""
+    try:
+        return ", ".join(one["id"] for one in work.cinder.snapshots.list(volume_id))
+    except CloudError:
+        return ""
