@@ -63,6 +63,12 @@ class BackupNotFoundError(RepositoryError):
     """No backup has this id or prefix, or is of this volume."""
 
 
+class ChangedError(VolflowError):
+    """Somebody else has changed what volflow would undo, delete or overwrite. Trying again does
+    not help: a person must decide.
+    """
+
+
 class StoppedError(VolflowError):
     """A step was interrupted because the run was asked to stop."""
 

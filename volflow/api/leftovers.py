@@ -32,12 +32,18 @@ class LeftoverApi:
         return found + leftovers.lost(state, self._context.cloud.cinder) if lost else found
 
     def clean(
-        self, *, lost: bool = False, older_than: timedelta = timedelta(hours=24)
+        self,
+        *,
+        lost: bool = False,
+        older_than: timedelta = timedelta(hours=24),
+        changed: bool = False,
     ) -> Iterator[tuple[Leftover, str | None]]:
         """Remove leftovers, one at a time. Resources of runs that are alive are not touched.
 
         :param lost: also those of runs that this state database does not know
         :param older_than: with ``lost``: only if the run gave no sign of life for so long
+        :param changed: also what somebody else has changed since volflow left it: volumes are
+            reverted or deleted nevertheless
         :returns: each leftover, and why it could not be removed; None if it was removed
         """
         load_libraries()
@@ -49,4 +55,5 @@ class LeftoverApi:
             WorkFactory(self._context),
             lost_in=self._context.cloud.cinder if lost else None,
             older_than=older_than,
+            changed=changed,
         )

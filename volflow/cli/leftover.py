@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Sequence
 from datetime import timedelta
 
+from volflow import Leftover, UsageError
 from volflow.cli import columns
+from volflow.cli.agreement import agree
 from volflow.cli.command import Lister
 from volflow.cli.result import Table
 
@@ -45,13 +49,22 @@ class LeftoverClean(Lister):
             metavar="HOURS",
             help="with --lost: only of runs without a sign of life for this time (default: 24)",
         )
+        parser.add_argument(
+            "--changed",
+            action="store_true",
+            help="also undo what somebody else has changed since: volumes are reverted to their "
+            "safety snapshot, or deleted, and what was written to them since is lost. Without it, "
+            "the command asks if there is a terminal",
+        )
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
+        found = self._clean(parsed_args, changed=parsed_args.changed)
+        doubtful = [(one, trouble) for one, trouble in found.values() if one.changed]
+        if doubtful and not parsed_args.changed and _agreed(doubtful):
+            found |= self._clean(parsed_args, changed=True)
         rows = []
-        for leftover, trouble in self.volflow.leftovers.clean(
-            lost=parsed_args.lost, older_than=timedelta(hours=parsed_args.older_than)
-        ):
+        for leftover, trouble in found.values():
             rows.append(
                 (
                     columns.ShortId(leftover.run_id),
@@ -61,8 +74,34 @@ class LeftoverClean(Lister):
                     f"still there: {trouble}" if trouble else leftover.removed,
                 )
             )
-            self.status = 1 if trouble else self.status
+            # Nothing can be done about what somebody else has marked as volflow's.
+            self.status = 1 if trouble and not leftover.foreign else self.status
         return ("Run", "Volume", "Kind", "ID", "Result"), rows
+
+    def _clean(
+        self, parsed_args: argparse.Namespace, *, changed: bool
+    ) -> dict[tuple[str, str | None], tuple[Leftover, str | None]]:
+        """Remove leftovers; each with why it is still there, by its tag and id."""
+        return {
+            (leftover.tag, leftover.resource_id): (leftover, trouble)
+            for leftover, trouble in self.volflow.leftovers.clean(
+                lost=parsed_args.lost,
+                older_than=timedelta(hours=parsed_args.older_than),
+                changed=changed,
+            )
+        }
+
+
+def _agreed(doubtful: Sequence[tuple[Leftover, str | None]]) -> bool:
+    """Ask whether to undo also what somebody else has changed; no without a terminal."""
+    if not sys.stdin.isatty():
+        return False
+    lines = [f"{one.kind} {one.resource_id}: {trouble}" for one, trouble in doubtful]
+    try:
+        agree([*lines, "What was written there since will be lost."])
+    except UsageError:
+        return False
+    return True
 
 
 def _add_lost(parser: argparse.ArgumentParser) -> None:

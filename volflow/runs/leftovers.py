@@ -19,6 +19,7 @@ from volflow.cloud.marks import KEPT, TAG_KEY, Mark, tag
 from volflow.errors import VolflowError
 from volflow.runs import lease
 from volflow.runs.work import WorkFactory
+from volflow.tasks.as_left import CHANGED
 from volflow.tasks.attachment import Attachment
 from volflow.tasks.claim import Claim
 from volflow.tasks.device import Device
@@ -49,6 +50,7 @@ class Leftover:
     :ivar lost: only Cinder knows it, not the ledger
     :ivar of_volume: if lost: the volume that it is, or that it is a snapshot of
     :ivar ended: if lost: this state database knows that its run has ended
+    :ivar changed: somebody else has changed it, so that a person must decide
     :ivar foreign: if lost: why volflow cannot have made it. Somebody else has written or copied
         its mark; volflow never removes it
     :ivar removed: what to report when it was removed
@@ -61,6 +63,7 @@ class Leftover:
     lost: bool = False
     of_volume: str | None = None
     ended: bool = False
+    changed: bool = False
     foreign: str | None = None
     removed: str = "removed"
 
@@ -82,12 +85,18 @@ class Leftover:
 
 
 def clean_all(
-    state: State, works: WorkFactory, *, lost_in: Cinder | None, older_than: timedelta
+    state: State,
+    works: WorkFactory,
+    *,
+    lost_in: Cinder | None,
+    older_than: timedelta,
+    changed: bool = False,
 ) -> Iterator[tuple[Leftover, str | None]]:
     """Remove leftovers, one at a time.
 
     :param lost_in: where to look for leftovers of runs that this database does not know
     :param older_than: how long such a run must have given no sign of life
+    :param changed: also what somebody else has changed since: a person has agreed to that
     :returns: each leftover, and why it could not be removed; None if it was removed
     """
     for leftover in known(state):
@@ -98,9 +107,12 @@ def clean_all(
             # This login cannot act in its project. The other leftovers are removed.
             yield leftover, str(error)
         else:
-            yield leftover, clean(work, leftover)
+            trouble = clean(replace(work, changed_too=changed), leftover)
+            entry = state.ledger.find(leftover.tag)
+            asks = bool(trouble and entry and entry.details.get(CHANGED))
+            yield replace(leftover, changed=asks), trouble
     for leftover in lost(state, lost_in) if lost_in else ():
-        work = works.without_run(leftover.volume_id)
+        work = replace(works.without_run(leftover.volume_id), changed_too=changed)
         yield leftover, clean_lost(work, leftover, older_than=older_than)
 
 

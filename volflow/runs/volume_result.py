@@ -15,11 +15,11 @@ from volflow.flows.graph import Component
 from volflow.results.outcome import Figures, Outcome, VolumeResult
 from volflow.results.request import RequestedTarget, RestoreRequest
 from volflow.runs.work import RunWork
+from volflow.tasks.as_left import OVERWRITE
 from volflow.tasks.base import Step
 from volflow.tasks.new_volume import NewVolume
 from volflow.tasks.remarks import remarks
 from volflow.tasks.restore import RestoreData
-from volflow.tasks.safety_snapshot import OVERWRITE
 from volflow.tasks.save import Save
 
 

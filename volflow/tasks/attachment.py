@@ -6,6 +6,7 @@ from typing import Any
 
 from persistence import Entry, EntryState
 from volflow.cloud.marks import tag_of
+from volflow.tasks import as_left
 from volflow.tasks.base import Temporary
 from volflow.tasks.claim import Claim
 from volflow.tasks.device import Device
@@ -36,6 +37,7 @@ class Attachment(Temporary):
         if earlier is not None and earlier.state is not EntryState.GONE:
             self.remove(work, earlier)
             ledger.gone(self.tag)
+        as_left.require(work, clone_id, self.tag, "So nothing is written to it.")
         # The device of this attachment will be newer than all that exist now.
         self.intend(volume_id=clone_id, newest_device=self.services.host.newest_device())
         attachment_id = work.cinder.attachments.create(
@@ -52,11 +54,12 @@ class Attachment(Temporary):
         Device.dispose(work, work.tag(Device.kind))
         # Without the attachment nobody could disconnect it any more.
         Device.require_gone(work)
-        if entry.resource_id:
-            # The volume may belong to the tenant by now.
-            work.cinder.attachments.delete(entry.resource_id)
-        for attachment in cls._others(work, entry):
-            work.cinder.attachments.delete(attachment["id"])
+        with as_left.touching(work, str(entry.details["volume_id"])):
+            if entry.resource_id:
+                # The volume may belong to the tenant by now.
+                work.cinder.attachments.delete(entry.resource_id)
+            for attachment in cls._others(work, entry):
+                work.cinder.attachments.delete(attachment["id"])
 
     @staticmethod
     def _others(work: Work, entry: Entry) -> list[dict[str, Any]]:

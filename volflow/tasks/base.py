@@ -20,6 +20,7 @@ from taskflow.types.sets import OrderedSet
 from persistence import Entry, EntryState, StateError
 from volflow import logs
 from volflow.errors import (
+    ChangedError,
     CloudError,
     HostError,
     StoppedError,
@@ -200,7 +201,7 @@ class Temporary(Step):
         while True:
             try:
                 return cls.remove(work, entry)
-            except StoppedError:
+            except (StoppedError, ChangedError):
                 raise
             except VolflowError as error:
                 worth = _may_pass(error) and cls.kind not in services.in_vain

@@ -23,7 +23,7 @@ _REMAINDER = 64 * 1024**2
 def _overwriting(safety: SafetySnapshot, volume_id: str, attachment_id: str) -> None:
     """Begin to overwrite an existing volume, unless somebody else may write to it."""
     Claim.require_alone(safety.work, volume_id, attachment_id)
-    safety.overwriting()
+    safety.overwriting(volume_id)
 
 
 def found_file_systems(stored: dict[str, Any]) -> list[FileSystem]:

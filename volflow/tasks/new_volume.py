@@ -12,10 +12,16 @@ from volflow.cloud.marks import ALIVE_KEY, KEPT, RESTORED, TAG_KEY, foreign_valu
 from volflow.cloud.properties import own_metadata
 from volflow.errors import VolumeStateError
 from volflow.repositories.manifest import Manifest
+from volflow.tasks import as_left
 from volflow.tasks.base import Step, Temporary
 from volflow.tasks.group import RestoredGroup
 from volflow.tasks.presence import delete_volume, earlier_volume, give_back, volumes_to_remove
 from volflow.tasks.work import Work
+
+_KEEP = (
+    "Its restore failed, so it is incomplete; but somebody may use it. 'volflow leftover clean "
+    f"--changed' deletes it. To keep it, remove its metadata key '{TAG_KEY}' before that."
+)
 
 
 class NewVolume(Temporary):
@@ -53,12 +59,18 @@ class NewVolume(Temporary):
         }
 
     def _ensure(self, **properties: Any) -> str:
-        cinder = self.work.cinder
-        volume = earlier_volume(self.work, self.intend(), properties.get("snapshot_id"))
+        cinder, known = self.work.cinder, self.services.ledger.find(self.tag)
+        entry = self.intend(**(known.details if known else {}))
+        volume, made = earlier_volume(self.work, entry, properties.get("snapshot_id")), False
         if volume is None:
-            volume = cinder.volumes.create(**properties)
-        self.present(volume["id"], **{ownership.MADE_AT: volume["created_at"]})
+            volume, made = cinder.volumes.create(**properties), True
+        details = entry.details | {ownership.MADE_AT: volume["created_at"]}
+        if made or as_left.LEFT not in details:
+            details |= as_left.begun(int(volume["size"]))
+        self.present(volume["id"], **details)
         volume = cinder.volumes.wait(volume["id"], what="New volume")
+        if as_left.LEFT not in details:
+            as_left.note(self.work, self.tag, **as_left.left(volume))
         if volume["encrypted"]:
             raise VolumeStateError(
                 f"The new volume is of the type '{volume['volume_type']}', which Cinder encrypts; "
@@ -91,9 +103,12 @@ class NewVolume(Temporary):
             # A process that was killed may have marked it as kept before the ledger had it so.
             volumes = volumes_to_remove(work, entry, also=work.tag(KEPT))
         for volume in volumes:
-            # Cinder does not delete a volume that is in a group.
-            cinder.groups.remove_volume(volume)
-            delete_volume(work, entry, volume)
+            if volume["id"] == entry.resource_id or not entry.resource_id:
+                as_left.require(work, volume["id"], entry.tag, _KEEP)
+            with as_left.touching(work, volume["id"]):
+                # Cinder does not delete a volume that is in a group.
+                cinder.groups.remove_volume(volume)
+                delete_volume(work, entry, volume)
 
 
 class MemberVolume(NewVolume):

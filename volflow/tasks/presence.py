@@ -8,13 +8,13 @@ the place where it would be can be seen.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from persistence import Entry
 from volflow.cloud import ownership
 from volflow.cloud.marks import TAG_KEY, tag_of
 from volflow.cloud.wait import Resource, Resources
-from volflow.errors import CloudError, VolflowError, VolumeStateError
+from volflow.errors import ChangedError, CloudError
+from volflow.tasks.as_left import CHANGED, note
 from volflow.tasks.work import Work
 
 # The key of an entry's details in the ledger: volflow has asked Cinder to delete the resource.
@@ -50,7 +50,7 @@ def snapshots_to_remove(work: Work, entry: Entry, source_id: str) -> Resources:
     """The snapshots of a step that are to be removed.
 
     :param source_id: the volume that they are of
-    :raises VolflowError: the snapshot in the ledger has lost its mark, or neither it nor its volume
+    :raises ChangedError: the snapshot in the ledger has lost its mark, or neither it nor its volume
         can be seen
     """
     cinder = work.cinder
@@ -58,14 +58,16 @@ def snapshots_to_remove(work: Work, entry: Entry, source_id: str) -> Resources:
     if entry.resource_id and entry.resource_id not in {one["id"] for one in found}:
         snapshot = cinder.snapshots.existing(entry.resource_id)
         if snapshot is not None:
-            _require_mark("Snapshot", snapshot, entry)
-            found = [*found, snapshot]
+            if _has_mark(work, "Snapshot", snapshot, entry):
+                found = [*found, snapshot]
         elif cinder.volumes.existing(source_id) is None and not cinder.volumes.sees_all_projects():
-            raise VolflowError(
+            _refuse(
+                work,
+                entry,
                 f"Neither snapshot {entry.resource_id} nor its volume {source_id} can be seen in "
                 "this project. Either both were deleted, or the volume went to another project "
                 "with its snapshots: then the owner of that project, or an administrator, must "
-                "delete the snapshot."
+                "delete the snapshot. 'volflow leftover clean --changed' takes it for gone.",
             )
     return ownership.to_remove(cinder, found, entry)
 
@@ -74,7 +76,7 @@ def volumes_to_remove(work: Work, entry: Entry, *, also: str | None = None) -> R
     """The volumes of a step that are to be removed.
 
     :param also: another tag that the volume in the ledger can have
-    :raises VolflowError: the volume in the ledger has lost its mark, or cannot be seen although
+    :raises ChangedError: the volume in the ledger has lost its mark, or cannot be seen although
         volflow has not deleted it
     """
     cinder = work.cinder
@@ -82,14 +84,17 @@ def volumes_to_remove(work: Work, entry: Entry, *, also: str | None = None) -> R
     if entry.resource_id and entry.resource_id not in {one["id"] for one in found}:
         volume = cinder.volumes.existing(entry.resource_id)
         if volume is not None:
-            if tag_of(volume) != also:
-                _require_mark("Volume", volume, entry)
-            found = [*found, volume]
+            kept = also is not None and tag_of(volume) == also
+            if kept or _has_mark(work, "Volume", volume, entry):
+                found = [*found, volume]
         elif not entry.details.get(DELETING) and not cinder.volumes.sees_all_projects():
-            raise VolflowError(
+            _refuse(
+                work,
+                entry,
                 f"Volume {entry.resource_id} cannot be seen in this project, and volflow has not "
                 "deleted it. Either somebody else has, or it went to another project: then the "
-                "owner of that project, or an administrator, must delete it."
+                "owner of that project, or an administrator, must delete it. "
+                "'volflow leftover clean --changed' takes it for gone.",
             )
     return ownership.to_remove(cinder, found, entry)
 
@@ -107,7 +112,7 @@ def delete_volume(work: Work, entry: Entry, volume: Resource) -> None:
         hindrances = _snapshots_of(work, volume["id"])
         if not hindrances:
             raise
-        raise VolumeStateError(
+        raise ChangedError(
             f"{error} Somebody has made a snapshot of it, which must be deleted first: {hindrances}"
         ) from None
 
@@ -126,26 +131,31 @@ def give_back(work: Work, volume_id: str, had: str | None, keys: Sequence[str] =
         volumes.delete_metadata(volume_id, remove)
 
 
-def note(work: Work, tag: str, **details: Any) -> None:
-    """Add details to an open entry of the ledger."""
-    ledger = work.services.ledger
-    entry = ledger.find(tag)
-    if entry is not None:
-        ledger.intend(
-            tag,
-            run_id=entry.run_id,
-            item=entry.item,
-            kind=entry.kind,
-            details=entry.details | details,
-        )
+def _has_mark(work: Work, what: str, resource: Resource, entry: Entry) -> bool:
+    """Whether a resource of the ledger still carries its mark.
+
+    :raises ChangedError: it does not, and no person has agreed to leave it alone
+    """
+    if tag_of(resource) == entry.tag:
+        return True
+    _refuse(
+        work,
+        entry,
+        f"{what} {resource['id']} no longer carries the mark of this run (metadata key "
+        f"'{TAG_KEY}'), so somebody else may use it. Delete it if nobody does. 'volflow leftover "
+        "clean --changed' leaves it alone, and takes it off the list.",
+    )
+    return False
 
 
-def _require_mark(what: str, resource: Resource, entry: Entry) -> None:
-    if tag_of(resource) != entry.tag:
-        raise VolflowError(
-            f"{what} {resource['id']} no longer carries the mark of this run (metadata key "
-            f"'{TAG_KEY}'), so somebody else may use it. If nobody does, delete it."
-        )
+def _refuse(work: Work, entry: Entry, message: str) -> None:
+    """Leave it to a person, unless one has already agreed.
+
+    :raises ChangedError: nobody has
+    """
+    if not work.changed_too:
+        note(work, entry.tag, **{CHANGED: message})
+        raise ChangedError(message)
 
 
 def _snapshots_of(work: Work, volume_id: str) -> str:

@@ -11,10 +11,11 @@ from volflow.cloud.properties import NOT_VISIBLE, Difference, Properties, differ
 from volflow.errors import CloudError, ResourceNotFoundError
 from volflow.printable import bounded
 from volflow.repositories.manifest import Manifest
+from volflow.tasks import as_left
+from volflow.tasks.as_left import OVERWRITE
 from volflow.tasks.base import Step, Temporary
 from volflow.tasks.group import RestoredGroup
 from volflow.tasks.new_volume import NewVolume
-from volflow.tasks.safety_snapshot import OVERWRITE
 from volflow.tasks.work import Work
 
 
@@ -46,7 +47,8 @@ class ApplyProperties(Temporary):
             if had is None:
                 had = asdict(Properties.of(cinder.volumes.get(clone_id)))
                 self.intend(volume_id=clone_id, had=had)
-            refused = self._wanted.apply(cinder, clone_id)
+            with as_left.touching(self.work, clone_id):
+                refused = self._wanted.apply(cinder, clone_id)
         except ResourceNotFoundError:
             raise
         except CloudError as error:
@@ -60,7 +62,8 @@ class ApplyProperties(Temporary):
             return
         volume_id, had = str(entry.details["volume_id"]), entry.details["had"]
         if had and work.cinder.volumes.existing(volume_id):
-            refused = Properties(**had).apply(work.cinder, volume_id)
+            with as_left.touching(work, volume_id):
+                refused = Properties(**had).apply(work.cinder, volume_id)
             if refused:
                 why = "; ".join(f"{name}: {reason}" for name, reason in refused.items())
                 raise CloudError(

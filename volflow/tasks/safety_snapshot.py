@@ -9,12 +9,11 @@ from persistence import Entry, EntryState
 from volflow.cloud import ownership
 from volflow.cloud.marks import SAFETY, TAG_KEY, tag_of
 from volflow.errors import VolflowError
+from volflow.tasks import as_left
+from volflow.tasks.as_left import OVERWRITE
 from volflow.tasks.base import Step, Temporary
 from volflow.tasks.presence import earlier_snapshot, snapshots_to_remove
 from volflow.tasks.work import Work
-
-# The kind of the ledger's entry that says that the target is being overwritten.
-OVERWRITE = "overwrite"
 
 
 def is_half_written(work: Work) -> bool:
@@ -38,7 +37,7 @@ class SafetySnapshot(Temporary):
     step = "safety snapshot"
     default_provides = "safety_snapshot"
 
-    def overwriting(self) -> None:
+    def overwriting(self, volume_id: str) -> None:
         """From here on a revert has to revert the target to the snapshot."""
         self.services.ledger.intend(
             self.work.tag(OVERWRITE),
@@ -46,6 +45,7 @@ class SafetySnapshot(Temporary):
             item=self.work.volume_id,
             kind=OVERWRITE,
         )
+        as_left.record(self.work, volume_id)
 
     def kept(self) -> None:
         """From here on the restored data stays."""
@@ -110,7 +110,19 @@ class SafetySnapshot(Temporary):
                 "this run: others may have written to it since. Check whether it is intact, revert "
                 f"it to snapshot {snapshots[0]['id']} if it is not, then delete that snapshot."
             )
-        work.cinder.volumes.revert_to_snapshot(volume_id, snapshots[0]["id"])
+        snapshot_id = snapshots[0]["id"]
+        as_left.require(
+            work,
+            volume_id,
+            work.tag(SafetySnapshot.kind),
+            "It was overwritten in part before that, so check what is on it now. To bring back "
+            f"what was on it before the restore (snapshot {snapshot_id}), use 'volflow leftover "
+            f"clean --changed'. To keep it as it is, remove its metadata key '{TAG_KEY}' "
+            "and delete that snapshot.",
+        )
+        size = int(volume["size"]) if volume else 0
+        with as_left.touching(work, volume_id, size_gib=size):
+            work.cinder.volumes.revert_to_snapshot(volume_id, snapshot_id)
 
 
 class Keep(Step):

@@ -57,6 +57,7 @@ class Work:
     :ivar cinder: block storage in the project that owns the temporary resources
     :ivar repository: the repository of the volume's project
     :ivar mover: what copies into and out of that repository
+    :ivar changed_too: a person has agreed to undo also what others have changed since
     :ivar namespace: the mount namespace, while something is mounted
     :ivar undoing: a request to stop does not end the waits for a removal
     """
@@ -68,6 +69,7 @@ class Work:
     mover: Mover
     namespace: MountNamespace | None = None
     undoing: bool = True
+    changed_too: bool = False
     _connections: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def interruptible(self) -> Work:

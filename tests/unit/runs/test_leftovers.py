@@ -90,7 +90,8 @@ def test_what_stands_in_the_ledger_is_not_found_twice(state: State, cloud: FakeC
     source = cloud.put()
     work = work_of(state, cloud, source)
     Snapshot(work).intend(volume_id=source)
-    cloud.put(work.tag(Snapshot.kind), volume_id=source)
+    name = temporary_name(work.services.run_id)
+    cloud.put(work.tag(Snapshot.kind), volume_id=source, name=name)
     NewVolume(work, None).intend()  # type: ignore[arg-type]
     cloud.put(work.tag(KEPT))
     end(state, work)

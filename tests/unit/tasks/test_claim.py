@@ -16,6 +16,7 @@ from volflow.errors import VolumeStateError
 from volflow.host.identity import boot_id, host_name
 from volflow.repositories.manifest import Manifest
 from volflow.runs import leftovers
+from volflow.tasks import as_left
 from volflow.tasks.attachment import Attachment
 from volflow.tasks.claim import Claim
 from volflow.tasks.device import Device
@@ -44,7 +45,7 @@ def begun(work: Work, target: str) -> tuple[Claim, SafetySnapshot]:
     claim, safety = Claim(work, target), SafetySnapshot(work)
     claim.execute()
     safety.execute(target)
-    safety.overwriting()
+    safety.overwriting(target)
     return claim, safety
 
 
@@ -273,7 +274,7 @@ def test_a_volume_that_was_marked_as_kept_and_is_not_is_deleted(
     new.intend()
     # The process was killed between the mark and the ledger.
     volume = cloud.put(work.tag(KEPT))
-    new.present(volume)
+    new.present(volume, **as_left.begun())
     new.revert()
     assert volume not in cloud.volumes
 
