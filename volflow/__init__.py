@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from volflow.config import load as load_config
     from volflow.errors import (
         BackupNotFoundError,
+        ChangedError,
         CloudError,
         ConfigError,
         DiskError,
@@ -66,6 +67,7 @@ __all__ = [
     "BackupPlan",
     "BackupRequest",
     "Change",
+    "ChangedError",
     "CloudError",
     "ConfigError",
     "CopyProgress",
@@ -130,6 +132,7 @@ _HOMES = {
     "BackupPlan": "volflow.plans.backup",
     "BackupRequest": "volflow.results.request",
     "Change": "volflow.movers.base",
+    "ChangedError": "volflow.errors",
     "CloudError": "volflow.errors",
     "ConfigError": "volflow.errors",
     "CopyProgress": "volflow.results.outcome",

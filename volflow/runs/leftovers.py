@@ -167,8 +167,6 @@ def lost(state: State, cinder: Cinder) -> list[Leftover]:
     leftovers = []
     for leftover in found:
         if leftover.foreign:
-            if _is_named(state, leftover):
-                continue
             reason = f"volflow did not make it, although it has volflow's mark: {leftover.foreign}"
             leftovers.append(replace(leftover, reason=reason))
         elif ended[leftover.run_id] is None:
@@ -284,9 +282,3 @@ def _why_foreign(
         if made_at is None or str(resource["created_at"]) > made_at:
             return f"the run made {entry.resource_id}, and this came later"
     return ownership.why_not_ours(cinder, resource, mark)
-
-
-def _is_named(state: State, leftover: Leftover) -> bool:
-    """Whether a run that is not over works on this resource, so that it is no leftover."""
-    entry = state.ledger.find(_ledger_tag(leftover))
-    return entry is not None and entry.resource_id == leftover.resource_id
