@@ -70,6 +70,8 @@ class Run:
     logbook_id: str | None
     #: How it was requested to stop; None if it was not.
     stop: str | None
+    #: When a person stopped it, so that only a person continues it; None if nobody did.
+    held_at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,7 @@ class RunFields(TypedDict, total=False):
     finished_at: datetime | None
     logbook_id: str | None
     stop: str | None
+    held_at: datetime | None
 
 
 class ItemFields(TypedDict, total=False):
@@ -395,6 +398,7 @@ def _to_run(row: sa.Row[Any]) -> Run:
         finished_at=row.finished_at,
         logbook_id=row.logbook_id,
         stop=row.stop,
+        held_at=row.held_at,
     )
 
 

@@ -36,6 +36,7 @@ run = sa.Table(
     sa.Column("created_at", UtcDateTime, nullable=False),
     sa.Column("updated_at", UtcDateTime, nullable=False),
     sa.Column("finished_at", UtcDateTime),
+    sa.Column("held_at", UtcDateTime),
     sa.Index(None, "created_at", "id"),
 )
 

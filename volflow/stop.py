@@ -26,6 +26,7 @@ class Stop:
         self.event = threading.Event()
         self._all: StopMode | None = None
         self._run: StopMode | None = None
+        self._held = False
 
     @property
     def suspending(self) -> bool:
@@ -35,8 +36,18 @@ class Stop:
     def aborting(self) -> bool:
         return StopMode.ABORT in (self._all, self._run)
 
-    def suspend(self) -> None:
-        """Leave everything as it is, so that the run can be resumed."""
+    @property
+    def held(self) -> bool:
+        """Whether a person has suspended the runs, so that only a person shall continue them."""
+        return self._held and not self.aborting
+
+    def suspend(self, *, hold: bool = False) -> None:
+        """Leave everything as it is, so that the run can be resumed.
+
+        :param hold: a person has decided this. Nothing resumes the run until a person names it:
+            not ``volflow run resume --all``, which a timer runs
+        """
+        self._held = self._held or hold
         # The mode is set before the event: whoever sees the event must know how to stop.
         self._all = self._all or StopMode.SUSPEND
         self.event.set()

@@ -18,7 +18,7 @@ from persistence.database import Database
 from persistence.errors import SchemaOutOfDate
 
 #: The revision that this program works with.
-HEAD = "0002"
+HEAD = "0003"
 #: TaskFlow has ``alembic_version`` in the same database.
 VERSION_TABLE = "state_version"
 

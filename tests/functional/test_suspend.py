@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -43,11 +44,32 @@ def test_a_signal_suspends_within_ten_seconds(
     assert process.returncode == 1
     assert restics(site) == []
     (left,) = open_runs(site)
-    assert query(site, "SELECT state FROM run") == [("SUSPENDED",)]
+    held = number == signal.SIGINT
+    assert query(site, "SELECT state, held_at IS NOT NULL FROM run") == [("SUSPENDED", held)]
     slow.go_on()
-    done = site.cli("run", "resume", left, "-f", "json")
+    # What a person has stopped is not continued by the timer.
+    timer = site.cli("run", "resume", "--all", "-f", "json")
+    assert timer.returncode == 0, timer.stderr
+    assert open_runs(site) == ([left] if held else [])
+    if held:
+        assert f"Run {left} is left alone: a person stopped it" in timer.stderr
+        (listed,) = json.loads(site.cli("run", "list", "-f", "json").stdout)
+        assert listed["State"] == "held"
+        holds = {"volumes": 1, "snapshots": 1, "attachments": 1, "gib": 2 * size(site, large)}
+        assert listed["Holds"].items() >= holds.items()
+        assert datetime.fromisoformat(listed["Holds"]["since"]) <= datetime.now(UTC)
+        assert "held" in site.cli("run", "show", left).stdout
+        done = site.cli("run", "resume", left, "-f", "json")
+        assert query(site, "SELECT held_at FROM run") == [(None,)]
+    else:
+        done = timer
     assert done.returncode == 0, done.stderr
     assert len(list((slow.directory / "snapshots").iterdir())) == 1
+
+
+def size(site: Site, volume: str) -> int:
+    """The size of a volume in GiB."""
+    return int(site.cloud.show(volume)["size"])
 
 
 def test_a_second_signal_undoes_the_run(site: Site, slow: RestServer, large: str) -> None:

@@ -91,6 +91,7 @@ class BackupApi:
             groups=selected.groups,
             consistent=plan.consistent,
             volumes_in_project=plan.volumes_in_project,
+            sizes={volume["id"]: int(volume["size"]) for volume in selected.volumes},
             left_out=tuple(selected.left_out),
             notes=tuple(selected.notes),
             projects={volume["id"]: project_of(volume) for volume in selected.volumes},

@@ -13,6 +13,7 @@ from volflow.context import Context
 from volflow.errors import SuspendedError, UsageError
 from volflow.observers.progress import Observer
 from volflow.results import stored
+from volflow.results.holdings import Holdings
 from volflow.results.outcome import RunResult
 from volflow.results.request import Request, complete_request, request_of
 from volflow.runs import lease
@@ -78,7 +79,8 @@ class RunApi:
         """Return the state of a run as ``volflow run list`` shows it.
 
         :returns: ``running``, ``suspended``, ``complete``, ``partial``, ``failed``,
-            ``aborted``, or ``interrupted`` if the run has not ended and no process drives it
+            ``aborted``, ``held`` if a person stopped the run and nobody has resumed it, or
+            ``interrupted`` if it has not ended and no process drives it
         """
         return stored.state(run, driven=self.is_driven(run))
 
@@ -133,6 +135,17 @@ class RunApi:
             (run for run in found if not self.is_driven(run)), key=lambda run: run.created_at
         )
 
+    def held(self) -> Sequence[Run]:
+        """List the unfinished runs that a person stopped, the oldest first.
+
+        ``Run.held_at`` is when that was. :meth:`resume_all` leaves these runs alone.
+        """
+        return [run for run in self.unfinished() if run.held_at]
+
+    def holdings(self, run: Run) -> Holdings:
+        """Return what a run has made in Cinder and not removed yet, by the ledger."""
+        return Holdings.of(request_of(run), self._context.state.ledger.open(run.id))
+
     def resume(self, run_id: str) -> RunResult:
         """Continue a run that was suspended, or whose process or host has died.
 
@@ -146,11 +159,14 @@ class RunApi:
     def resume_all(self) -> Iterator[Resumed]:
         """Resume all unfinished runs, one after the other, until ``volflow.stop`` is used.
 
-        A run that cannot be resumed does not keep the others from being resumed.
+        Runs that a person stopped are left alone, see :meth:`held`: only :meth:`resume` continues
+        them. A run that cannot be resumed does not keep the others from being resumed.
 
         :raises SuspendedError: a run was suspended
         """
         for run in self.unfinished():
+            if run.held_at:
+                continue
             if self._context.stop.event.is_set():
                 return
             try:

@@ -159,7 +159,8 @@ class VolflowApp(App):
             stop.abort()
             return
         LOG.warning("%s: suspending the run. A second signal undoes it.", name)
-        stop.suspend()
+        # SIGINT is Ctrl-C: a person has decided. A closed terminal or systemd has not.
+        stop.suspend(hold=number == signal.SIGINT)
         threading.Thread(target=self._leave, args=(stop,), daemon=True).start()
 
     def _leave(self, stop: Stop) -> None:

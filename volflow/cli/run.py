@@ -9,8 +9,11 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
+
+from cliff.columns import FormattableColumn
 
 from volflow import (
     BackupRequest,
@@ -22,6 +25,7 @@ from volflow import (
     Run,
     StateError,
     SuspendedError,
+    Volflow,
     VolflowError,
 )
 from volflow.cli import columns
@@ -34,7 +38,37 @@ from volflow.results import stored
 LOG = logging.getLogger(__name__)
 
 # Parts of a request that say something about each volume.
-_OF_EACH = frozenset({"backups", "consistent", "groups", "left_out", "projects", "targets"})
+_OF_EACH = frozenset(
+    {"backups", "consistent", "groups", "left_out", "projects", "sizes", "targets"}
+)
+
+
+class Holding(FormattableColumn[dict[str, Any] | None]):
+    """What a run that is stopped holds in Cinder, and since when."""
+
+    @classmethod
+    def of(cls, run: Run, volflow: Volflow) -> Holding:
+        """None for a run that has ended or that a process drives."""
+        if run.state.final or volflow.runs.is_driven(run):
+            return cls(None)
+        since = (run.held_at or run.updated_at).isoformat()
+        return cls(volflow.runs.holdings(run).to_dict() | {"since": since})
+
+    def human_readable(self) -> str:
+        if self._value is None:
+            return "-"
+        parts = [
+            plural(self._value[name], name.removesuffix("s"))
+            for name in ("volumes", "snapshots", "attachments")
+            if self._value[name]
+        ]
+        if self._value["gib"]:
+            parts.append(f"{self._value['gib']} GiB")
+        since = datetime.fromisoformat(self._value["since"]).astimezone()
+        return f"{', '.join(parts) or 'nothing'} since {since:%Y-%m-%d %H:%M}"
+
+    def machine_readable(self) -> Any:
+        return self._value
 
 
 class RunList(Lister):
@@ -53,7 +87,7 @@ class RunList(Lister):
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
         runs = self.volflow.runs
-        return ("ID", "Kind", "State", "Host", "Started", "Ended"), [
+        return ("ID", "Kind", "State", "Host", "Started", "Ended", "Holds"), [
             (
                 columns.ShortId(run.id),
                 run.kind,
@@ -61,6 +95,7 @@ class RunList(Lister):
                 run.host,
                 columns.Time(run.created_at),
                 columns.Time(run.finished_at),
+                Holding.of(run, self.volflow),
             )
             for run in runs.list(limit=parsed_args.limit)
         ]
@@ -100,6 +135,8 @@ class RunShow(_OneRun, ShowOne):
             "pid": run.pid,
             "created_at": columns.Time(run.created_at),
             "finished_at": columns.Time(run.finished_at),
+            "held_at": columns.Time(run.held_at),
+            "holds": Holding.of(run, self.volflow),
             "request": columns.Tree(run.request if full else _asked(run, runs.request(run))),
             "left_out": columns.Lines([_left_out(one) for one in stored.left_out(run)]),
             "volumes": columns.Lines([_line(item, driven) for item in runs.volumes(run.id)]),
@@ -155,13 +192,23 @@ class RunResume(Lister):
         which.add_argument(
             "--all",
             action="store_true",
-            help="all unfinished runs that no process drives, one after the other",
+            help="all unfinished runs that no process drives, one after the other; but not those "
+            "that a person stopped with Ctrl-C",
         )
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
         if not parsed_args.all:
             return show(self, parsed_args, [self.volflow.runs.resume(parsed_args.run)])
+        for held in self.volflow.runs.held():
+            LOG.warning(
+                "Run %s is left alone: a person stopped it. It holds %s. 'volflow run resume %s' "
+                "continues it, and 'volflow run abort %s' undoes it.",
+                held.id,
+                Holding.of(held, self.volflow).human_readable(),
+                held.id[:8],
+                held.id[:8],
+            )
         results, failed = [], False
         for one in self.volflow.runs.resume_all():
             if one.result is not None:

@@ -66,6 +66,7 @@ class BackupRequest(_Request):
     :ivar volumes_in_project: the number of volumes in each project that have a backup afterwards,
         where the run covers all volumes of the project
     :ivar notes: what a person should know about the run, one sentence each
+    :ivar sizes: the size of each volume in GiB; empty if it is not known
     """
 
     kind = "backup"
@@ -74,6 +75,11 @@ class BackupRequest(_Request):
     consistent: Mapping[str, bool | None] = field(default_factory=dict)
     volumes_in_project: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    sizes: Mapping[str, int] = field(default_factory=dict)
+
+    def size_of(self, volume_id: str) -> int | None:
+        """The size of what the run makes of a volume, in GiB; None if it is not known."""
+        return self.sizes.get(volume_id)
 
     def to_dict(self) -> dict[str, Any]:
         """The request as it is stored."""
@@ -88,6 +94,7 @@ class BackupRequest(_Request):
             "act_in": self.act_in,
             "repository": self.repository,
             "login": dict(self.login),
+            **({"sizes": dict(self.sizes)} if self.sizes else {}),
         } | ({"notes": list(self.notes)} if self.notes else {})
 
     @classmethod
@@ -99,6 +106,7 @@ class BackupRequest(_Request):
             consistent=values.get("consistent", {}),
             volumes_in_project=values.get("whole", {}),
             notes=tuple(values.get("notes", ())),
+            sizes=values.get("sizes", {}),
         )
 
 
@@ -161,6 +169,15 @@ class RestoreRequest(_Request):
     notes: tuple[str, ...] = ()
     backups: Mapping[str, str] = field(default_factory=dict)
     targets: Mapping[str, RequestedTarget] = field(default_factory=dict)
+
+    def size_of(self, volume_id: str) -> int | None:
+        """The size of what the run makes of a volume, in GiB; None if it is not known."""
+        target = self.targets.get(volume_id)
+        if target is None:
+            return None
+        volume = target.existing if target.destination != "new" else None
+        size = str((volume or target.tags).get("size", ""))
+        return int(size) if size.isdecimal() else None
 
     @property
     def consistent(self) -> Mapping[str, bool | None]:

@@ -8,6 +8,8 @@ from persistence import Item, Run
 from volflow.results.outcome import LeftOut, Outcome, RunResult, StepTime, VolumeResult
 from volflow.results.request import request_of
 
+#: The state of a run that a person stopped, and that no process drives.
+HELD = "held"
 #: The state of a run that has not ended and that no process drives.
 INTERRUPTED = "interrupted"
 
@@ -17,6 +19,8 @@ def state(of: Run | Item, *, driven: bool) -> str:
 
     :param driven: whether a process works on the run
     """
+    if isinstance(of, Run) and of.held_at and not of.state.final and not driven:
+        return HELD
     word = of.state.lower()
     return INTERRUPTED if word == "running" and not driven else word
 

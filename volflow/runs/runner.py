@@ -63,6 +63,7 @@ class Runner:
                 run.id,
                 beats=(
                     (lease.BEAT, lambda: self._obey(run.id)),
+                    (_LISTEN / 2, lambda: self._hold(run.id)),
                     (lease.ALIVE_EVERY, lambda: self._show_life(run.id)),
                 ),
                 # Running steps end. Without the lease, nothing is undone.
@@ -85,6 +86,7 @@ class Runner:
             host=host_name(),
             boot_id=boot_id(),
             pid=os.getpid(),
+            held_at=None,
         )
         items = {item.key: item for item in self._state.runs.items(run.id)}
         self._services.observer.planned(run.id, {k: item.name for k, item in items.items()})
@@ -139,6 +141,11 @@ class Runner:
         if self._state.runs.get(run_id).stop == StopMode.ABORT and not self._stop.aborting:
             self._stop.abort_run()
             LOG.warning("Aborting run %s: undoing the volumes in progress", run_id)
+
+    def _hold(self, run_id: str) -> None:
+        """Store at once that a person has stopped the run: the process may not end in time."""
+        if self._stop.held and self._state.runs.get(run_id).held_at is None:
+            self._state.runs.update(run_id, held_at=datetime.now(UTC))
 
     def _show_life(self, run_id: str) -> None:
         """Mark the volumes of the run as alive, for those who cannot see the lease."""
@@ -197,8 +204,10 @@ class Runner:
 
     def _suspended(self, run: Run) -> SuspendedError:
         """Store that the run is suspended; returns the error that says so."""
+        self._hold(run.id)
         self._state.runs.update(run.id, state=RunState.SUSPENDED)
+        state = "held" if self._stop.held else "suspended"
         return SuspendedError(
-            f"Run {run.id} is suspended; 'volflow run resume {run.id[:8]}' continues it, and "
+            f"Run {run.id} is {state}; 'volflow run resume {run.id[:8]}' continues it, and "
             f"'volflow run abort {run.id[:8]}' undoes it."
         )

@@ -90,6 +90,15 @@ def test_its_runs_are_listed_with_their_states(state: State) -> None:
     }
 
 
+def test_no_run_of_it_is_held(state: State) -> None:
+    assert {run.held_at for run in state.runs.list()} == {None}
+    run = state.runs.get(first_release.SUSPENDED_RESTORE)
+    assert stored.state(run, driven=False) == "suspended"
+    held = state.runs.update(run.id, held_at=run.updated_at)
+    assert stored.state(held, driven=False) == "held"
+    assert stored.state(held, driven=True) == "suspended"
+
+
 def test_a_run_is_shown_as_a_result_a_page_and_a_graph(state: State, run: Run) -> None:
     items = state.runs.items(run.id)
     assert len(stored.run_result(run, items).volumes) == len(items)
