@@ -117,7 +117,8 @@ def _round(site: Site, case: Case, *, swapped: bool) -> None:
     before = _count(site)
     for costs, command, environment in reversed(sides) if swapped else sides:
         costs.append(measure(command, environment))
-    if _count(site) != before + len(sides):
+    # A copy, and the verdict on it.
+    if _count(site) != before + 2 * len(sides):
         raise RuntimeError("A program stored no backup, or more than one.")
     figures = [f"{costs[-1].wall:6.2f} s, {costs[-1].cpu:6.2f} s CPU" for costs, _, _ in sides]
     say(f"{case.name:9}  {'   '.join(figures)}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
 import threading
@@ -13,6 +12,15 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from tests.support.memory_files import (
+    Entry,
+    Files,
+    check,
+    compared,
+    read,
+    set_xattrs,
+    write,
+)
 from tests.support.namespaces import visible
 from volflow.errors import (
     BackupNotFoundError,
@@ -26,48 +34,8 @@ from volflow.host.identity import started
 from volflow.host.namespace import MountNamespace
 from volflow.movers.base import MANIFEST, Change, MountedTree, Node, Saved, ServedBackup
 from volflow.movers.base import StoredBackup as Listed
+from volflow.movers.verdicts import Listing, tags_of_copy, tags_of_note, tags_of_verdict
 from volflow.results.outcome import CopyProgress, Figures
-
-_BLOCK = 4096
-_TYPES = {
-    stat.S_IFREG: "file",
-    stat.S_IFDIR: "dir",
-    stat.S_IFLNK: "symlink",
-    stat.S_IFIFO: "fifo",
-    stat.S_IFSOCK: "socket",
-    stat.S_IFCHR: "chardev",
-    stat.S_IFBLK: "dev",
-}
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A file as it was, with the checksum of its content."""
-
-    status: os.stat_result
-    content: bytes
-    checksum: str
-    xattrs: Mapping[str, bytes]
-
-    @property
-    def type(self) -> str:
-        return _TYPES[stat.S_IFMT(self.status.st_mode)]
-
-    @property
-    def metadata(self) -> tuple[object, ...]:
-        status = self.status
-        return (status.st_uid, status.st_gid, status.st_mode, status.st_mtime_ns, self.xattrs)
-
-    @property
-    def inode(self) -> tuple[int, int]:
-        return self.status.st_dev, self.status.st_ino
-
-    def unchanged(self, status: os.stat_result) -> bool:
-        names = ("st_ino", "st_mode", "st_size", "st_mtime_ns", "st_ctime_ns")
-        return all(getattr(status, name) == getattr(self.status, name) for name in names)
-
-
-Files = dict[str, Entry]
 
 
 @dataclass
@@ -80,6 +48,19 @@ class Storage:
     removed: list[Files] = field(default_factory=list)
     locks: set[int] = field(default_factory=set)
     read_only: bool = False
+
+    def listing(self) -> Listing:
+        return Listing(tuple(listed for listed, _ in self.backups.values()))
+
+    def add(self, tags: Mapping[str, str], files: Files) -> str:
+        listed = Listed(uuid.uuid4().hex * 2, datetime.now(UTC), dict(tags))
+        self.backups[listed.id] = (listed, files)
+        return listed.id
+
+    def remove(self, ids: Iterable[str]) -> None:
+        for one in ids:
+            if one in self.backups:
+                self.removed.append(self.backups.pop(one)[1])
 
 
 class MemoryRepository:
@@ -120,29 +101,30 @@ class MemoryRepository:
         storage = self.opened()
         if storage.read_only:
             raise RepositoryError("The repository cannot be written to.")
-        last = {_replaces(listed): listed for listed, _ in storage.backups.values()}
-        return sorted(last.values(), key=lambda listed: listed.created_at)
+        return storage.listing().backups
 
     def manifest(self, backup_id: str) -> str:
         return self.files(backup_id)[f"/{MANIFEST}"].content.decode()
 
     def forget(self, backup_id: str) -> None:
-        backups = self.opened().backups
-        if backup_id in backups:
-            mine = _replaces(backups[backup_id][0])
-            for one in [one for one, (listed, _) in backups.items() if _replaces(listed) == mine]:
-                self.storage.removed.append(backups.pop(one)[1])
+        storage = self.opened()
+        storage.remove([*storage.listing().family(backup_id), backup_id])
 
-    def prune(self) -> str:
-        if self.opened().locks:
+    def prune(self, abandoned: Callable[[Listed], bool] = lambda _: False) -> str:
+        storage = self.opened()
+        if storage.locks:
             raise RepositoryError("The repository is locked.")
-        freed = len(self.storage.removed)
-        self.storage.removed.clear()
+        storage.remove(storage.listing().useless(abandoned))
+        freed = len(storage.removed)
+        storage.removed.clear()
         return f"{freed} backups freed"
+
+    def note_gone(self, volume_id: str, *, run_id: str, project_id: str) -> None:
+        self.opened().add(tags_of_note(run_id, volume_id, project_id), {})
 
     def check_data(self, percent: float = 0.0) -> str:
         for _, files in self.opened().backups.values():
-            _check(files.values() if percent else ())
+            check(files.values() if percent else ())
         return "no errors were found"
 
     def unlock(self) -> None:
@@ -167,7 +149,7 @@ class MemoryRepository:
                 yield Change(path, "metadata")
 
     def read_all(self, backup_id: str, path: Path) -> int:
-        return _check(_below(self.files(backup_id), path).values())
+        return check(_below(self.files(backup_id), path).values())
 
     @contextmanager
     def mounted(self, backup_id: str, mount_point: Path) -> Iterator[ServedBackup]:
@@ -203,6 +185,7 @@ class MemoryMover:
         *,
         volume_id: str,
         tags: Mapping[str, str],
+        listed_at: datetime,
         parent_id: str | None,
         progress: Callable[[CopyProgress], None],
         stopping: threading.Event,
@@ -217,16 +200,31 @@ class MemoryMover:
                     _unless(stopping)
                     path = f"/{region.path}{name}"
                     try:
-                        files[path], read = _read(f"{root}{path}", before.get(path))
+                        files[path], fresh = read(f"{root}{path}", before.get(path))
                     except OSError:
                         unread.append(path.lstrip("/"))
                         continue
-                    figures = _counted(figures, files[path], path in before, read)
+                    figures = _counted(figures, files[path], path in before, fresh)
                     progress(CopyProgress(figures.files_total, 0, figures.bytes_total, 0))
-            files[f"/{MANIFEST}"], _ = _read(f"{root}/{MANIFEST}", None)
-        listed = Listed(uuid.uuid4().hex * 2, datetime.now(UTC), dict(tags))
-        self._repository.opened().backups[listed.id] = (listed, files)
-        return Saved(listed.id, figures, tuple(unread))
+            files[f"/{MANIFEST}"], _ = read(f"{root}/{MANIFEST}", None)
+        copy_id = self._repository.opened().add(tags_of_copy(tags), files)
+        return Saved(copy_id, figures, tuple(unread))
+
+    def confirm(
+        self,
+        namespace: MountNamespace,
+        copy_id: str,
+        *,
+        volume_id: str,
+        tags: Mapping[str, str],
+        listed_at: datetime,
+        stopping: threading.Event,
+    ) -> None:
+        _unless(stopping)
+        with visible(namespace) as root:
+            manifest, _ = read(f"{root}/{MANIFEST}", None)
+        verdict = tags_of_verdict(copy_id, {**tags, "volume": volume_id})
+        self._repository.opened().add(verdict, {f"/{MANIFEST}": manifest})
 
     def paths(self, backup_id: str, tree: Path) -> Iterator[tuple[str, bool]]:
         for name, entry in _below(self._repository.files(backup_id), tree).items():
@@ -252,12 +250,12 @@ class MemoryMover:
                 if same != name and entry.type != "dir":
                     os.link(f"{root}{same}", f"{root}{name}", follow_symlinks=False)
                 else:
-                    _write(f"{root}{name}", entry)
+                    write(f"{root}{name}", entry)
                 progress(CopyProgress(files=count))
             # New files inherit a directory's ACL and change its time, so both are set last.
             for name, entry in reversed(wanted.items()):
                 if entry.type == "dir":
-                    _set_xattrs(f"{root}{name}", entry)
+                    set_xattrs(f"{root}{name}", entry)
                 times = (entry.status.st_atime_ns, entry.status.st_mtime_ns)
                 os.utime(f"{root}{name}", ns=times, follow_symlinks=False)
 
@@ -275,20 +273,15 @@ class MemoryMover:
         with visible(namespace) as root:
             for name in _walk(root / tree):
                 _unless(stopping)
-                found[f"/{tree}{name}"], _ = _read(f"{root}/{tree}{name}", None)
+                found[f"/{tree}{name}"], _ = read(f"{root}/{tree}{name}", None)
                 progress(CopyProgress(files=len(found)))
         differing = [
             name.removeprefix(f"/{tree}")
             for name in sorted(stored.keys() | found.keys())
-            if _compared(stored.get(name)) != _compared(found.get(name))
+            if compared(stored.get(name)) != compared(found.get(name))
         ]
         if differing:
             raise HostError(f"It differs from what is stored: {', '.join(differing)}.")
-
-
-def _replaces(listed: Listed) -> tuple[str, ...]:
-    run, volume = listed.tags.get("run"), listed.tags.get("volume")
-    return (run, volume) if run and volume else (listed.id,)
 
 
 def _below(files: Files, path: Path) -> Files:
@@ -307,65 +300,6 @@ def _walk(tree: Path) -> Iterator[str]:
         yield name
         if os.path.isdir(f"{tree}{name}") and not os.path.islink(f"{tree}{name}"):
             pending += [f"{name}/{each}" for each in sorted(os.listdir(f"{tree}{name}"))]
-
-
-def _read(path: str, before: Entry | None) -> tuple[Entry, bool]:
-    """A file, and whether its content had to be read."""
-    status = os.lstat(path)
-    names = os.listxattr(path, follow_symlinks=False)
-    xattrs = {name: os.getxattr(path, name, follow_symlinks=False) for name in names}
-    if before and before.unchanged(status):
-        return replace(before, xattrs=xattrs), False
-    content = b""
-    if stat.S_ISREG(status.st_mode):
-        content = Path(path).read_bytes()
-    elif stat.S_ISLNK(status.st_mode):
-        content = os.fsencode(os.readlink(path))
-    return Entry(status, content, hashlib.sha256(content).hexdigest(), xattrs), True
-
-
-def _write(path: str, entry: Entry) -> None:
-    status = entry.status
-    if entry.type == "dir":
-        os.makedirs(path, exist_ok=True)
-    elif entry.type == "symlink":
-        os.symlink(entry.content, path)
-    elif entry.type != "file":
-        os.mknod(path, status.st_mode, status.st_rdev)
-    else:
-        with open(path, "wb") as file:
-            for start in range(0, len(entry.content), _BLOCK):
-                block = entry.content[start : start + _BLOCK]
-                if any(block):
-                    file.seek(start)
-                    file.write(block)
-            file.truncate(len(entry.content))
-    os.chown(path, status.st_uid, status.st_gid, follow_symlinks=False)
-    if entry.type != "symlink":
-        os.chmod(path, stat.S_IMODE(status.st_mode))
-    if entry.type != "dir":
-        _set_xattrs(path, entry)
-
-
-def _set_xattrs(path: str, entry: Entry) -> None:
-    for name, value in entry.xattrs.items():
-        os.setxattr(path, name, value, follow_symlinks=False)
-
-
-def _compared(entry: Entry | None) -> tuple[object, ...] | None:
-    if entry is None:
-        return None
-    status = entry.status
-    return (entry.content, status.st_mode, status.st_uid, status.st_gid)
-
-
-def _check(entries: Iterable[Entry]) -> int:
-    size = 0
-    for entry in entries:
-        if hashlib.sha256(entry.content).hexdigest() != entry.checksum:
-            raise RepositoryError("Data is damaged.")
-        size += len(entry.content)
-    return size
 
 
 def _counted(figures: Figures, entry: Entry, known: bool, read: bool) -> Figures:

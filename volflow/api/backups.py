@@ -15,7 +15,7 @@ from volflow.movers.base import Change, Node, StoredBackup
 from volflow.observers.hooks import refusals
 from volflow.plans.backup import BackupPlan, BackupPlanner
 from volflow.plans.selection import Selection
-from volflow.repositories.backups import find, find_by_id
+from volflow.repositories.backups import doubts, find, find_by_id
 from volflow.repositories.contents import BackupContents
 from volflow.repositories.export import Exporter
 from volflow.repositories.manifest import Manifest
@@ -133,7 +133,7 @@ class BackupApi:
     def list(
         self, *, volume: str | None = None, projects: Iterable[str] | None = None
     ) -> list[StoredBackup]:
-        """List the backups in the repository, the oldest first.
+        """List the backups in the repository, the oldest data first.
 
         :param volume: only those of the volume with this id or name
         :param projects: where each project has its own repository: look in those of these
@@ -176,6 +176,10 @@ class BackupApi:
         :raises UsageError: several backups match
         """
         return find_by_id(self.list() if among is None else among, backup_id)
+
+    def doubts(self, backups: Iterable[StoredBackup]) -> Sequence[str]:
+        """Return a sentence for each backup that is unfinished or of the future."""
+        return doubts(backups)
 
     def manifest(self, backup: StoredBackup | str) -> Manifest:
         """Read a backup's manifest: the volume's properties and regions at the time.

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from persistence import StateError
 from volflow.context import Context
 from volflow.disk import filesystem
-from volflow.errors import HostError, QuotaError, VolflowError
+from volflow.errors import HostError, QuotaError, RepositoryError, VolflowError
 from volflow.host.privilege import find_program
 from volflow.plans.quota import by_type, type_suffix
+from volflow.repositories.backups import doubts
 
 # The Debian package of each program that runs use.
 _PACKAGES = {
@@ -95,7 +96,10 @@ def _restic(context: Context) -> str:
 
 def _repository(context: Context) -> str:
     mover = context.repositories.of()
-    return f"{mover.location} holds {len(mover.backups())} backups"
+    stored = mover.backups()
+    if odd := [backup for backup in stored if backup.of_the_future()]:
+        raise RepositoryError(" ".join(doubts(odd)))
+    return f"{mover.location} holds {len(stored)} backups"
 
 
 def _state(context: Context) -> str:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from persistence import StateError
 from volflow.context import Context
+from volflow.movers.base import StoredBackup
+from volflow.movers.verdicts import settled
 
 
 @dataclass(frozen=True)
@@ -15,7 +18,7 @@ class RepositoryInfo:
     :ivar location: restic's name of it, without secrets
     :ivar backups: number of backups
     :ivar volumes: number of volumes that they are of
-    :ivar last_backup: when the last backup was made; None if there is none
+    :ivar last_backup: the time of the data of the last backup; None if there is none
     :ivar configured: whether it is the configured one; otherwise the state database knows it from
         before
     """
@@ -59,13 +62,13 @@ class RepositoryApi:
         :raises RepositoryError: the configured repository is missing, refuses or fails
         """
         configured = self.location()
-        stored = self._context.backups.backups()
+        stored = [backup for backup in self._context.backups.backups() if backup.finished]
         found = [
             RepositoryInfo(
                 configured,
                 len(stored),
                 len({backup.tags.get("volume") for backup in stored}),
-                stored[-1].created_at if stored else None,
+                stored[-1].taken_at if stored else None,
                 configured=True,
             )
         ]
@@ -96,10 +99,20 @@ class RepositoryApi:
     def prune(self, project_id: str | None = None) -> str:
         """Remove data that no backup needs. No backup can run at the same time.
 
+        Unfinished copies go too: those of runs that have ended, and those of runs that the state
+        database does not know after a day.
+
         :returns: restic's report
         :raises RepositoryError: the repository is locked, refuses or fails
         """
-        return self._context.repositories.of(project_id).prune()
+        return self._context.repositories.of(project_id).prune(self._abandoned)
+
+    def _abandoned(self, copy: StoredBackup) -> bool:
+        """Whether the run of an unfinished copy will not continue."""
+        try:
+            return self._context.state.runs.get(copy.tags.get("run", "")).state.final
+        except StateError:
+            return settled(copy)
 
     def rebuild_catalogue(self, project_id: str | None = None) -> int:
         """Rebuild the catalogue in the state database from the repository.

@@ -61,7 +61,7 @@ def _planned(volflow: Volflow, plan: BackupPlan) -> Table:
         say(f"Group {group_id}: {snapshotted(consistent, planned=True)}.")
     for need in plan.quota_use:
         say(f"This temporarily uses up to: {need}, in the quota of project {need.project_id}.")
-    last = {backup.tags.get("volume"): backup for backup in plan.stored}
+    last = {backup.tags.get("volume"): backup for backup in plan.parents}
     first = sum(int(v["size"]) for v in selected.volumes if v["id"] not in last)
     others = sum(v["id"] in last for v in selected.volumes)
     say(
@@ -103,10 +103,12 @@ class BackupList(Lister):
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
         found = self.volflow.backups.list(volume=parsed_args.volume)
         known = self.volflow.backups.figures(found)
+        for line in self.volflow.backups.doubts(found):
+            say(line)
         more = ("project", "group") if parsed_args.long else ()
         names = (
             *("ID", "Created", "Volume", "Name", "Outcome"),
-            *("Size GiB", "Files", "Read", "New data"),
+            *("Size GiB", "Files", "Read", "New data", "Data of"),
         )
         rows = []
         for backup in reversed(found):
@@ -120,6 +122,7 @@ class BackupList(Lister):
                     str(backup.outcome),
                     int(tags.get("size", 0)),
                     *_columns(known.get(backup.id)),
+                    columns.Time(backup.taken_at),
                     *(tags.get(name) or "-" for name in more),
                 )
             )
@@ -142,8 +145,8 @@ class BackupDelete(Lister):
         # The name of a volume would mean its last backup, which is easily a mistake.
         chosen = [self.volflow.backups.get(one, among=stored) for one in parsed_args.backups]
         lines = [
-            f"Backup {b.id[:8]} of {b.tags.get('name') or b.tags.get('volume')}, made "
-            f"{columns.Time(b.created_at)}, will be deleted."
+            f"Backup {b.id[:8]} of {b.tags.get('name') or b.tags.get('volume')}, of "
+            f"{columns.Time(b.taken_at)}, will be deleted."
             for b in chosen
         ]
         if not parsed_args.yes:
@@ -175,6 +178,8 @@ class BackupShow(ShowOne):
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
         backup = self.volflow.backups.find(parsed_args.backup)
         manifest = self.volflow.backups.manifest(backup)
+        for line in self.volflow.backups.doubts([backup]):
+            say(line)
         shown = {
             "id": backup.id,
             "created_at": columns.Time(backup.created_at),

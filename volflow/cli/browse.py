@@ -74,9 +74,9 @@ class BackupExtract(_OneBackup, Command):
         exporter = self.volflow.backups.export(backup)
         exporter.to_directory(parsed_args.to, parsed_args.paths)
         unread = exporter.unread(parsed_args.paths)
-        for line in not_in(backup, unread):
+        for line in (*self.volflow.backups.doubts([backup]), *not_in(backup, unread)):
             say(line)
-        if unread:
+        if unread or not backup.finished:
             self.status = Outcome.PARTIAL.exit_status
         print(f"Extracted {plural(len(parsed_args.paths), 'path')} to {parsed_args.to}.")
 
@@ -91,6 +91,8 @@ class BackupMount(_OneBackup, Command):
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         with self.volflow.backups.mount(parsed_args.backup, parsed_args.dir) as mounted:
+            for line in self.volflow.backups.doubts([mounted.backup]):
+                say(line)
             print(f"The backup is mounted at {mounted.directory}. Press Ctrl-C to end.", flush=True)
             mounted.wait()
 
@@ -152,6 +154,8 @@ class BackupVerify(Lister):
         stored = backups.list()
         for what in parsed_args.backups:
             backup = backups.find(what, among=stored)
+            for line in backups.doubts([backup]):
+                say(line)
             try:
                 size = columns.Bytes(backups.verify(backup)).human_readable()
                 result = f"whole, {size} read"

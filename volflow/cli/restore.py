@@ -201,7 +201,7 @@ class RestoreCreate(Lister):
         backup = self.volflow.backups.find(parsed_args.what[0], at=parsed_args.at)
         exporter = self.volflow.backups.export(backup)
         where = parsed_args.to_path or parsed_args.to_image
-        for line in not_in(backup, exporter.unread()):
+        for line in (*self.volflow.backups.doubts([backup]), *not_in(backup, exporter.unread())):
             say(line)
         if parsed_args.dry_run:
             print(f"Nothing is written to {where}: this is a dry run.", file=sys.stderr)
@@ -214,7 +214,7 @@ class RestoreCreate(Lister):
             )
         else:
             exporter.to_image(parsed_args.to_image, verify=parsed_args.verify)
-        if exporter.unread() and not parsed_args.dry_run:
+        if (exporter.unread() or not backup.finished) and not parsed_args.dry_run:
             self.status = Outcome.PARTIAL.exit_status
         return ("Name", "Volume", "Backup", "Written to"), [
             (

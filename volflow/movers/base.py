@@ -211,9 +211,10 @@ class Repository(Protocol):
         ...
 
     def backups(self) -> Sequence[StoredBackup]:
-        """All backups, the oldest first. Fails also if the repository is read-only.
+        """All backups, the oldest data first. Fails also if the repository is read-only.
 
-        If a run has stored a volume more than once, only the last one is a backup.
+        If a run has stored a volume more than once, only the last one is a backup. A copy on which
+        there is no verdict is listed as unfinished.
 
         :raises NoRepositoryError: the repository does not exist
         :raises PasswordError: the password is wrong
@@ -221,23 +222,35 @@ class Repository(Protocol):
         ...
 
     def manifest(self, backup_id: str) -> str:
-        """The text of a backup's manifest.
+        """The text of a manifest.
 
+        :param backup_id: of a verdict (:attr:`StoredBackup.verdict_id`), which alone names the
+            files that could not be read, or of a backup
         :raises BackupNotFoundError: the backup does not exist
         """
         ...
 
     def forget(self, backup_id: str) -> None:
-        """Remove a backup from the list. :meth:`prune` frees its space.
+        """Remove a backup and its verdict from the list. :meth:`prune` frees the space.
 
         A backup that does not exist is no error.
         """
         ...
 
-    def prune(self) -> str:
+    def prune(self, abandoned: Callable[[StoredBackup], bool] = lambda _: False) -> str:
         """Free the space that no backup needs; returns a report.
 
         No backup may be stored at the same time.
+
+        :param abandoned: says whether the run of an unfinished copy will not continue: it goes too
+        """
+        ...
+
+    def note_gone(self, volume_id: str, *, run_id: str, project_id: str) -> None:
+        """Record that a volume no longer existed when a run came to it.
+
+        The volume then counts as one that the run has seen: all backups of the run in this
+        project list it in the tag ``gone``.
         """
         ...
 
@@ -303,14 +316,40 @@ class Mover(Protocol):
         *,
         volume_id: str,
         tags: Mapping[str, str],
+        listed_at: datetime,
         parent_id: str | None,
         progress: Callable[[CopyProgress], None],
         stopping: threading.Event,
     ) -> Saved:
-        """Store the regions and the ``MANIFEST`` below the namespace's root as one backup.
+        """Store the regions and the ``MANIFEST`` below the namespace's root as one copy.
 
+        It is unfinished until :meth:`confirm`.
+
+        :param listed_at: the time by which the repository's own tools order and retain it
         :param parent_id: files that have not changed since this backup are not read
         :raises StoppedError: ``stopping`` was set; nothing is stored
+        """
+        ...
+
+    def confirm(
+        self,
+        namespace: MountNamespace,
+        copy_id: str,
+        *,
+        volume_id: str,
+        tags: Mapping[str, str],
+        listed_at: datetime,
+        stopping: threading.Event,
+    ) -> None:
+        """Make a copy a backup: store the verdict on it.
+
+        The verdict is the ``MANIFEST`` below the namespace's root.
+
+        :param copy_id: what :meth:`save` returned
+        :param tags: those of the copy; with ``unread``, the number of its unreadable files, the
+            backup is partial
+        :param listed_at: the same as for :meth:`save`
+        :raises StoppedError: ``stopping`` was set; there is no verdict
         """
         ...
 

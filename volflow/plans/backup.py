@@ -14,7 +14,7 @@ from volflow.movers.base import StoredBackup
 from volflow.plans import backup_quota, preflight
 from volflow.plans.quota import QuotaUse
 from volflow.plans.selection import Selected, Selection
-from volflow.repositories.backups import Backups
+from volflow.repositories.backups import Backups, latest, parents
 from volflow.repositories.opened import Repositories
 
 if TYPE_CHECKING:
@@ -41,6 +41,11 @@ class BackupPlan:
     stored: list[StoredBackup]
     quota_use: tuple[QuotaUse, ...] = ()
     volumes_in_project: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def parents(self) -> list[StoredBackup]:
+        """The backups with which those of the selected volumes are compared."""
+        return parents(self.stored)
 
 
 @dataclass(frozen=True)
@@ -130,7 +135,7 @@ def _projects(selected: Selected) -> list[str]:
 def _volumes_in_project(selected: Selected, stored: Sequence[StoredBackup]) -> dict[str, int]:
     """The number of volumes in each project that have a backup or get one."""
     found = Counter(project_of(volume) for volume in selected.volumes)
-    backed_up = {backup.tags.get("volume"): backup.tags.get("project", "") for backup in stored}
+    backed_up = {one.tags.get("volume"): one.tags.get("project", "") for one in latest(stored)}
     for one in selected.left_out:
         project_id = backed_up.get(one.volume_id)
         if one.wanted and project_id is not None and project_id in found:

@@ -23,7 +23,7 @@ from volflow.plans.restore_target import (
     one_of_each,
 )
 from volflow.plans.selection import Selection
-from volflow.repositories.backups import Backups
+from volflow.repositories.backups import Backups, doubts
 from volflow.repositories.manifest import Manifest
 from volflow.repositories.opened import Repositories
 from volflow.results.options import RestoreOptions
@@ -124,7 +124,11 @@ class RestorePlanner:
                 *chosen.left_out,
                 *not_restorable,
             ),
-            notes=(*notes_on_groups(targets), *notes_on_marks(targets)),
+            notes=(
+                *notes_on_groups(targets),
+                *notes_on_marks(targets),
+                *doubts(target.backup for target in targets),
+            ),
         )
 
     def _targets(

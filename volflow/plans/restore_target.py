@@ -166,7 +166,8 @@ def choose_target(
         return RestoreTarget(backup, manifest, Destination.IN_PLACE, existing)
     if options.remove_old_vol and existing is not None:
         # The old volume may still hold what the backup lacks.
-        why = "the backup is partial" if manifest.unread else None
+        lacking = manifest.unread or not backup.finished
+        why = f"the backup is {backup.outcome}" if lacking else None
         return replace(target, in_the_way=why or preflight.why_not_removable(cinder, existing))
     return target
 

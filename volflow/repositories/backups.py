@@ -168,7 +168,7 @@ class Backups:
         """
         if backup.id not in self._manifests:
             repository = self._repositories.of(backup.tags.get("project"))
-            manifest = Manifest.from_json(repository.manifest(backup.id))
+            manifest = Manifest.from_json(repository.manifest(backup.verdict_id))
             if manifest.volume_id != backup.tags.get("volume"):
                 raise RepositoryError(
                     f"Backup {backup.id[:8]} is tagged as one of volume "
@@ -352,6 +352,48 @@ def latest(stored: Iterable[StoredBackup], *, by_project: bool = True) -> list[S
             continue
         last[key] = backup
     return list(last.values())
+
+
+def doubts(backups: Iterable[StoredBackup]) -> list[str]:
+    """What a person should know about these backups: one sentence for each that is doubtful."""
+    now = datetime.now(UTC)
+    found = []
+    for backup in backups:
+        name = f"Backup {backup.id[:8]} of {backup.tags.get('name') or backup.tags.get('volume')}"
+        if not backup.finished:
+            found.append(
+                f"{name} is unfinished: volflow was interrupted, and nobody knows whether all "
+                "files are in it."
+            )
+        if backup.of_the_future(now):
+            found.append(
+                f"{name} is of the future ({moment(backup.taken_at)}): the clock of the host or of "
+                "Cinder was wrong. It is the last backup only if the volume has no other, and the "
+                "next backup is not compared with it; 'volflow backup delete' removes it."
+            )
+    return found
+
+
+def parents(stored: Iterable[StoredBackup]) -> list[StoredBackup]:
+    """The backup with which the next one of each volume is compared, for each project.
+
+    An unfinished copy is one if there is nothing else: files that are not in it are read. A backup
+    of the future is none.
+    """
+    now = datetime.now(UTC)
+    sane = [backup for backup in stored if not backup.of_the_future(now)]
+    last = {(backup.tags["volume"], backup.tags.get("project")): backup for backup in sane}
+    finished = {(one.tags["volume"], one.tags.get("project")): one for one in latest(sane)}
+    return list((last | finished).values())
+
+
+def last_numbers(stored: Iterable[StoredBackup]) -> dict[str, int]:
+    """The number of the last backup of each volume, by the volume's id."""
+    found: dict[str, int] = {}
+    for backup in stored:
+        volume_id = str(backup.tags.get("volume"))
+        found[volume_id] = max(backup.number, found.get(volume_id, 0))
+    return found
 
 
 def until(stored: Iterable[StoredBackup], moment: datetime | None) -> list[StoredBackup]:

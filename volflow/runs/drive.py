@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from persistence import Run
 from volflow.context import Context
 from volflow.movers.base import StoredBackup
-from volflow.repositories.backups import latest
+from volflow.repositories.backups import last_numbers, parents
 from volflow.results.outcome import RunResult
 from volflow.results.request import BackupRequest, Request, complete_request
 from volflow.runs.build import FlowBuilder
@@ -29,6 +29,7 @@ def drive(context: Context, run: Run, stored: Sequence[StoredBackup] = ()) -> Ru
     work = WorkFactory(context).of_run(
         run,
         _parents(complete_request(run), stored),
+        last_numbers(stored),
         patience=float(getattr(context.conf.cloud, "patience", 300.0)),
     )
     items = state.runs.items(run.id)
@@ -48,6 +49,6 @@ def _parents(request: Request, stored: Sequence[StoredBackup]) -> dict[str, str]
     # A backup in the repository of another project cannot be a parent.
     return {
         backup.tags["volume"]: backup.id
-        for backup in latest(stored)
+        for backup in parents(stored)
         if backup.tags.get("project", "") == request.projects.get(backup.tags["volume"])
     }

@@ -12,6 +12,7 @@ from taskflow.storage import Storage
 from persistence import Entry, Ledger
 from volflow.cloud.marks import tag
 from volflow.flows.graph import Component
+from volflow.movers.base import UNCHECKED
 from volflow.results.outcome import Figures, Outcome, VolumeResult
 from volflow.results.request import RequestedTarget, RestoreRequest
 from volflow.runs.work import RunWork
@@ -85,7 +86,9 @@ class _RunLedger:
     def saved(self, volume_id: str) -> dict[str, Any]:
         """The ledger's details of a stored backup, also if its flow was undone later."""
         entry = self._ledger.find(tag(self._run_id, volume_id, Save.kind))
-        return entry.details if entry is not None and entry.resource_id else {}
+        if entry is None or not entry.resource_id or entry.details.get("unchecked"):
+            return {}
+        return entry.details
 
     def leftovers(self, component: Component, volume_id: str) -> tuple[str, ...]:
         """One line for each leftover. Those that volumes share are listed for the first volume."""
@@ -134,6 +137,8 @@ def _missing(steps: Sequence[Step], tags: Mapping[str, str]) -> tuple[str, ...]:
 
     :param tags: the tags of the backup, used if the manifest, which names the files, is gone
     """
+    if tags.get("state") == UNCHECKED:
+        return ("nobody knows which files, because the backup is unfinished",)
     names = next((step.unread for step in steps if isinstance(step, RestoreData)), ())
     count = tags.get("unread")
     return names or ((f"{count} files, which the backup names",) if count else ())

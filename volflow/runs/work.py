@@ -73,23 +73,31 @@ class WorkFactory:
         self._context = context
 
     def of_run(
-        self, run: Run, parents: Mapping[str, str] | None = None, *, patience: float = _SHORT
+        self,
+        run: Run,
+        parents: Mapping[str, str] | None = None,
+        numbers: Mapping[str, int] | None = None,
+        *,
+        patience: float = _SHORT,
     ) -> RunWork:
         """The work of a run.
 
         :param parents: ids of the backups to compare with, by volume
+        :param numbers: the number of the last backup, by volume
         :param patience: seconds for which the removal of a resource is tried again
         :raises UsageError: another release stored the run, without something that is needed
         """
         request = complete_request(run)
         volumes = {} if isinstance(request, RestoreRequest) else request.volumes_in_project
-        services = self._services(run.id, request.parallel, parents or {}, volumes, patience)
+        services = self._services(
+            run.id, request.parallel, parents or {}, numbers or {}, volumes, patience
+        )
         return RunWork(run.id, request, services, self._context.cloud, self._context.repositories)
 
     def without_run(self, volume_id: str = "") -> Work:
         """The work of a volume that belongs to no known run, in the project of the login."""
         cloud, repositories = self._context.cloud, self._context.repositories
-        services = self._services("", 1, {}, {}, _SHORT)
+        services = self._services("", 1, {}, {}, {}, _SHORT)
         return Work(services, volume_id, cloud.cinder, repositories.of(), repositories.mover())
 
     def _services(
@@ -97,6 +105,7 @@ class WorkFactory:
         run_id: str,
         parallel: int,
         parents: Mapping[str, str],
+        numbers: Mapping[str, int],
         volumes_in_project: Mapping[str, int],
         patience: float,
     ) -> Services:
@@ -109,6 +118,7 @@ class WorkFactory:
             observer=observers(context.conf, context.state, context.observer),
             slots=Slots(parallel, context.stop.event),
             parents=parents,
+            numbers=numbers,
             volumes_in_project=volumes_in_project,
             stopping=context.stop.event,
             patience=patience,

@@ -1,35 +1,37 @@
-"""The copy of a backup: stores the volume's files and the manifest together."""
+"""The copy of a backup: stores the volume's files, and then the verdict on them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Mapping
 from dataclasses import asdict, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from persistence import Backup, Entry
+from persistence import Backup, Entry, EntryState
 from volflow.disk import sparse
 from volflow.disk.traffic import bytes_read
-from volflow.errors import HostError
+from volflow.errors import HostError, RepositoryError, VolflowError
 from volflow.host.namespace import MountNamespace
-from volflow.movers.base import MANIFEST, MountedTree, Saved, StoredBackup
+from volflow.movers.base import MANIFEST, MountedTree, Saved, StoredBackup, moment_of
 from volflow.repositories.manifest import Manifest, Region, region_path
-from volflow.results.outcome import Figures, Outcome
+from volflow.results.outcome import Outcome
 from volflow.tasks.base import Temporary
 from volflow.tasks.filesystem import found_file_systems
 from volflow.tasks.lock import RepositoryLock
 from volflow.tasks.work import Work
 
+LOG = logging.getLogger(__name__)
+
 
 class Save(Temporary):
     """Makes sure that the backup is stored.
 
-    A stored backup is kept, whatever happens next: the revert only closes its ledger entry, which
-    lets a resumed run find what an earlier process stored. The manifest lists the files that could
-    not be read. They are known only after the copy, so volflow then stores the volume again, with
-    the first copy as the parent: no file is read twice. The last copy that a run stores of a volume
-    is its backup.
+    It stores a copy first. Only then it is known which files could not be read. The last act is the
+    verdict, which makes the copy a backup; its manifest lists these files. A stored backup is kept,
+    whatever happens next: the revert only closes its ledger entry. A copy without a verdict stays
+    unfinished, whatever happens to this process, and a revert removes it if it can.
     """
 
     kind = "backup"
@@ -57,11 +59,15 @@ class Save(Temporary):
             # From it a restore of the project knows which volumes no longer existed.
             "whole": str(services.volumes_in_project.get(project_id, "")),
         }
-        # The parent is what was stored before a kill: the second copy reads no file again, and
-        # reports again which files cannot be read.
-        earlier = self._stored_earlier()
-        parent_id = earlier.id if earlier else services.parents.get(self.work.volume_id)
-        self.intend(unfinished=earlier is not None)
+        taken_at = moment_of(snapshot["created_at"]) or datetime.now(UTC)
+        tags["taken"] = taken_at.strftime("%Y-%m-%dT%H:%M:%SZ")
+        tags["number"] = str(services.numbers.get(self.work.volume_id, 0) + 1)
+        entry = services.ledger.find(self.tag)
+        # What a killed process of this run stored.
+        earlier = _stored(self.work) if entry else None
+        known = _known(entry, earlier)
+        if known is None:
+            self.intend(unchecked=True)
         size = services.host.device_size(device)
         regions = tuple(
             Region(
@@ -75,79 +81,93 @@ class Save(Temporary):
         manifest = Manifest(
             run_id=services.run_id, **description, snapshot=snapshot, regions=regions
         )
-        read_before = bytes_read(device)
-        saved = self._store(namespace, manifest, tags, parent_id)
-        figures = replace(saved.figures, bytes_read=bytes_read(device) - read_before)
-        saved = replace(saved, figures=figures)
-        result = asdict(saved) | {"parent_id": parent_id}
+        if known is None:
+            known = self._store(namespace, manifest, device, tags, taken_at, earlier)
+            self.present(known["id"], unchecked=True, **known)
+        if not (earlier and earlier.finished and earlier.id.startswith(known["id"])):
+            self._confirm(namespace, manifest, known, tags, taken_at)
         # From here on the backup counts, whatever happens next.
-        self.present(saved.id, **result)
+        self.present(known["id"], **known)
         services.catalogue.add(
             Backup(
-                id=saved.id,
+                id=known["id"],
                 repository=self.work.repository.location,
                 volume_id=self.work.volume_id,
                 volume_name=tags["name"],
                 project_id=tags["project"],
                 size_gib=int(tags["size"]),
-                created_at=datetime.now(UTC),
+                created_at=taken_at,
                 run_id=services.run_id,
-                parent_id=parent_id,
-                outcome=str(Outcome.PARTIAL if saved.unread else Outcome.COMPLETE),
-                figures=asdict(saved.figures),
+                parent_id=known["parent_id"],
+                outcome=str(Outcome.PARTIAL if known["unread"] else Outcome.COMPLETE),
+                figures=known["figures"],
             )
         )
         services.ledger.gone(self.tag)
-        return result
+        return known
 
     def _store(
         self,
         namespace: MountNamespace,
         manifest: Manifest,
-        tags: Mapping[str, str],
-        parent_id: str | None,
-    ) -> Saved:
-        """Store the volume with its manifest, which lists the files that could not be read."""
-        unread: tuple[str, ...] = ()
-        figures: Figures | None = None
-        while True:
-            extra = {"unread": str(len(unread))} if unread else {}
-            namespace.write(namespace.root / MANIFEST, manifest.without(unread).to_json())
-            trees = [MountedTree(Path(region.path)) for region in manifest.regions]
-            saved = self._save_once(namespace, trees, {**tags, **extra}, parent_id)
-            stored = saved.figures.bytes_stored + (figures.bytes_stored if figures else 0)
-            figures = replace(figures or saved.figures, bytes_stored=stored)
-            found = dict.fromkeys(manifest.in_volume(path) for path in saved.unread)
-            # The loop ends, because each round finds more unreadable files than the last.
-            if found.keys() <= set(unread):
-                return replace(saved, unread=unread, figures=figures)
-            unread, parent_id = tuple(dict.fromkeys([*unread, *found])), saved.id
-            self.intend(unfinished=True)
+        device: str,
+        tags: dict[str, str],
+        taken_at: datetime,
+        earlier: StoredBackup | None,
+    ) -> dict[str, Any]:
+        """Store the volume, without a verdict.
 
-    def _save_once(
+        :param earlier: what a killed process stored. As the parent it spares reading every file
+            again; files that could not be read are not in it, so they are tried again.
+        :returns: a :class:`Saved` and the id of the parent, as JSON values
+        """
+        services = self.services
+        parent_id = earlier.id if earlier else services.parents.get(self.work.volume_id)
+        if earlier:
+            tags["attempt"] = str(_attempt(earlier) + 1)
+        namespace.write(namespace.root / MANIFEST, manifest.to_json())
+        read_before = bytes_read(device)
+        try:
+            with RepositoryLock.watched(self.work):
+                saved = self.work.mover.save(
+                    namespace,
+                    [MountedTree(Path(region.path)) for region in manifest.regions],
+                    volume_id=self.work.volume_id,
+                    tags=tags,
+                    listed_at=_listed_at(taken_at, tags),
+                    parent_id=parent_id,
+                    progress=lambda copied: services.observer.copied(self.work.volume_id, copied),
+                    stopping=services.stopping,
+                )
+        except VolflowError:
+            if earlier is None:
+                # The revert need not look for what is not there.
+                self.intend(unchecked=True, nothing_stored=True)
+            raise
+        figures = replace(saved.figures, bytes_read=bytes_read(device) - read_before)
+        unread = tuple(dict.fromkeys(manifest.in_volume(path) for path in saved.unread))
+        return asdict(Saved(saved.id, figures, unread)) | {"parent_id": parent_id}
+
+    def _confirm(
         self,
         namespace: MountNamespace,
-        trees: Sequence[MountedTree],
+        manifest: Manifest,
+        known: Mapping[str, Any],
         tags: Mapping[str, str],
-        parent_id: str | None,
-    ) -> Saved:
-        services = self.services
+        taken_at: datetime,
+    ) -> None:
+        """Store the verdict, which lists the files that could not be read."""
+        unread = known["unread"]
+        namespace.write(namespace.root / MANIFEST, manifest.without(unread).to_json())
         with RepositoryLock.watched(self.work):
-            return self.work.mover.save(
+            self.work.mover.confirm(
                 namespace,
-                trees,
+                known["id"],
                 volume_id=self.work.volume_id,
-                tags=tags,
-                parent_id=parent_id,
-                progress=lambda copied: services.observer.copied(self.work.volume_id, copied),
-                stopping=services.stopping,
+                tags={**tags, **({"unread": str(len(unread))} if unread else {})},
+                listed_at=_listed_at(taken_at, tags),
+                stopping=self.services.stopping,
             )
-
-    def _stored_earlier(self) -> StoredBackup | None:
-        """The backup that a killed process of this run stored."""
-        if self.services.ledger.find(self.tag) is None:
-            return None
-        return _stored(self.work)
 
     def revert(self, *args: Any, **kwargs: Any) -> None:
         RepositoryLock.release(self.work)
@@ -155,14 +175,55 @@ class Save(Temporary):
 
     @classmethod
     def remove(cls, work: Work, entry: Entry) -> None:
-        stored = _stored(work) if entry.details.get("unfinished") else None
-        if stored and not stored.unread:
-            # Its manifest may lack files that could not be read.
-            work.repository.forget(stored.id)
+        if entry.details.get("nothing_stored"):
+            return
+        try:
+            stored = _stored(work)
+            if stored is None:
+                return
+            if stored.finished and entry.state is EntryState.PRESENT:
+                # The process was killed after the verdict, before it could record it.
+                if entry.resource_id and stored.id.startswith(entry.resource_id):
+                    work.services.ledger.present(
+                        entry.tag, entry.resource_id, details=_without_mark(entry)
+                    )
+                return
+            # A copy of release 0.1.0 looks finished; with this tag it is.
+            if not (stored.finished and stored.unread):
+                work.repository.forget(stored.id)
+        except RepositoryError as error:
+            if entry.details.get("unfinished"):
+                raise  # Release 0.1.0 stored it without the tag that makes it unfinished.
+            LOG.info("The unfinished copy of %s stays for now: %s", work.volume_id, error)
+
+
+def _known(entry: Entry | None, earlier: StoredBackup | None) -> dict[str, Any] | None:
+    """What the ledger knows of a copy that is in the repository: which files are missing in it."""
+    if entry is None or earlier is None or not entry.resource_id:
+        return None
+    counted = earlier.finished and "unchecked" not in entry.details
+    if not (entry.state is EntryState.PRESENT or (entry.state is EntryState.GONE and counted)):
+        return None
+    known = _without_mark(entry)
+    return known if earlier.id.startswith(entry.resource_id) and "unread" in known else None
+
+
+def _without_mark(entry: Entry) -> dict[str, Any]:
+    return {key: value for key, value in entry.details.items() if key != "unchecked"}
+
+
+def _attempt(earlier: StoredBackup) -> int:
+    found = earlier.tags.get("attempt", "")
+    return int(found) if found.isdecimal() else 0
+
+
+def _listed_at(taken_at: datetime, tags: Mapping[str, str]) -> datetime:
+    """The time for the repository's own tools: of two copies by one run, the later one is later."""
+    return taken_at + timedelta(seconds=int(tags.get("attempt", "0")))
 
 
 def _stored(work: Work) -> StoredBackup | None:
-    """The backup of the volume that this run has stored, if any."""
+    """What this run has stored of the volume, if anything; a backup if it is one."""
     mine = (work.services.run_id, work.volume_id)
     for backup in work.repository.backups():
         if (backup.tags.get("run"), backup.tags.get("volume")) == mine:

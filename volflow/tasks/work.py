@@ -28,6 +28,7 @@ class Services:
     :ivar observer: receives the progress of each copy
     :ivar slots: limit the number of volumes that are copied in parallel
     :ivar parents: the backup that is the parent of the next one, by volume id
+    :ivar numbers: the number of the last backup, by volume id
     :ivar volumes_in_project: the number of volumes, by project id, of each project that the run
         covers completely
     :ivar stopping: set when the run is asked to stop
@@ -42,6 +43,7 @@ class Services:
     observer: Observer
     slots: Slots
     parents: Mapping[str, str] = field(default_factory=dict)
+    numbers: Mapping[str, int] = field(default_factory=dict)
     volumes_in_project: Mapping[str, int] = field(default_factory=dict)
     stopping: threading.Event = field(default_factory=threading.Event)
     patience: float = 0.0

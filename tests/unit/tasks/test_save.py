@@ -1,9 +1,9 @@
-"""A backup records unreadable files, and a run that ends early leaves no backup."""
+"""A copy becomes a backup when it is known which files could not be read, and not before."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -13,50 +13,91 @@ import pytest
 
 from persistence import State
 from volflow.disk.filesystem import FileSystem
+from volflow.errors import RepositoryError
 from volflow.movers.base import Saved, StoredBackup
-from volflow.repositories.manifest import Manifest, Region
-from volflow.results.outcome import Figures
+from volflow.movers.verdicts import Listing, tags_of_copy, tags_of_verdict
+from volflow.repositories.manifest import Manifest
+from volflow.results.outcome import Figures, Outcome
+from volflow.runs.volume_result import _RunLedger
+from volflow.tasks import save
 from volflow.tasks.save import Save
 from volflow.tasks.work import Work
 
-VOLUME = {"id": str(UUID(int=1)), "name": "v", "volume_type": "t", "availability_zone": "nova"}
-MANIFEST = Manifest(
-    "r",
-    VOLUME | {"metadata": {}},
-    {},
-    {},
-    {},
-    {"created_at": "2026-11-01T00:00:00", "size": 1},
-    (Region("regions/0", 1, FileSystem("ext4", "")),),
-)
+VOLUME = str(UUID(int=1))
+DESCRIPTION = {
+    "volume": {
+        "id": VOLUME,
+        "name": "v",
+        "volume_type": "t",
+        "availability_zone": "nova",
+        "metadata": {},
+    },
+    "volume_type": {},
+    "encryption": {},
+    "group": {},
+}
+SNAPSHOT = {"created_at": "2026-11-01T00:00:00.000000", "size": 1}
+TAKEN = datetime(2026, 11, 1, tzinfo=UTC)
+
+
+class Killed(BaseException):
+    """The process is killed here: nothing is reverted."""
 
 
 class Repository:
-    """Stores no data, and reports these files as unreadable.
+    """Keeps tags, and reports these files as unreadable.
 
-    :param unread: the unreadable paths of each save, in order
+    :ivar killed: where the next process is killed: "save", "stored" or "confirmed"
     """
 
-    def __init__(self, *unread: Sequence[str]) -> None:
-        self.unread = list(unread)
-        self.stored: list[StoredBackup] = []
-        self.parents: list[str | None] = []
+    location = "here"
 
-    def save(self, *_: Any, tags: Mapping[str, str], parent_id: str | None, **__: Any) -> Saved:
-        if not self.unread:
-            raise KeyboardInterrupt
-        self.parents.append(parent_id)
-        self.stored.append(StoredBackup(f"s{len(self.stored)}", datetime.now(UTC), tags))
-        unread = tuple(f"regions/0{path}" for path in self.unread.pop(0))
-        figures = Figures(files_new=5 - 5 * bool(parent_id), bytes_stored=10)
-        return Saved(self.stored[-1].id, figures, unread)
+    def __init__(self, *unread: str) -> None:
+        self.unread: Sequence[str] = unread
+        self.stored: list[StoredBackup] = []
+        self.manifests: dict[str, Manifest] = {}
+        self.parents: list[str | None] = []
+        self.listed_at: list[datetime] = []
+        self.killed = ""
+        self.locked = False
+        self.looked = 0
+
+    def _add(self, tags: Mapping[str, str], listed_at: datetime) -> str:
+        found = StoredBackup(f"{len(self.stored):08}", datetime.now(UTC), dict(tags))
+        self.stored.append(found)
+        self.listed_at.append(listed_at)
+        return found.id
+
+    def save(self, namespace: Any, *_: Any, **options: Any) -> Saved:
+        if self.killed == "save":
+            raise Killed
+        if self.killed == "failed":
+            raise RepositoryError("It is away.")
+        self.parents.append(options["parent_id"])
+        copy_id = self._add(tags_of_copy(options["tags"]), options["listed_at"])
+        self.manifests[copy_id] = namespace.manifest
+        if self.killed == "stored":
+            raise Killed
+        unread = tuple(f"regions/0{path}" for path in self.unread)
+        return Saved(copy_id, Figures(files_new=5, bytes_stored=10), unread)
+
+    def confirm(self, namespace: Any, copy_id: str, **options: Any) -> None:
+        if self.killed == "unconfirmed":
+            raise Killed
+        verdict = self._add(tags_of_verdict(copy_id, options["tags"]), options["listed_at"])
+        self.manifests[verdict] = namespace.manifest
+        if self.killed == "confirmed":
+            raise Killed
 
     def backups(self) -> list[StoredBackup]:
-        return self.stored[-1:]
+        self.looked += 1
+        return Listing(tuple(self.stored)).backups
 
     def forget(self, backup_id: str) -> None:
-        assert backup_id == self.stored[-1].id
-        self.stored.clear()
+        if self.locked:
+            raise RepositoryError("It is locked.")
+        going = Listing(tuple(self.stored)).family(backup_id)
+        self.stored = [one for one in self.stored if one.id not in going]
 
     def unlock(self) -> None:
         """Do nothing: no lock exists."""
@@ -66,75 +107,164 @@ class Mounted:
     """The part of a namespace that saving a manifest needs."""
 
     root = Path("/m")
-
-    def __init__(self) -> None:
-        self.manifests: list[Manifest] = []
+    manifest: Manifest
 
     def write(self, path: Path, text: str) -> None:
-        self.manifests.append(Manifest.from_json(text))
+        self.manifest = Manifest.from_json(text)
 
 
 @pytest.fixture
-def state(tmp_path: Path) -> Iterator[State]:
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[State]:
+    monkeypatch.setattr(save, "bytes_read", lambda device: 0)
+    monkeypatch.setattr(save.sparse, "find", lambda *_: {})
     with State.open(f"sqlite:///{tmp_path}/state.sqlite", migrate=True) as found:
         yield found
 
 
-def _save(state: State, repository: Repository) -> Save:
-    run = state.runs.create("backup", {}, [("v", "n")], host="h", boot_id="b", pid=1)
-    services = SimpleNamespace(run_id=run.id, ledger=state.ledger, stopping=None)
-    both = cast(Any, repository)
-    return Save(Work(cast(Any, services), "v", cast(Any, None), both, both))
+class Run:
+    """A run that saves one volume, in as many processes as it takes."""
+
+    def __init__(self, state: State, repository: Repository) -> None:
+        self._state, self._repository = state, repository
+        self.id = state.runs.create("backup", {}, [(VOLUME, "n")], host="h", boot_id="b", pid=1).id
+
+    def step(self) -> Save:
+        services = SimpleNamespace(
+            run_id=self.id,
+            ledger=self._state.ledger,
+            catalogue=self._state.catalogue,
+            stopping=None,
+            patience=0.0,
+            volumes_in_project={},
+            parents={VOLUME: "parent"},
+            numbers={VOLUME: 6},
+            host=SimpleNamespace(device_size=lambda device: 1),
+        )
+        both = cast(Any, self._repository)
+        work = Work(cast(Any, services), VOLUME, cast(Any, None), both, both)
+        work.namespace = cast(Any, Mounted())
+        return Save(work)
+
+    def save(self, killed: str = "") -> dict[str, Any]:
+        """Save the volume in a process of its own, which may be killed."""
+        self._repository.killed = killed
+        found = FileSystem("ext4", "").to_dict()
+        return self.step().execute(DESCRIPTION, SNAPSHOT, "/dev/x", found)
+
+    def kill(self, killed: str) -> None:
+        with pytest.raises(Killed):
+            self.save(killed)
+
+    @property
+    def counts(self) -> bool:
+        """Whether the result of the run has a backup."""
+        return bool(_RunLedger(self._state.ledger, self.id).saved(VOLUME))
 
 
-def _stored(save: Save, where: Mounted) -> Saved:
-    save.intend()
-    tags = {"run": save.services.run_id, "volume": "v"}
-    return save._store(cast(Any, where), MANIFEST, tags, None)
+def outcomes(repository: Repository) -> list[Outcome]:
+    return [one.outcome for one in repository.backups()]
 
 
 def test_a_backup_without_unread_files_is_complete(state: State) -> None:
-    repository, where = Repository([]), Mounted()
-    saved = _stored(_save(state, repository), where)
-    assert (saved.id, saved.unread) == ("s0", ())
-    assert [one.unread for one in where.manifests] == [()]
-    assert repository.stored[0].outcome == "complete"
-
-
-def test_a_backup_records_the_files_that_were_not_read(state: State) -> None:
-    repository, where = Repository(["/a"], ["/a"]), Mounted()
-    saved = _stored(_save(state, repository), where)
-    assert (saved.id, saved.unread) == ("s1", ("/a",))
-    assert where.manifests[-1].unread == ("/a",)
-    assert (repository.stored[-1].outcome, repository.stored[-1].unread) == ("partial", 1)
-    assert repository.parents == [None, "s0"]
-    # The second save copies no data again.
-    assert saved.figures == Figures(files_new=5, bytes_stored=20)
-
-
-def test_files_that_only_the_second_save_cannot_read_are_recorded_too(state: State) -> None:
-    repository, where = Repository(["/a"], ["/b"], ["/b"]), Mounted()
-    saved = _stored(_save(state, repository), where)
-    assert saved.unread == where.manifests[-1].unread == ("/a", "/b")
-
-
-def test_a_save_interrupted_before_its_second_backup_is_undone(state: State) -> None:
-    """A backup that looks complete but is not must not stay."""
-    repository = Repository(["/a"])
-    save = _save(state, repository)
-    with pytest.raises(KeyboardInterrupt):
-        _stored(save, Mounted())
-    save.revert()
-    assert repository.stored == []
+    repository = Repository()
+    run = Run(state, repository)
+    saved = run.save()
+    (backup,) = repository.backups()
+    assert (backup.id, backup.outcome) == (saved["id"], Outcome.COMPLETE)
+    assert (backup.taken_at, backup.number) == (TAKEN, 7)
+    assert repository.listed_at == [TAKEN, TAKEN]
+    assert repository.parents == ["parent"]
+    (row,) = state.catalogue.list()
+    assert (row.id, row.created_at, row.outcome) == (saved["id"], TAKEN, "complete")
+    assert run.counts
     assert state.ledger.open() == []
 
 
-@pytest.mark.parametrize("unread", [[[]], [["/a"], ["/a"]]])
-def test_a_save_is_undone_after_the_backup_was_stored(
-    state: State, unread: list[list[str]]
-) -> None:
-    repository = Repository(*unread)
-    save = _save(state, repository)
-    _stored(save, Mounted())
-    save.revert()
-    assert len(repository.stored) == len(unread)
+def test_a_backup_records_the_files_that_were_not_read(state: State) -> None:
+    repository = Repository("/a", "/b")
+    saved = Run(state, repository).save()
+    (backup,) = repository.backups()
+    assert (backup.outcome, backup.unread) == (Outcome.PARTIAL, 2)
+    assert saved["unread"] == ("/a", "/b")
+    assert repository.manifests[backup.verdict_id].unread == ("/a", "/b")
+    # The volume is stored once.
+    assert len(repository.parents) == 1
+
+
+@pytest.mark.parametrize("killed", ["stored", "unconfirmed"])
+def test_a_killed_copy_is_unfinished_until_a_resume(state: State, killed: str) -> None:
+    repository = Repository("/a")
+    run = Run(state, repository)
+    run.kill(killed)
+    assert outcomes(repository) == [Outcome.UNFINISHED]
+    assert not run.counts
+    run.kill("save" if killed == "stored" else "unconfirmed")
+    assert outcomes(repository) == [Outcome.UNFINISHED]
+    assert tuple(run.save()["unread"]) == ("/a",)
+    assert outcomes(repository) == [Outcome.PARTIAL]
+    assert run.counts
+    # The errors were lost with the first process, or the ledger had them.
+    assert repository.parents == (["parent", "00000000"] if killed == "stored" else ["parent"])
+    assert max(repository.listed_at) == TAKEN + timedelta(seconds=killed == "stored")
+
+
+def test_a_backup_with_a_verdict_is_not_stored_again(state: State) -> None:
+    repository = Repository("/a")
+    run = Run(state, repository)
+    run.kill("confirmed")
+    assert outcomes(repository) == [Outcome.PARTIAL]
+    assert tuple(run.save()["unread"]) == ("/a",)
+    assert tuple(run.save()["unread"]) == ("/a",)
+    assert len(repository.stored) == 2
+    assert [row.outcome for row in state.catalogue.list()] == ["partial"]
+
+
+@pytest.mark.parametrize("killed", ["save", "stored", "unconfirmed"])
+def test_an_abort_removes_a_copy_without_a_verdict(state: State, killed: str) -> None:
+    repository = Repository("/a")
+    run = Run(state, repository)
+    run.kill(killed)
+    run.step().revert()
+    assert repository.stored == []
+    assert state.ledger.open() == []
+    assert not run.counts
+
+
+def test_an_unfinished_copy_that_cannot_be_removed_now_stays_unfinished(state: State) -> None:
+    repository = Repository("/a")
+    run = Run(state, repository)
+    run.kill("stored")
+    repository.locked = True
+    run.step().revert()
+    assert outcomes(repository) == [Outcome.UNFINISHED]
+    assert state.ledger.open() == state.ledger.leftovers() == []
+
+
+def test_an_abort_keeps_a_backup_that_has_its_verdict(state: State) -> None:
+    repository = Repository("/a")
+    run = Run(state, repository)
+    run.kill("confirmed")
+    run.step().revert()
+    assert outcomes(repository) == [Outcome.PARTIAL]
+    assert run.counts
+    assert state.ledger.open() == []
+
+
+def test_a_failed_copy_is_not_looked_for_when_it_is_undone(state: State) -> None:
+    repository = Repository()
+    run = Run(state, repository)
+    with pytest.raises(RepositoryError):
+        run.save("failed")
+    run.step().revert()
+    assert repository.looked == 0
+    assert state.ledger.open() == []
+
+
+def test_an_aborted_copy_of_the_first_release_is_removed(state: State) -> None:
+    """It has no tag that makes it unfinished, and no list of the files that it lacks."""
+    repository = Repository()
+    run = Run(state, repository)
+    run.step().intend(unfinished=True)
+    repository._add({"run": run.id, "volume": VOLUME}, TAKEN)
+    run.step().revert()
+    assert repository.stored == []

@@ -1,7 +1,8 @@
 """restic as the mover.
 
-The snapshot's host is the volume's id, so that ``restic forget --keep-...``, which groups by host,
-applies to each volume.
+The host of a snapshot with data is the volume's id, that of a verdict is ``checked-`` and the
+volume's id. Both have the time of the data. So ``restic forget --group-by host --keep-...`` applies
+to each volume, and decides for a verdict as for its data.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +22,9 @@ from volflow.errors import HostError, RepositoryError
 from volflow.host.namespace import MountNamespace
 from volflow.movers.base import MANIFEST, MountedTree, Saved
 from volflow.movers.restic.program import ResticProgram
-from volflow.movers.restic.repository import pack
+from volflow.movers.restic.repository import now, pack
 from volflow.movers.stall import StallGuard
+from volflow.movers.verdicts import tags_of_copy, tags_of_verdict
 from volflow.results.outcome import CopyProgress, Figures
 
 # The first version whose restore turns zeros into holes.
@@ -57,14 +60,13 @@ class ResticMover:
         *,
         volume_id: str,
         tags: Mapping[str, str],
+        listed_at: datetime,
         parent_id: str | None,
         progress: Callable[[CopyProgress], None],
         stopping: threading.Event,
     ) -> Saved:
-        """Store the regions and the manifest as one restic snapshot."""
-        command = ["backup", "--json", "--host", volume_id]
-        for tag in pack(tags):
-            command += ["--tag", tag]
+        """Store the regions and the manifest as one restic snapshot, without a verdict."""
+        command = _backup(volume_id, tags_of_copy(tags), listed_at)
         command += ["--parent", parent_id] if parent_id else ["--force"]
         # Relative to the root: a path is the same wherever the root is. What restic groups
         # snapshots by is the same whatever the number of regions is.
@@ -104,6 +106,24 @@ class ResticMover:
             ),
             unread=_unread(errors, namespace.root) if status == _SOME_UNREAD else (),
         )
+
+    def confirm(
+        self,
+        namespace: MountNamespace,
+        copy_id: str,
+        *,
+        volume_id: str,
+        tags: Mapping[str, str],
+        listed_at: datetime,
+        stopping: threading.Event,
+    ) -> None:
+        """Store the manifest as a restic snapshot of its own, which names the one of the data."""
+        verdict = tags_of_verdict(copy_id, {**tags, "volume": volume_id})
+        command = [*_backup(f"checked-{volume_id}", verdict, listed_at), "--force", str(MANIFEST)]
+        watch = StallGuard(stopping, self._program.settings.stall_limit)
+        status, errors = self._program.follow(namespace, command, lambda _: None, watch)
+        if status:
+            raise self._program.error("backup", status, errors)
 
     def _full_id(self, snapshot_id: str) -> str:
         """The full id for the beginning of one, which is all that restic 0.14 prints.
@@ -198,6 +218,16 @@ class ResticMover:
                 f"What was restored differs from what is stored: {', '.join(differing[:_NAMED])}"
                 f"{more}."
             )
+
+
+def _backup(host: str, tags: Mapping[str, str], listed_at: datetime) -> list[str]:
+    """The restic command for a snapshot, without its parent and its paths."""
+    # restic takes the time of day of its own time zone, which is UTC.
+    time = listed_at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
+    command = ["backup", "--json", "--host", host, "--time", time]
+    for tag in pack({**tags, "stored": now()}):
+        command += ["--tag", tag]
+    return command
 
 
 def pattern(path: Path) -> str:

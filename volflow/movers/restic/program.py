@@ -78,6 +78,12 @@ _MEANINGS = [
         RepositoryError,
     ),
     (
+        r"already locked",
+        "The repository {location} is locked by another process, which removes, prunes or checks "
+        "backups: try again when it has ended",
+        RepositoryError,
+    ),
+    (
         r"unable to create lock|permission denied|read-only file system",
         "The repository {location} cannot be written to",
         RepositoryError,
@@ -233,6 +239,8 @@ class ResticProgram:
         return {
             **{k: v for k, v in os.environ.items() if _CREDENTIALS.search(k)},
             "RESTIC_PROGRESS_FPS": "2",
+            # For the times that it is given.
+            "TZ": "UTC",
             **dict.fromkeys(_OVERRIDDEN, ""),
             # Everybody can read command lines, and a URL can contain a password.
             "RESTIC_REPOSITORY": self.settings.url,

@@ -1,23 +1,38 @@
-"""restic as the repository: one restic snapshot is one backup of one volume."""
+"""restic as the repository.
+
+A backup of a volume is two snapshots of restic: one with the data, and the verdict on it.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, unquote
 
 from volflow.errors import RepositoryError
 from volflow.host.identity import host_name, started
-from volflow.movers.base import MANIFEST, Change, Node, ServedBackup, StoredBackup
+from volflow.movers.base import (
+    MANIFEST,
+    Change,
+    Node,
+    ServedBackup,
+    StoredBackup,
+    moment_of,
+)
 from volflow.movers.restic.browse import Browser
 from volflow.movers.restic.program import ResticProgram, time_of
+from volflow.movers.verdicts import Listing, tags_of_note
 
 # Seconds for the removal of a lock; restic tries for minutes to reach a repository.
 _UNLOCK_LIMIT = 20.0
 # Marks the snapshots of volflow among others in the repository.
 _TAG = "volflow"
+# When a snapshot was stored. Its time in restic is that of the data.
+_STORED = "stored"
 
 
 class ResticRepository:
@@ -58,29 +73,21 @@ class ResticRepository:
         return self._program.exists()
 
     def backups(self) -> Sequence[StoredBackup]:
-        """All backups in the repository, the oldest first. Fails also if it is read-only."""
+        """All backups in the repository, the oldest data first. Fails also if it is read-only."""
         self._local_is_writable()
-        return list(_last(self._snapshots()).values())
+        return self._listing().backups
 
-    def _snapshots(self) -> list[StoredBackup]:
-        """All snapshots of volflow, the oldest first."""
+    def _listing(self) -> Listing:
+        """All snapshots of volflow."""
         found = json.loads(self._program.run("snapshots", "--json", "--tag", _TAG)) or []
         try:
-            stored = [
-                StoredBackup(
-                    id=snapshot["id"],
-                    created_at=time_of(snapshot["time"]),
-                    tags=unpack(snapshot.get("tags") or []),
-                )
-                for snapshot in found
-            ]
+            return Listing(tuple(map(_stored, found)))
         except ValueError as error:
             # restic accepts times that Python does not.
             raise RepositoryError(
                 f"The repository {self.location} holds a snapshot with an impossible time "
                 f"({error}): 'restic forget' removes it."
             ) from error
-        return sorted(stored, key=lambda backup: backup.created_at)
 
     def _local_is_writable(self) -> None:
         """Fail at once, where restic tries for most of a minute.
@@ -98,20 +105,23 @@ class ResticRepository:
             )
 
     def forget(self, backup_id: str) -> None:
-        """Remove a backup from the list; :meth:`prune` frees its space."""
-        stored = self._snapshots()
-        whose = {_whose(one) for one in stored if one.id == backup_id}
-        # Earlier snapshots of the same run and volume go with it: they must not show up again.
-        ids = [one.id for one in stored if _whose(one) in whose]
-        self._program.run("forget", *dict.fromkeys([*ids, backup_id]))
+        """Remove a backup and its verdict from the list; :meth:`prune` frees the space."""
+        self._program.run("forget", *dict.fromkeys([*self._listing().family(backup_id), backup_id]))
 
-    def prune(self) -> str:
+    def prune(self, abandoned: Callable[[StoredBackup], bool] = lambda _: False) -> str:
         """Free the space that no backup needs; returns restic's report."""
-        stored = self._snapshots()
-        last = {one.id for one in _last(stored).values()}
-        if replaced := [one.id for one in stored if one.id not in last]:
-            self._program.run("forget", *replaced)
+        if useless := self._listing().useless(abandoned):
+            self._program.run("forget", *useless)
         return self._program.run("prune")
+
+    def note_gone(self, volume_id: str, *, run_id: str, project_id: str) -> None:
+        """Record that a volume no longer existed when a run came to it: an empty snapshot."""
+        tags = tags_of_note(run_id, volume_id, project_id) | {_STORED: now()}
+        self._program.run(
+            # A snapshot has to contain something; of a device restic stores no content.
+            *("backup", "--force", "/dev/null", "--host", f"gone-{volume_id}"),
+            *(f"--tag={tag}" for tag in pack(tags)),
+        )
 
     def unlock(self) -> None:
         """Remove the locks of processes that have ended. Locks of running ones stay.
@@ -138,7 +148,7 @@ class ResticRepository:
         return self._program.run("list", "locks", "--no-lock", limit=_UNLOCK_LIMIT).split()
 
     def manifest(self, backup_id: str) -> str:
-        """The text of a backup's manifest."""
+        """The text of a manifest."""
         return self._program.run("dump", backup_id, f"/{MANIFEST}")
 
     def check_data(self, percent: float = 0.0) -> str:
@@ -163,21 +173,24 @@ class ResticRepository:
         return self._browser.mounted(backup_id, mount_point)
 
 
-def _whose(stored: StoredBackup) -> tuple[str, ...]:
-    """What identifies a backup: all snapshots of a volume by one run are one backup."""
-    run, volume = stored.tags.get("run"), stored.tags.get("volume")
-    return (run, volume) if run and volume else (stored.id,)
+def _stored(snapshot: Mapping[str, Any]) -> StoredBackup:
+    """A snapshot as restic lists it.
+
+    :raises ValueError: its time is impossible
+    """
+    tags = unpack(snapshot.get("tags") or [])
+    listed_at = time_of(snapshot["time"])
+    return StoredBackup(snapshot["id"], moment_of(tags.pop(_STORED, "")) or listed_at, tags)
 
 
-def _last(stored: Sequence[StoredBackup]) -> dict[tuple[str, ...], StoredBackup]:
-    """The last snapshot of each backup, the oldest first."""
-    last = {_whose(one): one for one in stored}
-    return dict(sorted(last.items(), key=lambda item: item[1].created_at))
+def now() -> str:
+    """The present as the tag ``stored`` has it, to the microsecond."""
+    return datetime.now(UTC).isoformat()
 
 
 def pack(tags: Mapping[str, str]) -> list[str]:
     # restic splits tags at commas.
-    return [_TAG, *(f"{key}={quote(value, safe='')}" for key, value in tags.items())]
+    return [_TAG, *(f"{key}={quote(value, safe=':+')}" for key, value in tags.items())]
 
 
 def unpack(tags: Sequence[str]) -> dict[str, str]:
