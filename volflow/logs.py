@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
@@ -15,7 +16,8 @@ from oslo_log import log
 from oslo_log.formatters import JSONFormatter
 from oslo_utils import strutils
 
-from volflow.errors import ConfigError
+from persistence import StateError
+from volflow.errors import ConfigError, VolflowError
 from volflow.printable import printable_lines
 
 _PREFIX = "%(asctime)s.%(msecs)03d %(process)d "
@@ -27,6 +29,9 @@ _UNUSABLE = (
     *(cfg.Error, log.LogConfigError),
     *(ImportError, OSError, RuntimeError, TypeError, ValueError),
 )
+
+# A key and its value, as Python and JSON write them.
+_DATA = re.compile(r"""["']\s*:\s*u?["']""")
 
 
 class About(context.RequestContext):
@@ -125,8 +130,8 @@ class Quiet(logging.Filter):
 class _Guarded(logging.Formatter):
     """Makes the output of another formatter safe.
 
-    It masks passwords and tokens in messages of libraries, escapes control characters, and adds the
-    run and the volume for formats that use them.
+    It masks passwords and tokens, escapes control characters, and adds the run and the volume for
+    formats that use them.
 
     :param indent: begins the further lines of a message, so that none looks like a new message
     """
@@ -141,10 +146,24 @@ class _Guarded(logging.Formatter):
         for name, value in (current if isinstance(current, About) else About()).values.items():
             record.__dict__.setdefault(name, value)
         text = self._formatter.format(record)
+        own = _is_own(record)
         if isinstance(self._formatter, JSONFormatter):
-            return json.dumps(strutils.mask_dict_password(json.loads(text)))
-        masked = str(strutils.mask_password(text))
+            return text if own else json.dumps(strutils.mask_dict_password(json.loads(text)))
+        masked = text if own else str(strutils.mask_password(text))
         return printable_lines(masked).replace("\n", f"\n{self._indent}")
+
+
+def _is_own(record: logging.LogRecord) -> bool:
+    """Whether volflow itself wrote the whole text for people, and so put no secret into it.
+
+    What looks like a secret there can be the name of a volume or a type, and must be readable.
+    """
+    own = record.name.partition(".")[0] in ("volflow", "persistence")
+    if not own and not isinstance(record.msg, (VolflowError, StateError)):
+        return False
+    if record.levelno <= logging.DEBUG or record.exc_info:
+        return False
+    return not _DATA.search(record.getMessage())
 
 
 def _guard(handler: logging.Handler) -> None:

@@ -14,7 +14,7 @@ import pytest
 from tests.support.cloud import run
 from tests.support.site import Site
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("fork_server")]
 
 CONNECT = "volflow.host.connector.Connector.connect"
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from volflow import config, logs
-from volflow.errors import ConfigError
+from volflow.errors import ConfigError, VolflowError
 
 LOG = logging.getLogger("volflow.somewhere")
 
@@ -167,6 +167,20 @@ def test_no_password_is_logged(terminal: Terminal, tmp_path: Path) -> None:
     file = setup(tmp_path)
     LOG.info("%s", {"auth_password": "hunter2", "auth_username": "x"})
     LOG.info("the answer is {'adminPass': 'hunter2'}")
+    assert "hunter2" not in file.read_text()
+    assert "hunter2" not in "".join(terminal.shown)
+
+
+def test_names_that_look_like_secrets_are_readable(terminal: Terminal, tmp_path: Path) -> None:
+    file = setup(tmp_path)
+    says = "This cloud has no volume type 'secret-type'; it has: password, token 2."
+    LOG.error(says)
+    # As cliff reports an error that ends a command.
+    logging.getLogger("main.py").error(VolflowError(says))
+    assert terminal.shown == [says, says]
+    assert file.read_text().count(says) == 2
+    logging.getLogger("library").error("the secret 'hunter2' is wrong, password=hunter2")
+    LOG.debug("password=hunter2")
     assert "hunter2" not in file.read_text()
     assert "hunter2" not in "".join(terminal.shown)
 

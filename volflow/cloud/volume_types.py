@@ -22,7 +22,7 @@ class VolumeTypes:
     def find(self, name_or_id: str) -> Resource:
         """The volume type with this id or name, and its extra specs as far as policy shows them.
 
-        :raises ResourceNotFoundError: this cloud has no such type
+        :raises ResourceNotFoundError: this cloud has no such type, or does not show it to this user
         """
         types = self._all()
         for found in types:
@@ -30,7 +30,7 @@ class VolumeTypes:
                 return found
         names = ", ".join(sorted(found["name"] for found in types))
         raise ResourceNotFoundError(
-            f"This cloud has no volume type '{name_or_id}'; it has: {names}."
+            f"This cloud has no volume type '{name_or_id}' that this user can see; it has: {names}."
         )
 
     def names(self, ids: Collection[str]) -> list[str]:

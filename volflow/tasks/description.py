@@ -5,10 +5,15 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from volflow.errors import CloudError
+from volflow.cloud.properties import NOT_VISIBLE
+from volflow.errors import CloudError, ResourceNotFoundError
 from volflow.tasks.base import Step
+from volflow.tasks.source import require_not_restored
 
 LOG = logging.getLogger(__name__)
+
+# What the manifest tells of a type, besides its name.
+_OF_TYPE = ("description", "extra_specs", "qos_specs_id")
 
 
 class Describe(Step):
@@ -19,9 +24,8 @@ class Describe(Step):
 
     def execute(self) -> dict[str, Any]:
         cinder = self.work.cinder
-        volume = cinder.volumes.get(self.work.volume_id)
-        type_id = volume.get("volume_type_id") or volume.get("volume_type")
-        volume_type = cinder.types.find(type_id) if type_id else {}
+        volume = require_not_restored(self.work, self.work.volume_id)
+        volume_type = self._type(volume)
         return {
             "volume": volume,
             "volume_type": volume_type,
@@ -30,8 +34,20 @@ class Describe(Step):
             **self._group(volume.get("group_id")),
         }
 
+    def _type(self, volume: dict[str, Any]) -> dict[str, Any]:
+        type_id = volume.get("volume_type_id") or volume.get("volume_type")
+        if not type_id:
+            return {}
+        try:
+            return self.work.cinder.types.find(type_id)
+        except ResourceNotFoundError as error:
+            # It is private, and the project may not use it any more; its volumes stay.
+            LOG.warning("The manifest does not describe the volume's type: %s", error)
+            name = volume.get("volume_type") or type_id
+            return {"id": type_id, "name": name, **dict.fromkeys(_OF_TYPE, NOT_VISIBLE)}
+
     def _qos(self, qos_id: str | None) -> dict[str, Any]:
-        if not qos_id:
+        if not qos_id or qos_id == NOT_VISIBLE:
             return {}
         try:
             return self.work.cinder.types.qos_specs(qos_id)
@@ -47,7 +63,14 @@ class Describe(Step):
         group = groups.get(group_id)
         return {
             "group": group,
-            "group_type": groups.type(group),
+            "group_type": self._group_type(group),
             # Another cloud has other ids.
             "group_volume_types": cinder.types.names(group["volume_types"]),
         }
+
+    def _group_type(self, group: dict[str, Any]) -> dict[str, Any]:
+        try:
+            return self.work.cinder.groups.type(group)
+        except ResourceNotFoundError as error:
+            LOG.warning("The manifest does not describe the group's type: %s", error)
+            return {"id": group["group_type"], "name": "", "group_specs": NOT_VISIBLE}

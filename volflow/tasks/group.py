@@ -11,13 +11,17 @@ from persistence import Entry
 from volflow.cloud import ownership
 from volflow.cloud.groups import LEGACY
 from volflow.cloud.wait import existing
-from volflow.errors import CloudError, ResourceNotFoundError
+from volflow.errors import CloudError, ResourceNotFoundError, VolumeStateError
 from volflow.printable import bounded
 from volflow.repositories.manifest import Manifest
 from volflow.tasks.base import Step, Temporary
+from volflow.tasks.source import why_half_restored
 from volflow.tasks.work import Work
 
 LOG = logging.getLogger(__name__)
+
+# In the snapshot of a member: why its volume must not be backed up.
+_REFUSED = "volflow_refused"
 
 
 class GroupSnapshot(Temporary):
@@ -35,6 +39,8 @@ class GroupSnapshot(Temporary):
         """The members' snapshots, by volume id."""
         snapshots = self.work.cinder.group_snapshots
         group = self.work.cinder.groups.get(self.work.volume_id)
+        # A restore can begin at any moment: its volume fails, and the others do not.
+        half_restored = self._half_restored(group)
         entry = self.intend()
         found = _of_entry(snapshots.described(group, self.tag), entry)
         # Group snapshots have no metadata: the description carries the tag.
@@ -43,7 +49,18 @@ class GroupSnapshot(Temporary):
         snapshot = found[0] if found else snapshots.create(group, name=name, description=self.tag)
         self.present(snapshot["id"], **{ownership.MADE_AT: snapshot["created_at"]})
         snapshots.wait(group, snapshot["id"])
-        return {s["volume_id"]: s for s in snapshots.members(group, snapshot["id"])}
+        half_restored |= self._half_restored(group)
+        return {
+            s["volume_id"]: s | half_restored.get(s["volume_id"], {})
+            for s in snapshots.members(group, snapshot["id"])
+        }
+
+    def _half_restored(self, group: dict[str, Any]) -> dict[str, dict[str, str]]:
+        """Why the snapshots of some members must not be used, by volume id."""
+        cinder = self.work.cinder
+        members = cinder.volumes.in_group(group["id"])
+        found = {volume["id"]: why_half_restored(cinder, volume) for volume in members}
+        return {volume_id: {_REFUSED: why} for volume_id, why in found.items() if why}
 
     @classmethod
     def remove(cls, work: Work, entry: Entry) -> None:
@@ -71,7 +88,10 @@ class MemberSnapshot(Step):
                 f"The group snapshot has no snapshot of volume {self.work.volume_id}: the volume "
                 "has left the group since the run began."
             )
-        return snapshots[self.work.volume_id]
+        snapshot = snapshots[self.work.volume_id]
+        if snapshot.get(_REFUSED):
+            raise VolumeStateError(snapshot[_REFUSED])
+        return snapshot
 
 
 @dataclass(frozen=True)

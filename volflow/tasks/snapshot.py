@@ -7,8 +7,10 @@ from typing import Any
 from persistence import Entry
 from volflow.cloud import ownership
 from volflow.cloud.marks import SNAPSHOT, TAG_KEY
+from volflow.errors import CloudError
 from volflow.tasks.base import Temporary
 from volflow.tasks.presence import earlier_snapshot, snapshots_to_remove
+from volflow.tasks.source import require_not_restored, source_of
 from volflow.tasks.work import Work
 
 
@@ -27,6 +29,18 @@ class Snapshot(Temporary):
         self._source_id = source_id or work.volume_id
 
     def execute(self) -> dict[str, Any]:
+        # A restore can begin at any moment: what it has half written must not count as a backup.
+        require_not_restored(self.work, self._source_id)
+        try:
+            snapshot = self._ensure()
+        except CloudError:
+            # Its owner may have deleted the volume.
+            source_of(self.work, self._source_id)
+            raise
+        require_not_restored(self.work, self._source_id)
+        return snapshot
+
+    def _ensure(self) -> dict[str, Any]:
         cinder = self.work.cinder
         entry = self.intend(volume_id=self._source_id)
         snapshot = earlier_snapshot(self.work, entry, self._source_id) or self._create()

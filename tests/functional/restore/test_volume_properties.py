@@ -129,5 +129,5 @@ def test_a_missing_volume_type_is_reported(site: Site) -> None:
         client.volume_types.delete(made)
     done = site.cli("restore", "create", backup)
     assert done.returncode == 1
-    assert "no volume type 'for a while'; it has: " in done.stderr
+    assert "no volume type 'for a while' that this user can see; it has: " in done.stderr
     assert "lab-multiattach" in done.stderr

@@ -7,7 +7,8 @@ import pytest
 from persistence import State
 from tests.support.fake_cinder import TYPE, FakeClient
 from tests.support.work import work_of
-from volflow.errors import ResourceNotFoundError
+from volflow.cloud.marks import CLAIMED, TAG_KEY
+from volflow.errors import ResourceNotFoundError, VolumeStateError
 from volflow.tasks.group import GroupSnapshot, GroupWanted, MemberSnapshot, RestoredGroup
 
 GONE = "00000000-0000-4000-8000-00000000906e"
@@ -45,6 +46,22 @@ def test_a_volume_that_has_left_the_group_fails_alone(
     other = MemberSnapshot(work_of(state, cloud, cloud.put()), shared)
     with pytest.raises(ResourceNotFoundError, match="has left the group since the run began"):
         other.execute(snapshots)
+
+
+@pytest.mark.parametrize("call", ["groups.get", "group_snapshots.create"])
+def test_a_member_that_a_restore_takes_meanwhile_fails_alone(
+    state: State, cloud: FakeClient, group: str, members: list[str], call: str
+) -> None:
+    """Just before the group snapshot is requested, or just after."""
+    other = work_of(state, cloud, members[0])
+    cloud.after(call, lambda: cloud.volumes.set_metadata(members[0], {TAG_KEY: other.tag(CLAIMED)}))
+    shared = GroupSnapshot(work_of(state, cloud, group))
+    snapshots = shared.execute()
+    # The restore may have ended when it is this volume's turn.
+    cloud.volumes.delete_metadata(members[0], [TAG_KEY])
+    with pytest.raises(VolumeStateError, match=f"restored by run {other.services.run_id}"):
+        MemberSnapshot(work_of(state, cloud, members[0]), shared).execute(snapshots)
+    MemberSnapshot(work_of(state, cloud, members[1]), shared).execute(snapshots)
 
 
 def restored(state: State, cloud: FakeClient) -> RestoredGroup:

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+from cinderclient import exceptions
 
 from persistence import State
-from tests.support.fake_cinder import FakeClient
+from tests.support.fake_cinder import TYPE, FakeClient
 from tests.support.work import work_of
+from volflow.cloud.marks import CLAIMED, RESTORED, TAG_KEY
 from volflow.cloud.ownership import temporary_name
+from volflow.cloud.properties import NOT_VISIBLE
+from volflow.errors import SourceDeletedError, VolumeStateError
 from volflow.tasks.base import Dispose
+from volflow.tasks.description import Describe
 from volflow.tasks.snapshot import Snapshot
 
 
 @pytest.fixture
-def step(state: State, cloud: FakeClient) -> Snapshot:
+def step(state: State, cloud: FakeClient, monkeypatch: pytest.MonkeyPatch) -> Snapshot:
+    monkeypatch.setattr("volflow.tasks.source._AGAIN", 0.0)
     return Snapshot(work_of(state, cloud, cloud.put()))
 
 
@@ -29,6 +37,72 @@ def test_a_second_execution_finds_the_snapshot_of_the_first(
 ) -> None:
     assert step.execute()["id"] == step.execute()["id"]
     assert len(cloud.volume_snapshots) == 1
+
+
+@pytest.mark.parametrize("call", ["volume_snapshots.create", "volume_snapshots.list"])
+@pytest.mark.parametrize("kind", [CLAIMED, RESTORED])
+def test_a_volume_that_a_restore_takes_meanwhile_is_not_backed_up(
+    state: State, cloud: FakeClient, step: Snapshot, call: str, kind: str
+) -> None:
+    """Just before its snapshot is requested, or just after."""
+    other = work_of(state, cloud, step.work.volume_id)
+    cloud.after(
+        call,
+        lambda: cloud.volumes.set_metadata(step.work.volume_id, {TAG_KEY: other.tag(kind)}),
+    )
+    with pytest.raises(VolumeStateError, match=f"restored by run {other.services.run_id}"):
+        step.execute()
+    step.revert()
+    assert len(cloud.volume_snapshots) == 0
+    assert state.ledger.open() == []
+
+
+def test_a_volume_that_is_being_restored_gets_no_snapshot(
+    state: State, cloud: FakeClient, step: Snapshot
+) -> None:
+    other = work_of(state, cloud, step.work.volume_id)
+    cloud.volumes.set_metadata(step.work.volume_id, {TAG_KEY: other.tag(CLAIMED)})
+    cloud.done.clear()
+    for refused in (Describe(step.work).execute, step.execute):
+        with pytest.raises(VolumeStateError, match="it is not backed up"):
+            refused()
+    assert cloud.done == []
+
+
+def test_a_volume_that_is_deleted_before_its_turn_is_told_apart(
+    cloud: FakeClient, step: Snapshot
+) -> None:
+    cloud.volumes.delete(step.work.volume_id)
+    for refused in (Describe(step.work).execute, step.execute):
+        with pytest.raises(SourceDeletedError, match=r"was deleted, or moved .* before its snap"):
+            refused()
+
+
+def test_one_answer_of_not_found_does_not_make_a_volume_deleted(
+    cloud: FakeClient, step: Snapshot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    get, answers = cloud.volumes.get, iter([True])
+
+    def lost_once(volume_id: str) -> Any:
+        if next(answers, False):
+            raise exceptions.NotFound(404)
+        return get(volume_id)
+
+    monkeypatch.setattr(cloud.volumes, "get", lost_once)
+    assert Describe(step.work).execute()["volume"]["id"] == step.work.volume_id
+
+
+def test_a_volume_type_that_is_not_visible_is_no_obstacle(
+    cloud: FakeClient, step: Snapshot
+) -> None:
+    cloud.types.clear()
+    found = Describe(step.work).execute()
+    assert found["volume_type"] == {
+        "id": TYPE["id"],
+        "name": TYPE["name"],
+        **dict.fromkeys(("description", "extra_specs", "qos_specs_id"), NOT_VISIBLE),
+    }
+    assert found["qos"] == {}
 
 
 def test_a_revert_deletes_the_snapshot_and_closes_its_entry(
