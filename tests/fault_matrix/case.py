@@ -19,6 +19,10 @@ CALLING = FLOWS[:-1]
 INSTEAD = "restore instead"
 # A volume selected by its group, with the snapshot that a group's volumes share.
 GROUP = "backup of a group"
+# A backup in a cloud with Keystone, which has the outage.
+LOGIN = "backup, Keystone"
+# Where the program that copies fails, and its server.
+RESTIC, REPOSITORY = "restic", "repository"
 # For flows that resemble another flow: that flow, and the steps that differ.
 _LIKE = {COPY: ("restore to new", ("keep",)), OVER: (IN_PLACE, ("copy",))}
 
@@ -61,6 +65,18 @@ class Case:
     fault: Fault | Outage
     undoing: bool = False
     site: CallSite | None = None
+
+    @property
+    def is_of_storage(self) -> bool:
+        """Whether restic or its repository fails."""
+        return self.where.startswith((RESTIC, REPOSITORY))
+
+    @property
+    def must_wait(self) -> bool:
+        """Whether volflow must wait until the fault has passed, as if it had not been."""
+        passing = isinstance(self.fault, Outage) and not self.fault.lasting
+        # restic itself decides what it repeats.
+        return passing and not self.is_of_storage
 
     def __str__(self) -> str:
         where = self.where
@@ -121,7 +137,7 @@ def of_restic(flow: str) -> list[Case]:
     kinds = [Fault.RESTIC_KILLED, Fault.UNREACHABLE, Fault.RUN_KILLED, Fault.RUN_ABORTED]
     if flow == "backup":
         kinds += [Fault.DISK_FULL, Fault.UNREADABLE]
-    return [Case(flow, "restic", fault) for fault in kinds]
+    return [Case(flow, RESTIC, fault) for fault in kinds]
 
 
 def of_removal() -> list[Case]:

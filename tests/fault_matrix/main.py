@@ -21,14 +21,14 @@ from tests.fault_matrix.case import (
     of_restic,
     of_tasks,
 )
-from tests.fault_matrix.outage_cases import few_outages, of_other_flows
+from tests.fault_matrix.outage_cases import few_outages, of_logins, of_other_flows, of_repository
 from tests.fault_matrix.trial import Verdict, begin
 from tests.fault_matrix.workers import Workers
 from tests.support.outages import Outage
 from tests.support.postgresql import databases
 
 Say = Callable[[str], None]
-KINDS = ("all", "faults", "outages")
+KINDS = ("all", "faults", "outages", "repository")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -120,7 +120,8 @@ def _all(staff: Workers) -> Iterator[Case]:
     """The cases of the complete matrix; those that take longest first."""
     for flow in FLOWS:
         yield from of_restic(flow)
-    yield from (*of_removal(), *of_groups(), *of_other_flows())
+    yield from of_repository()
+    yield from (*of_removal(), *of_groups(), *of_other_flows(), *of_logins())
     # The flows with the most possible faults first.
     yield from sorted(staff.calls(CALLING), key=lambda case: -FLOWS.index(case.flow))
     for flow in reversed(FLOWS):
@@ -128,7 +129,9 @@ def _all(staff: Workers) -> Iterator[Case]:
 
 
 def _kind_of(case: Case) -> str:
-    return "outages" if isinstance(case.fault, Outage) else "faults"
+    if not isinstance(case.fault, Outage):
+        return "faults"
+    return "repository" if case.is_of_storage else "outages"
 
 
 def _shown(verdict: Verdict, say: Say, logs: Path | None) -> Verdict:

@@ -5,6 +5,8 @@ Every mood at every place would be thousands of cases. Instead the moods rotate 
 * Lasting: every place that makes a call, and every mood with every verb of every flow.
 * Passing: every call of every flow, and every mood with every verb.
 * Both, while the flow is being undone: every call.
+
+The repository's server fails at the moments of :data:`tests.fault_matrix.storage.MOMENTS`.
 """
 
 from __future__ import annotations
@@ -13,7 +15,17 @@ import itertools
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
-from tests.fault_matrix.case import COPY, GROUP, IN_PLACE, INSTEAD, Case, own_steps
+from tests.fault_matrix.case import (
+    COPY,
+    GROUP,
+    IN_PLACE,
+    INSTEAD,
+    LOGIN,
+    REPOSITORY,
+    Case,
+    own_steps,
+)
+from tests.fault_matrix.storage import MOMENTS
 from tests.support.fault_kinds import CallSite
 from tests.support.outages import CLASSES, Mood, Outage
 
@@ -21,6 +33,10 @@ from tests.support.outages import CLASSES, Mood, Outage
 MOODS = tuple(
     mood for group in itertools.zip_longest(*CLASSES) for mood in group if mood is not None
 )
+
+
+# restic resolves names in its own way.
+_OF_SERVERS = tuple(mood for mood in MOODS if mood is not Mood.UNKNOWN_HOST)
 
 
 def of_outages(flow: str, sites: Iterable[CallSite], *, undoing: bool) -> list[Case]:
@@ -89,6 +105,32 @@ def of_other_flows() -> list[Case]:
     ]
 
 
+def of_repository() -> list[Case]:
+    """The outages of the repository's server: each class at each moment of each flow."""
+    found = []
+    turns = {moods: itertools.cycle([m for m in moods if m in _OF_SERVERS]) for moods in CLASSES}
+    for flow in ("backup", "restore to new", IN_PLACE):
+        for moment, (_, methods, _) in MOMENTS.items():
+            if not methods[flow == "backup"]:
+                continue
+            for moods, lasting in itertools.product(CLASSES, (True, False)):
+                outage = Outage(next(turns[moods]), lasting)
+                found.append(Case(flow, f"{REPOSITORY}, {moment}", outage))
+    return found
+
+
+def of_logins() -> list[Case]:
+    """The outages of Keystone: at the login, and when volflow needs a new token."""
+    places = ("login", "GET /limits", "POST /volumes", "DELETE /attachments/{id}")
+    moods = itertools.cycle(MOODS)
+    return [
+        Case(LOGIN, place, Outage(next(moods), lasting))
+        for place in places
+        for lasting in (True, False)
+        for _ in CLASSES
+    ]
+
+
 def few_outages() -> list[Case]:
     """Each mood once lasting and once passing, at calls of all verbs and flows."""
     places = itertools.cycle(
@@ -106,4 +148,9 @@ def few_outages() -> list[Case]:
         Case(*place, Outage(mood, lasting))
         for mood, lasting in itertools.product(MOODS, (True, False))
         for place in [next(places)]
+    ] + [
+        Case("backup", f"{REPOSITORY}, copy", Outage(Mood.RESET, lasting=False)),
+        Case("backup", f"{REPOSITORY}, verdict", Outage(Mood.UNAVAILABLE, lasting=True)),
+        Case(IN_PLACE, f"{REPOSITORY}, copy", Outage(Mood.SILENT, lasting=True)),
+        Case(IN_PLACE, f"{REPOSITORY}, list", Outage(Mood.UNTRUSTED, lasting=True)),
     ]

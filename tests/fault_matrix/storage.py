@@ -5,17 +5,20 @@ from __future__ import annotations
 import os
 import secrets
 import signal
+import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from tests.fault_matrix.case import Case
+from tests.fault_matrix.case import REPOSITORY, Case
 from tests.fault_matrix.image import TEXT
 from tests.fault_matrix.testbed import Testbed
 from tests.support import tree
 from tests.support.cloud import run
 from tests.support.fault_kinds import Fault
+from tests.support.gate import certificates
+from tests.support.outages import Mood, Outage
 from tests.support.rest_server import RestServer
 from tests.support.waiting import until_settled
 
@@ -24,6 +27,15 @@ _LARGE = 56 * tree.MIB
 # Less data than that.
 _SMALL_DISK = "24m"
 _VICTIM = "directory/07"
+# The moments at which an outage of the repository's server begins: the kind of a call, its methods
+# in a restore and in a backup, and which of these calls.
+MOMENTS = {
+    "look": ("config", ("GET HEAD", "GET HEAD"), 1),
+    "list": ("snapshots/", ("GET", "GET"), 1),
+    "copy": ("data", ("GET", "POST"), 2),
+    "data stored": ("snapshots", ("", "POST"), 1),
+    "verdict": ("snapshots", ("", "POST"), 2),
+}
 
 
 @contextmanager
@@ -40,9 +52,19 @@ def faulty(testbed: Testbed, case: Case) -> Iterator[tuple[Testbed, Callable[[],
             yield here, lambda: None
     else:
         directory = testbed.home.parent / f"served-{secrets.token_hex(4)}"
+        certificate, contexts = _certificates(testbed, case)
+        environment = {**testbed.environment, "SSL_CERT_FILE": str(certificate)}
         with (
-            RestServer(directory) as server,
-            _volume(_begun(testbed, directory, server.location), "large", _large) as here,
+            RestServer(directory, contexts) as server,
+            _volume(
+                _begun(
+                    replace(testbed, environment=environment if contexts else testbed.environment),
+                    directory,
+                    server.location,
+                ),
+                "large",
+                _large,
+            ) as here,
         ):
             if case.flow != "backup":
                 here.baseline = here.back_up()
@@ -86,8 +108,28 @@ def _begun(testbed: Testbed, directory: Path, location: str | None = None) -> Te
     return here
 
 
+def _certificates(
+    testbed: Testbed, case: Case
+) -> tuple[Path, tuple[ssl.SSLContext, ssl.SSLContext] | None]:
+    """The certificate and the contexts of the repository's server, if the case needs TLS."""
+    if isinstance(case.fault, Outage) and case.fault.mood is Mood.UNTRUSTED:
+        return certificates(testbed.home / "tls-repository")
+    return Path(), None
+
+
 def _trouble(here: Testbed, server: RestServer, case: Case) -> Callable[[], None]:
     """Cause the fault when restic is half-way; return the function that ends it."""
+    if isinstance(case.fault, Outage):
+        moment = case.where.removeprefix(f"{REPOSITORY}, ")
+        kind, methods, count = MOMENTS[moment]
+        server.break_down(case.fault, methods[case.flow == "backup"], count, kind=kind)
+
+        def end() -> None:
+            server.weather.end()
+            if not server.happened:
+                raise RuntimeError("restic did not make the call")
+
+        return end
 
     def kill() -> None:
         for pid in _restics(here.home):

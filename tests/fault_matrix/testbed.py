@@ -5,6 +5,7 @@ Each worker has its own testbed, so everything in it belongs to the current case
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -18,17 +19,18 @@ from dataclasses import dataclass, field
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from cinderclient import exceptions
 
+from tests.fault_matrix.backups import Backups
 from tests.fault_matrix.image import TEXT, change, digest
 from tests.fault_matrix.state_reader import StateReader, audited
-from tests.support import names, repository, tree
-from tests.support.auditor import TOKEN_VARIABLE, Api
-from tests.support.cinder_proxy import Administrator, Proxy
+from tests.support import repository, tree
+from tests.support.auditor import TOKEN_VARIABLE
+from tests.support.cinder_proxy import Proxy
 from tests.support.cloud import Cloud, run
-from tests.support.gate import certificates
+from tests.support.keystone_proxy import KeystoneProxy
+from tests.support.proxied_cloud import proxied
 from tests.support.volflow_process import Answer, Order, carry_out, finish, start
 
 _PASSWORD = "correct horse battery staple\n"
@@ -53,6 +55,7 @@ class Testbed:
     :ivar process: the running command of volflow
     :ivar repository_path: the repository's directory, if not the usual one
     :ivar location: restic's name for the repository, if not its directory
+    :ivar login: the proxy before Keystone, if the cloud has one
     """
 
     home: Path
@@ -73,6 +76,7 @@ class Testbed:
     process: ForkServerProcess | None = None
     repository_path: Path | None = None
     location: str | None = None
+    login: KeystoneProxy | None = None
 
     @property
     def repository(self) -> Path:
@@ -171,23 +175,22 @@ class Testbed:
         """Everything about the source: content and properties."""
         return self.image(), self.shown()
 
+    def backups(self) -> Backups:
+        """All backups in the repository."""
+        return Backups.read(self.restic)
+
     def stored(self) -> list[str]:
         """The ids of all backups in the repository."""
-        return sorted(entry.name for entry in (self.repository / "snapshots").iterdir())
+        return sorted(self.backups().verdicts)
 
     def whole(self) -> set[str]:
         """The ids of the backups that restic lists and that contain a manifest."""
-        listed = {each["id"] for each in json.loads(self.restic("snapshots", "--json"))}
-        found = json.loads(self.restic("find", "--json", "manifest.json"))
-        return listed & {
-            each["snapshot"]
-            for each in found
-            if any(match["path"] == "/manifest.json" and match["size"] for match in each["matches"])
-        }
+        return self.backups().with_manifest(self.restic)
 
     def manifest(self, backup: str) -> dict[str, Any]:
         """The manifest in a backup, without values that belong to its run."""
-        told: dict[str, Any] = json.loads(self.restic("dump", backup, "/manifest.json"))
+        verdict = self.backups().verdicts[backup]
+        told: dict[str, Any] = json.loads(self.restic("dump", verdict, "/manifest.json"))
         del told["run_id"], told["snapshot"], told["volume"]["updated_at"]
         return told
 
@@ -285,12 +288,15 @@ def _fill(root: Path) -> None:
 
 
 @contextmanager
-def new_testbed(directory: Path, connection: str | None = None) -> Iterator[Testbed]:
+def new_testbed(
+    directory: Path, connection: str | None = None, *, keystone: bool = False
+) -> Iterator[Testbed]:
     """A testbed that exists while the block runs.
 
     :param connection: the state database's URL; SQLite unless given
+    :param keystone: with a Keystone
     """
-    from lab import Lab, clouds, settings
+    from lab import Lab
 
     os.environ[TOKEN_VARIABLE] = secrets.token_hex(16)
     directory.mkdir(parents=True, exist_ok=True)
@@ -298,34 +304,25 @@ def new_testbed(directory: Path, connection: str | None = None) -> Iterator[Test
     (home / "mounts").mkdir(parents=True)
     (home / "password").write_text(_PASSWORD)
     (home / "password").chmod(0o600)
-    with Lab(directory / "lab") as lab:
+    lab = Lab(directory / "lab")
+    lab.up(keystone=keystone)
+    with contextlib.ExitStack() as stack:
+        stack.callback(lab.down)
         os.environ.update(lab.environment)
-        where = urlsplit(lab.endpoint)
-        assert where.hostname
-        assert where.port
-        token = f"{settings.USER}:{settings.PROJECT}"
-        database = lab.directory.database("cinder")
-        admin = Administrator(f"{lab.endpoint}/{settings.PROJECT}", token, database)
-        names.write(home / "names", names.CINDER)
-        certificate, contexts = certificates(home / "tls")
-        proxy = Proxy((where.hostname, where.port), admin, contexts, home / "names")
-        told = json.loads(json.dumps(clouds.noauth(lab._record())))
-        told["lab"]["auth"]["endpoint"] = f"{proxy.url}/v3"
-        told["lab"]["cacert"] = str(certificate)
-        clouds.write(told, home / "clouds.yaml")
-        api = Api.noauth(lab.endpoint, settings.USER, settings.PROJECT)
+        cloud = stack.enter_context(proxied(lab, home))
         state_reader = StateReader(home / "state", connection)
         # An earlier testbed may have left files there.
         state_reader.clear()
         found = Testbed(
             home=home,
             lab=lab,
-            cloud=Cloud(lab.cinder(), home / "mounts"),
-            proxy=proxy,
+            cloud=Cloud(lab.cinder(), home / "mounts", cloud.administrator),
+            proxy=cloud.cinder,
+            login=cloud.keystone,
             state_reader=state_reader,
             auditor=audited(
                 state_reader,
-                api=api,
+                api=cloud.api,
                 pool=lab.directory.pool_mount,
                 places=[home],
                 states=[home / "state"],
@@ -340,6 +337,5 @@ def new_testbed(directory: Path, connection: str | None = None) -> Iterator[Test
             found.furnish()
             yield found
         finally:
-            proxy.close()
             found.cloud.clean()
             shutil.rmtree(home, ignore_errors=True)

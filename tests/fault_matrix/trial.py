@@ -20,11 +20,13 @@ from tests.fault_matrix.case import (
     GROUP,
     IN_PLACE,
     INSTEAD,
+    LOGIN,
     OVER,
     UNDO_FAULTS,
     Case,
 )
 from tests.fault_matrix.image import ADDED
+from tests.fault_matrix.keystone import AT_LOGIN, with_keystone
 from tests.fault_matrix.testbed import Testbed
 from tests.support import faults, tree
 from tests.support.cinder_proxy import Trouble
@@ -53,14 +55,15 @@ _IMPATIENT: dict[Fault, dict[str, Any]] = {
 # An outage that lasts is longer than this patience, one that passes is shorter.
 _LASTING = {"cloud__patience": 2}
 _PASSING = {"cloud__patience": 60}
+_OF_RESTIC = {"repository__look_limit": 5, "repository__stall_limit": 5}
 # Faults after which a resumed run must complete the whole request.
 _RESUMED = (Fault.KILLED_BEFORE, Fault.KILLED_AFTER, Fault.DIED, Fault.RUN_KILLED)
 _KILLS = (Fault.DIED, Fault.DIED_ABORTED, Fault.RUN_KILLED, Fault.RUN_ABORTED)
 # Flows that write into the volume itself.
 _INTO = (IN_PLACE, OVER)
-_BACKUPS = ("backup", GROUP)
+_BACKUPS = ("backup", GROUP, LOGIN)
 # Flows that need their own volume.
-_OWN = {INSTEAD: storage.doomed, GROUP: storage.grouped}
+_OWN = {INSTEAD: storage.doomed, GROUP: storage.grouped, LOGIN: with_keystone}
 
 
 @dataclass
@@ -142,7 +145,7 @@ def calls(testbed: Testbed, flow: str, *, undoing: bool) -> list[CallSite]:
 def tried(testbed: Testbed, case: Case) -> Verdict:
     """Run a case."""
     began, verdict = time.monotonic(), Verdict(case)
-    if case.where == "restic":
+    if case.is_of_storage:
         with storage.faulty(testbed, case) as (here, repair), _in_use(here, case.flow) as devices:
             _try(here, verdict, repair, devices)
     elif case.flow in _OWN:
@@ -192,7 +195,7 @@ def _in_use(testbed: Testbed, flow: str) -> Iterator[list[str]]:
 
 
 def _order(testbed: Testbed, flow: str, **more: Any) -> Any:
-    if flow == "backup":
+    if flow in ("backup", LOGIN):
         return testbed.order("backup", testbed.source, **more)
     if flow == GROUP:
         return testbed.order("backup", options={"groups": (testbed.group,)}, **more)
@@ -203,7 +206,7 @@ def _hooks(case: Case) -> tuple[Hook, ...]:
     """The hooks around the steps."""
     if case.undoing:
         return (Hook(LATE[case.flow], "execute", "before", "raise"),)
-    if _is_of_calls(case.fault) or case.where == "restic":
+    if _is_of_calls(case.fault) or case.is_of_storage:
         return ()
     when = "before" if case.fault.name.endswith("BEFORE") else "after"
     if case.fault not in UNDO_FAULTS:
@@ -228,7 +231,7 @@ def _config(fault: Fault | Outage) -> dict[str, Any]:
     if isinstance(fault, Fault):
         return _IMPATIENT.get(fault, {})
     silent = {"cloud__timeout": 1} if fault.mood is Mood.SILENT else {}
-    return (_LASTING if fault.lasting else _PASSING) | silent
+    return (_LASTING if fault.lasting else _PASSING) | silent | _OF_RESTIC
 
 
 def _attempt(testbed: Testbed, verdict: Verdict) -> Answer:
@@ -239,12 +242,17 @@ def _attempt(testbed: Testbed, verdict: Verdict) -> Answer:
     armed = order.mark if case.undoing else None
     trouble = Trouble(case.where, case.fault, testbed.kill, case.site, armed)
     testbed.proxy.follow(order.place)
-    if _is_of_calls(case.fault):
+    if testbed.login and isinstance(case.fault, Outage):
+        trouble.elsewhere = testbed.login.weather
+        if case.where == AT_LOGIN:
+            trouble.count += 1
+            trouble.elsewhere.begin(case.fault, order.lookups)
+    if _is_of_calls(case.fault) and not case.is_of_storage:
         testbed.proxy.break_down(trouble)
     answer = testbed.carry_out(order, HUNG)
     verdict.wrong += exceeded(order.verb, answer)
     # A fault that did not happen proves nothing.
-    if _is_of_calls(case.fault) and not trouble.count:
+    if _is_of_calls(case.fault) and not case.is_of_storage and not trouble.count:
         verdict.wrong.append("the call was not made")
     verdict.wrong += trouble.failures
     if case.fault in _KILLS and answer.exit != -signal.SIGKILL:
@@ -291,7 +299,7 @@ def _look(testbed: Testbed, verdict: Verdict, before: Before, answer: Answer) ->
     resumed = verdict.case.fault in _RESUMED and not verdict.case.undoing
     if resumed and outcome != "complete":
         verdict.wrong.append(f"a resumed run is {outcome}: {answer.error or answer.volumes}")
-    if isinstance(verdict.case.fault, Outage) and not verdict.case.fault.lasting:
+    if verdict.case.must_wait:
         wanted = "failed" if verdict.case.undoing else "complete"
         if outcome != wanted or verdict.needed:
             told = [volume["error"] or volume["leftovers"] for volume in answer.volumes]

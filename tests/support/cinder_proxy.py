@@ -26,7 +26,7 @@ from tests.support import names
 from tests.support.fault_kinds import CallSite, Fault
 from tests.support.gate import Gate
 from tests.support.outages import Outage
-from tests.support.weather import Weather
+from tests.support.weather import Weather, send
 
 _UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
 _PROJECT = re.compile(r"^/v3/[0-9a-f]{32}(?=/)")
@@ -54,6 +54,7 @@ class Trouble:
     :ivar kill: kills the calling process
     :ivar site: the place that makes the call; any place unless given
     :ivar armed: no call fails before this file exists
+    :ivar elsewhere: where the outage begins instead, while the call is answered with 401
     :ivar count: how often the call failed
     :ivar failures: why the proxy could not make it fail
     :ivar repairs: functions that end the fault afterwards
@@ -64,6 +65,7 @@ class Trouble:
     kill: Callable[[], None]
     site: CallSite | None = None
     armed: Path | None = None
+    elsewhere: Weather | None = None
     count: int = 0
     failures: list[str] = field(default_factory=list)
     repairs: list[Callable[[], None]] = field(default_factory=list)
@@ -161,7 +163,7 @@ class Proxy:
             trouble.count += 1
         if isinstance(trouble.fault, Outage):
             lookups = self._place.with_name("lookups") if self._place else None
-            self.weather.begin(trouble.fault, lookups)
+            (trouble.elsewhere or self.weather).begin(trouble.fault, lookups)
         return trouble
 
     def _site(self, call: str) -> CallSite:
@@ -243,6 +245,8 @@ class _Handler(BaseHTTPRequestHandler):
         fault = trouble.fault
         if fault in (Fault.ERROR_500, Fault.ERRORS_500):
             self._refuse(500, "computeFault")
+        elif trouble.elsewhere:
+            self._refuse(401, "unauthorized")
         elif fault is Fault.ERROR_409:
             self._refuse(409, "conflictingRequest")
         elif fault is Fault.ERROR_404:
@@ -315,14 +319,4 @@ class _Handler(BaseHTTPRequestHandler):
         )
 
     def _answer(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
-        try:
-            self.send_response_only(status)
-            for name, value in headers:
-                if name.lower() not in _HOP:
-                    self.send_header(name, value)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(body)
-        except (BrokenPipeError, ConnectionResetError):
-            self.close_connection = True  # the caller was killed, or did not wait
+        send(self, (status, headers, body))

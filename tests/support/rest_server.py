@@ -1,4 +1,4 @@
-"""A small server of restic's REST protocol over a directory that can stop answering half-way.
+"""A small server of restic's REST protocol over a directory that can fail half-way.
 
 The directory has the layout of a local repository, so that restic can also look at it directly.
 """
@@ -6,13 +6,18 @@ The directory has the layout of a local repository, so that restic can also look
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 import time
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+
+from tests.support.gate import Gate
+from tests.support.outages import Outage
+from tests.support.weather import Answer, Weather, send
 
 _LISTING = "application/vnd.x.restic.rest.v2"
 # The longest time in seconds that a request is held.
@@ -23,12 +28,16 @@ class RestServer:
     """Serves one repository while the block runs.
 
     :param directory: the repository
+    :param contexts: a trusted and an untrusted context of TLS; plain HTTP unless given
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(
+        self, directory: Path, contexts: tuple[ssl.SSLContext, ssl.SSLContext] | None = None
+    ) -> None:
         self.directory = directory
         self._lock = threading.Lock()
-        self._left: tuple[str, int] | None = None
+        # The kind of the call, its method, and how many more of these come before the act.
+        self._left: tuple[str, str, int] | None = None
         self._act: Callable[[], None] = lambda: None
         self.happened = False
         self.down = False
@@ -39,25 +48,35 @@ class RestServer:
         class Handler(_Handler):
             server_of = outer
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
+        self._gate = Gate(Handler, contexts)
+        self._scheme = "https" if contexts else "http"
+        self.weather = Weather(self._gate)
 
     @property
     def location(self) -> str:
         """The repository's name for restic."""
-        return f"rest:http://127.0.0.1:{self._server.server_address[1]}/"
+        return f"rest:{self._scheme}://127.0.0.1:{self._gate.port}/"
 
     def __enter__(self) -> RestServer:
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        self.weather.end()
+        self._gate.close()
 
-    def after(self, method: str, count: int, act: Callable[[], None]) -> None:
-        """Act at the call with this number, of those that move data with this method."""
-        self._left, self._act = (method, count), act
+    def after(
+        self, method: str, count: int, act: Callable[[], None], *, kind: str = "data"
+    ) -> None:
+        """Act at the call with this number, of those with this method for this kind of file.
+
+        :param method: any of several, if separated by spaces
+        :param kind: the directory in the repository, with a slash for its list; or ``config``
+        """
+        self._left, self._act = (kind, method, count), act
+
+    def break_down(self, outage: Outage, method: str, count: int, *, kind: str) -> None:
+        """Let an outage begin with that call; ``weather.end`` ends it."""
+        self.after(method, count, lambda: self.weather.begin(outage), kind=kind)
 
     def hold(self, method: str, count: int) -> None:
         """Stop answering at the call with this number, until :meth:`go_on`."""
@@ -76,13 +95,16 @@ class RestServer:
         """Answer again."""
         self._going.set()
 
-    def moved(self, method: str) -> None:
-        """Count a call that moves data."""
+    def called(self, kind: str, method: str) -> None:
+        """Count a call."""
         with self._lock:
-            if self._left is None or self._left[0] != method:
+            if self._left is None:
                 return
-            self._left = (method, self._left[1] - 1)
-            if self._left[1]:
+            wanted, methods, left = self._left
+            if wanted != kind or method not in methods.split():
+                return
+            self._left = (wanted, methods, left - 1)
+            if left > 1:
                 return
             self._left, self.happened = None, True
         self._act()
@@ -104,14 +126,20 @@ class _Handler(BaseHTTPRequestHandler):
         outer = self.server_of
         parts = [part for part in urlsplit(self.path).path.split("/") if part]
         length = int(self.headers.get("Content-Length") or 0)
+        if parts:
+            slash = "/" if urlsplit(self.path).path.endswith("/") else ""
+            outer.called(parts[0] + slash, self.command)
         if parts[:1] == ["data"] and len(parts) == 2:
-            outer.moved(self.command)
             outer.pause()
         if outer.down:
             # No answer, as when the network or the server is down.
             self.close_connection = True
             return
         body = self.rfile.read(length) if length else b""
+        if not outer.weather.fail(self, lambda: self._served(parts, body)):
+            send(self, self._served(parts, body))
+
+    def _served(self, parts: list[str], body: bytes) -> Answer:
         file = self._file(parts)
         if self.command == "POST":
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -119,24 +147,22 @@ class _Handler(BaseHTTPRequestHandler):
                 fresh = file.with_name(f"{file.name}.new")
                 fresh.write_bytes(body)
                 fresh.replace(file)
-            self._answer(200)
-        elif self.command == "DELETE":
+            return _answer(200)
+        if self.command == "DELETE":
             file.unlink(missing_ok=True)
-            self._answer(200)
-        elif self.path.endswith("/"):
+            return _answer(200)
+        if self.path.endswith("/"):
             found = [each for each in file.rglob("*") if each.is_file()]
             listing = [{"name": each.name, "size": each.stat().st_size} for each in found]
-            self._answer(200, json.dumps(listing).encode(), kind=_LISTING)
-        elif not file.is_file():
-            self._answer(404)
-        else:
-            content = file.read_bytes()
-            wanted = self.headers.get("Range", "")
-            if wanted.startswith("bytes="):
-                first, _, last = wanted.removeprefix("bytes=").partition("-")
-                self._answer(206, content[int(first) : int(last) + 1 if last else None])
-            else:
-                self._answer(200, content)
+            return _answer(200, json.dumps(listing).encode(), kind=_LISTING)
+        if not file.is_file():
+            return _answer(404)
+        content = file.read_bytes()
+        wanted = self.headers.get("Range", "")
+        if wanted.startswith("bytes="):
+            first, _, last = wanted.removeprefix("bytes=").partition("-")
+            return _answer(206, content[int(first) : int(last) + 1 if last else None])
+        return _answer(200, content)
 
     do_GET = do_HEAD = do_POST = do_DELETE = _handle
 
@@ -145,15 +171,6 @@ class _Handler(BaseHTTPRequestHandler):
             parts = ["data", parts[1][:2], parts[1]]
         return self.server_of.directory.joinpath(*parts)
 
-    def _answer(
-        self, status: int, body: bytes = b"", kind: str = "application/octet-stream"
-    ) -> None:
-        try:
-            self.send_response_only(status)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(body)
-        except (BrokenPipeError, ConnectionResetError):
-            self.close_connection = True
+
+def _answer(status: int, body: bytes = b"", kind: str = "application/octet-stream") -> Answer:
+    return status, [("Content-Type", kind)], body

@@ -99,7 +99,7 @@ class Weather:
         elif mood in (Mood.CUT, Mood.BROKEN_OFF):
             _cut(handler, forward(), shorter=mood is Mood.CUT)
         else:
-            _send(handler, answer(mood))
+            send(handler, answer(mood))
         return True
 
     def _hold(self, handler: BaseHTTPRequestHandler, outage: Outage, *, last: bool) -> None:
@@ -123,7 +123,11 @@ def _hung_up(handler: BaseHTTPRequestHandler) -> bool:
         return True
 
 
-def _send(handler: BaseHTTPRequestHandler, told: Answer, length: int | None = None) -> None:
+def send(handler: BaseHTTPRequestHandler, told: Answer, length: int | None = None) -> None:
+    """Send an answer, if the client still waits for it.
+
+    :param length: the length that it claims, if not its own
+    """
     status, headers, body = told
     try:
         handler.send_response_only(status)
@@ -146,7 +150,7 @@ def _cut(handler: BaseHTTPRequestHandler, told: Answer, *, shorter: bool) -> Non
     status, headers, body = told
     half = body[: len(body) // 2]
     if shorter and half:
-        _send(handler, (status, headers, half))
+        send(handler, (status, headers, half))
         return
-    _send(handler, (status, headers, half), max(len(body), 1))
+    send(handler, (status, headers, half), max(len(body), 1))
     handler.close_connection = True
