@@ -43,6 +43,8 @@ class ItemState(StrEnum):
     PARTIAL = "PARTIAL"
     FAILED = "FAILED"
     ABORTED = "ABORTED"
+    #: It ended before anything was done, because there was nothing to do any more.
+    LEFT_OUT = "LEFT_OUT"
 
     @property
     def final(self) -> bool:

@@ -91,6 +91,7 @@ class BackupApi:
             groups=selected.groups,
             consistent=plan.consistent,
             volumes_in_project=plan.volumes_in_project,
+            by_filter=plan.by_filter,
             sizes={volume["id"]: int(volume["size"]) for volume in selected.volumes},
             left_out=tuple(selected.left_out),
             notes=tuple(selected.notes),

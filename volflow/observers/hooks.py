@@ -75,7 +75,12 @@ class Hooks(NullObserver):
     def ended(self, result: VolumeResult) -> None:
         state = self._runs.item(self._run_id, result.volume_id).state
         event = Event.VOLUME_FAILURE if state is ItemState.FAILED else Event.VOLUME_END
-        self._tell(event, result.volume_id, outcome=state.lower(), result=result.to_dict())
+        self._tell(
+            event,
+            result.volume_id,
+            outcome=str(result.outcome) if state is ItemState.LEFT_OUT else state.lower(),
+            result=result.to_dict(),
+        )
 
     def over(self, run_id: str, result: RunResult | None) -> None:
         if result is None:

@@ -20,8 +20,8 @@ from volflow.results.request import request_of
 
 LOG = logging.getLogger(__name__)
 
-_LEFT_OUT = "left_out"
-_OUTCOMES = [*(state.lower() for state in ItemState if state.final), _LEFT_OUT]
+_LEFT_OUT = ItemState.LEFT_OUT.lower()
+_OUTCOMES = [state.lower() for state in ItemState if state.final]
 # Number of runs to read at once. The request of a run is large: it lists all volumes.
 _PAGE = 20
 _LABELS = ("volume_id", "volume_name", "project_id")
@@ -98,6 +98,8 @@ def registry(conf: Any, state: State, now: datetime | None = None) -> CollectorR
     for volume_id in sorted({*backups, *items, *left_out}):
         backup, item = backups.get(volume_id), items.get(volume_id)
         left, left_name = left_out.get(volume_id, (None, ""))
+        if backup is None and item and item.state is ItemState.LEFT_OUT:
+            continue  # it was deleted before its first backup
         times = [backup and backup.created_at, item and item.finished_at, left]
         if max(time for time in times if time) < since:
             continue

@@ -33,6 +33,7 @@ class BackupPlan:
     :ivar quota_use: what it takes of the quota of each project while it runs, at most
     :ivar volumes_in_project: the number of volumes in each project that have a backup afterwards,
         if the backup covers all volumes of the project
+    :ivar by_filter: whether the volumes were found, not named
     """
 
     selected: Selected
@@ -41,6 +42,7 @@ class BackupPlan:
     stored: list[StoredBackup]
     quota_use: tuple[QuotaUse, ...] = ()
     volumes_in_project: dict[str, int] = field(default_factory=dict)
+    by_filter: bool = False
 
     @property
     def parents(self) -> list[StoredBackup]:
@@ -101,6 +103,7 @@ class BackupPlanner:
             stored,
             backup_quota.quota_use(self.cloud, selected, allowed, as_tenant=self.as_tenant),
             _volumes_in_project(selected, stored) if selection.covers_project else {},
+            by_filter=not selection.volumes,
         )
 
     def _projects_without_access(self, projects: Iterable[str]) -> dict[str, VolflowError]:

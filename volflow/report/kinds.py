@@ -99,6 +99,7 @@ _OUTCOMES = {
     "complete": Look("done", "\u2713", "complete"),
     "partial": Look("partial", "\u25d0", "partial"),
     "failed": Look("failed", "\u2717", "failed"),
+    "left out": Look("waiting", "\u2013", "left out"),
     "aborted": Look("failed", "\u21b6", "aborted"),
     "running": Look("running", "\u25b6", "running"),
     "suspended": Look("interrupted", "\u2016", "suspended"),

@@ -11,17 +11,19 @@ from typing import Any
 class Outcome(StrEnum):
     """The three ways in which a volume, or a run, can end.
 
+    :cvar LEFT_OUT: of a volume only: it was deleted before its backup began
     :cvar UNFINISHED: of a backup only: nobody knows whether all files are in it
     """
 
     COMPLETE = "complete"
     PARTIAL = "partial"
     FAILED = "failed"
+    LEFT_OUT = "left out"
     UNFINISHED = "unfinished"
 
     @property
     def exit_status(self) -> int:
-        return {Outcome.COMPLETE: 0, Outcome.FAILED: 1}.get(self, 3)
+        return {Outcome.COMPLETE: 0, Outcome.LEFT_OUT: 0, Outcome.FAILED: 1}.get(self, 3)
 
 
 def worst(outcomes: Sequence[Outcome]) -> Outcome:

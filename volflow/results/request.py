@@ -67,6 +67,8 @@ class BackupRequest(_Request):
         where the run covers all volumes of the project
     :ivar notes: what a person should know about the run, one sentence each
     :ivar sizes: the size of each volume in GiB; empty if it is not known
+    :ivar by_filter: whether the volumes were found, not named: then one that is deleted before its
+        backup begins is left out, and is no failure
     """
 
     kind = "backup"
@@ -76,6 +78,7 @@ class BackupRequest(_Request):
     volumes_in_project: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     sizes: Mapping[str, int] = field(default_factory=dict)
+    by_filter: bool = False
 
     def size_of(self, volume_id: str) -> int | None:
         """The size of what the run makes of a volume, in GiB; None if it is not known."""
@@ -95,6 +98,7 @@ class BackupRequest(_Request):
             "repository": self.repository,
             "login": dict(self.login),
             **({"sizes": dict(self.sizes)} if self.sizes else {}),
+            **({"by_filter": True} if self.by_filter else {}),
         } | ({"notes": list(self.notes)} if self.notes else {})
 
     @classmethod
@@ -107,6 +111,7 @@ class BackupRequest(_Request):
             volumes_in_project=values.get("whole", {}),
             notes=tuple(values.get("notes", ())),
             sizes=values.get("sizes", {}),
+            by_filter=values.get("by_filter", False),
         )
 
 

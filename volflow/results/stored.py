@@ -21,18 +21,24 @@ def state(of: Run | Item, *, driven: bool) -> str:
     """
     if isinstance(of, Run) and of.held_at and not of.state.final and not driven:
         return HELD
-    word = of.state.lower()
+    word = of.state.lower().replace("_", " ")
     return INTERRUPTED if word == "running" and not driven else word
 
 
 def run_result(run: Run, items: Sequence[Item]) -> RunResult:
     """The result of a run that has ended."""
     request = request_of(run)
+    results = [volume_result(item) for item in items]
+    deleted = [
+        LeftOut(one.volume_id, one.name, one.error or "", False)
+        for one in results
+        if one.outcome is Outcome.LEFT_OUT
+    ]
     return RunResult(
         run.id,
         run.kind,
-        tuple(volume_result(item) for item in items),
-        request.left_out,
+        tuple(one for one in results if one.outcome is not Outcome.LEFT_OUT),
+        (*request.left_out, *deleted),
         dict(request.consistent),
         request.notes,
     )

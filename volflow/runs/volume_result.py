@@ -11,10 +11,11 @@ from taskflow.storage import Storage
 
 from persistence import Entry, Ledger
 from volflow.cloud.marks import tag
+from volflow.errors import SourceDeletedError
 from volflow.flows.graph import Component
 from volflow.movers.base import UNCHECKED
 from volflow.results.outcome import Figures, Outcome, VolumeResult
-from volflow.results.request import RequestedTarget, RestoreRequest
+from volflow.results.request import BackupRequest, RequestedTarget, RestoreRequest
 from volflow.runs.work import RunWork
 from volflow.tasks.as_left import OVERWRITE
 from volflow.tasks.base import Step
@@ -47,6 +48,11 @@ def volume_result(
             unread = _missing(steps, target.tags)
             figures = _fetched(storage, steps[0].symbol("restored"), {}) or {}
     outcome = Outcome.FAILED if not counts else Outcome.PARTIAL if unread else Outcome.COMPLETE
+    error = None if done else _error(component, storage, volume_id)
+    leftovers = ledger.leftovers(component, volume_id)
+    found = isinstance(request, BackupRequest) and request.by_filter
+    if not counts and not leftovers and found and _is_deleted(storage, steps):
+        outcome, error = Outcome.LEFT_OUT, "was deleted before its backup began"
     return VolumeResult(
         volume_id=volume_id,
         name="",
@@ -56,8 +62,8 @@ def volume_result(
         target_id=target_id,
         figures=Figures(**figures),
         unread=unread,
-        leftovers=ledger.leftovers(component, volume_id),
-        error=None if done else _error(component, storage, volume_id),
+        leftovers=leftovers,
+        error=error,
         differences=tuple(_fetched(storage, steps[0].symbol("differences"), [])),
         remarks=remarks(work.services.ledger, work.run_id, volume_id),
     )
@@ -130,6 +136,14 @@ def _fetched(storage: Storage, symbol: str, otherwise: Any) -> Any:
         return storage.fetch(symbol)
     except NotFound:
         return otherwise
+
+
+def _is_deleted(storage: Storage, steps: Sequence[Step]) -> bool:
+    """Whether a step found that the volume had been deleted before its backup began."""
+    failures = storage.get_execute_failures()
+    return any(
+        step.name in failures and failures[step.name].check(SourceDeletedError) for step in steps
+    )
 
 
 def _missing(steps: Sequence[Step], tags: Mapping[str, str]) -> tuple[str, ...]:

@@ -29,6 +29,7 @@ def test_each_outcome_has_its_exit_status() -> None:
         "complete": 0,
         "partial": 3,
         "failed": 1,
+        "left out": 0,
         "unfinished": 3,
     }
 
