@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from volflow.repositories.backups import AmbiguousNameError, NoBackupThenError
     from volflow.repositories.export import Exporter
     from volflow.repositories.manifest import Manifest, Region
-    from volflow.results.options import RestoreOptions
+    from volflow.results.options import Overwrite, RestoreOptions
     from volflow.results.outcome import (
         CopyProgress,
         Figures,
@@ -91,6 +91,7 @@ __all__ = [
     "NullObserver",
     "Observer",
     "Outcome",
+    "Overwrite",
     "PasswordError",
     "QuotaError",
     "QuotaUse",
@@ -164,6 +165,7 @@ _HOMES = {
     "RepositoryInfo": "volflow.api.repositories",
     "RequestedTarget": "volflow.results.request",
     "ResourceNotFoundError": "volflow.errors",
+    "Overwrite": "volflow.results.options",
     "RestoreOptions": "volflow.results.options",
     "RestorePlan": "volflow.plans.restore",
     "RestoreRequest": "volflow.results.request",

@@ -49,11 +49,12 @@ class Process:
 def begin(site: Site, verb: str, *what: str, hooks: tuple[Hook, ...] = (), **more: Any) -> Process:
     """Start a command of volflow.
 
-    :param more: changes to the configuration; ``new=True`` for a restore to a new volume
+    :param more: changes to the configuration; ``new=True`` for a restore to a new volume,
+        ``options={...}`` for other options of a restore
     """
     directory = site.home / "orders" / secrets.token_hex(4)
     directory.mkdir(parents=True)
-    options = {"new": True} if more.pop("new", False) else {}
+    options = more.pop("options", {}) | ({"new": True} if more.pop("new", False) else {})
     config = directory / "volflow.conf"
     config.write_text(site.config(**more).read_text())
     order = Order(directory, config, site.environment, verb, what, options, hooks)

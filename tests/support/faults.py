@@ -31,7 +31,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "restore to new": {"new": True},
     "restore in place": {"meta_override": {}, "verify": True},
     "restore to a copy": {"recreate_vol_on_error": True, "meta_override": {}},
-    "restore over": {"keep_newer": True, "meta_override": {}},
+    "restore over": {"keep_extra": True, "meta_override": {}},
     "restore instead": {"new": True, "remove_old_vol": True},
 }
 

@@ -32,7 +32,15 @@ from volflow.errors import (
 )
 from volflow.host.identity import started
 from volflow.host.namespace import MountNamespace
-from volflow.movers.base import MANIFEST, Change, MountedTree, Node, Saved, ServedBackup
+from volflow.movers.base import (
+    MANIFEST,
+    Change,
+    MountedTree,
+    Node,
+    Saved,
+    ServedBackup,
+    StoredPath,
+)
 from volflow.movers.base import StoredBackup as Listed
 from volflow.movers.verdicts import Listing, tags_of_copy, tags_of_note, tags_of_verdict
 from volflow.results.outcome import CopyProgress, Figures
@@ -226,9 +234,11 @@ class MemoryMover:
         verdict = tags_of_verdict(copy_id, {**tags, "volume": volume_id})
         self._repository.opened().add(verdict, {f"/{MANIFEST}": manifest})
 
-    def paths(self, backup_id: str, tree: Path) -> Iterator[tuple[str, bool]]:
+    def paths(self, backup_id: str, tree: Path) -> Iterator[StoredPath]:
         for name, entry in _below(self._repository.files(backup_id), tree).items():
-            yield name.removeprefix(f"/{tree}").lstrip("/"), entry.type == "dir"
+            modified = entry.status.st_mtime_ns // 1000
+            path = name.removeprefix(f"/{tree}").lstrip("/")
+            yield StoredPath(path, entry.type == "dir", modified)
 
     def restore(
         self,
@@ -236,11 +246,18 @@ class MemoryMover:
         backup_id: str,
         paths: Sequence[Path],
         *,
+        without: Sequence[Path] = (),
         progress: Callable[[CopyProgress], None],
         stopping: threading.Event,
     ) -> None:
         files = self._repository.files(backup_id)
-        wanted = {name: entry for path in paths for name, entry in _below(files, path).items()}
+        left = {name for path in without for name in _below(files, path)}
+        wanted = {
+            name: entry
+            for path in paths
+            for name, entry in _below(files, path).items()
+            if name not in left
+        }
         first: dict[tuple[int, int], str] = {}
         with visible(namespace) as root:
             for count, (name, entry) in enumerate(wanted.items(), 1):
@@ -265,6 +282,7 @@ class MemoryMover:
         backup_id: str,
         tree: Path,
         *,
+        covered: Callable[[str], bool] | None = None,
         progress: Callable[[CopyProgress], None],
         stopping: threading.Event,
     ) -> None:
@@ -279,6 +297,7 @@ class MemoryMover:
             name.removeprefix(f"/{tree}")
             for name in sorted(stored.keys() | found.keys())
             if compared(stored.get(name)) != compared(found.get(name))
+            and (covered is None or covered(name.removeprefix(f"/{tree}").lstrip("/")))
         ]
         if differing:
             raise HostError(f"It differs from what is stored: {', '.join(differing)}.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import sys
 from datetime import datetime
 from typing import Any
@@ -12,6 +13,7 @@ from volflow import (
     Destination,
     Joining,
     Outcome,
+    Overwrite,
     RestoreOptions,
     RestorePlan,
     RestoreTarget,
@@ -31,9 +33,12 @@ from volflow.cli.selection import (
 )
 from volflow.report.words import plural
 
+LOG = logging.getLogger(__name__)
+
 # Options that make no sense if no volume is restored.
 _OF_VOLUMES = (
-    *("all", "all_tenants", "group", "recreate_vol_on_error", "keep_newer", "grow"),
+    *("all", "all_tenants", "group", "recreate_vol_on_error", "keep_extra", "grow"),
+    *("keep_newer", "overwrite"),
     *("meta_override", "type_map", "az_map", "project_map", "remove_old_vol", "parallel"),
 )
 
@@ -88,9 +93,18 @@ class RestoreCreate(Lister):
             help="restore into a copy of a volume that is attached, instead of refusing",
         )
         parser.add_argument(
-            "--keep-newer",
+            "--keep-extra",
             action="store_true",
             help="keep the files of an existing volume that the backup does not have",
+        )
+        # Its former name, which promised something else.
+        parser.add_argument("--keep-newer", action="store_true", help=argparse.SUPPRESS)
+        parser.add_argument(
+            "--overwrite",
+            choices=[str(each) for each in Overwrite],
+            help="which files of an existing volume to replace with those of the backup: all of "
+            "them (always, the default), all but those that were modified later than in the backup "
+            "(if-newer), or none of them, so that only missing files are restored (never)",
         )
         parser.add_argument(
             "--grow",
@@ -153,13 +167,19 @@ class RestoreCreate(Lister):
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
         chosen = selection(parsed_args, parsed_args.what)
+        if parsed_args.keep_newer:
+            LOG.warning(
+                "--keep-newer is now called --keep-extra: it keeps files that the backup does not "
+                "have. To keep newer files, use --overwrite if-newer."
+            )
         if parsed_args.to_path or parsed_args.to_image:
             return self._without_cinder(parsed_args)
         options = RestoreOptions(
             new=parsed_args.new,
             into=parsed_args.into,
             recreate_vol_on_error=parsed_args.recreate_vol_on_error,
-            keep_newer=parsed_args.keep_newer,
+            keep_extra=parsed_args.keep_extra or parsed_args.keep_newer,
+            overwrite=Overwrite(parsed_args.overwrite or Overwrite.ALWAYS),
             grow=parsed_args.grow,
             verify=parsed_args.verify or parsed_args.remove_old_vol,
             meta_override=parsed_args.meta_override,

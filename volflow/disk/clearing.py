@@ -7,7 +7,8 @@ backup: they keep what the backup does not have.
 This file runs as a program of its own in the mount namespace, as root, with nothing but the
 standard library:  ``clearing.py TREE`` reads from its standard input the paths of the backup, each
 with a byte before it that says what it is (``d`` for a directory) and a zero byte after it, a
-directory before its contents.
+directory before its contents. ``clearing.py TREE extra`` removes everything else: what the backup
+does not have. There ``s`` is a path that stays with everything below it.
 """
 
 from __future__ import annotations
@@ -49,6 +50,42 @@ def clear(tree: str, entries: Iterable[tuple[str, bool]]) -> None:
                 _bare(os.open(name, os.O_RDONLY | _DIRECTORY, dir_fd=parent))
             else:
                 shutil.rmtree(name, dir_fd=parent)
+
+
+def remove_extra(tree: str, entries: Iterable[tuple[str, str]]) -> None:
+    """Remove what is not among these paths of a tree.
+
+    :param entries: each path, and what it is: ``d`` for a directory, ``s`` for a path that stays
+        with everything below it, and ``f`` for anything else
+    :raises OSError: something cannot be removed
+    """
+    known: dict[str, str] = {}
+    for path, kind in entries:
+        if known.get(path) != "s":
+            known[path] = kind
+    # Some file systems need it, and a new one gets it anew.
+    known.setdefault("lost+found", "s")
+    fd = os.open(tree, os.O_RDONLY | _DIRECTORY)
+    try:
+        _remove_extra(fd, "", known)
+    finally:
+        os.close(fd)
+
+
+def _remove_extra(fd: int, above: str, known: dict[str, str]) -> None:
+    with os.scandir(fd) as found:
+        entries = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in found]
+    for name, directory in entries:
+        path = f"{above}{name}"
+        kind = known.get(path)
+        if kind is None:
+            shutil.rmtree(name, dir_fd=fd) if directory else os.unlink(name, dir_fd=fd)
+        elif kind == "d" and directory:
+            below = os.open(name, os.O_RDONLY | _DIRECTORY, dir_fd=fd)
+            try:
+                _remove_extra(below, f"{path}/", known)
+            finally:
+                os.close(below)
 
 
 class _Parents:
@@ -99,10 +136,14 @@ def _bare(fd: int) -> None:
         os.close(fd)
 
 
-def _entries(text: bytes) -> Iterator[tuple[str, bool]]:
+def _entries(text: bytes) -> Iterator[tuple[str, str]]:
     for entry in text.split(b"\0")[:-1]:
-        yield os.fsdecode(entry[1:]), entry[:1] == b"d"
+        yield os.fsdecode(entry[1:]), os.fsdecode(entry[:1])
 
 
 if __name__ == "__main__":
-    clear(sys.argv[1], _entries(sys.stdin.buffer.read()))
+    listed = _entries(sys.stdin.buffer.read())
+    if sys.argv[2:] == ["extra"]:
+        remove_extra(sys.argv[1], listed)
+    else:
+        clear(sys.argv[1], ((path, kind == "d") for path, kind in listed))

@@ -6,13 +6,14 @@ from taskflow.patterns import linear_flow
 
 from volflow.flows.volume import volume_flow
 from volflow.plans.restore_target import Destination, RestoreTarget
-from volflow.results.options import RestoreOptions
+from volflow.results.options import Overwrite, RestoreOptions
 from volflow.tasks.attachment import Attachment
 from volflow.tasks.base import Dispose, Step
 from volflow.tasks.claim import Claim
 from volflow.tasks.device import Device, Flush
 from volflow.tasks.filesystem import MakeFileSystem, ProbeTarget
 from volflow.tasks.group import Join, RestoredGroup
+from volflow.tasks.merge import ChooseFiles, MergeData, VerifyMerged
 from volflow.tasks.mount import Mount, Unmount
 from volflow.tasks.new_volume import CopiedVolume, KeepVolume, MemberVolume, NewVolume
 from volflow.tasks.properties import (
@@ -56,7 +57,7 @@ def _to_new(
     """Create a volume like the one in the backup and fill it; a failure deletes it."""
     manifest = target.manifest.mapped(options.type_map, options.az_map)
     volume = MemberVolume(work, manifest, group) if group else NewVolume(work, manifest)
-    properties = ApplyProperties(work, target.manifest, options.meta_override)
+    properties = ApplyProperties(work, target.manifest, options.overrides)
     return [
         volume,
         *_copy(work, target, options),
@@ -149,8 +150,8 @@ def _copy(
     (region,) = target.manifest.regions
     file_system: Step
     # A new volume has no files to keep.
-    over = options.keep_newer and target.destination is not Destination.NEW
-    if over:
+    merge = options.merges and target.destination is not Destination.NEW
+    if merge:
         file_system = ProbeTarget(work, safety, region.file_system)
     else:
         size = None if options.grow else region.size
@@ -162,19 +163,23 @@ def _copy(
             safety=safety,
             new=target.destination is Destination.NEW,
         )
+    copied = (work, target.backup.id, target.manifest)
+    choose: list[Step] = []
+    copy: Step = RestoreData(*copied, over=merge)
+    verify: Step = Verify(*copied)
+    if merge and options.overwrite is not Overwrite.ALWAYS:
+        choose = [ChooseFiles(*copied, overwrite=options.overwrite)]
+        copy = MergeData(*copied, overwrite=options.overwrite, keep_extra=options.keep_extra)
+        verify = VerifyMerged(*copied, overwrite=options.overwrite)
     return [
         attachment,
         device,
         file_system,
         mount,
-        RestoreData(
-            work,
-            target.backup.id,
-            target.manifest,
-            over=over,
-        ),
+        *choose,
+        copy,
         Unmount(mount, strict=True),
-        *([Verify(work, target.backup.id, target.manifest)] if options.verified else []),
+        *([verify] if options.verified else []),
         Flush(device),
         Dispose(attachment),
     ]

@@ -18,7 +18,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from volflow.host.namespace import MountNamespace
 from volflow.results.outcome import CopyProgress, Figures, Outcome
@@ -115,6 +115,17 @@ class Saved:
     id: str
     figures: Figures = field(default_factory=Figures)
     unread: tuple[str, ...] = ()
+
+
+class StoredPath(NamedTuple):
+    """A path of a backup, relative to a tree of it; empty for the tree itself.
+
+    :ivar modified: microseconds since the epoch
+    """
+
+    path: str
+    directory: bool
+    modified: int
 
 
 @dataclass(frozen=True)
@@ -353,8 +364,8 @@ class Mover(Protocol):
         """
         ...
 
-    def paths(self, backup_id: str, tree: Path) -> Iterator[tuple[str, bool]]:
-        """Every path below a tree of a backup, and whether it is a directory.
+    def paths(self, backup_id: str, tree: Path) -> Iterator[StoredPath]:
+        """Every path below a tree of a backup.
 
         The tree itself comes first, as an empty path. A directory comes before its contents.
 
@@ -368,11 +379,13 @@ class Mover(Protocol):
         backup_id: str,
         paths: Sequence[Path],
         *,
+        without: Sequence[Path] = (),
         progress: Callable[[CopyProgress], None],
         stopping: threading.Event,
     ) -> None:
         """Write these paths of the backup, with their contents, below the namespace's root.
 
+        :param without: paths below these that are not written, nor their contents
         :raises StoppedError: ``stopping`` was set; what has been written stays
         """
         ...
@@ -383,6 +396,7 @@ class Mover(Protocol):
         backup_id: str,
         tree: Path,
         *,
+        covered: Callable[[str], bool] | None = None,
         progress: Callable[[CopyProgress], None],
         stopping: threading.Event,
     ) -> None:
@@ -390,6 +404,7 @@ class Mover(Protocol):
 
         Compares the content, type, owner and permissions of each file.
 
+        :param covered: returns whether a path of the tree must be the same; all by default
         :raises HostError: they differ
         :raises StoppedError: ``stopping`` was set
         """

@@ -7,6 +7,7 @@ from typing import Any
 
 from taskflow import states
 
+from volflow.report.words import plural
 from volflow.results.outcome import Outcome, VolumeResult
 
 
@@ -18,6 +19,8 @@ def remarks(volume: VolumeResult) -> list[str]:
     # A restore cannot restore files that the backup does not contain.
     when = "could not be read when it was backed up" if volume.target_id else "could not be read"
     lines += [f"{when}: {path}" for path in volume.unread]
+    if volume.kept:
+        lines.append(f"kept {plural(volume.kept, 'existing file')} instead of the backup's")
     lines += [f"left over: {leftover}" for leftover in volume.leftovers]
     if volume.leftovers:
         lines.append("'volflow leftover clean' removes what is left over.")

@@ -97,6 +97,7 @@ class VolumeResult:
     :ivar removed: whether the old volume, which the restored one replaces, was removed
     :ivar not_removed: why it was not removed, if that was requested
     :ivar remarks: what else a person should know, one sentence each
+    :ivar kept: the number of existing files that a restore kept, although the backup has them
     """
 
     volume_id: str
@@ -115,6 +116,7 @@ class VolumeResult:
     removed: bool = False
     not_removed: str | None = None
     remarks: tuple[str, ...] = ()
+    kept: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self) | {"outcome": str(self.outcome)}

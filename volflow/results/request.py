@@ -211,7 +211,7 @@ class RestoreRequest(_Request):
         targets = values.get("targets", {})
         return cls(
             **cls._common(values),
-            options=RestoreOptions.from_dict(_known_options(values)),
+            options=RestoreOptions.from_dict(values.get("options", {})),
             notes=tuple(values.get("notes", ())),
             backups=values.get("backups", {}),
             targets={key: RequestedTarget.from_dict(targets[key]) for key in targets},
@@ -219,11 +219,6 @@ class RestoreRequest(_Request):
 
 
 Request = BackupRequest | RestoreRequest
-
-
-def _known_options(values: Mapping[str, Any]) -> dict[str, Any]:
-    names = {one.name for one in fields(RestoreOptions)}
-    return {name: value for name, value in values.get("options", {}).items() if name in names}
 
 
 def request_of(run: Run) -> Request:
@@ -246,7 +241,7 @@ def complete_request(run: Run) -> Request:
             f"Another release of volflow began run {run.id}: its request does not contain "
             f"{' and '.join(map(repr, missing))}. Resume or abort it with that release."
         )
-    unknown = run.request.get("options", {}).keys() - _known_options(run.request).keys()
+    unknown = RestoreOptions.unknown(run.request.get("options", {}))
     if unknown:
         raise UsageError(
             f"Another release of volflow began run {run.id}: this one does not know its options "

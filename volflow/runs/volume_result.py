@@ -66,6 +66,7 @@ def volume_result(
         error=error,
         differences=tuple(_fetched(storage, steps[0].symbol("differences"), [])),
         remarks=remarks(work.services.ledger, work.run_id, volume_id),
+        kept=_fetched(storage, steps[0].symbol("choice"), {}).get("files", 0),
     )
 
 

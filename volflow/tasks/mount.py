@@ -6,12 +6,23 @@ import logging
 from typing import Any
 
 from volflow.errors import HostError
+from volflow.host.namespace import MountNamespace
 from volflow.repositories.manifest import region_path
 from volflow.tasks.base import Step
 from volflow.tasks.filesystem import found_file_systems
 from volflow.tasks.work import Work
 
 LOG = logging.getLogger(__name__)
+
+
+def mounted(work: Work) -> MountNamespace:
+    """The namespace in which the volume is mounted.
+
+    :raises HostError: it is not mounted
+    """
+    if work.namespace is None:
+        raise HostError("The volume is not mounted.")
+    return work.namespace
 
 
 class Mount(Step):

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from volflow.disk import clearing, sparse
-from volflow.errors import HostError
 from volflow.host.namespace import MountNamespace
 from volflow.observers.totals import Totals
 from volflow.repositories.manifest import Manifest, Region
 from volflow.tasks.base import Step
 from volflow.tasks.lock import RepositoryLock
+from volflow.tasks.mount import mounted
 from volflow.tasks.work import Work
 
 # The program must not depend on installed packages or on the environment.
-_CLEARING = (sys.executable, "-I", "-S", clearing.__file__)
+CLEARING = (sys.executable, "-I", "-S", clearing.__file__)
 
 
 class RestoreData(Step):
@@ -47,9 +48,7 @@ class RestoreData(Step):
 
     def execute(self) -> dict[str, int]:
         """How much was restored, as :class:`Figures` has it."""
-        services, namespace = self.services, self.work.namespace
-        if namespace is None:
-            raise HostError("The volume is not mounted.")
+        namespace = mounted(self.work)
         regions = self._manifest.regions
         if self._over:
             regions = tuple(self._make_room(namespace, region) for region in regions)
@@ -58,12 +57,28 @@ class RestoreData(Step):
                 # Remove what a killed process wrote: restic fails on existing links.
                 place = namespace.root / region.path
                 namespace.run("find", place, "-xdev", "-mindepth", "1", "-delete")
+        return self._copy(namespace, regions, [Path(region.path) for region in regions])
+
+    def _copy(
+        self,
+        namespace: MountNamespace,
+        regions: Sequence[Region],
+        paths: Sequence[Path],
+        without: Sequence[Path] = (),
+    ) -> dict[str, int]:
+        """Write these paths of the backup, without some of those below them.
+
+        :param regions: with the sparse files that they must have afterwards
+        :returns: how much was restored
+        """
+        services = self.services
         totals = Totals(services.catalogue, self._backup_id, self.work.repository.location)
         with RepositoryLock.watched(self.work):
             self.work.mover.restore(
                 namespace,
                 self._backup_id,
-                [Path(region.path) for region in regions],
+                paths,
+                without=without,
                 progress=lambda copied: services.observer.copied(
                     self.work.volume_id, totals.of(copied)
                 ),
@@ -103,12 +118,12 @@ class RestoreData(Step):
         """
         place, wanted = namespace.root / region.path, region.sparse
         listed, files = [], {}
-        for path, directory in self.work.mover.paths(self._backup_id, Path(region.path)):
+        for path, directory, _ in self.work.mover.paths(self._backup_id, Path(region.path)):
             listed.append(f"{'d' if directory else 'f'}{path}\0")
             # A file that could not be read is not in the backup: the existing one stays as it is.
             if path in wanted:
                 files[path] = wanted[path]
-        namespace.run(*_CLEARING, place, stdin="".join(listed))
+        namespace.run(*CLEARING, place, stdin="".join(listed))
         return replace(region, sparse=sparse.find(namespace, place) | files)
 
     def revert(self, *args: Any, **kwargs: Any) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from volflow.observers.totals import Totals
-from volflow.repositories.manifest import Manifest
+from volflow.repositories.manifest import Manifest, Region
 from volflow.tasks.base import Step
 from volflow.tasks.lock import RepositoryLock
 from volflow.tasks.mount import Mount
@@ -28,6 +30,18 @@ class Verify(Step):
         self._mount = Mount(work, read_only=True)
 
     def execute(self, device: str, file_system: dict[str, Any]) -> None:
+        self._compare(device, file_system)
+
+    def _compare(
+        self,
+        device: str,
+        file_system: dict[str, Any],
+        covered: Callable[[Region, str], bool] | None = None,
+    ) -> None:
+        """Compare the restored files.
+
+        :param covered: whether a path of a region was restored; all by default
+        """
         services = self.services
         totals = Totals(services.catalogue, self._backup_id, self.work.repository.location)
         services.host.privilege.run("blockdev", "--flushbufs", device)
@@ -40,6 +54,7 @@ class Verify(Step):
                         self.work.namespace,
                         self._backup_id,
                         Path(region.path),
+                        covered=partial(covered, region) if covered else None,
                         progress=lambda copied: services.observer.copied(
                             self.work.volume_id, totals.of(copied)
                         ),

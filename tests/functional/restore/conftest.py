@@ -12,7 +12,10 @@ from tests.support.site import new_site
 from tests.support.stage import Seen, Stage
 
 # The order of the table.
-FILES = ("in_place", "other_targets", "properties", "several", "elsewhere", "looking")
+FILES = (
+    *("in_place", "other_targets", "overwrite", "properties", "several", "elsewhere"),
+    "looking",
+)
 HEADINGS = ("Branch", "Data", "Properties", "Seconds", "Result")
 
 # The rows of the table, each with its file.

@@ -125,8 +125,8 @@ def _plain(root: Path) -> None:
             os.rmdir(path) if os.path.isdir(path) else os.unlink(path)
 
 
-@branch("--keep-newer: what the backup does not have stays")
-def test_keep_newer_keeps_files_that_the_backup_lacks(stage: Stage) -> None:
+@branch("--keep-extra: what the backup does not have stays")
+def test_keep_extra_keeps_files_that_the_backup_lacks(stage: Stage) -> None:
     was = stage.original("merged", _plain)
     outside = stage.site.home / "outside"
     outside.mkdir()
@@ -154,7 +154,7 @@ def test_keep_newer_keeps_files_that_the_backup_lacks(stage: Stage) -> None:
 
     stage.site.cloud.on(was.volume, meddle)
     before = stage.look(was.volume)
-    result = stage.site.restore(was.volume, keep_newer=True, verify=True)
+    result = stage.site.restore(was.volume, keep_extra=True, verify=True)
     assert str(result.outcome) == "complete", result
     kept = {path: before[path] for path in (b"deep/later", b"deep/hole")}
     stage.same_data(was.tree | kept, was.volume)
@@ -164,20 +164,20 @@ def test_keep_newer_keeps_files_that_the_backup_lacks(stage: Stage) -> None:
     }
 
 
-@branch("--keep-newer, names that restic cannot tell: refused, all stays")
-def test_keep_newer_refuses_names_that_are_not_utf_8(stage: Stage) -> None:
+@branch("--keep-extra, names that restic cannot tell: refused, all stays")
+def test_keep_extra_refuses_names_that_are_not_utf_8(stage: Stage) -> None:
     was = stage.original("not merged")
     changed = stage.change(was.volume)
-    result = stage.site.restore(was.volume, keep_newer=True)
+    result = stage.site.restore(was.volume, keep_extra=True)
     assert str(result.outcome) == "failed"
     assert "not UTF-8" in result.volumes[0].error
     stage.same_data(changed, was.volume)
 
 
-@branch("--keep-newer, and the volume is gone: a new one")
-def test_keep_newer_makes_a_new_volume_if_the_old_one_is_gone(stage: Stage) -> None:
+@branch("--keep-extra, and the volume is gone: a new one")
+def test_keep_extra_makes_a_new_volume_if_the_old_one_is_gone(stage: Stage) -> None:
     was = stage.original("nothing to keep")
     stage.site.cloud.delete(was.volume)
-    result = stage.site.restore(was.volume, keep_newer=True)
+    result = stage.site.restore(was.volume, keep_extra=True)
     assert str(result.outcome) == "complete", result
     stage.same_data(was.tree, result.volumes[0].target_id)

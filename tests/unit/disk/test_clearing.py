@@ -98,3 +98,25 @@ def test_it_runs_as_a_program(tree: Path) -> None:
     )
     assert sorted(path.name for path in tree.iterdir()) == ["directory", "kept"]
     assert os.listxattr(tree / "directory") == []
+
+
+def test_what_the_backup_does_not_have_is_removed(tree: Path, outside: Path) -> None:
+    for name in ("both/file", "both/extra", "extra/deep/file", "unread/file", "lost+found/file"):
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        (tree / name).write_text(name)
+    (tree / "link").symlink_to(outside)
+    (tree / "was file").mkdir()
+    (tree / "was file" / "kept").write_text("kept")
+    (tree / "was directory").symlink_to(outside)
+    clearing.remove_extra(
+        str(tree),
+        [
+            *(("", "d"), ("both", "d"), ("both/file", "f"), ("unread", "s")),
+            *(("was file", "f"), ("was directory", "d"), ("was directory/file", "f")),
+        ],
+    )
+    assert sorted(str(path.relative_to(tree)) for path in tree.rglob("*")) == [
+        *("both", "both/file", "lost+found", "lost+found/file", "unread", "unread/file"),
+        *("was directory", "was file", "was file/kept"),
+    ]
+    assert (outside / "file").read_text() == "not to be touched"

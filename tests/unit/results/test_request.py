@@ -11,7 +11,7 @@ import pytest
 
 from persistence import Run, RunState
 from volflow.errors import UsageError
-from volflow.results.options import RestoreOptions
+from volflow.results.options import Overwrite, RestoreOptions
 from volflow.results.outcome import LeftOut
 from volflow.results.request import (
     BackupRequest,
@@ -151,3 +151,20 @@ def test_a_run_with_an_option_of_a_later_release_is_shown_and_not_driven() -> No
     assert request.options.grow
     with pytest.raises(UsageError, match="does not know its options shrink"):
         complete_request(later)
+
+
+def test_a_stored_restore_has_the_keys_of_the_first_release_unless_it_uses_more() -> None:
+    plain = RestoreOptions(keep_extra=True).to_dict()
+    assert plain["keep_newer"] is True
+    assert plain.keys() == RESTORE["options"].keys()
+    more = RestoreOptions(overwrite=Overwrite.NEVER, new=True, name="n")
+    stored = json.loads(json.dumps(more.to_dict()))
+    assert stored.keys() - plain.keys() == {"overwrite", "name"}
+    assert RestoreOptions.from_dict(stored) == more
+
+
+def test_a_stored_restore_of_the_first_release_keeps_extra_files() -> None:
+    stored = RESTORE | {"options": {**RESTORE["options"], "keep_newer": True}}
+    request = complete_request(run("restore", stored))
+    assert isinstance(request, RestoreRequest)
+    assert request.options.keep_extra

@@ -10,6 +10,7 @@ from typing import Any, cast
 from volflow.disk.filesystem import FileSystem
 from volflow.disk.holes import Sparse
 from volflow.host.privilege import Privilege
+from volflow.movers.base import StoredPath
 from volflow.repositories.manifest import Manifest, Region
 from volflow.tasks.restore import RestoreData
 from volflow.tasks.work import Work
@@ -27,7 +28,9 @@ def test_what_could_not_be_read_keeps_what_it_has(tmp_path: Path) -> None:
     place.mkdir(parents=True)
     for name in SPARSE:
         (place / name).write_bytes(os.urandom(2**20))
-    mover = SimpleNamespace(paths=lambda *_: [("", True), ("stored", False)])
+    mover = SimpleNamespace(
+        paths=lambda *_: [StoredPath("", True, 0), StoredPath("stored", False, 0)]
+    )
     work = Work(cast(Any, None), "v", cast(Any, None), cast(Any, None), cast(Any, mover))
     manifest = Manifest("r", {"id": "v"}, {}, {}, {}, {}, (REGION,))
     me = Privilege(helper="")

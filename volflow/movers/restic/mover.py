@@ -8,20 +8,21 @@ to each volume, and decides for a verdict as for its data.
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from volflow.disk import comparison
 from volflow.errors import HostError, RepositoryError
 from volflow.host.namespace import MountNamespace
-from volflow.movers.base import MANIFEST, MountedTree, Saved
-from volflow.movers.restic.program import ResticProgram
+from volflow.movers.base import MANIFEST, MountedTree, Saved, StoredPath
+from volflow.movers.restic.program import ResticProgram, time_of
 from volflow.movers.restic.repository import now, pack
 from volflow.movers.stall import StallGuard
 from volflow.movers.verdicts import tags_of_copy, tags_of_verdict
@@ -37,6 +38,9 @@ _UNKNOWN = "\N{REPLACEMENT CHARACTER}"
 _UNNAMED = "a file that restic does not name"
 # The number of differing files to name.
 _NAMED = 20
+# Bytes of a command line to use. Linux allows 2 MiB, of which the environment takes a part.
+_COMMAND_LINE = 2**20
+_EPOCH = datetime.fromtimestamp(0, UTC)
 
 
 class ResticMover:
@@ -137,8 +141,8 @@ class ResticMover:
         names = {Path(line).name for line in done.stdout.splitlines()}
         return names.pop() if len(names) == 1 else snapshot_id
 
-    def paths(self, backup_id: str, tree: Path) -> Iterator[tuple[str, bool]]:
-        """Every path below a tree of a backup, and whether it is a directory."""
+    def paths(self, backup_id: str, tree: Path) -> Iterator[StoredPath]:
+        """Every path below a tree of a backup."""
         root = f"/{tree}"
         for line in self._program.lines("ls", "--json", "--recursive", backup_id, root):
             node = json.loads(line)
@@ -150,10 +154,14 @@ class ResticMover:
                 raise RepositoryError(
                     f"restic does not report the exact name of '{path.removeprefix(root)}', which "
                     "is not UTF-8. Such a backup cannot be restored over existing files: restore "
-                    "without --keep-newer, or to a new volume."
+                    "without --keep-extra and --overwrite, or to a new volume."
                 )
             if path == root or path.startswith(f"{root}/"):
-                yield path.removeprefix(root).lstrip("/"), node["type"] == "dir"
+                yield StoredPath(
+                    path.removeprefix(root).lstrip("/"),
+                    node["type"] == "dir",
+                    (time_of(str(node["mtime"])) - _EPOCH) // timedelta(microseconds=1),
+                )
 
     def restore(
         self,
@@ -161,13 +169,12 @@ class ResticMover:
         backup_id: str,
         paths: Sequence[Path],
         *,
+        without: Sequence[Path] = (),
         progress: Callable[[CopyProgress], None],
         stopping: threading.Event,
     ) -> None:
         """Write these paths of the backup, with their contents, below the namespace's root."""
         command = ["restore", backup_id, "--target", str(namespace.root)]
-        for path in paths:
-            command += ["--include", pattern(path)]
         if self.restores_holes:
             command.append("--sparse")
         watch = StallGuard(stopping, self._program.settings.stall_limit)
@@ -178,11 +185,14 @@ class ResticMover:
             watch.at(copied)
             progress(copied)
 
-        with _polled(look):
-            status, errors = self._program.follow(namespace, command, lambda _: None, watch)
-        # The exit status is 1 if some files could not be restored.
-        if status:
-            raise self._program.error("restore", status, errors)
+        for options in _includes(paths, without):
+            with _polled(look):
+                status, errors = self._program.follow(
+                    namespace, [*command, *options], lambda _: None, watch
+                )
+            # The exit status is 1 if some files could not be restored.
+            if status:
+                raise self._program.error("restore", status, errors)
 
     def compare(
         self,
@@ -190,6 +200,7 @@ class ResticMover:
         backup_id: str,
         tree: Path,
         *,
+        covered: Callable[[str], bool] | None = None,
         progress: Callable[[CopyProgress], None],
         stopping: threading.Event,
     ) -> None:
@@ -201,6 +212,8 @@ class ResticMover:
             message = json.loads(line)
             if "path" in message:
                 path = message["path"].removeprefix(str(tree))
+                if covered and not covered(path.lstrip("/")):
+                    return
                 differing.append(f"{path} ({message['differs']})")
             else:
                 copied = CopyProgress(files=message["files"], bytes=message["bytes"])
@@ -233,6 +246,33 @@ def _backup(host: str, tags: Mapping[str, str], listed_at: datetime) -> list[str
 def pattern(path: Path) -> str:
     """The pattern that matches only this path of a snapshot and the paths below it."""
     return "/" + re.sub(r"([*?\[\\])", r"\\\1", str(path))
+
+
+def _includes(paths: Sequence[Path], without: Sequence[Path]) -> Iterator[list[str]]:
+    """The options for each call of restic: a command line has a maximum length."""
+    less = [option for path in without for option in ("--include", f"!{pattern(path)}")]
+    if _length(less) > _COMMAND_LINE:
+        raise RepositoryError(
+            f"The volume has {len(without):,} files that are to be kept, between others that are to"
+            " be restored. These are too many for restic: restore with another --overwrite, or to "
+            "a new volume."
+        )
+    options: list[str] = []
+    room = _COMMAND_LINE - _length(less)
+    for path in paths:
+        include = ["--include", pattern(path)]
+        if options and _length(include) > room:
+            yield options + less
+            options, room = [], _COMMAND_LINE - _length(less)
+        options += include
+        room -= _length(include)
+    if options:
+        yield options + less
+
+
+def _length(arguments: Sequence[str]) -> int:
+    """The bytes that these arguments take of a command line: with their ends and pointers."""
+    return sum(len(os.fsencode(one)) + 9 for one in arguments)
 
 
 def _unread(errors: Sequence[str], root: Path) -> tuple[str, ...]:
