@@ -10,7 +10,7 @@ from pathlib import Path
 from volflow.api.mount import MountedBackup, mounted
 from volflow.cloud.volumes import project_of
 from volflow.context import Context
-from volflow.errors import UsageError
+from volflow.errors import UsageError, VolflowError
 from volflow.movers.base import Change, Node, StoredBackup
 from volflow.observers.hooks import refusals
 from volflow.plans.backup import BackupPlan, BackupPlanner
@@ -146,6 +146,23 @@ class BackupApi:
             for backup in self._context.backups.backups(projects)
             if volume in (None, backup.tags.get("volume"), backup.tags.get("name"))
         ]
+
+    def list_everywhere(
+        self, *, volume: str | None = None
+    ) -> tuple[Sequence[StoredBackup], dict[str, VolflowError]]:
+        """List the backups of all projects.
+
+        :param volume: only those of the volume with this id or name
+        :returns: the backups, the oldest data first; and where each project has its own repository,
+            what is wrong with those that cannot be used, by the id of the project
+        :raises CloudError: Keystone does not list the projects
+        """
+        stored, troubles = self._context.backups.look_everywhere()
+        return [
+            backup
+            for backup in stored
+            if volume is None or volume in (backup.tags.get("volume"), backup.tags.get("name"))
+        ], troubles
 
     def find(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from volflow import BackupPlan, Figures, Volflow
+from volflow import BackupPlan, Figures, Outcome, Volflow
 from volflow.cli import columns
 from volflow.cli.agreement import agree
 from volflow.cli.command import Lister, ShowOne
@@ -97,11 +97,22 @@ class BackupList(Lister):
             metavar="VOLUME",
             help="only backups of the volume with this id or name",
         )
+        parser.add_argument(
+            "--all-tenants",
+            action="store_true",
+            help="search the repositories of all projects, if each has its own (administrators)",
+        )
         parser.add_argument("--long", action="store_true", help="also show the project and group")
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
-        found = self.volflow.backups.list(volume=parsed_args.volume)
+        if parsed_args.all_tenants:
+            found, troubles = self.volflow.backups.list_everywhere(volume=parsed_args.volume)
+        else:
+            found, troubles = self.volflow.backups.list(volume=parsed_args.volume), {}
+        for project_id, error in troubles.items():
+            say(f"project {project_id}: {error}")
+            self.status = Outcome.PARTIAL.exit_status
         known = self.volflow.backups.figures(found)
         for line in self.volflow.backups.doubts(found):
             say(line)

@@ -201,6 +201,8 @@ class RestoreCreate(Lister):
                 say(line)
             for use in plan.quota_use:
                 say(f"This uses up to: {use}, in the quota of project {use.project_id}.")
+            if any(one.wanted for one in plan.left_out):
+                self.status = Outcome.PARTIAL.exit_status
             return _planned(plan)
         result = self.volflow.restores.create(
             chosen,

@@ -77,7 +77,7 @@ class Listing:
                 verdicts[_subject(one.tags[_COPY], one.tags.get(_VOLUME), one)] = one
         gone: dict[tuple[str, ...], set[str]] = {}
         for one in self.stored:
-            if _GONE in one.tags:
+            if _GONE in one.tags and not _is_copy(one):
                 gone.setdefault(_project_of_run(one), set()).add(one.tags.get(_VOLUME, ""))
         found = []
         for one in self.stored:

@@ -102,7 +102,8 @@ def complete_runs(
 ) -> dict[str, CompleteRun]:
     """The last run that backed up all volumes of a project, by the project's id.
 
-    Each backup of such a run has the number of its volumes in the tag ``whole``. A run of which
+    Each backup of such a run has the number of its volumes in the tag ``whole``. Volumes that were
+    deleted before their turn are in the tag ``gone``. A run of which
     backups are missing, because they failed, were deleted or are unfinished, does not show which
     volumes existed; nor does one whose clock was wrong.
 
@@ -121,6 +122,10 @@ def complete_runs(
         runs.items(), key=lambda item: item[1][-1].taken_at
     ):
         volumes = {backup.tags.get("volume") for backup in backups}
+        # Deleted before their turn: the run shows that they no longer existed.
+        volumes |= {
+            one for backup in backups for one in backup.tags.get("gone", "").split(",") if one
+        }
         if begun_by and backups[0].taken_at > begun_by:
             continue
         if len(volumes) >= int(backups[0].tags["whole"]):

@@ -11,7 +11,7 @@ from volflow.errors import BackupNotFoundError, RepositoryError
 from volflow.movers.base import StoredBackup
 from volflow.plans.restore_source import Chosen, choose
 from volflow.plans.selection import Selection
-from volflow.repositories.backups import Backups
+from volflow.repositories.backups import Backups, NoBackupThenError
 from volflow.repositories.manifest import Manifest
 
 
@@ -39,6 +39,10 @@ def ids(backups: list[StoredBackup], **arguments: object) -> set[str]:
     return {backup.id for backup in chosen(backups, **arguments).backups}  # type: ignore[arg-type]
 
 
+def with_tags(backup: StoredBackup, **tags: str) -> StoredBackup:
+    return StoredBackup(backup.id, backup.created_at, {**backup.tags, **tags})
+
+
 DELETED_BEFORE_THE_3RD = [
     stored("a", 1, "r1", "2"),
     stored("b", 1, "r1", "2"),
@@ -53,6 +57,39 @@ def test_a_volume_deleted_before_the_last_complete_run_is_not_restored() -> None
     assert (left.volume_id, left.name, left.wanted) == ("b", "name of b", False)
     assert "no longer existed when run r2" in left.reason
     assert "its last backup is b1 of 2026-01-01 00:00+00:00" in left.reason
+
+
+def test_a_run_is_whole_if_the_missing_volume_was_deleted_before_its_turn() -> None:
+    before = [stored("a", 1, "r1", "2"), stored("b", 1, "r1", "2")]
+    assert ids([*before, stored("a", 3, "r2", "2")]) == {"a3", "b1"}
+    assert ids([*before, with_tags(stored("a", 3, "r2", "2"), gone="b")]) == {"a3"}
+
+
+def test_an_unfinished_backup_keeps_a_run_from_being_whole() -> None:
+    before = [stored("a", 1, "r1", "3"), stored("b", 1, "r1", "3"), stored("c", 1, "r1", "3")]
+    night = [stored("a", 3, "r2", "2"), stored("b", 3, "r2", "2")]
+    assert ids([*before, *night]) == {"a3", "b3"}
+    night[1] = with_tags(night[1], state="unchecked")
+    assert ids([*before, *night]) == {"a3", "b1", "c1"}
+
+
+def test_a_run_of_the_future_does_not_show_what_existed() -> None:
+    before = [stored("a", 1, "r1", "2"), stored("b", 1, "r1", "2")]
+    later = with_tags(stored("a", 3, "r2", "1"), taken="2999-01-01T00:00:00Z")
+    assert ids([*before, later]) == {"a1", "b1"}
+
+
+def test_a_time_before_all_backups_is_told_with_the_first() -> None:
+    with pytest.raises(
+        NoBackupThenError, match=r"2025-12-31.* is before the first backup.*2026-01-01"
+    ):
+        choose(
+            cast(Backups, None),
+            DELETED_BEFORE_THE_3RD,
+            Selection(everything=True),
+            projects={"p"},
+            at=datetime(2025, 12, 31, tzinfo=UTC),
+        )
 
 
 def test_an_earlier_time_brings_back_what_was_deleted_later() -> None:
