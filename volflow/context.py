@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +14,7 @@ from oslo_config import cfg
 
 from persistence import State
 from volflow import config
-from volflow.errors import ConfigError
+from volflow.errors import ConfigError, UsageError
 from volflow.host.host import Host
 from volflow.observers.progress import NullObserver, Observer
 from volflow.repositories.backups import Backups
@@ -47,6 +49,7 @@ class Context:
         self.conf = conf
         self.stop = Stop()
         self.observer = observer or NullObserver()
+        self._driven: set[str] = set()
         self.host = host or Host(conf, self.directory)
         self._cloud_arguments = cloud_arguments
         if cloud is not None:
@@ -103,7 +106,25 @@ class Context:
             ) from error
         return path
 
+    @contextmanager
+    def driving(self, run_id: str) -> Iterator[None]:
+        """Keep the state database open while the block runs."""
+        self._driven.add(run_id)
+        try:
+            yield
+        finally:
+            self._driven.discard(run_id)
+
     def close(self) -> None:
-        """Close the state database if it was opened."""
+        """Close the state database if it was opened.
+
+        :raises UsageError: another thread drives a run, which needs the database
+        """
+        if self._driven:
+            raise UsageError(
+                f"Another thread drives run {', '.join(sorted(self._driven))}, so volflow cannot "
+                "be closed. Call stop.suspend() or stop.abort(), wait until that thread has its "
+                "result, then close it."
+            )
         if "state" in vars(self):
             self.state.close()

@@ -85,7 +85,10 @@ class Volflow:
         State.migrate(state_url(self.context.conf))
 
     def close(self) -> None:
-        """Close the state database."""
+        """Close the state database.
+
+        :raises UsageError: another thread drives a run. Stop it with :attr:`stop`, and wait for it
+        """
         self.context.close()
 
     def __enter__(self) -> Self:

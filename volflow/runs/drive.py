@@ -25,6 +25,11 @@ def drive(context: Context, run: Run, stored: Sequence[StoredBackup] = ()) -> Ru
     :raises DrivenError: another process drives this run
     :raises SuspendedError: the run was asked to stop; it can be resumed
     """
+    with context.driving(run.id):
+        return _drive(context, run, stored)
+
+
+def _drive(context: Context, run: Run, stored: Sequence[StoredBackup]) -> RunResult:
     state, stop = context.state, context.stop
     work = WorkFactory(context).of_run(
         run,
