@@ -46,6 +46,17 @@ SLOW_CALLS = (
     "DELETE /snapshots/{id}",
     REVERT,
 )
+FAULTS_OF_CALLS = (
+    *CALL_FAULTS,
+    Fault.SILENT,
+    Fault.DIED,
+    Fault.DIED_ABORTED,
+    Fault.BROKEN,
+    Fault.STUCK,
+)
+KILLS = (Fault.DIED, Fault.DIED_ABORTED, Fault.RUN_KILLED, Fault.RUN_ABORTED)
+# Faults after which a resumed run must complete the whole request.
+RESUMED = (Fault.KILLED_BEFORE, Fault.KILLED_AFTER, Fault.DIED, Fault.RUN_KILLED)
 # The faults for a call that another place also makes.
 _MORE_READS = (Fault.ERROR_404, Fault.ERRORS_500)
 _MORE_WRITES = (Fault.DIED, Fault.DROPPED, Fault.ERRORS_500)
@@ -58,6 +69,7 @@ class Case:
     :ivar where: the step, the call, or the program where it happens
     :ivar undoing: the flow makes the call while it is being undone after another failure
     :ivar site: the place that makes the failing call; the first one unless given
+    :ivar then: the run is killed first; the fault strikes when this verb continues it
     """
 
     flow: str
@@ -65,6 +77,18 @@ class Case:
     fault: Fault | Outage
     undoing: bool = False
     site: CallSite | None = None
+    then: str = ""
+
+    @property
+    def is_of_calls(self) -> bool:
+        """Whether calls to Cinder or Keystone fail."""
+        of_calls = isinstance(self.fault, Outage) or self.fault in FAULTS_OF_CALLS
+        return of_calls and not self.is_of_storage
+
+    @property
+    def is_aborted(self) -> bool:
+        """Whether the operator aborts the run; else the operator resumes it."""
+        return self.fault in ABORTED or self.then == "abort"
 
     @property
     def is_of_storage(self) -> bool:
@@ -84,6 +108,8 @@ class Case:
             where += f", {'later in' if self.site.later else 'in'} {self.site.step or 'between'}"
         if self.undoing:
             where += " (undoing)"
+        if self.then:
+            where += f" (run {self.then})"
         return f"{self.flow:<17}  {where:<68}  {self.fault}"
 
 

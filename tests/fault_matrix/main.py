@@ -21,8 +21,14 @@ from tests.fault_matrix.case import (
     of_restic,
     of_tasks,
 )
-from tests.fault_matrix.outage_cases import few_outages, of_logins, of_other_flows, of_repository
-from tests.fault_matrix.trial import Verdict, begin
+from tests.fault_matrix.outage_cases import (
+    few_outages,
+    of_continued,
+    of_logins,
+    of_other_flows,
+    of_repository,
+)
+from tests.fault_matrix.verdict import Verdict, begin
 from tests.fault_matrix.workers import Workers
 from tests.support.outages import Outage
 from tests.support.postgresql import databases
@@ -121,7 +127,7 @@ def _all(staff: Workers) -> Iterator[Case]:
     for flow in FLOWS:
         yield from of_restic(flow)
     yield from of_repository()
-    yield from (*of_removal(), *of_groups(), *of_other_flows(), *of_logins())
+    yield from (*of_removal(), *of_groups(), *of_other_flows(), *of_logins(), *of_continued())
     # The flows with the most possible faults first.
     yield from sorted(staff.calls(CALLING), key=lambda case: -FLOWS.index(case.flow))
     for flow in reversed(FLOWS):

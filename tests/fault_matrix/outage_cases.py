@@ -119,6 +119,30 @@ def of_repository() -> list[Case]:
     return found
 
 
+def of_continued() -> list[Case]:
+    """The outages while a killed run is resumed or aborted."""
+    calls = (
+        "GET /",
+        "GET /volumes/{id}",
+        "DELETE /attachments/{id}",
+        "DELETE /volumes/{id}",
+        "DELETE /snapshots/{id}",
+    )
+    moods = itertools.cycle(MOODS)
+    revert = "POST /volumes/{id}/action revert"
+    return [
+        Case("backup", call, Outage(next(moods), lasting), then=then)
+        for then in ("resume", "abort")
+        for call in calls
+        for lasting in (True, False)
+    ] + [
+        Case(
+            IN_PLACE, "POST /volumes/{id}/action revert", Outage(next(moods), lasting), then="abort"
+        )
+        for lasting in (True, False, True, False)
+    ]
+
+
 def of_logins() -> list[Case]:
     """The outages of Keystone: at the login, and when volflow needs a new token."""
     places = ("login", "GET /limits", "POST /volumes", "DELETE /attachments/{id}")

@@ -16,7 +16,8 @@ from typing import Any
 from tests.fault_matrix.case import Case, of_calls
 from tests.fault_matrix.outage_cases import of_outages
 from tests.fault_matrix.testbed import new_testbed
-from tests.fault_matrix.trial import Verdict, calls, tried
+from tests.fault_matrix.trial import calls, tried
+from tests.fault_matrix.verdict import Verdict
 
 
 @dataclass(frozen=True)

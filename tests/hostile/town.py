@@ -244,14 +244,24 @@ class Scene:
                 if not any(told.names(each["id"], mark) for told in lists):
                     what = f"{kind[:-1]} {each['id']} ({each['name']}, {each['status']})"
                     found.append(f"{what} {each['metadata']} is left and in no list of leftovers")
-                with contextlib.suppress(exceptions.ClientException):
-                    removers[kind].delete(each["id"])
-                until_gone(removers[kind].get, each["id"])
+                self._remove_by_hand(removers[kind], each["id"])
         for who in self.everybody:
             tell(who, "leftover", "clean")
             if (told := tell(who, "leftover", "list")).rows:
                 found.append(f"leftovers stay when all is removed: {told}")
         return found
+
+    def _remove_by_hand(self, resources: Any, id: str) -> None:
+        """Remove one resource, as an administrator can."""
+        attachments = self.admin.cloud.client.attachments
+        for each in self.town.api.all("attachments"):
+            if each["volume_id"] == id:
+                with contextlib.suppress(exceptions.ClientException):
+                    attachments.delete(each["id"])
+        with contextlib.suppress(exceptions.ClientException):
+            resources.reset_state(id, "available")
+            resources.delete(id)
+        until_gone(resources.get, id)
 
 
 def _unreported(told: Told, volumes: list[Thing]) -> list[str]:
