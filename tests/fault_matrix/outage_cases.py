@@ -136,9 +136,7 @@ def of_continued() -> list[Case]:
         for call in calls
         for lasting in (True, False)
     ] + [
-        Case(
-            IN_PLACE, "POST /volumes/{id}/action revert", Outage(next(moods), lasting), then="abort"
-        )
+        Case(IN_PLACE, revert, Outage(next(moods), lasting), then="abort")
         for lasting in (True, False, True, False)
     ]
 
