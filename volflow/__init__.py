@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from volflow.repositories.backups import AmbiguousNameError, NoBackupThenError
     from volflow.repositories.export import Exporter
     from volflow.repositories.manifest import Manifest, Region
+    from volflow.results.holdings import Holdings
     from volflow.results.options import Overwrite, RestoreOptions
     from volflow.results.outcome import (
         CopyProgress,
@@ -77,6 +78,7 @@ __all__ = [
     "Exporter",
     "Figures",
     "Finding",
+    "Holdings",
     "HostError",
     "Item",
     "ItemState",
@@ -143,6 +145,7 @@ _HOMES = {
     "Exporter": "volflow.repositories.export",
     "Figures": "volflow.results.outcome",
     "Finding": "volflow.api.doctor",
+    "Holdings": "volflow.results.holdings",
     "HostError": "volflow.errors",
     "Item": "persistence",
     "ItemState": "persistence",

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
+from typing import Any
 
 from oslo_config import cfg
 from oslo_context import context
@@ -18,11 +19,14 @@ from oslo_utils import strutils
 
 from persistence import StateError
 from volflow.errors import ConfigError, VolflowError
-from volflow.printable import printable_lines
+from volflow.printable import bounded, printable_lines
 
 _PREFIX = "%(asctime)s.%(msecs)03d %(process)d "
 _ABOUT = " %(name)s [%(run)s %(volume)s] "
 LINE = f"{_PREFIX}%(levelname)s{_ABOUT}%(message)s"
+
+# Characters of one message with its traceback, and lines of a traceback in JSON.
+_LONGEST, _LINES = 100_000, 1000
 
 # What oslo.log and the standard library raise for a log file or an option that cannot be used.
 _UNUSABLE = (
@@ -148,9 +152,21 @@ class _Guarded(logging.Formatter):
         text = self._formatter.format(record)
         own = _is_own(record)
         if isinstance(self._formatter, JSONFormatter):
-            return text if own else json.dumps(strutils.mask_dict_password(json.loads(text)))
+            found = _bounded(json.loads(text)) if len(text) > _LONGEST else json.loads(text)
+            return json.dumps(found if own else strutils.mask_dict_password(found))
+        # Whatever an API or a program answers, it must not fill the disk or take minutes to mask.
+        text = bounded(text, _LONGEST)
         masked = text if own else str(strutils.mask_password(text))
         return printable_lines(masked).replace("\n", f"\n{self._indent}")
+
+
+def _bounded(value: Any) -> Any:
+    """A JSON value whose texts and lists are of limited length."""
+    if isinstance(value, dict):
+        return {key: _bounded(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_bounded(one) for one in value[:_LINES]]
+    return bounded(value, _LONGEST) if isinstance(value, str) else value
 
 
 def _is_own(record: logging.LogRecord) -> bool:

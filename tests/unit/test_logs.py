@@ -228,3 +228,18 @@ def test_an_unknown_level_is_an_error(terminal: Terminal, tmp_path: Path) -> Non
 def test_no_file_is_opened_without_the_option(terminal: Terminal, tmp_path: Path) -> None:
     assert not setup(tmp_path, log_file=None).exists()
     assert logging.getLogger().handlers == [terminal]
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_an_enormous_message_is_cut(terminal: Terminal, tmp_path: Path, form: str) -> None:
+    file = setup(tmp_path, use_json=form == "json" or None)
+    try:
+        raise OSError("x" * 5_000_000)
+    except OSError as error:
+        LOG.warning("It failed: %s", error, exc_info=True)
+    text = file.read_text()
+    assert "It failed: xxx" in text
+    assert "characters left out" in text
+    assert len(text) < 500_000
+    if form == "json":
+        assert json.loads(text.splitlines()[0])["message"].startswith("It failed")

@@ -23,7 +23,7 @@ from volflow import logs
 from volflow.errors import VolflowError
 from volflow.host.identity import host_name
 from volflow.observers.progress import NullObserver
-from volflow.printable import printable
+from volflow.printable import bounded, printable
 from volflow.results.outcome import RunResult, VolumeResult
 
 LOG = logging.getLogger(__name__)
@@ -199,7 +199,9 @@ def refusals(conf: Any, kind: str) -> Iterator[None]:
         yield
     except (VolflowError, StateError) as error:
         if conf.command:
-            Hook(conf).tell(Event.RUN_FAILURE, kind, "", outcome="failed", error=str(error))
+            Hook(conf).tell(
+                Event.RUN_FAILURE, kind, "", outcome="failed", error=bounded(str(error))
+            )
         raise
 
 
