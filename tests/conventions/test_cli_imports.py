@@ -28,7 +28,7 @@ TERMINAL = {
 def test_the_command_line_imports_nothing_that_does_the_work(module: Path) -> None:
     for name, imported in _imports(module):
         if name == "volflow":
-            assert imported in {*volflow.__all__, "logs"}
+            assert imported in {*volflow.__all__, "logs", "times"}
         elif name.partition(".")[0] in ("volflow", "persistence"):
             assert name.startswith("volflow.cli") or name in TERMINAL
 

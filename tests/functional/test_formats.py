@@ -65,6 +65,6 @@ def test_repository_init_prints_valid_json(told: Told) -> None:
     assert done.returncode == 0, done
     ((row),) = json.loads(done.stdout)
     assert row["Location"] == str(place)
-    assert row["Created"].endswith("+00:00")
+    assert row["Created"].endswith("Z")
     assert f"Created the repository {place}. Keep a copy of its password" in done.stderr
     assert (place / "config").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
@@ -14,8 +15,9 @@ from volflow.errors import UsageError, VolflowError
 from volflow.movers.base import Change, Node, StoredBackup
 from volflow.observers.hooks import refusals
 from volflow.plans.backup import BackupPlan, BackupPlanner
+from volflow.plans.named import find_named
 from volflow.plans.selection import Selection
-from volflow.repositories.backups import doubts, find, find_by_id
+from volflow.repositories.backups import doubts, find_by_id
 from volflow.repositories.contents import BackupContents
 from volflow.repositories.export import Exporter
 from volflow.repositories.manifest import Manifest
@@ -24,6 +26,8 @@ from volflow.results.outcome import Figures, RunResult
 from volflow.results.request import BackupRequest
 from volflow.runs.prepare import load_libraries, prepare
 from volflow.runs.request import create_run
+
+LOG = logging.getLogger(__name__)
 
 
 class BackupApi:
@@ -183,7 +187,12 @@ class BackupApi:
         :raises AmbiguousNameError: several volumes have, or had, that name
         :raises UsageError: several backups match
         """
-        return find(self.list() if among is None else among, name_or_id, at=at)
+        found = find_named(
+            *(self.list() if among is None else among, name_or_id), at=at, exists=self._exists
+        )
+        if found.note:
+            LOG.warning("%s", found.note)
+        return found.backup
 
     def get(self, backup_id: str, *, among: Sequence[StoredBackup] | None = None) -> StoredBackup:
         """Get a backup by its id or the beginning of it.
@@ -306,6 +315,14 @@ class BackupApi:
             repository = self._context.repositories.of(backup.tags.get("project"))
             repository.forget(backup.id)
             self._context.state.catalogue.remove(backup.id, repository.location)
+
+    def _exists(self, volume_id: str) -> bool | None:
+        """Whether a volume exists; None if Cinder cannot tell. Backups are found without it too."""
+        try:
+            return self._context.cloud.cinder.volumes.existing(volume_id) is not None
+        except VolflowError as error:
+            LOG.info("It is not known whether volume %s exists: %s", volume_id, error)
+            return None
 
     def _found(self, backup: StoredBackup | str) -> StoredBackup:
         return self.find(backup) if isinstance(backup, str) else backup

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from volflow import BackupPlan, Figures, Outcome, Volflow
+from volflow import BackupPlan, Figures, Outcome, Volflow, times
 from volflow.cli import columns
 from volflow.cli.agreement import agree
 from volflow.cli.command import Lister, ShowOne
@@ -157,7 +157,7 @@ class BackupDelete(Lister):
         chosen = [self.volflow.backups.get(one, among=stored) for one in parsed_args.backups]
         lines = [
             f"Backup {b.id[:8]} of {b.tags.get('name') or b.tags.get('volume')}, of "
-            f"{columns.Time(b.taken_at)}, will be deleted."
+            f"{times.local(b.taken_at)}, will be deleted."
             for b in chosen
         ]
         if not parsed_args.yes:
@@ -194,7 +194,7 @@ class BackupShow(ShowOne):
         shown = {
             "id": backup.id,
             "created_at": columns.Time(backup.created_at),
-            "data_of": manifest.snapshot["created_at"],
+            "data_of": columns.Time(times.moment_of(manifest.snapshot["created_at"])),
             "run_id": manifest.run_id,
             "outcome": str(backup.outcome),
             "unread": columns.Lines(manifest.unread),

@@ -9,6 +9,7 @@ from typing import Any
 from cliff.columns import FormattableColumn
 from rich import filesize
 
+from volflow import times
 from volflow.printable import printable
 
 
@@ -38,13 +39,13 @@ class ShortId(FormattableColumn[str]):
 
 
 class Time(FormattableColumn[datetime | None]):
-    """A time: local for people, UTC for programs."""
+    """A time: local with its offset for people, UTC for programs."""
 
     def human_readable(self) -> str:
-        return self._value.astimezone().strftime("%Y-%m-%d %H:%M:%S") if self._value else "-"
+        return times.local(self._value) if self._value else "-"
 
     def machine_readable(self) -> Any:
-        return self._value.isoformat() if self._value else None
+        return times.utc(self._value) if self._value else None
 
 
 class Lines(FormattableColumn[Sequence[str]]):

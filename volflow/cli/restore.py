@@ -18,6 +18,7 @@ from volflow import (
     RestorePlan,
     RestoreTarget,
     UsageError,
+    times,
 )
 from volflow.cli import columns
 from volflow.cli.agreement import agree
@@ -260,7 +261,7 @@ def _planned(plan: RestorePlan) -> Table:
             target.manifest.volume["name"],
             target.manifest.volume_id,
             columns.ShortId(target.backup.id),
-            target.manifest.snapshot["created_at"],
+            columns.Time(target.backup.taken_at),
             _goal(target),
             _group(target),
             _removed(target) if plan.options.remove_old_vol else "-",
@@ -337,8 +338,8 @@ def _object(text: str) -> dict[str, Any]:
 
 def _moment(text: str) -> datetime:
     try:
-        return datetime.fromisoformat(text).astimezone()
-    except ValueError as error:
+        return times.at(text)
+    except (ValueError, OverflowError) as error:
         raise argparse.ArgumentTypeError(
             f"'{text}' is not a time like 2026-02-28T23:00 or 2026-02-28T22:00Z"
         ) from error

@@ -27,6 +27,7 @@ from volflow import (
     SuspendedError,
     Volflow,
     VolflowError,
+    times,
 )
 from volflow.cli import columns
 from volflow.cli.command import Command, Lister, ShowOne
@@ -51,7 +52,7 @@ class Holding(FormattableColumn[dict[str, Any] | None]):
         """None for a run that has ended or that a process drives."""
         if run.state.final or volflow.runs.is_driven(run):
             return cls(None)
-        since = (run.held_at or run.updated_at).isoformat()
+        since = times.utc(run.held_at or run.updated_at)
         return cls(volflow.runs.holdings(run).to_dict() | {"since": since})
 
     def human_readable(self) -> str:
@@ -64,8 +65,8 @@ class Holding(FormattableColumn[dict[str, Any] | None]):
         ]
         if self._value["gib"]:
             parts.append(f"{self._value['gib']} GiB")
-        since = datetime.fromisoformat(self._value["since"]).astimezone()
-        return f"{', '.join(parts) or 'nothing'} since {since:%Y-%m-%d %H:%M}"
+        since = times.local(datetime.fromisoformat(self._value["since"]))
+        return f"{', '.join(parts) or 'nothing'} since {since}"
 
     def machine_readable(self) -> Any:
         return self._value

@@ -22,6 +22,7 @@ from typing import NamedTuple, Protocol
 
 from volflow.host.namespace import MountNamespace
 from volflow.results.outcome import CopyProgress, Figures, Outcome
+from volflow.times import moment_of
 
 # Where the manifest is in a backup, and below a namespace's root while the backup is stored.
 MANIFEST = Path("manifest.json")
@@ -30,15 +31,6 @@ UNCHECKED = "unchecked"
 # Clocks of hosts differ by less than this.
 CLOCKS_DIFFER = timedelta(minutes=5)
 _COUNT = re.compile(r"[0-9]{1,9}")
-
-
-def moment_of(text: str) -> datetime | None:
-    """The moment that an ISO 8601 text names, UTC unless it says otherwise; None if it is none."""
-    try:
-        found = datetime.fromisoformat(text)
-        return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
-    except (ValueError, OverflowError):
-        return None
 
 
 @dataclass(frozen=True)

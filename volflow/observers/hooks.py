@@ -19,7 +19,7 @@ from typing import IO, Any
 from oslo_config import cfg, types
 
 from persistence import ItemState, Runs, StateError
-from volflow import logs
+from volflow import logs, times
 from volflow.errors import VolflowError
 from volflow.host.identity import host_name
 from volflow.observers.progress import NullObserver
@@ -131,7 +131,7 @@ class Hook:
             return
         document: dict[str, Any] = {
             "event": str(event),
-            "time": datetime.now(UTC).isoformat(timespec="seconds"),
+            "time": times.utc(datetime.now(UTC).replace(microsecond=0)),
             "host": host_name(),
             "run_id": run_id,
             "kind": kind,

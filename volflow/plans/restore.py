@@ -105,7 +105,9 @@ class RestorePlanner:
         if unusable and (named or not stored):
             errors = list(unusable.values())
             raise type(errors[0])("\n".join(map(str, errors)))
-        chosen = choose(self.backups, stored, selection, projects=projects, at=at)
+        chosen = choose(
+            self.backups, stored, selection, projects=projects, at=at, exists=self._exists
+        )
         targets, not_restorable = self._targets(chosen.backups, options, all_or_nothing=named)
         targets = assign_groups(
             self.cloud, targets, options, groups_selected=bool(selection.groups)
@@ -125,11 +127,15 @@ class RestorePlanner:
                 *not_restorable,
             ),
             notes=(
+                *chosen.notes,
                 *notes_on_groups(targets),
                 *notes_on_marks(targets),
                 *doubts(target.backup for target in targets),
             ),
         )
+
+    def _exists(self, volume_id: str) -> bool:
+        return self.cloud.cinder.volumes.existing(volume_id) is not None
 
     def _targets(
         self, backups: Sequence[StoredBackup], options: RestoreOptions, *, all_or_nothing: bool

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from volflow import times
 from volflow.cloud.connection import Cloud
 from volflow.cloud.groups import own_project
 from volflow.errors import ResourceNotFoundError
@@ -57,7 +58,7 @@ def notes_on_groups(targets: Sequence[RestoreTarget]) -> list[str]:
         if len({target.backup.tags.get("run") for target in members}) > 1:
             each = ", ".join(
                 f"{target.manifest.volume['name'] or target.manifest.volume_id} from run "
-                f"{target.backup.tags.get('run', '')[:8]}, {target.manifest.snapshot['created_at']}"
+                f"{target.backup.tags.get('run', '')[:8]}, {times.local(target.backup.taken_at)}"
                 for target in members
             )
             found.append(

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
+from volflow import times
 from volflow.errors import BackupNotFoundError
 from volflow.movers.base import StoredBackup
+from volflow.plans.named import find_named
 from volflow.plans.selection import Selection
 from volflow.repositories.backups import (
     Backups,
     NoBackupThenError,
-    find,
     in_order,
     latest,
-    moment,
     until,
 )
 from volflow.results.outcome import LeftOut
@@ -32,10 +32,12 @@ class Chosen:
 
     :ivar backups: the backups to restore
     :ivar left_out: the backups that were looked at and are not restored, and why
+    :ivar notes: what a person should know about the choice, one sentence each
     """
 
     backups: list[StoredBackup]
     left_out: list[LeftOut] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 class CompleteRun(NamedTuple):
@@ -55,6 +57,7 @@ def choose(
     *,
     projects: Collection[str],
     at: datetime | None,
+    exists: Callable[[str], bool | None] = lambda volume_id: None,
 ) -> Chosen:
     """Choose the backups to restore: the last one of each volume that existed then.
 
@@ -62,11 +65,13 @@ def choose(
     :param stored: the backups, the oldest first
     :param projects: ids of the projects whose volumes ``--all`` covers
     :param at: restore the volumes as of this time
+    :param exists: whether the volume with this id exists; None if that is not known
     :raises BackupNotFoundError: no backup matches the selection
     """
     selection.check()
     if selection.volumes:
-        return Chosen([find(stored, name, at=at) for name in selection.volumes])
+        found = [find_named(stored, name, at=at, exists=exists) for name in selection.volumes]
+        return Chosen([one.backup for one in found], notes=[one.note for one in found if one.note])
     before = until(stored, at)
     if at and stored and not before:
         raise NoBackupThenError("", at, stored[0].taken_at)
@@ -140,7 +145,8 @@ def _why_deleted(backup: StoredBackup, complete: Mapping[str, CompleteRun]) -> s
         return None
     return (
         f"no longer existed when run {run.run_id[:8]} backed up all volumes of its project at "
-        f"{moment(run.began)}; its last backup is {backup.id[:8]} of {moment(backup.taken_at)}"
+        f"{times.local(run.began)}; its last backup is {backup.id[:8]} of "
+        f"{times.local(backup.taken_at)}"
     )
 
 
@@ -162,7 +168,7 @@ def _of_groups(
         if member and member.tags["group"] != backup.tags.get("group"):
             reason = (
                 f"has left group {member.tags['group']} since its backup {member.id[:8]} of "
-                f"{moment(member.taken_at)}"
+                f"{times.local(member.taken_at)}"
             )
             left_out.append(_left_out(backup, reason, wanted=False))
     return found, left_out

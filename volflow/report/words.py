@@ -6,6 +6,8 @@ from datetime import datetime
 
 from rich import filesize
 
+from volflow import times
+
 
 def size(value: int) -> str:
     """A size in bytes."""
@@ -24,8 +26,8 @@ def duration(seconds: float) -> str:
 
 
 def moment(when: float | datetime) -> str:
-    """A time with the local time zone."""
-    return _local(when).strftime("%Y-%m-%d %H:%M:%S %Z")
+    """A local time with its offset."""
+    return times.local(when)
 
 
 def clock(when: float | datetime) -> str:

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 from persistence import Backup, Catalogue
+from volflow import times
 from volflow.errors import (
     BackupNotFoundError,
     ConfigError,
@@ -243,16 +244,10 @@ class NoBackupThenError(BackupNotFoundError):
 
     def __init__(self, what: str, at: datetime, first: datetime) -> None:
         super().__init__(
-            f"{moment(at)} is before the first backup{what and f' of {what!r}'}, which is of "
-            f"{moment(first)}."
+            f"{times.local(at)} is before the first backup{what and f' of {what!r}'}, which is of "
+            f"{times.local(first)}."
         )
         self.first = first
-
-
-def moment(when: datetime) -> str:
-    """A time for people, to the minute, with its offset."""
-    # In the time zone that it has: a time near datetime.max cannot be converted.
-    return when.isoformat(" ", "minutes")
 
 
 def find(stored: Sequence[StoredBackup], what: str, *, at: datetime | None = None) -> StoredBackup:
@@ -367,9 +362,10 @@ def doubts(backups: Iterable[StoredBackup]) -> list[str]:
             )
         if backup.of_the_future(now):
             found.append(
-                f"{name} is of the future ({moment(backup.taken_at)}): the clock of the host or of "
-                "Cinder was wrong. It is the last backup only if the volume has no other, and the "
-                "next backup is not compared with it; 'volflow backup delete' removes it."
+                f"{name} is of the future ({times.local(backup.taken_at)}): the clock of the "
+                "host or of Cinder was wrong. It is the last backup only if the volume has no "
+                "other, and the next backup is not compared with it; 'volflow backup delete' "
+                "removes it."
             )
     return found
 

@@ -14,13 +14,14 @@ from volflow.disk import sparse
 from volflow.disk.traffic import bytes_read
 from volflow.errors import HostError, RepositoryError, VolflowError
 from volflow.host.namespace import MountNamespace
-from volflow.movers.base import MANIFEST, MountedTree, Saved, StoredBackup, moment_of
+from volflow.movers.base import MANIFEST, MountedTree, Saved, StoredBackup
 from volflow.repositories.manifest import Manifest, Region, region_path
 from volflow.results.outcome import Outcome
 from volflow.tasks.base import Temporary
 from volflow.tasks.filesystem import found_file_systems
 from volflow.tasks.lock import RepositoryLock
 from volflow.tasks.work import Work
+from volflow.times import moment_of
 
 LOG = logging.getLogger(__name__)
 

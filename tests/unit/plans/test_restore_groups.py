@@ -9,6 +9,7 @@ from typing import Any, cast
 import pytest
 
 from tests.support.fake_cinder import FakeClient
+from volflow import times
 from volflow.cloud.connection import Cloud
 from volflow.movers.base import StoredBackup
 from volflow.plans.restore_groups import assign_groups, notes_on_groups
@@ -92,8 +93,10 @@ def test_an_existing_volume_joins_its_group_again_only_on_request(
 
 def test_a_note_says_that_the_backups_of_a_group_are_from_different_times() -> None:
     assert notes_on_groups([target("a", NEW, run="r1"), target("b", NEW, run="r1")]) == []
-    (note,) = notes_on_groups([target("a", NEW, run="r1"), target("b", NEW, run="r2")])
+    several = [target("a", NEW, run="r1"), target("b", NEW, run="r2")]
+    (note,) = notes_on_groups(several)
+    taken = times.local(several[0].backup.taken_at)
     assert note == (
-        "group g: the backups of its volumes are from different times: a from run r1, then, "
-        "b from run r2, then"
+        "group g: the backups of its volumes are from different times: a from run r1, "
+        f"{taken}, b from run r2, {taken}"
     )

@@ -56,7 +56,7 @@ def test_a_volume_deleted_before_the_last_complete_run_is_not_restored() -> None
     (left,) = found.left_out
     assert (left.volume_id, left.name, left.wanted) == ("b", "name of b", False)
     assert "no longer existed when run r2" in left.reason
-    assert "its last backup is b1 of 2026-01-01 00:00+00:00" in left.reason
+    assert "its last backup is b1 of 2026-01-01T00:00:00+00:00" in left.reason
 
 
 def test_a_run_is_whole_if_the_missing_volume_was_deleted_before_its_turn() -> None:

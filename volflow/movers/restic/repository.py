@@ -21,11 +21,11 @@ from volflow.movers.base import (
     Node,
     ServedBackup,
     StoredBackup,
-    moment_of,
 )
 from volflow.movers.restic.browse import Browser
 from volflow.movers.restic.program import ResticProgram, time_of
 from volflow.movers.verdicts import Listing, tags_of_note
+from volflow.times import moment_of
 
 # Seconds for the removal of a lock; restic tries for minutes to reach a repository.
 _UNLOCK_LIMIT = 20.0
