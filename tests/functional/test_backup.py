@@ -234,5 +234,5 @@ def test_a_file_that_cannot_be_read_makes_the_backup_partial(site: Site) -> None
     assert done.returncode == 3, done
     assert result["outcome"] == "partial"
     assert [Path(path).name for path in result["unread"]] == ["bad"]
-    listed = site.restic("ls", "--json", "latest")
+    listed = site.restic("ls", "--json", "latest", "--host", volume)
     assert '"good"' in listed

@@ -82,7 +82,7 @@ class Fleet:
     def stored(self) -> dict[str, list[str]]:
         """The ids of the backups that restic lists, by volume."""
         found: dict[str, list[str]] = {}
-        for snapshot in json.loads(self.site.restic("snapshots", "--json")) or []:
+        for snapshot in self.site.snapshots():
             found.setdefault(snapshot["hostname"], []).append(snapshot["id"])
         return found
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -105,8 +104,7 @@ def test_a_failure_does_not_harm_other_volumes(site: Site, the_lab: Any) -> None
     print(f"at most {most} of {VOLUMES} volumes at a time, as Cinder shows")
     assert AT_A_TIME // 2 < most <= AT_A_TIME
     assert [leftover.resource_id for leftover in leftovers] == held
-    stored = json.loads(site.restic("snapshots", "--json"))
-    assert {snapshot["hostname"] for snapshot in stored} == set(volumes) - places.keys()
+    assert {snapshot["hostname"] for snapshot in site.snapshots()} == set(volumes) - places.keys()
     # Without the obstacle, the leftover can be removed.
     site.cloud.client.volume_snapshots.reset_state(held[0], "available")
     assert site.cli("leftover", "clean").returncode == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import shutil
 import subprocess
@@ -164,8 +165,13 @@ class Site:
         return self.cloud.on(volume, tree.describe, read_only=True)
 
     def stored(self) -> list[str]:
-        """The ids of all backups in the repository."""
-        return sorted(entry.name for entry in (self.repository / "snapshots").iterdir())
+        """The ids of all backups in the repository, also of unfinished ones."""
+        return sorted(one["id"] for one in self.snapshots())
+
+    def snapshots(self) -> list[dict[str, Any]]:
+        """The restic snapshots with data, as restic lists them, without the verdicts on them."""
+        found: list[dict[str, Any]] = json.loads(self.restic("snapshots", "--json")) or []
+        return [one for one in found if any(tag.startswith("volume=") for tag in one["tags"])]
 
     @contextmanager
     def quota(self, **limits: int) -> Iterator[None]:

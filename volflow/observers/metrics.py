@@ -24,6 +24,8 @@ _LEFT_OUT = ItemState.LEFT_OUT.lower()
 _OUTCOMES = [state.lower() for state in ItemState if state.final]
 # Number of runs to read at once. The request of a run is large: it lists all volumes.
 _PAGE = 20
+# Clocks of hosts differ by less than this.
+_CLOCKS_DIFFER = timedelta(minutes=5)
 _LABELS = ("volume_id", "volume_name", "project_id")
 
 OPTS: list[cfg.Opt] = [
@@ -103,7 +105,8 @@ def registry(conf: Any, state: State, now: datetime | None = None) -> CollectorR
         times = [backup and backup.created_at, item and item.finished_at, left]
         if max(time for time in times if time) < since:
             continue
-        out_of_date = backup is None or now - backup.created_at > limit
+        # One of the future comes from a wrong clock: it must not silence the alarm for ever.
+        out_of_date = backup is None or not -_CLOCKS_DIFFER < now - backup.created_at <= limit
         project_id = backup.project_id if backup else projects.of(item) if item else ""
         name = item.name if item else backup.volume_name if backup else left_name
         labels = (volume_id, printable(name), project_id)

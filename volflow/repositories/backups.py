@@ -167,17 +167,19 @@ class Backups:
 
         :raises RepositoryError: it cannot be read, or belongs to another volume
         """
-        if backup.id not in self._manifests:
+        # An unfinished copy gets another one with its verdict.
+        known = backup.verdict_id
+        if known not in self._manifests:
             repository = self._repositories.of(backup.tags.get("project"))
-            manifest = Manifest.from_json(repository.manifest(backup.verdict_id))
+            manifest = Manifest.from_json(repository.manifest(known))
             if manifest.volume_id != backup.tags.get("volume"):
                 raise RepositoryError(
                     f"Backup {backup.id[:8]} is tagged as one of volume "
                     f"{backup.tags.get('volume')}, but its manifest is of volume "
                     f"{manifest.volume_id}."
                 )
-            self._manifests[backup.id] = manifest
-        return self._manifests[backup.id]
+            self._manifests[known] = manifest
+        return self._manifests[known]
 
     def contents(self, backup: StoredBackup) -> BackupContents:
         """The files of a backup.

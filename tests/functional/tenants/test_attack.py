@@ -20,6 +20,8 @@ pytestmark = pytest.mark.lab
 
 OWNER = "os-vol-tenant-attr:tenant_id"
 SECRET = "the secret of alpha"
+# What makes a copy unfinished, or gives it the time of its data.
+_OF_VERDICTS = ("state", "taken", "number", "stored")
 
 
 @dataclass
@@ -68,6 +70,8 @@ class Scene:
         (directory / "regions/0/file").write_text("forged by beta")
         (directory / "manifest.json").write_text(json.dumps(manifest))
         found = dict(tag.split("=", 1) for tag in real["tags"] if "=" in tag)
+        # As the first release stored it: without these it is the newest, and needs no verdict.
+        found = {key: value for key, value in found.items() if key not in _OF_VERDICTS}
         found |= {name: quote(value, safe="") for name, value in tags.items()}
         told = [f"--tag={name}={value}" for name, value in found.items()]
         done = self.restic(

@@ -80,10 +80,10 @@ def served(places: dict[str, Path]) -> Iterator[Front]:
         yield front
 
 
-@pytest.mark.parametrize("status", [503, 500, 403])
 def test_a_repository_that_gives_no_answer_is_named_and_changes_the_exit_status(
-    town: Town, tmp_path: Path, status: int
+    town: Town, tmp_path: Path
 ) -> None:
+    keystone = town.keystone
     alpha, beta, admin = (town.person(name) for name in ("alpha", "beta", "admin"))
     places = {}
     for person in (alpha, beta):
@@ -93,7 +93,11 @@ def test_a_repository_that_gives_no_answer_is_named_and_changes_the_exit_status(
     volumes = [alpha.volume(name="of-alpha"), beta.volume(name="of-beta")]
     for person, volume in zip((alpha, beta), volumes, strict=True):
         person.cli("backup", "create", volume).check_returncode()
-    with served(places) as front:
+    with (
+        served(places) as front,
+        keystone.role("admin", "alpha"),
+        keystone.role("admin", "beta"),
+    ):
         where = {
             "repository__location": f"rest:http://127.0.0.1:{front.server_port}/{{project_id}}/",
             # The state database is lost: nothing but the repositories tells what existed.
@@ -105,10 +109,11 @@ def test_a_repository_that_gives_no_answer_is_named_and_changes_the_exit_status(
             assert done.returncode == 0, done.stderr
             assert "of-alpha" in done.stdout
             assert "of-beta" in done.stdout
-        front.answers[beta.project_id] = status
-        for command in (("backup", "list", "--all-tenants"), restore):
-            done = admin.cli(*command, **where)
-            assert done.returncode == 3, done.stderr
-            assert beta.project_id in done.stderr
-            assert "of-alpha" in done.stdout
-            assert "of-beta" not in done.stdout
+        for status in (503, 500, 403):
+            front.answers[beta.project_id] = status
+            for command in (("backup", "list", "--all-tenants"), restore):
+                done = admin.cli(*command, **where)
+                assert done.returncode == 3, done.stderr
+                assert beta.project_id in done.stderr
+                assert "of-alpha" in done.stdout
+                assert "of-beta" not in done.stdout

@@ -202,7 +202,9 @@ def test_a_volume_that_was_never_backed_up(state: State, tmp_path: Path) -> None
     assert "volflow_backup_size_bytes" not in found
 
 
-@pytest.mark.parametrize(("age", "out_of_date"), [(25.9, 0), (26.1, 1), (400, 1)])
+@pytest.mark.parametrize(
+    ("age", "out_of_date"), [(25.9, 0), (26.1, 1), (400, 1), (-0.05, 0), (-1, 1)]
+)
 def test_a_backup_is_out_of_date_after_the_limit(
     age: float, out_of_date: int, state: State, tmp_path: Path
 ) -> None:
