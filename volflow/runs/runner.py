@@ -20,6 +20,7 @@ from volflow.results.outcome import Outcome, RunResult, VolumeResult
 from volflow.results.request import RestoreRequest
 from volflow.runs import lease
 from volflow.runs.flow_run import FlowRun
+from volflow.runs.gone import note_gone
 from volflow.runs.lease import RunLease
 from volflow.runs.logbook import Logbook
 from volflow.runs.remove_old import remove_replaced
@@ -163,6 +164,8 @@ class Runner:
         """Store how a volume ended."""
         failed = result.outcome is Outcome.FAILED
         state = ItemState.ABORTED if failed and self._stop.aborting else result.outcome.name
+        # Before its end is stored: a process that is killed here repeats it.
+        note_gone(self._work, result)
         self._state.runs.update_item(
             self._work.run_id,
             result.volume_id,
