@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -37,6 +37,7 @@ class LeftoverApi:
         lost: bool = False,
         older_than: timedelta = timedelta(hours=24),
         changed: bool = False,
+        gone_hosts: Collection[str] = (),
     ) -> Iterator[tuple[Leftover, str | None]]:
         """Remove leftovers, one at a time. Resources of runs that are alive are not touched.
 
@@ -44,6 +45,8 @@ class LeftoverApi:
         :param older_than: with ``lost``: only if the run gave no sign of life for so long
         :param changed: also what somebody else has changed since volflow left it: volumes are
             reverted or deleted nevertheless
+        :param gone_hosts: hosts that were rebooted or do not exist any more: devices that were
+            connected to them are gone
         :returns: each leftover, and why it could not be removed; None if it was removed
         """
         load_libraries()
@@ -56,4 +59,5 @@ class LeftoverApi:
             lost_in=self._context.cloud.cinder if lost else None,
             older_than=older_than,
             changed=changed,
+            gone_hosts=gone_hosts,
         )

@@ -56,6 +56,14 @@ class LeftoverClean(Lister):
             "safety snapshot, or deleted, and what was written to them since is lost. Without it, "
             "the command asks if there is a terminal",
         )
+        parser.add_argument(
+            "--gone-host",
+            action="append",
+            default=[],
+            metavar="HOST",
+            help="this host was rebooted or does not exist any more: devices that were connected "
+            "to it are gone. Can be repeated",
+        )
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
@@ -88,6 +96,7 @@ class LeftoverClean(Lister):
                 lost=parsed_args.lost,
                 older_than=timedelta(hours=parsed_args.older_than),
                 changed=changed,
+                gone_hosts=parsed_args.gone_host,
             )
         }
 

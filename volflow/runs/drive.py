@@ -35,6 +35,11 @@ def _drive(context: Context, run: Run, stored: Sequence[StoredBackup]) -> RunRes
         run,
         _parents(complete_request(run), stored),
         last_numbers(stored),
+        file_systems={
+            one.tags["volume"]: one.tags["file_system"]
+            for one in parents(stored)
+            if one.tags.get("file_system")
+        },
         patience=float(getattr(context.conf.cloud, "patience", 300.0)),
     )
     items = state.runs.items(run.id)

@@ -7,7 +7,7 @@ the tag that volflow puts on everything that it creates in Cinder.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -91,12 +91,14 @@ def clean_all(
     lost_in: Cinder | None,
     older_than: timedelta,
     changed: bool = False,
+    gone_hosts: Collection[str] = (),
 ) -> Iterator[tuple[Leftover, str | None]]:
     """Remove leftovers, one at a time.
 
     :param lost_in: where to look for leftovers of runs that this database does not know
     :param older_than: how long such a run must have given no sign of life
     :param changed: also what somebody else has changed since: a person has agreed to that
+    :param gone_hosts: hosts that a person says were rebooted or do not exist any more
     :returns: each leftover, and why it could not be removed; None if it was removed
     """
     for leftover in known(state):
@@ -107,6 +109,7 @@ def clean_all(
             # This login cannot act in its project. The other leftovers are removed.
             yield leftover, str(error)
         else:
+            _forget_devices(work, leftover, gone_hosts)
             trouble = clean(replace(work, changed_too=changed), leftover)
             entry = state.ledger.find(leftover.tag)
             asks = bool(trouble and entry and entry.details.get(CHANGED))
@@ -178,12 +181,20 @@ def lost(state: State, cinder: Cinder) -> list[Leftover]:
     return sorted(leftovers, key=lambda leftover: _ORDER.index(leftover.kind))
 
 
+def _forget_devices(work: Work, leftover: Leftover, gone_hosts: Collection[str]) -> None:
+    """Close the entry of a device that is gone with its host."""
+    entry = work.services.ledger.find(leftover.tag)
+    if entry and entry.kind == Device.kind and entry.details["host"] in gone_hosts:
+        work.services.ledger.gone(entry.tag)
+
+
 def clean(work: Work, leftover: Leftover) -> str | None:
     """Remove a leftover of this database; returns why it could not be removed, if so."""
     entry = work.services.ledger.find(leftover.tag)
-    elsewhere = Device.elsewhere(entry) if entry and entry.kind == Device.kind else None
-    if elsewhere:
-        return elsewhere
+    if entry and entry.kind == Device.kind and entry.state is not EntryState.GONE:
+        elsewhere = Device.elsewhere(entry)
+        if elsewhere:
+            return elsewhere
     # What is kept for another host has that host's name in its kind.
     KINDS[leftover.kind.partition("@")[0]].dispose(work, leftover.tag)
     entry = work.services.ledger.find(leftover.tag)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from persistence import Run
 from volflow.cloud.connection import Cloud
@@ -78,12 +78,14 @@ class WorkFactory:
         parents: Mapping[str, str] | None = None,
         numbers: Mapping[str, int] | None = None,
         *,
+        file_systems: Mapping[str, str] | None = None,
         patience: float = _SHORT,
     ) -> RunWork:
         """The work of a run.
 
         :param parents: ids of the backups to compare with, by volume
         :param numbers: the number of the last backup, by volume
+        :param file_systems: the UUID of the file system in the last backup, by volume
         :param patience: seconds for which the removal of a resource is tried again
         :raises UsageError: another release stored the run, without something that is needed
         """
@@ -92,6 +94,7 @@ class WorkFactory:
         services = self._services(
             run.id, request.parallel, parents or {}, numbers or {}, volumes, patience
         )
+        services = replace(services, file_systems=file_systems or {})
         return RunWork(run.id, request, services, self._context.cloud, self._context.repositories)
 
     def without_run(self, volume_id: str = "") -> Work:

@@ -232,7 +232,10 @@ class Device(Temporary):
         if entry.details["boot_id"] == boot_id() or cls.ended(entry):
             return None
         host = entry.details["host"]
-        return f"it was connected to host {host}: run 'volflow leftover clean' there"
+        return (
+            f"it was connected to host {host}: run 'volflow leftover clean' there; if that host "
+            f"was rebooted or does not exist any more, 'volflow leftover clean --gone-host {host}'"
+        )
 
 
 def sequences(device: BlockDevice) -> dict[str, int]:

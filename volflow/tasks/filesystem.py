@@ -41,7 +41,15 @@ class Probe(Step):
     default_provides = "file_system"
 
     def execute(self, device: str) -> dict[str, Any]:
-        return filesystem.probe(self.services.host.privilege, device).to_dict()
+        found = filesystem.probe(self.services.host.privilege, device)
+        last = self.services.file_systems.get(self.work.volume_id)
+        if last and last != found.uuid:
+            Remark.FILE_SYSTEM.of(
+                self.work,
+                f"the file system has the UUID {found.uuid}, and that of the last backup has "
+                f"{last}: was the volume formatted meanwhile?",
+            )
+        return found.to_dict()
 
 
 class ProbeTarget(Step):

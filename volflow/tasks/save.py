@@ -60,6 +60,8 @@ class Save(Temporary):
             # From it a restore of the project knows which volumes no longer existed.
             "whole": str(services.volumes_in_project.get(project_id, "")),
         }
+        # By it the next backup knows whether it reads the same file system.
+        tags["file_system"] = found_file_systems(file_system)[0].uuid
         taken_at = moment_of(snapshot["created_at"]) or datetime.now(UTC)
         tags["taken"] = taken_at.strftime("%Y-%m-%dT%H:%M:%SZ")
         tags["number"] = str(services.numbers.get(self.work.volume_id, 0) + 1)

@@ -31,6 +31,7 @@ class Services:
     :ivar numbers: the number of the last backup, by volume id
     :ivar volumes_in_project: the number of volumes, by project id, of each project that the run
         covers completely
+    :ivar file_systems: the UUID of the file system in the last backup, by volume id
     :ivar stopping: set when the run is asked to stop
     :ivar patience: seconds for which the removal of a resource is tried again
     :ivar in_vain: the kinds of resources for which all this time has passed in vain
@@ -45,6 +46,7 @@ class Services:
     parents: Mapping[str, str] = field(default_factory=dict)
     numbers: Mapping[str, int] = field(default_factory=dict)
     volumes_in_project: Mapping[str, int] = field(default_factory=dict)
+    file_systems: Mapping[str, str] = field(default_factory=dict)
     stopping: threading.Event = field(default_factory=threading.Event)
     patience: float = 0.0
     in_vain: set[str] = field(default_factory=set)

@@ -167,6 +167,12 @@ def test_a_device_of_another_host_stays_a_leftover_of_that_host(
     why = "connected to host far-away: run 'volflow leftover clean' there"
     assert why in str(leftovers.clean(work, found))
     assert leftovers.known(state) == [found]
+    leftovers._forget_devices(work, found, ["another"])
+    assert leftovers.known(state) == [found]
+    # A person says that it was rebooted.
+    leftovers._forget_devices(work, found, ["far-away"])
+    assert leftovers.clean(work, found) is None
+    assert leftovers.known(state) == []
 
 
 def test_a_device_of_an_earlier_boot_is_said_to_be_gone(state: State, cloud: FakeClient) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -17,7 +18,7 @@ from volflow.disk.filesystem import FileSystem, probe
 from volflow.errors import DiskError
 from volflow.host.privilege import Privilege
 from volflow.tasks.claim import Claim
-from volflow.tasks.filesystem import MakeFileSystem
+from volflow.tasks.filesystem import MakeFileSystem, Probe
 from volflow.tasks.new_volume import NewVolume
 from volflow.tasks.remarks import remarks
 from volflow.tasks.safety_snapshot import SafetySnapshot
@@ -162,3 +163,14 @@ def test_a_file_system_that_keeps_its_size_is_told(
         "the file system keeps its size of 200 MiB, and the volume has 400 MiB; --grow makes it "
         "fill the volume"
     )
+
+
+def test_a_backup_tells_that_the_volume_was_formatted(
+    work: Work, disk: Path, tmp_path: Path
+) -> None:
+    mkfs(disk, "-U", LATER)
+    for last, number in ((LATER, 0), (UUID, 1)):
+        services = replace(work.services, file_systems={work.volume_id: last})
+        Probe(replace(work, services=services)).execute(str(disk))
+        assert len(told(work)) == number
+    assert f"has the UUID {LATER}, and that of the last backup has {UUID}" in told(work)[0]
