@@ -22,10 +22,12 @@ from volflow.runs.work import WorkFactory
 from volflow.tasks.as_left import CHANGED
 from volflow.tasks.attachment import Attachment
 from volflow.tasks.claim import Claim
+from volflow.tasks.copy_back import SafetyVolume
 from volflow.tasks.device import Device
 from volflow.tasks.group import GroupSnapshot, RestoredGroup
 from volflow.tasks.kinds import KINDS
 from volflow.tasks.new_volume import NewVolume
+from volflow.tasks.remarks import Remark
 from volflow.tasks.safety_snapshot import SafetySnapshot
 from volflow.tasks.snapshot import Snapshot
 from volflow.tasks.temporary_volume import TemporaryVolume
@@ -34,9 +36,14 @@ from volflow.tasks.work import Work
 # The order in which resources that only Cinder knows are removed: a snapshot after the volume that
 # was created from it.
 _ORDER = [
-    *(TemporaryVolume.kind, NewVolume.kind, RestoredGroup.kind),
+    *(TemporaryVolume.kind, SafetyVolume.kind, NewVolume.kind, RestoredGroup.kind),
     *(Snapshot.kind, GroupSnapshot.kind, SafetySnapshot.kind, Claim.kind, KEPT),
 ]
+# What to report of something that somebody else had changed.
+_AS_AGREED = "done as agreed: it is removed, was gone, or belongs to somebody else now"
+
+# The kinds of volumes that are deleted, so that they must not be attached.
+_ATTACHED = (TemporaryVolume.kind, SafetyVolume.kind, NewVolume.kind)
 
 
 @dataclass(frozen=True)
@@ -113,7 +120,11 @@ def clean_all(
             trouble = clean(replace(work, changed_too=changed), leftover)
             entry = state.ledger.find(leftover.tag)
             asks = bool(trouble and entry and entry.details.get(CHANGED))
-            yield replace(leftover, changed=asks), trouble
+            said = _AS_AGREED if changed and leftover.changed else leftover.removed
+            if leftover.kind == SafetySnapshot.kind:
+                how = Remark.COPIED_BACK.read(work)
+                said = f"{said}; {how}" if how else said
+            yield replace(leftover, changed=asks, removed=said), trouble
     for leftover in lost(state, lost_in) if lost_in else ():
         work = replace(works.without_run(leftover.volume_id), changed_too=changed)
         yield leftover, clean_lost(work, leftover, older_than=older_than)
@@ -225,7 +236,7 @@ def clean_lost(work: Work, leftover: Leftover, *, older_than: timedelta) -> str 
     work = replace(work, services=replace(work.services, run_id=leftover.run_id))
     entry = _as_entry(work, leftover)
     try:
-        if entry.kind in (TemporaryVolume.kind, NewVolume.kind) and not entry.details.get("kept"):
+        if entry.kind in _ATTACHED and not entry.details.get("kept"):
             Attachment.remove(work, replace(entry, resource_id=None))
         KINDS[entry.kind].remove(work, entry)
     except VolflowError as error:
@@ -263,7 +274,8 @@ def _ledger_tag(leftover: Leftover) -> str:
 
 def _leftover(entry: Entry) -> Leftover:
     reason = entry.reason or "its run ended and did not remove it"
-    found = Leftover(entry.tag, entry.resource_id, entry.updated_at, reason)
+    doubtful = bool(entry.details.get(CHANGED))
+    found = Leftover(entry.tag, entry.resource_id, entry.updated_at, reason, changed=doubtful)
     if entry.kind == Device.kind and Device.ended(entry):
         return replace(found, removed="gone with an earlier boot of this host")
     return found

@@ -41,6 +41,16 @@ _QUICK = timedelta(minutes=1)
 _PER_GIB = timedelta(seconds=5)
 
 
+def is_half_written(work: Work) -> bool:
+    """Whether the target was overwritten in part, and neither completed nor reverted."""
+    entry = work.services.ledger.find(work.tag(OVERWRITE))
+    return (
+        entry is not None
+        and entry.state is not EntryState.GONE
+        and not entry.details.get("kept", False)
+    )
+
+
 def begun(size_gib: int = 0) -> dict[str, Any]:
     """The details of an entry whose volume volflow begins to change.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from persistence import Entry, EntryState
-from volflow.cloud.marks import tag_of
+from volflow.cloud.marks import SAFETY_VOLUME, tag_of
 from volflow.tasks import as_left
 from volflow.tasks.base import Temporary
 from volflow.tasks.claim import Claim
@@ -27,12 +27,14 @@ class Attachment(Temporary):
     step = "attachment"
     host_local = True
     default_provides = "attachment_id"
+    #: What this host makes of it.
+    device: type[Device] = Device
 
     def execute(self, clone_id: str) -> str:
         work, ledger = self.work, self.services.ledger
         # The attachment of an earlier process may belong to another host or another boot: make a
         # new one. A device that is still connected here must be disconnected first.
-        Device.flush(work)
+        self.device.flush(work)
         earlier = ledger.find(self.tag)
         if earlier is not None and earlier.state is not EntryState.GONE:
             self.remove(work, earlier)
@@ -44,16 +46,17 @@ class Attachment(Temporary):
             clone_id, self.services.host.connector.properties()
         )
         self.present(attachment_id)
-        if ledger.find(work.tag(Claim.kind)):
+        claim = ledger.find(work.tag(Claim.kind))
+        if claim and claim.details["volume_id"] == clone_id:
             # The run may have been suspended for days since it claimed the volume.
             Claim.require_alone(work, clone_id, attachment_id)
         return attachment_id
 
     @classmethod
     def remove(cls, work: Work, entry: Entry) -> None:
-        Device.dispose(work, work.tag(Device.kind))
+        cls.device.dispose(work, work.tag(cls.device.kind))
         # Without the attachment nobody could disconnect it any more.
-        Device.require_gone(work)
+        cls.device.require_gone(work)
         with as_left.touching(work, str(entry.details["volume_id"])):
             if entry.resource_id:
                 # The volume may belong to the tenant by now.
@@ -67,7 +70,8 @@ class Attachment(Temporary):
         volume_id = str(entry.details["volume_id"])
         volume = work.cinder.volumes.existing(volume_id)
         mark = tag_of(volume) if volume else None
-        made = mark in (work.tag(TemporaryVolume.kind), work.tag(NewVolume.kind))
+        kinds = (TemporaryVolume.kind, NewVolume.kind, SAFETY_VOLUME)
+        made = mark in [work.tag(kind) for kind in kinds]
         unknown = mark == work.tag(Claim.kind) and not entry.resource_id
         if not made and not unknown:
             return []

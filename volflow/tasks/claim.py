@@ -9,9 +9,9 @@ from volflow.cloud import ownership
 from volflow.cloud.marks import CLAIMED, KEPT, TAG_KEY, Mark, kind_of, tag_of
 from volflow.cloud.volumes import require_usable
 from volflow.errors import VolflowError, VolumeStateError
+from volflow.tasks.as_left import is_half_written
 from volflow.tasks.base import Temporary
 from volflow.tasks.presence import give_back
-from volflow.tasks.safety_snapshot import is_half_written
 from volflow.tasks.work import Work
 
 

@@ -33,6 +33,8 @@ class Device(Temporary):
     """
 
     kind = "device"
+    #: The kind of its attachment.
+    attachment = "attachment"
     step = "device"
     host_local = True
     default_provides = "device"
@@ -59,7 +61,7 @@ class Device(Temporary):
 
     def _earlier(self, devices: dict[str, int]) -> list[str]:
         """Which of these devices existed before the attachment was requested."""
-        attachment = self.services.ledger.find(self.work.tag("attachment"))
+        attachment = self.services.ledger.find(self.work.tag(self.attachment))
         newest = attachment.details.get("newest_device") if attachment else None
         return [name for name, number in devices.items() if newest is None or number <= newest]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from volflow.tasks.attachment import Attachment
 from volflow.tasks.base import Temporary
 from volflow.tasks.claim import Claim
+from volflow.tasks.copy_back import SafetyAttachment, SafetyDevice, SafetyVolume
 from volflow.tasks.device import Device
 from volflow.tasks.group import GroupSnapshot, RestoredGroup
 from volflow.tasks.lock import RepositoryLock
@@ -30,6 +31,9 @@ KINDS: dict[str, type[Temporary]] = {
         NewVolume,
         Claim,
         SafetySnapshot,
+        SafetyVolume,
+        SafetyAttachment,
+        SafetyDevice,
         ApplyProperties,
     )
 }

@@ -7,6 +7,7 @@ the place where it would be can be seen.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 from persistence import Entry
@@ -15,7 +16,10 @@ from volflow.cloud.marks import TAG_KEY, tag_of
 from volflow.cloud.wait import Resource, Resources
 from volflow.errors import ChangedError, CloudError
 from volflow.tasks.as_left import CHANGED, note
+from volflow.tasks.remarks import Remark
 from volflow.tasks.work import Work
+
+LOG = logging.getLogger(__name__)
 
 # The key of an entry's details in the ledger: volflow has asked Cinder to delete the resource.
 DELETING = "deleting"
@@ -69,7 +73,7 @@ def snapshots_to_remove(work: Work, entry: Entry, source_id: str) -> Resources:
                 "with its snapshots: then the owner of that project, or an administrator, must "
                 "delete the snapshot. 'volflow leftover clean --changed' takes it for gone.",
             )
-    return ownership.to_remove(cinder, found, entry)
+    return _ours(work, "snapshot", found, entry)
 
 
 def volumes_to_remove(work: Work, entry: Entry, *, also: str | None = None) -> Resources:
@@ -96,7 +100,7 @@ def volumes_to_remove(work: Work, entry: Entry, *, also: str | None = None) -> R
                 "owner of that project, or an administrator, must delete it. "
                 "'volflow leftover clean --changed' takes it for gone.",
             )
-    return ownership.to_remove(cinder, found, entry)
+    return _ours(work, "volume", found, entry)
 
 
 def delete_volume(work: Work, entry: Entry, volume: Resource) -> None:
@@ -129,6 +133,20 @@ def give_back(work: Work, volume_id: str, had: str | None, keys: Sequence[str] =
     remove = [*keys, *([TAG_KEY] if had is None else [])]
     if remove:
         volumes.delete_metadata(volume_id, remove)
+
+
+def _ours(work: Work, what: str, found: Resources, entry: Entry) -> Resources:
+    """What to remove of the resources with the tag of a step. What stays is reported."""
+    ours = ownership.to_remove(work.cinder, found, entry)
+    others = [one["id"] for one in found if one not in ours]
+    if others:
+        text = (
+            f"Somebody has made a {what} with the mark of this run: {', '.join(others)}. It stays, "
+            "because volflow did not make it."
+        )
+        LOG.warning("%s", text)
+        Remark.COPIES.of(work, text)
+    return ours
 
 
 def _has_mark(work: Work, what: str, resource: Resource, entry: Entry) -> bool:

@@ -14,6 +14,8 @@ class Remark(StrEnum):
 
     FILE_SYSTEM = "file system"
     SIZE = "size"
+    COPIED_BACK = "copied back"
+    COPIES = "copies"
 
     def of(self, work: Work, text: str) -> None:
         """Record a remark. A resumed run keeps it, or replaces it."""
@@ -28,6 +30,11 @@ class Remark(StrEnum):
             details={"text": text},
         )
         ledger.gone(mark)
+
+    def read(self, work: Work) -> str | None:
+        """The remark that was recorded; None if there is none."""
+        entry = work.services.ledger.find(work.tag(f"remark on {self}"))
+        return str(entry.details["text"]) if entry else None
 
 
 def remarks(ledger: Ledger, run_id: str, volume_id: str) -> tuple[str, ...]:

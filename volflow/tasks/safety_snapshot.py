@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
+import logging
+import re
 from collections.abc import Sequence
 from typing import Any
 
-from persistence import Entry, EntryState
+from persistence import Entry
 from volflow.cloud import ownership
 from volflow.cloud.marks import SAFETY, TAG_KEY, tag_of
-from volflow.errors import VolflowError
+from volflow.errors import ChangedError, CloudError, StoppedError, VolflowError
 from volflow.tasks import as_left
-from volflow.tasks.as_left import OVERWRITE
+from volflow.tasks.as_left import OVERWRITE, is_half_written
 from volflow.tasks.base import Step, Temporary
+from volflow.tasks.copy_back import copy_back, release
 from volflow.tasks.presence import earlier_snapshot, snapshots_to_remove
+from volflow.tasks.remarks import Remark
 from volflow.tasks.work import Work
 
+LOG = logging.getLogger(__name__)
 
-def is_half_written(work: Work) -> bool:
-    """Whether the target was overwritten in part, and neither completed nor reverted."""
-    entry = work.services.ledger.find(work.tag(OVERWRITE))
-    return (
-        entry is not None
-        and entry.state is not EntryState.GONE
-        and not entry.details.get("kept", False)
-    )
+# Answers 4xx that say nothing about the request: they concern the login, or ask for patience.
+_NO_REFUSAL = (401, 408, 413, 425, 429)
 
 
 class SafetySnapshot(Temporary):
@@ -84,16 +83,16 @@ class SafetySnapshot(Temporary):
         cinder, volume_id = work.cinder, str(entry.details["volume_id"])
         snapshots = snapshots_to_remove(work, entry, volume_id)
         if is_half_written(work):
-            cls._revert_target(work, volume_id, snapshots)
+            cls._bring_back(work, volume_id, snapshots)
             work.services.ledger.gone(work.tag(OVERWRITE))
         for snapshot in snapshots:
             cinder.snapshots.delete(snapshot["id"])
 
     @staticmethod
-    def _revert_target(work: Work, volume_id: str, snapshots: Sequence[dict[str, Any]]) -> None:
-        """Revert the target to the snapshot, as long as this run has the claim on it.
+    def _bring_back(work: Work, volume_id: str, snapshots: Sequence[dict[str, Any]]) -> None:
+        """Give the target the data of the snapshot, as long as this run has the claim on it.
 
-        :raises VolflowError: it cannot be reverted, or may contain data that was written later
+        :raises VolflowError: it cannot be brought back, or may contain data that was written later
         """
         volume = work.cinder.volumes.existing(volume_id)
         ours = volume is not None and work.is_ours(tag_of(volume))
@@ -104,7 +103,7 @@ class SafetySnapshot(Temporary):
                 f"Volume {volume_id} was overwritten in part and its safety snapshot is gone. "
                 f"Remove its metadata key '{TAG_KEY}' and restore it again."
             )
-        if not ours:
+        if volume is None or not ours:
             raise VolflowError(
                 f"Volume {volume_id} was overwritten in part, and no longer carries the tag of "
                 "this run: others may have written to it since. Check whether it is intact, revert "
@@ -120,9 +119,43 @@ class SafetySnapshot(Temporary):
             f"clean --changed'. To keep it as it is, remove its metadata key '{TAG_KEY}' "
             "and delete that snapshot.",
         )
-        size = int(volume["size"]) if volume else 0
-        with as_left.touching(work, volume_id, size_gib=size):
-            work.cinder.volumes.revert_to_snapshot(volume_id, snapshot_id)
+        # Of an attempt to copy it back that was killed: Cinder does not revert an attached volume.
+        release(work)
+        try:
+            with as_left.touching(work, volume_id, size_gib=int(volume["size"])):
+                work.cinder.volumes.revert_to_snapshot(volume_id, snapshot_id)
+        except CloudError as error:
+            if not _is_refusal(error):
+                raise
+            LOG.warning("Volume %s is copied back: %s", volume_id, error)
+            refusal = str(error)
+        else:
+            return
+        try:
+            copy_back(work, volume, snapshots[0])
+        except StoppedError:
+            raise
+        except VolflowError as error:
+            raise ChangedError(
+                f"{refusal} Copying from snapshot {snapshot_id} failed too: {error} Fix that, then "
+                "run 'volflow leftover clean'. Until then the data from before the restore is in "
+                f"the snapshot: 'openstack volume create --snapshot {snapshot_id}' makes a volume "
+                "of it."
+            ) from None
+        Remark.COPIED_BACK.of(
+            work, f"The volume was copied back from its safety snapshot. {refusal}"
+        )
+
+
+def _is_refusal(error: CloudError) -> bool:
+    """Whether Cinder has understood a request and does not carry it out."""
+    status = getattr(error, "status", None) or _status(error)
+    return status is not None and 400 <= status < 500 and status not in _NO_REFUSAL
+
+
+def _status(error: CloudError) -> int | None:
+    found = re.search(r"\(HTTP (\d{3})\)", str(error))
+    return int(found[1]) if found else None
 
 
 class Keep(Step):

@@ -17,12 +17,13 @@ from volflow.host.identity import boot_id, host_name
 from volflow.repositories.manifest import Manifest
 from volflow.runs import leftovers
 from volflow.tasks import as_left
+from volflow.tasks.as_left import is_half_written
 from volflow.tasks.attachment import Attachment
 from volflow.tasks.claim import Claim
 from volflow.tasks.device import Device
 from volflow.tasks.filesystem import MakeFileSystem
 from volflow.tasks.new_volume import NewVolume
-from volflow.tasks.safety_snapshot import SafetySnapshot, is_half_written
+from volflow.tasks.safety_snapshot import SafetySnapshot
 from volflow.tasks.temporary_volume import TemporaryVolume
 from volflow.tasks.work import Work
 
@@ -228,6 +229,37 @@ def test_a_device_of_another_boot_is_not_disconnected(
     cloud.done.clear()
     Attachment(work).execute(made)
     assert cloud.done == [f"attachments.delete {first}", f"attachments.create {made}"]
+
+
+@pytest.mark.parametrize(
+    "value", ["hello", "", "team/web/volume", "00000000-0000-4000-8000-000000000000/{}/volume"]
+)
+def test_what_a_tenant_has_under_the_key_is_put_back(
+    state: State, cloud: FakeClient, target: str, value: str
+) -> None:
+    mine = value.format(target)
+    cloud.volumes.set_metadata(target, {TAG_KEY: mine})
+    work = work_of(state, cloud, target)
+    claim = Claim(work, target)
+    claim.execute()
+    assert cloud.tag(target) == claim.tag
+    # A process that was killed in between does it again.
+    claim.execute()
+    claim.revert()
+    assert cloud.tag(target) == mine
+
+
+@pytest.mark.parametrize("value", ["hello", None])
+def test_a_new_volume_gets_the_tenant_s_value_of_the_key(
+    state: State, cloud: FakeClient, value: str | None
+) -> None:
+    work = work_of(state, cloud, LOST)
+    new = NewVolume(work, manifest(**({TAG_KEY: value} if value else {})))
+    new.intend()
+    volume = cloud.put(new.tag)
+    new.present(volume)
+    new.keep(volume)
+    assert cloud.tag(volume) == value
 
 
 # Volumes that are kept

@@ -1,0 +1,135 @@
+"""What is not found counts as gone only where this login could see it."""
+
+from __future__ import annotations
+
+import pytest
+
+from persistence import Entry, State
+from tests.support.fake_cinder import FakeClient
+from tests.support.work import work_of
+from volflow.cloud.volumes import Volumes
+from volflow.errors import ChangedError
+from volflow.tasks.presence import DELETING, note
+from volflow.tasks.remarks import Remark
+from volflow.tasks.snapshot import Snapshot
+from volflow.tasks.temporary_volume import TemporaryVolume
+from volflow.tasks.work import Work
+
+
+@pytest.fixture
+def work(state: State, cloud: FakeClient) -> Work:
+    return work_of(state, cloud, cloud.put())
+
+
+@pytest.fixture
+def member(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The login is no administrator's."""
+    monkeypatch.setattr(Volumes, "sees_all_projects", lambda _: False)
+
+
+def entry(work: Work, kind: str) -> Entry:
+    found = work.services.ledger.find(work.tag(kind))
+    assert found is not None
+    return found
+
+
+def temporary(cloud: FakeClient, work: Work) -> str:
+    snapshot = Snapshot(work).execute()
+    source = work.cinder.volumes.get(work.volume_id)
+    return TemporaryVolume(work).execute({"volume": source}, snapshot)
+
+
+def transfer(cloud: FakeClient, volume: str) -> None:
+    """Let the volume go to another project with its snapshots: they are not visible any more."""
+    for snapshot in cloud.volume_snapshots:
+        if cloud.volume_snapshots[snapshot]["volume_id"] == volume:
+            cloud.volume_snapshots.delete(snapshot)
+    cloud.volumes.delete(volume)
+
+
+@pytest.mark.usefixtures("member")
+def test_a_snapshot_that_went_away_with_its_volume_is_a_leftover(
+    cloud: FakeClient, work: Work
+) -> None:
+    made = Snapshot(work).execute()["id"]
+    transfer(cloud, work.volume_id)
+    with pytest.raises(ChangedError, match=f"Neither snapshot {made} nor its volume"):
+        Snapshot.remove(work, entry(work, Snapshot.kind))
+    # A person knows that it is gone.
+    work.changed_too = True
+    Snapshot.remove(work, entry(work, Snapshot.kind))
+
+
+def test_to_an_administrator_what_is_not_found_is_gone(cloud: FakeClient, work: Work) -> None:
+    Snapshot(work).execute()
+    transfer(cloud, work.volume_id)
+    cloud.put()
+    Snapshot.remove(work, entry(work, Snapshot.kind))
+
+
+@pytest.mark.usefixtures("member")
+def test_a_snapshot_is_gone_if_its_volume_can_be_seen(cloud: FakeClient, work: Work) -> None:
+    made = Snapshot(work).execute()["id"]
+    cloud.volume_snapshots.delete(made)
+    Snapshot.remove(work, entry(work, Snapshot.kind))
+
+
+@pytest.mark.usefixtures("member")
+def test_nothing_is_left_over_of_a_snapshot_that_was_never_made(
+    cloud: FakeClient, work: Work
+) -> None:
+    Snapshot(work).intend(volume_id=work.volume_id)
+    cloud.volumes.delete(work.volume_id)
+    Snapshot.remove(work, entry(work, Snapshot.kind))
+
+
+@pytest.mark.usefixtures("member")
+def test_a_temporary_volume_that_volflow_did_not_delete_is_a_leftover(
+    cloud: FakeClient, work: Work
+) -> None:
+    made = temporary(cloud, work)
+    cloud.volumes.delete(made)
+    with pytest.raises(ChangedError, match=f"Volume {made} cannot be seen in this project"):
+        TemporaryVolume.remove(work, entry(work, TemporaryVolume.kind))
+
+
+@pytest.mark.usefixtures("member")
+def test_a_temporary_volume_whose_deletion_was_requested_is_gone(
+    cloud: FakeClient, work: Work
+) -> None:
+    made = temporary(cloud, work)
+    # The process was killed after its request.
+    note(work, work.tag(TemporaryVolume.kind), **{DELETING: True})
+    cloud.volumes.delete(made)
+    TemporaryVolume.remove(work, entry(work, TemporaryVolume.kind))
+
+
+def test_a_copy_with_the_mark_stays_and_is_reported(cloud: FakeClient, work: Work) -> None:
+    made = temporary(cloud, work)
+    mark, name = work.tag(TemporaryVolume.kind), cloud.volumes[made]["name"]
+    copied = cloud.put(mark, name=name, source_volid=made, created_at="2027-01-01T00:00:00")
+    TemporaryVolume.remove(work, entry(work, TemporaryVolume.kind))
+    assert made not in cloud.volumes
+    assert copied in cloud.volumes
+    assert copied in str(Remark.COPIES.read(work))
+
+
+def test_a_volume_without_its_mark_is_not_deleted(cloud: FakeClient, work: Work) -> None:
+    made = temporary(cloud, work)
+    cloud.volumes.delete_metadata(made, ["volflow"])
+    for agreed in (False, True):
+        work.changed_too = agreed
+        if agreed:
+            TemporaryVolume.remove(work, entry(work, TemporaryVolume.kind))
+        else:
+            with pytest.raises(ChangedError, match="no longer carries the mark"):
+                TemporaryVolume.remove(work, entry(work, TemporaryVolume.kind))
+    assert made in cloud.volumes
+
+
+def test_a_snapshot_that_hinders_a_deletion_is_named(cloud: FakeClient, work: Work) -> None:
+    made = temporary(cloud, work)
+    foreign = cloud.put(volume_id=made)
+    cloud.fail("volumes.delete", message="Volume has snapshots")
+    with pytest.raises(ChangedError, match=foreign):
+        TemporaryVolume.remove(work, entry(work, TemporaryVolume.kind))
