@@ -11,7 +11,7 @@ removes only the resource itself, in the project in which it was found.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from persistence import Entry
@@ -21,11 +21,14 @@ from volflow.cloud.marks import (
     GROUP,
     GROUP_SNAPSHOT,
     KEPT,
+    RESTORED,
     SAFETY,
     SAFETY_VOLUME,
     SNAPSHOT,
+    TAG_KEY,
     TEMPORARY,
     Mark,
+    alive,
     alive_at,
     tag,
     tag_of,
@@ -42,6 +45,14 @@ _CLOCKS = timedelta(minutes=5)
 def temporary_name(run_id: str) -> str:
     """The name of what a run makes and removes again."""
     return f"volflow-{run_id[:8]}"
+
+
+def new_marks(tag: str) -> dict[str, str]:
+    """The metadata of a new volume that belongs to the tenant when the run ends.
+
+    It has the name of the tenant's, so the sign of life shows that volflow made it.
+    """
+    return {TAG_KEY: tag, **alive(datetime.now(UTC))}
 
 
 def safety_name(run_id: str) -> str:
@@ -61,6 +72,18 @@ def why_not_ours(cinder: Cinder, resource: Mapping[str, Any], mark: Mark) -> str
     if "volume_id" in resource:
         return f"volflow does not mark a snapshot as '{mark.kind}'"
     return _why_not_volume(cinder, resource, mark)
+
+
+def why_not_removable(cinder: Cinder, resource: Mapping[str, Any], mark: Mark) -> str | None:
+    """Why a resource that no ledger names must not be removed for its mark; None if it may.
+
+    A new volume is made from nothing and has the tenant's name. Only its sign of life, which it has
+    from its first moment, distinguishes it from one on which somebody has written the mark.
+    """
+    why = why_not_ours(cinder, resource, mark)
+    if why is None and mark.kind == RESTORED and alive_at(resource) is None:
+        return "it carries no sign of life of a run"
+    return why
 
 
 def _why_not_group(resource: Mapping[str, Any], mark: Mark) -> str | None:
@@ -91,7 +114,8 @@ def _why_not_volume(cinder: Cinder, volume: Mapping[str, Any], mark: Mark) -> st
         return "it is a copy, and has no safety snapshot of that run"
     if copied:
         return f"it is a copy of volume {volume['source_volid']}"
-    if _is_older(alive_at(volume), volume):
+    sign = alive_at(volume)
+    if sign is not None and sign < utc(volume["created_at"]) - _CLOCKS:
         return "it carries a run's sign of life from before it existed"
     snapshot_id = volume.get("snapshot_id")
     if mark.kind in (TEMPORARY, SAFETY_VOLUME):
@@ -125,11 +149,6 @@ def _is_snapshot_of_run(snapshot: Resource, mark: Mark) -> bool:
     return tag_of(snapshot) == tag(mark.run_id, mark.volume_id, kind)
 
 
-def _is_older(sign: datetime | None, volume: Mapping[str, Any]) -> bool:
-    """Whether a sign of life is older than the volume that has it, so that it was copied."""
-    return sign is not None and sign < utc(volume["created_at"]) - _CLOCKS
-
-
 def _has_safety_snapshot(cinder: Cinder, volume: Mapping[str, Any], mark: Mark) -> bool:
     return bool(cinder.snapshots.tagged(volume["id"], tag(mark.run_id, mark.volume_id, SAFETY)))
 
@@ -150,7 +169,7 @@ def made_earlier(cinder: Cinder, found: Sequence[Resource]) -> Resource | None:
     Cinder can have made several, because a request whose answer is lost is sent again: then it is
     the youngest, see :func:`to_remove`.
     """
-    fitting = [one for one in found if fits(cinder, one)]
+    fitting = [one for one in found if _is_removable(cinder, one)]
     return max(fitting, key=lambda one: str(one["created_at"]), default=None)
 
 
@@ -171,5 +190,10 @@ def to_remove(cinder: Cinder, found: Sequence[Resource], entry: Entry) -> Resour
         for one in found
         if one["id"] != known
         and (not known or (made_at is not None and str(one["created_at"]) <= made_at))
-        and fits(cinder, one)
+        and _is_removable(cinder, one)
     ]
+
+
+def _is_removable(cinder: Cinder, resource: Resource) -> bool:
+    mark = Mark.of(resource)
+    return mark is not None and why_not_removable(cinder, resource, mark) is None

@@ -55,7 +55,7 @@ class NewVolume(Temporary):
             "description": was["description"],
             "volume_type": was["volume_type"],
             "availability_zone": was["availability_zone"],
-            "metadata": {**own_metadata(was), TAG_KEY: self.tag},
+            "metadata": {**own_metadata(was), **ownership.new_marks(self.tag)},
         }
 
     def _ensure(self, **properties: Any) -> str:
@@ -148,7 +148,7 @@ class CopiedVolume(NewVolume):
             name=self._source["name"],
             description=self._source["description"],
             availability_zone=self._source["availability_zone"],
-            metadata={**own_metadata(self._source), TAG_KEY: self.tag},
+            metadata={**own_metadata(self._source), **ownership.new_marks(self.tag)},
         )
 
 

@@ -152,6 +152,16 @@ def test_a_sign_of_life_older_than_its_volume_was_copied(cloud: FakeClient, sour
     assert fits(cloud, copied)
 
 
+def test_a_new_volume_without_a_sign_of_life_is_not_removed(cloud: FakeClient, source: str) -> None:
+    cinder, mark = cloud.cinder(), Mark(RUN, source, "target")
+    for sign, removable in (({}, False), ({"volflow_alive": "2026-01-01T00:00:00"}, True)):
+        made = cinder.volumes.get(cloud.put(metadata={"volflow": str(mark), **sign}))
+        # An earlier release may have made it, so it may be half-written.
+        assert ownership.why_not_ours(cinder, made, mark) is None
+        why = ownership.why_not_removable(cinder, made, mark)
+        assert (why is None) is removable, why
+
+
 def test_a_group_snapshot_has_the_name_that_volflow_gives() -> None:
     mark = Mark(RUN, OTHER_RUN, "group snapshot")
     cinder = FakeClient().cinder()
