@@ -87,4 +87,4 @@ def test_a_kill_in_the_sweep_leaves_a_run_that_can_be_continued(
     assert open_entries(site) == []
     assert open_runs(site) == []
     (found,) = json.loads(done.stdout)
-    assert found["Outcome"] == "failed"
+    assert found["outcome"] == "failed"
