@@ -105,6 +105,7 @@ _OUTCOMES = {
     "suspended": Look("interrupted", "\u2016", "suspended"),
     "pending": Look("waiting", "\u00b7", "waiting"),
     stored.INTERRUPTED: INTERRUPTED,
+    stored.HELD: Look("interrupted", "\u2016", stored.HELD),
 }
 
 
