@@ -72,6 +72,13 @@ class ProbeTarget(Step):
             _overwriting(self._safety, clone_id, attachment_id)
             what = f"{found.type} with the UUID {found.uuid}"
             _remark_other(self.work, self._file_system, what, found.uuid)
+        room = self.services.host.device_size(device)
+        if found.size and found.size + _REMAINDER < room:
+            Remark.SIZE.of(
+                self.work,
+                f"the file system keeps its size of {_mib(found.size)}, and the volume has "
+                f"{_mib(room)}",
+            )
         return found.to_dict()
 
 

@@ -18,7 +18,7 @@ from volflow.disk.filesystem import FileSystem, probe
 from volflow.errors import DiskError
 from volflow.host.privilege import Privilege
 from volflow.tasks.claim import Claim
-from volflow.tasks.filesystem import MakeFileSystem, Probe
+from volflow.tasks.filesystem import MakeFileSystem, Probe, ProbeTarget
 from volflow.tasks.new_volume import NewVolume
 from volflow.tasks.remarks import remarks
 from volflow.tasks.safety_snapshot import SafetySnapshot
@@ -174,3 +174,15 @@ def test_a_backup_tells_that_the_volume_was_formatted(
         Probe(replace(work, services=services)).execute(str(disk))
         assert len(told(work)) == number
     assert f"has the UUID {LATER}, and that of the last backup has {UUID}" in told(work)[0]
+
+
+def test_a_file_system_that_is_kept_in_a_larger_volume_is_told(
+    work: Work, disk: Path, tmp_path: Path
+) -> None:
+    mkfs(disk, "-U", UUID)
+    for size, number in ((400, 0), (800, 1)):
+        with open(disk, "r+b") as file:
+            file.truncate(size * MIB)
+        ProbeTarget(work, None, backed_up(tmp_path)).execute(str(disk), "volume", "attachment")
+        assert len(told(work)) == number
+    assert told(work) == ("the file system keeps its size of 400 MiB, and the volume has 800 MiB",)
