@@ -11,13 +11,13 @@ import itertools
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from subprocess import CompletedProcess
 from typing import Any
 
 from tests.support.fake_cinder import FakeClient
 from volflow.cloud import connection
 from volflow.cloud.login import Login
 from volflow.host import host, privilege
+from volflow.host.program import Ended
 from volflow.movers.base import MountedTree, Saved, StoredBackup
 from volflow.repositories import opened
 from volflow.results.outcome import CopyProgress, Figures
@@ -123,11 +123,11 @@ class Connector:
 class Privilege(privilege.Privilege):
     """Answers only the programs that examine a file system."""
 
-    def attempt(self, *command: str, stdin: str | None = None) -> CompletedProcess[str]:
+    def attempt(self, *command: str, stdin: str | None = None, enter: Sequence[str] = ()) -> Ended:
         told = "" if "LABEL" in command else "TYPE=xfs\nUUID=33333333-0000-4000-8000-000000000000\n"
-        return CompletedProcess(command, 0, told, "")
+        return Ended(0, told, "")
 
-    def run(self, *command: str, stdin: str | None = None) -> str:
+    def run(self, *command: str, stdin: str | None = None, enter: Sequence[str] = ()) -> str:
         return "meta-data isize=512\ndata = bsize=4096\n"
 
 

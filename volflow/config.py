@@ -100,6 +100,13 @@ REPOSITORY_OPTS: list[cfg.Opt] = [
         min=1,
         help="Seconds without progress after which a copy fails.",
     ),
+    cfg.FloatOpt(
+        "look_limit",
+        default=60.0,
+        min=1,
+        help="Seconds without an answer of the repository after which a command that only looks at "
+        "it fails.",
+    ),
     cfg.StrOpt(
         "cache_dir",
         help="restic's cache directory. Default: a directory in state_dir.",
@@ -152,6 +159,20 @@ HOST_OPTS: list[cfg.Opt] = [
         "my_ip",
         default="127.0.0.1",
         help="Address of this host as the storage sees it, for back ends that need it.",
+    ),
+    cfg.FloatOpt(
+        "look_limit",
+        default=120.0,
+        min=1,
+        help="Seconds without progress after which a program fails that looks at a device, mounts "
+        "it or unmounts it.",
+    ),
+    cfg.FloatOpt(
+        "work_limit",
+        default=1800.0,
+        min=1,
+        help="Seconds without progress after which a program fails that works on a volume for "
+        "longer, for example makes a file system.",
     ),
     cfg.BoolOpt("multipath", default=False, help="Attach through all paths to the storage."),
     cfg.BoolOpt(

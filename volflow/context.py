@@ -50,7 +50,7 @@ class Context:
         self.stop = Stop()
         self.observer = observer or NullObserver()
         self._driven: set[str] = set()
-        self.host = host or Host(conf, self.directory)
+        self.host = host or Host(conf, self.directory, self.stop.event)
         self._cloud_arguments = cloud_arguments
         if cloud is not None:
             vars(self)["cloud"] = cloud
@@ -116,7 +116,7 @@ class Context:
             self._driven.discard(run_id)
 
     def close(self) -> None:
-        """Close the state database if it was opened.
+        """Close what was opened: the state database, and what watches over programs.
 
         :raises UsageError: another thread drives a run, which needs the database
         """
@@ -126,5 +126,6 @@ class Context:
                 "be closed. Call stop.suspend() or stop.abort(), wait until that thread has its "
                 "result, then close it."
             )
+        self.host.close()
         if "state" in vars(self):
             self.state.close()

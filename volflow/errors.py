@@ -43,6 +43,17 @@ class HostError(VolflowError):
     """This host lacks a program or a right, or a command on it failed."""
 
 
+class NoProgressError(HostError):
+    """A program made no progress for too long, and was ended.
+
+    :ivar said: the end of its error messages
+    """
+
+    def __init__(self, message: str, said: str = "") -> None:
+        super().__init__(message)
+        self.said = said
+
+
 class DiskError(VolflowError):
     """volflow cannot back up or restore the content of a volume."""
 

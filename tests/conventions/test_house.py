@@ -49,3 +49,20 @@ def test_the_guide_has_a_line_for_each_package_of_the_layers() -> None:
 
 def test_the_picture_of_the_house_is_that_of_the_layers() -> None:
     assert house.PICTURE.read_text() == house.draw(), "run: python docs/house.py"
+
+
+def test_one_module_starts_programs() -> None:
+    """Only what starts programs can make sure that they end."""
+    starts = re.compile(
+        r"^\s*(import|from) (subprocess|pty|multiprocessing)\b"
+        r"|\bos\.(system|popen|fork|forkpty|posix_spawnp?|spawn\w+|exec\w+)\(",
+        re.MULTILINE,
+    )
+    # comparison.py is itself a program, which runs in a namespace and ends with it.
+    allowed = {"volflow/host/program.py", "volflow/disk/comparison.py"}
+    found = {
+        str(path.relative_to(ROOT))
+        for path in (ROOT / "volflow").rglob("*.py")
+        if starts.search(path.read_text())
+    }
+    assert found == allowed

@@ -55,10 +55,6 @@ def mounted(
 @contextmanager
 def visible(namespace: MountNamespace) -> Iterator[Path]:
     """The path of a namespace's root for processes outside of the namespace."""
-    with namespace.popen("sh", "-c", "echo $$; exec sleep infinity") as process:
-        assert process.stdout is not None
-        pid = process.stdout.readline().strip()
-        try:
-            yield Path(f"/proc/{pid}/root{namespace.root}")
-        finally:
-            process.kill()
+    with namespace.start("sh", "-c", "echo $$; exec sleep infinity") as process:
+        pid = next(process.records(b"\n")).decode()
+        yield Path(f"/proc/{pid}/root{namespace.root}")

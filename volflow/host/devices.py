@@ -122,3 +122,12 @@ def _read(path: Path) -> str:
         return path.read_text(encoding="utf-8", errors="replace").strip("\0\n ")
     except OSError:
         return ""
+
+
+def is_read_only(path: str) -> bool:
+    """Whether a block device cannot be written to; False for anything else (sysfs, ``ro``)."""
+    try:
+        device = os.stat(path).st_rdev
+        return Path(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}/ro").read_text() == "1\n"
+    except OSError:
+        return False

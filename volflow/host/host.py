@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +13,7 @@ from oslo_config import cfg
 from volflow.host import devices
 from volflow.host.devices import BlockDevice
 from volflow.host.namespace import MountNamespace
-from volflow.host.privilege import Privilege
+from volflow.host.privilege import Limits, Privilege
 
 if TYPE_CHECKING:
     from volflow.host.connector import Connector
@@ -23,15 +24,24 @@ class Host:
 
     :param conf: volflow's configuration
     :param directory: creates a directory with this name for volflow's own files; returns its path
+    :param stopping: set when volflow is asked to stop: it ends the programs that are waited for
     """
 
-    def __init__(self, conf: cfg.ConfigOpts, directory: Callable[[str], Path]) -> None:
+    def __init__(
+        self,
+        conf: cfg.ConfigOpts,
+        directory: Callable[[str], Path],
+        stopping: threading.Event | None = None,
+    ) -> None:
         self._conf = conf
         self._directory = directory
+        self._stopping = stopping
 
     @cached_property
     def privilege(self) -> Privilege:
-        return Privilege(self._conf.host.root_helper)
+        options = self._conf.host
+        limits = Limits(options.look_limit, options.work_limit)
+        return Privilege(options.root_helper, limits, self._stopping)
 
     @cached_property
     def connector(self) -> Connector:
@@ -40,6 +50,11 @@ class Host:
         from volflow.host.connector import Connector
 
         return Connector(self._conf, self._directory("locks"))
+
+    def close(self) -> None:
+        """End what watches over the programs of this host, if there were any."""
+        if "privilege" in vars(self):
+            self.privilege.close()
 
     def namespace(self) -> MountNamespace:
         """Start a new mount namespace. The caller closes it.

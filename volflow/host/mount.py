@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from volflow.host.privilege import Privilege
+from volflow.host.program import undisturbed
 
 
 def unmount(privilege: Privilege, mount_point: Path) -> bool:
@@ -12,7 +13,8 @@ def unmount(privilege: Privilege, mount_point: Path) -> bool:
 
     :returns: False if a process still uses it; that process keeps what it has opened
     """
-    if privilege.attempt("umount", str(mount_point)).returncode == 0:
-        return True
-    privilege.attempt("umount", "--lazy", str(mount_point))
-    return False
+    with undisturbed():
+        if privilege.attempt("umount", str(mount_point)).returncode == 0:
+            return True
+        privilege.attempt("umount", "--lazy", str(mount_point))
+        return False

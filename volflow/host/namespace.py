@@ -11,18 +11,24 @@ outside of the namespace uses that id to decide whether the lock is stale.
 
 from __future__ import annotations
 
-import subprocess
+import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from volflow.errors import HostError
+from volflow.errors import HostError, NoProgressError
+from volflow.host import devices
 from volflow.host.privilege import Privilege
+from volflow.host.program import Program
+
+LOG = logging.getLogger(__name__)
 
 # mount(8) creates the directory and its parents.
 _MAKE = "X-mount.mkdir=0700"
 # Seconds that a file system may stay busy after the last program in it has ended.
 _BUSY = 10.0
+# Seconds that a namespace may take to begin and to end.
+_START, _END = 60.0, 30.0
 
 # Holds a namespace: prints its process id, waits for the end of its standard input, then kills all
 # other processes in the namespace, repeatedly, because some may start others meanwhile. It does not
@@ -64,20 +70,14 @@ class MountNamespace:
         self.root = root
         self._privilege = privilege
         self._mounted: dict[Path, tuple[int, int]] = {}
-        self._holder = subprocess.Popen(
-            privilege.argv("unshare", "--mount", "--propagation", "slave", "sh", "-c", _HOLDER),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=privilege.environment(),
-            encoding="ascii",
-            start_new_session=True,
+        self._holder = privilege.hold(
+            "unshare", "--mount", "--propagation", "slave", "sh", "-c", _HOLDER
         )
-        assert self._holder.stdout is not None
-        assert self._holder.stderr is not None
-        self._pid = self._holder.stdout.readline().strip()
+        self._pid = self._holder.first_line(_START)
         if not self._pid:
-            raise HostError(f"No mount namespace: {self._holder.stderr.read().strip()}")
+            self._holder.let_go()
+            said = self._holder.said().strip() or f"unshare said nothing for {_START:g} s"
+            raise HostError(f"No mount namespace: {said}")
         try:
             self.run("mount", "-t", "tmpfs", "-o", "mode=0700,nosuid,nodev,noexec", "tmpfs", root)
         except HostError:
@@ -89,7 +89,7 @@ class MountNamespace:
 
         :raises HostError: the program is missing or failed; quotes its standard error
         """
-        return self._privilege.run(*self._inside(*command), stdin=stdin)
+        return self._privilege.run(*map(str, command), stdin=stdin, enter=self._enter())
 
     def records(self, *command: str | Path) -> Iterator[bytes]:
         """Run the command in the namespace to its end, and yield its output record by record.
@@ -97,25 +97,22 @@ class MountNamespace:
         :returns: each record without the zero byte that ends it
         :raises HostError: the program failed; quotes its standard error
         """
-        return self._privilege.records(*self._inside(*command))
+        return self._privilege.records(*map(str, command), enter=self._enter())
 
-    def popen(
+    def start(
         self,
         *command: str | Path,
         cwd: Path | None = None,
         environment: Mapping[str, str] | None = None,
-    ) -> subprocess.Popen[str]:
-        """Start a command in the namespace, with pipes for its output and its errors."""
-        environment = environment or {}
-        return subprocess.Popen(
-            self._privilege.argv(*self._inside(*command, cwd=cwd), keep=sorted(environment)),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=self._privilege.environment(environment),
-            encoding="utf-8",
-            errors="surrogateescape",
-            start_new_session=True,
+        gentle: bool = False,
+    ) -> Program:
+        """Start a command in the namespace, with a pipe for its output.
+
+        :param gentle: to end it, it receives SIGINT, and SIGKILL only if it does not end then
+        :raises HostError: the program is missing, or could not be started
+        """
+        return self._privilege.start(
+            *map(str, command), enter=self._enter(cwd), environment=environment, gentle=gentle
         )
 
     def write(self, path: Path, text: str) -> None:
@@ -126,9 +123,21 @@ class MountNamespace:
         """Mount the device in the namespace. The directory is created.
 
         :param fs_type: the probed type; the kernel must not guess it
-        :raises HostError: quotes the message of mount
+        :raises HostError: the device is read-only and its journal is not empty; or quotes the
+            message of mount
         """
-        self.run("mount", "-t", fs_type, "-o", ",".join([*options, _MAKE]), device, path)
+        try:
+            self.run("mount", "-t", fs_type, "-o", ",".join([*options, _MAKE]), device, path)
+        except NoProgressError:
+            raise
+        except HostError as error:
+            if not devices.is_read_only(device):
+                raise
+            raise HostError(
+                f"The device {device} is read-only and its journal must be replayed: its "
+                f"{fs_type} was not unmounted cleanly, and can be mounted only after a change. "
+                f"Check why the storage attaches it read-only. {error}"
+            ) from error
         # A read-only file system does not grow.
         self._mounted[path] = (0, 0) if "ro" in options else self._used(path)
 
@@ -175,18 +184,16 @@ class MountNamespace:
 
         It may be closed twice, also by two threads.
         """
-        holder = self._holder
-        if holder.stdin:
-            holder.stdin.close()
-        holder.wait()
-        for pipe in (holder.stdout, holder.stderr):
-            if pipe:
-                pipe.close()
+        if not self._holder.close(_END):
+            LOG.warning(
+                "The mount namespace of process %s does not end: a program in it waits for a "
+                "device or a file system that does not answer.",
+                self._pid,
+            )
 
-    def _inside(self, *command: str | Path, cwd: Path | None = None) -> list[str]:
-        # The command is killed when its parent ends: the thread that starts it, or sudo.
-        if self._holder.poll() is not None:
+    def _enter(self, cwd: Path | None = None) -> list[str]:
+        if not self._holder.runs:
             raise HostError("The process that holds the mount namespace has ended.")
+        # nsenter would look for the directory outside of the namespace.
         chdir = ["env", f"--chdir={cwd}"] if cwd else []
-        enter = ["nsenter", f"--mount=/proc/{self._pid}/ns/mnt"]
-        return [*enter, "setpriv", "--pdeathsig", "KILL", *chdir, *map(str, command)]
+        return ["nsenter", f"--mount=/proc/{self._pid}/ns/mnt", *chdir]

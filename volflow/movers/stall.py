@@ -27,6 +27,13 @@ class StallGuard:
         self.stalled = False
 
     @property
+    def over(self) -> bool:
+        """Whether the copy must end now."""
+        if not self.stalled:
+            self.stalled = time.monotonic() - self._since > self._limit
+        return self.stopped or self.stalled
+
+    @property
     def stopped(self) -> bool:
         """Whether it was asked to stop."""
         return self._stopping.is_set()
@@ -46,10 +53,10 @@ class StallGuard:
 
         def watch() -> None:
             while not over.is_set():
-                self.stalled = time.monotonic() - self._since > self._limit
-                if self._stopping.wait(_LOOK) or self.stalled:
+                if self.over:
                     end()
                     return
+                self._stopping.wait(_LOOK)
 
         # Not joined: it ends by itself.
         threading.Thread(target=watch, daemon=True).start()

@@ -6,8 +6,7 @@ import json
 import logging
 import os
 import shlex
-import signal
-import subprocess
+import shutil
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -20,8 +19,9 @@ from oslo_config import cfg, types
 
 from persistence import ItemState, Runs, StateError
 from volflow import logs, times
-from volflow.errors import VolflowError
+from volflow.errors import HostError, NoProgressError, VolflowError
 from volflow.host.identity import host_name
+from volflow.host.program import Limit, Program, bound, undisturbed
 from volflow.observers.progress import NullObserver
 from volflow.printable import bounded, printable
 from volflow.results.outcome import RunResult, VolumeResult
@@ -155,32 +155,38 @@ class Hook:
 
     def _run(self, variables: dict[str, str], document: dict[str, Any]) -> str | None:
         """Run the command; returns what went wrong, if anything."""
+        if shutil.which(self._command[0]) is None:
+            return f"could not be started: no program '{self._command[0]}' can be executed"
         try:
             # Files, not pipes: volflow need not read and write while the command runs, nor wait for
             # background processes that the command started.
-            with tempfile.TemporaryFile() as asked, tempfile.TemporaryFile() as said:
+            with (
+                tempfile.TemporaryFile() as asked,
+                tempfile.TemporaryFile() as said,
+                # What volflow tells it matters most when volflow stops.
+                undisturbed(),
+            ):
                 asked.write(json.dumps(document).encode())
                 asked.seek(0)
-                process = subprocess.Popen(
-                    self._command,
+                # Tenants choose names. The JSON has them unchanged.
+                more = {key: printable(text) for key, text in variables.items()}
+                with Program(
+                    "It",
+                    bound(self._command),
+                    environment=os.environ | more,
+                    limit=Limit(self._limit, total=True),
                     stdin=asked,
                     stdout=said,
-                    stderr=subprocess.STDOUT,
-                    # Tenants choose names. The JSON has them unchanged.
-                    env=os.environ | {key: printable(text) for key, text in variables.items()},
-                    # Ctrl-C must reach only volflow, which suspends the run.
-                    start_new_session=True,
-                )
-                return self._wait(process, said)
-        except OSError as error:
+                    stderr=said,
+                ) as process:
+                    return self._wait(process, said)
+        except (OSError, HostError) as error:
             return f"could not be started: {error}"
 
-    def _wait(self, process: subprocess.Popen[bytes], said: IO[bytes]) -> str | None:
+    def _wait(self, process: Program, said: IO[bytes]) -> str | None:
         try:
-            status = process.wait(self._limit)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+            status = process.wait()
+        except NoProgressError:
             return f"was killed after {self._limit:g} seconds: {_tail(said)}"
         if status:
             return f"failed with status {status}: {_tail(said)}"

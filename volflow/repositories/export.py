@@ -14,6 +14,7 @@ from volflow.errors import HostError, UsageError
 from volflow.host.host import Host
 from volflow.host.namespace import MountNamespace
 from volflow.host.privilege import Privilege, find_program
+from volflow.host.program import undisturbed
 from volflow.movers.base import Mover, Node, StoredBackup
 from volflow.observers.progress import Observer
 from volflow.repositories.contents import BackupContents
@@ -95,7 +96,8 @@ class Exporter:
             move = ("mv", "--no-clobber", "--target-directory", str(directory), "{}", "+")
             privilege.run(*each, "-exec", *move)
         finally:
-            privilege.attempt("rm", "--recursive", "--force", "--one-file-system", str(filled))
+            with undisturbed():
+                privilege.attempt("rm", "--recursive", "--force", "--one-file-system", str(filled))
 
     def root(self) -> Node:
         """The metadata of the root of the volume."""
@@ -139,7 +141,7 @@ class Exporter:
             if qcow2:
                 # Created here, because everybody could read a file that qemu-img creates.
                 command = ("convert", "-f", "raw", "-O", "qcow2", str(raw), str(_made(done)))
-                Privilege(helper="").run("qemu-img", *command)
+                Privilege(helper="", stopping=self._stop.event).run("qemu-img", *command)
             (done if qcow2 else raw).rename(image)
         finally:
             for part in (raw, done):

@@ -42,6 +42,11 @@ class RepositorySettings:
         return tuple(self._group.options)
 
     @property
+    def look_limit(self) -> float:
+        """Seconds without an answer after which a command that only looks has failed."""
+        return float(self._group.look_limit)
+
+    @property
     def stall_limit(self) -> float:
         """Seconds without progress after which a copy has failed."""
         return float(self._group.stall_limit)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from contextlib import nullcontext
 from dataclasses import replace
 
 from persistence import Entry, EntryState, State
 from volflow.errors import DrivenError, VolflowError
+from volflow.host.program import undisturbed
 from volflow.printable import bounded
 from volflow.results import stored
 from volflow.runs.lease import RunLease
@@ -67,7 +69,8 @@ class Sweep:
             work = replace(work, services=replace(work.services, patience=0.0))
         if interruptible:
             work = work.interruptible()
-        KINDS[entry.kind].dispose(work, entry.tag)
+        with nullcontext() if interruptible else undisturbed():
+            KINDS[entry.kind].dispose(work, entry.tag)
 
     def _report(self, found: Iterable[Entry]) -> None:
         """Store in the results of the volumes what stays, and no longer what has gone."""

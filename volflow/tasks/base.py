@@ -27,6 +27,7 @@ from volflow.errors import (
     VolflowError,
     VolumeStateError,
 )
+from volflow.host.program import heed_stop
 from volflow.printable import bounded, printable_lines
 from volflow.tasks import border
 from volflow.tasks.work import Services, Work
@@ -87,9 +88,12 @@ class Step(task.Task):
 
     def pre_execute(self) -> None:
         logs.begin(self.services.run_id, self.work.volume_id)
+        heed_stop(True)
 
     def pre_revert(self) -> None:
         logs.begin(self.services.run_id, self.work.volume_id)
+        # Nothing interrupts what undoes something, nor the programs that it needs.
+        heed_stop(False)
 
     def symbol(self, name: str) -> str:
         """The name by which TaskFlow knows an input or the result of this volume."""

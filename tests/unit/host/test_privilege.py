@@ -5,12 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.support.waiting import LIMIT
 from volflow.host import privilege
 from volflow.host.privilege import Privilege
 
@@ -19,18 +17,14 @@ from volflow.host.privilege import Privilege
 def test_a_signal_needs_no_program_kill(
     tmp_path: Path, user: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("env", "sh", "sleep"):
+    for name in ("env", "setpriv", "sh", "sleep"):
         found = shutil.which(name)
         assert found
         (tmp_path / name).symlink_to(found)
     monkeypatch.setattr(os, "geteuid", lambda: user)
     monkeypatch.setattr(privilege, "_PATH", str(tmp_path))
-    helped = Privilege("env")
-    with subprocess.Popen(helped.argv("sleep", "1000"), env=helped.environment()) as process:
-        try:
-            helped.signal(process, signal.SIGTERM)
-            assert process.wait(LIMIT) == -signal.SIGTERM
-            # A signal to a process that has ended does nothing.
-            helped.signal(process, signal.SIGKILL)
-        finally:
-            process.kill()
+    with Privilege("env").start("sleep", "1000") as program:
+        program.signal(signal.SIGTERM)
+        assert program.wait() == -signal.SIGTERM
+        # A signal to a process that has ended does nothing.
+        program.signal(signal.SIGKILL)

@@ -13,8 +13,6 @@ from volflow.host.mount import unmount
 from volflow.movers.base import Change, Node, ServedBackup
 from volflow.movers.restic.program import ResticProgram, time_of
 
-# Bytes to read at a time.
-_CHUNK = 1024 * 1024
 # Seconds that FUSE may take to show a repository.
 _PATIENCE = 60.0
 # Owner, mode and times, as restic lists them; a change of an attribute or ACL changes ctime.
@@ -67,15 +65,7 @@ class Browser:
         """Read every byte below a path of a backup; restic compares it with its checksums."""
         # The cache says nothing about what is in the repository.
         command = ("dump", "--no-cache", backup_id, f"/{path}")
-        size = 0
-        with self._program.started(*command) as (process, errors):
-            assert process.stdout is not None
-            while chunk := process.stdout.read(_CHUNK):
-                size += len(chunk)
-            status = process.wait()
-            if status:
-                raise self._program.error("dump", status, errors())
-        return size
+        return sum(map(len, self._program.chunks(*command)))
 
     @contextmanager
     def mounted(self, backup_id: str, mount_point: Path) -> Iterator[ServedBackup]:
@@ -85,16 +75,17 @@ class Browser:
         # restic mounts as root, and only root has access.
         privilege, tree = self._program.privilege, mount_point / backup_id
         command = ("mount", "--path-template", "%I", str(mount_point))
-        with self._program.started(*command) as (process, errors):
+        with self._program.start(*command) as process:
             deadline = time.monotonic() + _PATIENCE
             try:
                 while privilege.attempt("test", "-d", str(tree)).returncode:
-                    if process.poll() is not None:
-                        raise HostError(f"restic could not mount it: {' '.join(errors())}")
+                    if process.ended:
+                        said = " ".join(process.said().splitlines())
+                        raise HostError(f"restic could not mount it: {said}")
                     if time.monotonic() > deadline:
                         raise HostError(f"restic has not mounted it after {_PATIENCE:g} s.")
                     time.sleep(0.1)
-                yield ServedBackup(tree, ended=lambda: process.poll() is not None)
+                yield ServedBackup(tree, ended=lambda: process.ended)
             finally:
                 unmount(privilege, mount_point)
 

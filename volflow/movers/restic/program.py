@@ -5,34 +5,28 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import subprocess
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from signal import SIGINT, SIGKILL
-from tempfile import TemporaryFile
-from typing import IO, Any, Protocol
+from typing import IO, Protocol
 
 from volflow.errors import (
     BackupNotFoundError,
+    NoProgressError,
     NoRepositoryError,
     PasswordError,
     RepositoryError,
     StoppedError,
 )
+from volflow.host import program
 from volflow.host.namespace import MountNamespace
 from volflow.host.privilege import Privilege, find_program
+from volflow.host.program import Ended, Limit, Program
 from volflow.movers.stall import StallGuard
 
 OLDEST = (0, 14, 0)
-# Bytes to read of the last messages of restic.
-_LAST_WORDS = 64 * 1024
-# Seconds that restic may take to end after SIGINT.
-_PATIENCE = 5.0
-# After SIGINT restic removes its lock and unmounts.
-_BOUND = ("setpriv", "--pdeathsig", "INT")
+# Commands that only look at the repository, or write little to it. The others may take long.
+_LOOKS = frozenset(["cat", "forget", "init", "list", "snapshots", "tag", "unlock"])
 # Environment variables with credentials of storage services for restic and rclone.
 _CREDENTIALS = re.compile(
     r"^(AWS|AZURE|B2|GOOGLE|OS|ST|RCLONE|RESTIC)_|^https?_proxy$|^no_proxy$", re.IGNORECASE
@@ -45,11 +39,40 @@ _OVERRIDDEN = (
     "RESTIC_PASSWORD_COMMAND",
 )
 
+# What the storages say if the file "config" is not there: REST and a directory, S3, SFTP, Swift,
+# Azure, GCS, B2. Only this proves that there is no repository.
+_NOT_THERE = (
+    r"does not exist|doesn't exist|no such file or directory|\bno ?such ?(key|bucket|file)\b"
+    r"|\bnot found\b|\b404\b"
+)
+# Exit statuses of restic 0.17 and newer.
+_NO_REPOSITORY, _LOCKED, _WRONG_PASSWORD = 10, 11, 12
+_ABSENT = "There is no repository at {location}; 'volflow repository init' creates one"
+_LOCK = (
+    "The repository {location} is locked by another process, which removes, prunes or checks "
+    "backups: try again when it has ended. If it was killed, 'restic unlock' removes its lock"
+)
+_PASSWORD = "The password is not that of the repository {location}"
+
+_BY_STATUS: dict[int, tuple[str, type[RepositoryError]]] = {
+    _NO_REPOSITORY: (_ABSENT, NoRepositoryError),
+    _LOCKED: (_LOCK, RepositoryError),
+    _WRONG_PASSWORD: (_PASSWORD, PasswordError),
+}
+
 # What restic (0.14 to 0.19) prints on its standard error, and what it means.
-_MEANINGS = [
+_MEANINGS: list[tuple[str, str, type[RepositoryError]]] = [
     (
-        r"connection refused|no such host|network is unreachable|no route to host|i/o timeout",
+        r"connection refused|no such host|network is unreachable|no route to host|i/o timeout"
+        r"|connection reset|server misbehaving|name resolution|handshake timeout|\bdial (tcp|unix)"
+        r"|deadline exceeded|timeout awaiting",
         "The repository {location} cannot be reached",
+        RepositoryError,
+    ),
+    (
+        r"\bx509: |\btls: |certificate (is|has|signed|verify)",
+        "The server of the repository {location} does not prove its identity: check its "
+        "certificate, and whether this host trusts the authority that has signed it",
         RepositoryError,
     ),
     (
@@ -63,13 +86,25 @@ _MEANINGS = [
         RepositoryError,
     ),
     (
-        r"Is there a repository at the following location|unable to open config file",
-        "There is no repository at {location}; 'volflow repository init' creates one",
+        r"\b(error|status|code|response)\W+(429|5\d\d)\b|internal server error|bad gateway"
+        r"|service ?unavailable|gateway time-?out|too many requests|slow ?down|internal ?error",
+        "The server of the repository {location} has a problem or too much to do: try again later",
+        RepositoryError,
+    ),
+    (
+        rf"unable to open config file:(?!.*(authenticate|lookup )).*({_NOT_THERE})",
+        _ABSENT,
         NoRepositoryError,
     ),
     (
+        r"unable to open (config file|repository)",
+        "The repository {location} cannot be opened, and restic does not say that there is none: "
+        "check the location and its server",
+        RepositoryError,
+    ),
+    (
         r"wrong password or no key found",
-        "The password is not that of the repository {location}",
+        _PASSWORD,
         PasswordError,
     ),
     (
@@ -77,12 +112,7 @@ _MEANINGS = [
         "There is a repository at {location} already",
         RepositoryError,
     ),
-    (
-        r"already locked",
-        "The repository {location} is locked by another process, which removes, prunes or checks "
-        "backups: try again when it has ended",
-        RepositoryError,
-    ),
+    (r"already locked", _LOCK, RepositoryError),
     (
         r"unable to create lock|permission denied|read-only file system",
         "The repository {location} cannot be written to",
@@ -114,6 +144,11 @@ class Settings(Protocol):
     @property
     def stall_limit(self) -> float:
         """Seconds without progress after which a copy has failed."""
+        ...
+
+    @property
+    def look_limit(self) -> float:
+        """Seconds without an answer after which a command that only looks has failed."""
         ...
 
     @property
@@ -207,20 +242,47 @@ class ResticProgram:
         # A wrong password: restic reports it only if the repository exists.
         environment = self._environment() | {"RESTIC_PASSWORD": "none"}
         command = (self.settings.program, *self._own_options(), "cat", "config")
-        done = subprocess.run(
-            self.privilege.argv(*command, keep=sorted(environment)),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            env=self.privilege.environment(environment),
-            start_new_session=True,
-            check=False,
+        done = self._run(
+            lambda out: self.privilege.start(
+                *command,
+                environment=environment,
+                gentle=True,
+                limit=self._limit("cat"),
+                stdout=out,
+            )
         )
         if done.returncode == 0:
             return True
-        error = self.error("cat", done.returncode, _text(done.stderr).splitlines())
+        error = self.error("cat", done.returncode, done.stderr.splitlines())
         if isinstance(error, NoRepositoryError | PasswordError):
             return isinstance(error, PasswordError)
         raise error
+
+    def _limit(self, command: str, seconds: float | None = None) -> Limit:
+        """How long a command of restic may make no progress."""
+        look = command in _LOOKS
+        option = "look_limit" if look else "stall_limit"
+        limit = self.settings.look_limit if look else self.settings.stall_limit
+        return Limit(
+            seconds or limit,
+            f"check whether the repository {self.location} can be reached, or raise {option} in "
+            "[repository]",
+        )
+
+    def _run(self, start: Callable[[IO[bytes]], Program]) -> Ended:
+        try:
+            return program.run(start)
+        except NoProgressError as error:
+            raise self._ended(error) from error
+
+    def _ended(self, error: NoProgressError) -> RepositoryError:
+        """What it means that restic was ended; it may have said why it waited."""
+        # A sign that a repository does not exist is none if restic goes on.
+        known = self._known(error.said)
+        if known and not isinstance(known, NoRepositoryError):
+            return RepositoryError(f"{str(error).rstrip('.')}. {known}")
+        said = error.said.strip().splitlines()[-1:]
+        return RepositoryError(f"{error}{f' restic said: {said[0]}' if said else ''}")
 
     def _own_options(self) -> list[str]:
         options = ["--cache-dir", str(self.settings.cache_dir)]
@@ -235,10 +297,8 @@ class ResticProgram:
         return [*self._own_options(), "--password-command", settings.password_command]
 
     def _environment(self) -> dict[str, str]:
-        # Two reports a second are enough for people.
         return {
             **{k: v for k, v in os.environ.items() if _CREDENTIALS.search(k)},
-            "RESTIC_PROGRESS_FPS": "2",
             # For the times that it is given.
             "TZ": "UTC",
             **dict.fromkeys(_OVERRIDDEN, ""),
@@ -246,79 +306,72 @@ class ResticProgram:
             "RESTIC_REPOSITORY": self.settings.url,
         }
 
-    def start(self, *command: str, bound: IO[bytes] | None = None) -> subprocess.Popen[bytes]:
-        """Start restic, with pipes for its output and its errors.
+    def start(self, *command: str, stdout: IO[bytes] | None = None) -> Program:
+        """Start restic. It ends with the ``with`` block, or with volflow.
 
-        :param bound: restic ends with the thread that started it; not under sudo, which does not
-            pass that on. Its errors go to this file: a pipe would break with the thread, and restic
-            would end before it has cleaned up.
+        :param stdout: a file for its output; a pipe unless given
         :raises RepositoryError: it is missing or too old
         """
         self.check()
-        environment = self._environment()
-        program = (*(_BOUND if bound else ()), self.settings.program, *self._options())
-        return subprocess.Popen(
-            self.privilege.argv(*program, *command, keep=sorted(environment)),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=bound or subprocess.PIPE,
-            env=self.privilege.environment(environment),
-            start_new_session=True,
+        return self.privilege.start(
+            self.settings.program,
+            *self._options(),
+            *command,
+            environment=self._environment(),
+            gentle=True,
+            limit=self._limit(command[0]),
+            stdout=stdout,
         )
 
     def run(self, *command: str, limit: float | None = None) -> str:
         """Run restic to its end; returns its standard output.
 
-        :param limit: seconds after which restic is ended
+        :param limit: seconds without progress after which restic is ended, instead of the
+            configured ones
         :raises RepositoryError: restic failed; says why, and what to do
+        :raises StoppedError: volflow is asked to stop
         """
-        with self.start(*command) as process:
-            try:
-                out, err = process.communicate(timeout=limit)
-            except subprocess.TimeoutExpired:
-                self.end(process)
-                raise RepositoryError(
-                    f"'restic {command[0]}' was stopped after {limit:g} s; check whether the "
-                    f"repository {self.location} can be reached."
-                ) from None
-        if process.returncode:
-            raise self.error(command[0], process.returncode, _text(err).splitlines())
-        return _text(out)
+
+        def start(out: IO[bytes]) -> Program:
+            started = self.start(*command, stdout=out)
+            started.name = f"restic {command[0]}"
+            started.limit = self._limit(command[0], limit)
+            return started
+
+        done = self._run(start)
+        if done.returncode:
+            raise self.error(command[0], done.returncode, done.stderr.splitlines())
+        return done.stdout
 
     def lines(self, *command: str) -> Iterator[str]:
         """Run restic, and yield each line of its standard output.
 
         :raises RepositoryError: restic failed; says why, and what to do
+        :raises StoppedError: volflow is asked to stop
         """
-        with self.started(*command) as (process, errors):
-            assert process.stdout is not None
-            for line in process.stdout:
-                yield _text(line)
-            status = process.wait()
-            if status:
-                raise self.error(command[0], status, errors())
+        for line in self._output(command, lambda started: started.records(b"\n")):
+            yield _text(line)
 
-    @contextmanager
-    def started(
-        self, *command: str
-    ) -> Iterator[tuple[subprocess.Popen[bytes], Callable[[], list[str]]]]:
-        """Run restic while the block runs.
+    def chunks(self, *command: str) -> Iterator[bytes]:
+        """Run restic, and yield its standard output as it comes.
 
-        :returns: the process, and a function that waits for it and returns its last error messages
-        :raises RepositoryError: it is missing or too old
+        :raises RepositoryError: restic failed; says why, and what to do
+        :raises StoppedError: volflow is asked to stop
         """
-        with TemporaryFile() as said, self.start(*command, bound=said) as process:
+        return self._output(command, Program.chunks)
 
-            def errors() -> list[str]:
-                process.wait()
-                size = os.fstat(said.fileno()).st_size
-                last = os.pread(said.fileno(), _LAST_WORDS, max(0, size - _LAST_WORDS))
-                return _text(last).splitlines()
-
+    def _output(
+        self, command: Sequence[str], read: Callable[[Program], Iterator[bytes]]
+    ) -> Iterator[bytes]:
+        with self.start(*command) as started:
+            started.name = f"restic {command[0]}"
             try:
-                yield process, errors
-            finally:
-                self.end(process)
+                yield from read(started)
+                status = started.wait()
+            except NoProgressError as error:
+                raise self._ended(error) from error
+            if status:
+                raise self.error(command[0], status, started.said().splitlines())
 
     def follow(
         self,
@@ -340,42 +393,37 @@ class ResticProgram:
         self.check()
         if watch.stopped:
             raise StoppedError(f"restic {command[0]} was not started: the run is to stop.")
-        process = namespace.popen(
+        process = namespace.start(
             *through,
             self.settings.program,
             *self._options(),
             *command,
             cwd=namespace.root,
-            environment=self._environment(),
+            # Two reports a second are enough for people.
+            environment=self._environment() | {"RESTIC_PROGRESS_FPS": "2"},
+            gentle=True,
         )
-        assert process.stdout is not None
-        assert process.stderr is not None
-        errors: list[str] = []
-        stderr = process.stderr
-        drain = threading.Thread(target=lambda: errors.extend(map(str.rstrip, stderr)), daemon=True)
-        drain.start()
-        with process, watch.watching(lambda: self.end(process)):
-            for line in process.stdout:
-                read(line)
-            status = process.wait()
-            drain.join()
+
+        def look() -> None:
+            if watch.over:
+                process.end()
+
+        with process:
+            for line in process.records(b"\n", look):
+                read(_text(line))
+            status = process.wait(look)
+            errors, left_out = process.errors()
         if status and watch.stopped:
             raise StoppedError(f"restic {command[0]} was stopped.")
         if status and watch.stalled:
             raise RepositoryError(
-                f"restic {command[0]} was stopped after {self.settings.stall_limit:g} s without "
+                f"restic {command[0]} was ended after {self.settings.stall_limit:g} s without "
                 f"progress; check whether {self.location} can be reached, or raise stall_limit in "
                 "[repository]."
             )
+        if left_out:
+            errors.append(f"{left_out} more messages of restic are not shown")
         return status, errors
-
-    def end(self, process: subprocess.Popen[Any]) -> None:
-        """End restic. After SIGINT it removes its lock, if it still can."""
-        self.privilege.signal(process, SIGINT)
-        try:
-            process.wait(_PATIENCE)
-        except subprocess.TimeoutExpired:
-            self.privilege.signal(process, SIGKILL)
 
     def error(self, doing: str, status: int, errors: Sequence[str]) -> RepositoryError:
         """What a failure of restic means.
@@ -384,14 +432,25 @@ class ResticProgram:
         :param errors: the lines of its standard error
         """
         text = "\n".join(errors).strip()
-        for pattern, meaning, kind in _MEANINGS:
-            if re.search(pattern, text, re.IGNORECASE):
-                said = text.splitlines()[0]
-                return kind(f"{meaning.format(location=self.location)}. restic said: {said}")
+        if status in _BY_STATUS:
+            meaning, kind = _BY_STATUS[status]
+            said = next((line for line in text.splitlines() if line.startswith("Fatal")), text)
+            return kind(f"{meaning.format(location=self.location)}. restic said: {said}")
+        if known := self._known(text):
+            return known
         shown = "\n".join(text.splitlines()[-5:]) or "it said nothing"
         return RepositoryError(
             f"'{shlex.join(['restic', doing])}' failed with exit status {status}: {shown}"
         )
+
+    def _known(self, text: str) -> RepositoryError | None:
+        """What known words of restic mean; quotes the line that has them."""
+        for pattern, meaning, kind in _MEANINGS:
+            found = [line for line in text.splitlines() if re.search(pattern, line, re.IGNORECASE)]
+            if found:
+                said = f"{meaning.format(location=self.location)}. restic said: {found[-1]}"
+                return kind(said)
+        return None
 
 
 def _text(output: bytes) -> str:

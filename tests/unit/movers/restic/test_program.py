@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from tests.support.restic import program
-from volflow.errors import BackupNotFoundError, RepositoryError
+from volflow.errors import (
+    BackupNotFoundError,
+    NoRepositoryError,
+    PasswordError,
+    RepositoryError,
+)
 from volflow.movers.restic.program import time_of
 
 
@@ -77,6 +83,107 @@ def test_an_error_of_restic_is_explained(tmp_path: Path, said: str, means: str) 
     assert not isinstance(error, BackupNotFoundError)
     with pytest.raises(RepositoryError, match=f"(?s){means}"):
         raise error
+
+
+# What the storages say if a repository is not there, with restic 0.14 and newer.
+ABSENT = [
+    "<config/> does not exist",
+    "stat /r/config: no such file or directory",
+    "Stat: The specified key does not exist.",
+    "client.GetObject: The specified bucket does not exist",
+    "Lstat: file does not exist",
+    "conn.Object: Object Not Found",
+    "client.GetBlobReference: 404 The specified container does not exist.",
+    "service.Objects.Get: storage: object doesn't exist",
+]
+# All else is trouble, though a repository can be there.
+TROUBLE = [
+    *(f"unexpected HTTP response ({status}): It" for status in (400, 429, 500, 502, 503, 504, 599)),
+    'client.Head: Head "https://h/config": x509: certificate signed by unknown authority',
+    'client.Head: Head "https://h/config": tls: failed to verify certificate: x509: not valid',
+    'client.Head: Head "https://h/config": net/http: TLS handshake timeout',
+    'client.Head: Head "http://h/config": dial tcp: lookup h on 1.1.1.1:53: no such host',
+    'client.Head: Head "http://h/config": dial tcp: lookup h: Temporary failure in name resolution',
+    'client.Head: Head "http://h/config": dial unix /s: connect: no such file or directory',
+    'client.Head: Head "http://h/config": context deadline exceeded',
+    'client.Head: Head "http://h/config": EOF',
+    "client.GetObject: Bucket name cannot be shorter than 3 characters",
+    "conn.Authenticate: Object Not Found",
+    "We encountered an internal error, please try again.",
+    "Stat: Please reduce your request rate. SlowDown",
+    "context canceled",
+    "input/output error",
+    "something new",
+]
+
+
+@pytest.mark.parametrize("reason", ABSENT)
+@pytest.mark.parametrize(
+    ("status", "before"), [(1, "Fatal:"), (10, "Fatal: repository does not exist:")]
+)
+def test_a_positive_sign_means_that_there_is_no_repository(
+    tmp_path: Path, reason: str, status: int, before: str
+) -> None:
+    said = [f"{before} unable to open config file: {reason}", "Is there a repository at the", "r"]
+    found = program(tmp_path).error("cat", status, said)
+    assert isinstance(found, NoRepositoryError)
+    assert "'volflow repository init' creates one" in str(found)
+
+
+@pytest.mark.parametrize("reason", TROUBLE)
+def test_trouble_with_a_repository_is_not_its_absence(tmp_path: Path, reason: str) -> None:
+    said = [f"Fatal: unable to open config file: {reason}", "Is there a repository at the", "r"]
+    found = program(tmp_path).error("cat", 1, said)
+    assert not isinstance(found, NoRepositoryError | PasswordError)
+    assert reason in str(found)
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "means"),
+    [
+        (10, NoRepositoryError, "There is no repository"),
+        (11, RepositoryError, "is locked by another process"),
+        (12, PasswordError, "The password is not that"),
+    ],
+)
+def test_the_exit_status_of_a_newer_restic_is_a_sign(
+    tmp_path: Path, status: int, kind: type[RepositoryError], means: str
+) -> None:
+    found = program(tmp_path).error("cat", status, ["a warning", "Fatal: other words"])
+    assert type(found) is kind
+    assert means in str(found)
+    assert str(found).endswith("restic said: Fatal: other words")
+
+
+def _answering(tmp_path: Path, script: str) -> str:
+    program = tmp_path / "restic"
+    version = "[ $1 = version ] && echo restic 0.19.1 && exit"
+    program.write_text(f"#!/bin/sh\n{version}\n{script}\n")
+    program.chmod(0o700)
+    return str(program)
+
+
+@pytest.mark.parametrize(
+    ("words", "means"),
+    [
+        ("", r"/repository can be reached, or raise look_limit in \[repository\]\.$"),
+        ("Stat failed: 503 Service Unavailable", "has a problem or too much to do: try again"),
+        ("<config/> does not exist, retrying", "restic said: <config/> does not exist, retrying$"),
+    ],
+)
+@pytest.mark.parametrize("call", ["backups", "exists", "lines"])
+def test_a_silent_repository_is_given_up(tmp_path: Path, words: str, means: str, call: str) -> None:
+    """A newer restic tries for 15 minutes, and says meanwhile why."""
+    script = f"echo '{words}' >&2; exec sleep 1000"
+    found = program(tmp_path, restic=_answering(tmp_path, script), look_limit=1, stall_limit=1)
+    calls: dict[str, Callable[[], object]] = {
+        "backups": lambda: found.run("snapshots"),
+        "exists": found.exists,
+        "lines": lambda: list(found.lines("snapshots")),
+    }
+    with pytest.raises(RepositoryError, match=f"was ended after 1 s without.*{means}") as error:
+        calls[call]()
+    assert not isinstance(error.value, NoRepositoryError)
 
 
 @pytest.mark.parametrize(
