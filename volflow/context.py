@@ -111,7 +111,8 @@ class Context:
         """Keep the state database open while the block runs."""
         self._driven.add(run_id)
         try:
-            yield
+            with self.stop.driving():
+                yield
         finally:
             self._driven.discard(run_id)
 

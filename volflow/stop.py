@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 
 
@@ -18,6 +20,8 @@ class Stop:
 
     A request to stop only the current run does not affect the runs after it.
 
+    :ivar drives: whether a run is driven now, which can be suspended or undone
+    :ivar serves: whether something goes on until it is asked to stop, and needs no undoing
     :ivar event: set for both; it interrupts copies, and waits for a resource to become ready or,
         on the way forward, to be deleted. It never interrupts a revert.
     """
@@ -27,6 +31,25 @@ class Stop:
         self._all: StopMode | None = None
         self._run: StopMode | None = None
         self._held = False
+        self.drives = self.serves = False
+
+    @contextmanager
+    def driving(self) -> Iterator[None]:
+        """A run is driven while the block runs."""
+        before, self.drives = self.drives, True
+        try:
+            yield
+        finally:
+            self.drives = before
+
+    @contextmanager
+    def serving(self) -> Iterator[None]:
+        """Something goes on until it is asked to stop while the block runs."""
+        self.serves = True
+        try:
+            yield
+        finally:
+            self.serves = False
 
     @property
     def suspending(self) -> bool:

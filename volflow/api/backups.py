@@ -107,11 +107,12 @@ class BackupApi:
             login=context.cloud.login.to_dict(),
         )
         volumes = [(volume["id"], volume["name"] or "") for volume in selected.volumes]
-        run = create_run(context.state, request, volumes, keep_days=context.conf.keep_runs)
-        load_libraries()
-        from volflow.runs.drive import drive
+        with context.stop.driving():
+            run = create_run(context.state, request, volumes, keep_days=context.conf.keep_runs)
+            load_libraries()
+            from volflow.runs.drive import drive
 
-        return drive(context, run, plan.stored)
+            return drive(context, run, plan.stored)
 
     def steps(self, *, in_group: bool = False) -> list[str]:
         """List the steps of the backup of one volume, in order.

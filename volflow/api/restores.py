@@ -103,11 +103,12 @@ class RestoreApi:
             login=context.cloud.login.to_dict(),
         )
         volumes = [(t.key, str(t.manifest.volume["name"] or "")) for t in targets]
-        run = create_run(context.state, request, volumes, keep_days=context.conf.keep_runs)
-        load_libraries()
-        from volflow.runs.drive import drive
+        with context.stop.driving():
+            run = create_run(context.state, request, volumes, keep_days=context.conf.keep_runs)
+            load_libraries()
+            from volflow.runs.drive import drive
 
-        return drive(context, run)
+            return drive(context, run)
 
     def steps(self, plan: RestorePlan) -> dict[str, list[str]]:
         """List the steps of the restore of one volume, in order, by where its data goes.

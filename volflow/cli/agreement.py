@@ -21,5 +21,9 @@ def agree(lines: Sequence[str], otherwise: str = "") -> None:
     if not sys.stdin.isatty():
         raise UsageError(f"There is no terminal to ask for confirmation: use --yes{otherwise}.")
     print("Continue? [y/N] ", end="", file=sys.stderr, flush=True)
-    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+    answer = sys.stdin.readline()
+    if not answer.endswith("\n"):
+        # Ctrl-D, or the end of the input, is no answer.
+        print(file=sys.stderr)
+    if answer.strip().lower() not in ("y", "yes"):
         raise UsageError("Nothing was done.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import os
 import signal
@@ -35,6 +36,25 @@ _CHATTY = (
 )
 # This process ends at most this many seconds after the first signal.
 _PATIENCE = 9.0
+# The same, if no run is driven.
+_SHORT_PATIENCE = 1.5
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal has ended a command that drives no run."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+    @property
+    def exit_status(self) -> int:
+        """As a shell reports it."""
+        return 128 + self.number
+
+    def __str__(self) -> str:
+        by = "" if self.number == signal.SIGINT else f" by {signal.Signals(self.number).name}"
+        return f"Interrupted{by}."
 
 
 class ClientManager:
@@ -83,6 +103,7 @@ class VolflowApp(App):
             deferred_help=True,
         )
         self.client_manager = ClientManager(self)
+        self._interrupted: Interrupted | None = None
 
     def build_option_parser(self, *args: Any, **kwargs: Any) -> argparse.ArgumentParser:
         kwargs["argparse_kwargs"] = {"parents": [_cloud_options()]}
@@ -137,7 +158,11 @@ class VolflowApp(App):
         for number in stop:
             signal.signal(number, self._stop)
         try:
-            return int(super().run_subcommand(argv))
+            status = int(super().run_subcommand(argv))
+            # The command can have ended with an error of a program that the signal has ended.
+            return self._interrupted.exit_status if self._interrupted else status
+        except Interrupted as error:
+            return error.exit_status
         finally:
             ended = self.client_manager.stop
             for number, handler in stop.items():
@@ -147,21 +172,53 @@ class VolflowApp(App):
             self.client_manager.close()
 
     def _stop(self, number: int, frame: object) -> None:
-        """Suspend the run at the first signal and undo it at the second."""
+        """Suspend the run at the first signal and undo it at the second.
+
+        Without a run, end the command.
+
+        :raises Interrupted: no run is driven
+        """
         name, stop = signal.Signals(number).name, self.client_manager.stop
-        if stop is None:
-            raise SystemExit(1)
-        if stop.event.is_set():
+        if stop is None or not (stop.drives or stop.serves):
+            self._interrupt(number, stop)
+        elif not stop.drives:
+            stop.suspend()
+        elif stop.event.is_set():
             if number == signal.SIGHUP:
                 # When a terminal closes, both the kernel and the shell send it.
                 return
             LOG.warning("%s again: undoing the run.", name)
             stop.abort()
+        else:
+            LOG.warning("%s: suspending the run. A second signal undoes it.", name)
+            # SIGINT is Ctrl-C: a person has decided. A closed terminal or systemd has not.
+            stop.suspend(hold=number == signal.SIGINT)
+            threading.Thread(target=self._leave, args=(stop,), daemon=True).start()
+
+    def _interrupt(self, number: int, stop: Stop | None) -> None:
+        """End a command that drives no run.
+
+        :raises Interrupted: always, but for a second signal, which needs no more
+        """
+        if self._interrupted:
             return
-        LOG.warning("%s: suspending the run. A second signal undoes it.", name)
-        # SIGINT is Ctrl-C: a person has decided. A closed terminal or systemd has not.
-        stop.suspend(hold=number == signal.SIGINT)
-        threading.Thread(target=self._leave, args=(stop,), daemon=True).start()
+        self._interrupted = Interrupted(number)
+        # Standard error may be a terminal with an unfinished line: that of a question, or "^C".
+        # Python's own file cannot be written to if the signal has interrupted exactly that.
+        line = "\n" if sys.stderr.isatty() else ""
+        with contextlib.suppress(OSError):
+            os.write(2, f"{line}{self._interrupted}\n".encode())
+        if stop:
+            # This ends the programs that other threads wait for.
+            stop.suspend()
+        threading.Thread(target=self._end, args=(self._interrupted,), daemon=True).start()
+        raise self._interrupted
+
+    def _end(self, interrupted: Interrupted) -> None:
+        """End the process if something does not end by itself; its programs end with it."""
+        time.sleep(_SHORT_PATIENCE)
+        self.stderr.flush()
+        os._exit(interrupted.exit_status)
 
     def _leave(self, stop: Stop) -> None:
         """End the process if a step cannot be interrupted: a resume repeats that step."""

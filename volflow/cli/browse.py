@@ -94,7 +94,8 @@ class BackupMount(_OneBackup, Command):
             for line in self.volflow.backups.doubts([mounted.backup]):
                 say(line)
             print(f"The backup is mounted at {mounted.directory}. Press Ctrl-C to end.", flush=True)
-            mounted.wait()
+            with self.volflow.stop.serving():
+                mounted.wait()
 
 
 class BackupDiff(Lister):

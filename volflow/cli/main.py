@@ -10,7 +10,8 @@ from collections.abc import Sequence
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status.
 
-    0: complete; 1: failed; 2: the command line is wrong; 3: partial.
+    0: complete; 1: failed; 2: the command line is wrong; 3: partial; 130 or 143: a signal has ended
+    a command that drives no run.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments == ["--version"]:
@@ -19,6 +20,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         print(f"volflow {version('volflow')}")
         return 0
+    try:
+        return _run(arguments)
+    except KeyboardInterrupt:
+        # During the imports, before a command begins.
+        print("Interrupted.", file=sys.stderr)
+        return 130
+
+
+def _run(arguments: list[str]) -> int:
     without_eventlet()
     # Imported objects live as long as the process: the garbage collector need not scan them,
     # neither during the imports nor later.

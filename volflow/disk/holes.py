@@ -116,13 +116,23 @@ def _opened(tree: str, path: str) -> Iterator[int]:
 
 
 def _without(wanted: Ranges, others: Ranges) -> Iterator[tuple[int, int]]:
-    """The parts of some ranges that are in no other range (start, end); both are sorted."""
+    """The parts of some ranges that are in no other range (start, end); both are sorted.
+
+    A file can have hundreds of thousands of ranges: each is looked at a few times only.
+    """
+    first = 0
     for start, length in wanted:
         position, end = start, start + length
-        for offset, size in others:
-            if position < offset < end:
+        # The ranges in either list do not overlap: those that end here matter no more.
+        while first < len(others) and sum(others[first]) <= start:
+            first += 1
+        for index in range(first, len(others)):
+            offset, size = others[index]
+            if offset >= end:
+                break
+            if position < offset:
                 yield position, offset
-            position = max(position, offset + size) if offset < end else position
+            position = max(position, offset + size)
         if position < end:
             yield position, end
 

@@ -19,6 +19,7 @@ import tempfile
 import threading
 import time
 import uuid
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,6 +77,16 @@ done
 """
 
 _scope = threading.local()
+_holders: weakref.WeakSet[Holder] = weakref.WeakSet()
+
+
+def _forked() -> None:
+    for holder in list(_holders):
+        holder.forked()
+
+
+# The daemon of oslo.privsep is such a child.
+os.register_at_fork(after_in_child=_forked)
 
 
 @contextlib.contextmanager
@@ -139,10 +150,13 @@ class Holder:
 
     def __init__(self, argv: Sequence[str], environment: Mapping[str, str]) -> None:
         self._said = _temporary_file()
+        self._lock = threading.Lock()
+        # No file object: a fork must be able to close its copy without any lock.
+        read, self._stdin = os.pipe()
         try:
             self._process = subprocess.Popen(
                 list(argv),
-                stdin=subprocess.PIPE,
+                stdin=read,
                 stdout=subprocess.PIPE,
                 stderr=self._said,
                 env=_unmarked(environment),
@@ -150,7 +164,11 @@ class Holder:
             )
         except OSError as error:
             self._said.close()
+            self.let_go()
             raise _not_started(argv[0], error) from error
+        finally:
+            os.close(read)
+        _holders.add(self)
         self.pid = self._process.pid
 
     @property
@@ -179,12 +197,23 @@ class Holder:
 
         :param last: what to write to it before
         """
-        stdin = self._process.stdin
-        if stdin and not stdin.closed:
-            with contextlib.suppress(OSError):
-                stdin.write(last)
-            with contextlib.suppress(OSError):
-                stdin.close()
+        with self._lock:
+            stdin, self._stdin = self._stdin, -1
+        if stdin >= 0:
+            if last:
+                with contextlib.suppress(OSError):
+                    os.write(stdin, last)
+            os.close(stdin)
+
+    def forked(self) -> None:
+        """Close the copy of its standard input in the child of a fork, which would keep it open."""
+        if self._stdin >= 0:
+            os.close(self._stdin)
+            self._stdin = -1
+
+    def __del__(self) -> None:
+        if getattr(self, "_stdin", -1) >= 0:
+            self.let_go()
 
     def close(self, limit: float) -> bool:
         """Close its standard input and wait for its end, at most for these seconds.
@@ -243,8 +272,6 @@ class Bond:
         with self._lock:
             if self._process != os.getpid():
                 # After a fork, the other process has its own programs and its own watch.
-                if self._watch:
-                    self._watch.let_go()
                 self._process, self._token, self._watch = os.getpid(), uuid.uuid4().hex, None
                 self._running = 0
             self._running += 1

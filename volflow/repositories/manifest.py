@@ -158,7 +158,8 @@ class Manifest:
         return cls("", volume | {"bootable": "false"}, {}, {}, {}, {}, (region,))
 
     def to_json(self) -> str:
-        return json.dumps(asdict(self), indent=1, sort_keys=True)
+        # No spaces: the ranges of sparse files can be most of it.
+        return json.dumps(asdict(self), separators=(",", ":"), sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> Manifest:

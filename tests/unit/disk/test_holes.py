@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import random
+import time
 from pathlib import Path
 
 import pytest
 
-from volflow.disk import sparse
+from volflow.disk import holes, sparse
 from volflow.host.privilege import Privilege
 
 BLOCK = 64 * 1024
@@ -110,3 +112,33 @@ def test_names_that_are_not_utf8_are_handled(tmp_path: Path) -> None:
     name = os.fsdecode(b"\xff\nodd")
     write(tmp_path / name, 0, size=4 * BLOCK)
     assert list(sparse.find(ME, tmp_path)) == [name]
+
+
+def test_a_file_with_many_holes_takes_linear_time() -> None:
+    """A database file can have hundreds of thousands; one after the other took hours."""
+    step, count = 8192, 300_000
+    data = [[n * step, 4096] for n in range(count)]
+    shifted = [[n * step + 4096, 4096] for n in range(count)]
+    began = time.process_time()
+    assert sum(1 for _ in holes._without(data, shifted)) == count
+    assert list(holes._without(data, data)) == []
+    assert sum(1 for _ in holes._without([[0, count * step]], data)) == count
+    assert sum(1 for _ in holes._without(data, [[0, count * step]])) == 0
+    assert time.process_time() - began < 30
+
+
+def test_parts_outside_of_other_ranges_are_found() -> None:
+    """Compared with a set of all positions."""
+    chance = random.Random(1)
+    for _ in range(300):
+        wanted, others = (
+            _ranges(sorted(chance.sample(range(40), 2 * chance.randrange(8)))) for _ in range(2)
+        )
+        found = [n for start, end in holes._without(wanted, others) for n in range(start, end)]
+        inside = {n for start, length in others for n in range(start, start + length)}
+        asked = [n for start, length in wanted for n in range(start, start + length)]
+        assert found == [n for n in asked if n not in inside]
+
+
+def _ranges(ends: list[int]) -> list[list[int]]:
+    return [[start, end - start] for start, end in zip(ends[::2], ends[1::2], strict=True)]

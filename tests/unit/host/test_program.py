@@ -213,3 +213,34 @@ def test_a_missing_program_is_reported() -> None:
 def test_a_program_reads_what_it_is_given() -> None:
     text = "line\n" * 100_000
     assert privileged().run("cat", stdin=text) == text
+
+
+def watches(pid: int) -> list[int]:
+    """The processes that watch over the programs of a process."""
+    text = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    found = [int(child) for child in text]
+    return [one for one in found if b"VOLFLOW_BOND" in Path(f"/proc/{one}/cmdline").read_bytes()]
+
+
+def test_the_watch_ends_with_what_it_watches_for() -> None:
+    """Also if a child of a fork, as the daemon of oslo.privsep, lives on."""
+    before = set(watches(os.getpid()))
+    closed, forgotten = Privilege(), Privilege()
+    for privilege in (closed, forgotten):
+        assert privilege.run("echo") == "\n"
+    # The kernel's list can miss one while others end.
+    started: set[int] = set()
+    until(lambda: started.update(set(watches(os.getpid())) - before) or len(started) == 2)
+    reading, writing = os.pipe()
+    if not (child := os.fork()):
+        os.read(reading, 1)
+        os._exit(0)
+    try:
+        closed.close()
+        del privilege, forgotten
+        until(lambda: all(map(ended, started)))
+    finally:
+        os.write(writing, b"x")
+        os.waitpid(child, 0)
+        os.close(reading)
+        os.close(writing)

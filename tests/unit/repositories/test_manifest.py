@@ -47,6 +47,14 @@ def test_a_manifest_is_read_as_it_was_written(manifest: Manifest) -> None:
     assert Manifest.from_json(manifest.to_json()) == manifest
 
 
+def test_a_manifest_is_compact_and_earlier_ones_are_read(manifest: Manifest) -> None:
+    text = manifest.to_json()
+    assert "\n" not in text
+    assert ": " not in text.replace('": ', "")
+    earlier = json.dumps(json.loads(text), indent=1, sort_keys=True)
+    assert Manifest.from_json(earlier) == manifest
+
+
 def test_a_manifest_is_plain_ascii(manifest: Manifest) -> None:
     """This includes names that are not UTF-8."""
     manifest.to_json().encode("ascii")
