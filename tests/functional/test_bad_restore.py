@@ -91,7 +91,8 @@ def test_nothing_is_overwritten_without_consent(ground: Ground) -> None:
     assert done.returncode == 2, done
     told = done.stderr.strip().splitlines()
     assert f"Volume {ground.volume} will be overwritten" in told[0]
-    assert "--yes" in told[1]
+    assert "On it: ext4 at its last backup" in told[1]
+    assert "--yes" in told[-1]
     assert ground.made() == before
 
 

@@ -11,6 +11,7 @@ from volflow.cli.agreement import agree
 from volflow.cli.command import Lister, ShowOne
 from volflow.cli.result import Table, say, show, tell_left_out
 from volflow.cli.selection import add_selection, filled, positive, selection
+from volflow.report.remarks import cut
 from volflow.report.words import plural, snapshotted
 
 
@@ -63,11 +64,10 @@ def _planned(volflow: Volflow, plan: BackupPlan) -> Table:
         say(f"This temporarily uses up to: {need}, in the quota of project {need.project_id}.")
     last = {backup.tags.get("volume"): backup for backup in plan.parents}
     first = sum(int(v["size"]) for v in selected.volumes if v["id"] not in last)
-    others = sum(v["id"] in last for v in selected.volumes)
-    say(
-        f"The repository grows by at most {first} GiB for volumes without a backup, and by the "
-        f"changes of {others} others."
-    )
+    known = sum(v["id"] in last for v in selected.volumes)
+    grows = [f"at most {first} GiB for volumes without a backup"] if first else []
+    grows += [f"the changes of {plural(known, 'volume')}"] if known else []
+    say(f"The repository grows by {', and by '.join(grows)}.")
     for location, free in volflow.backups.free_bytes(plan).items():
         say(f"{location} has {free / 1024**3:.0f} GiB free.")
     rows = []
@@ -197,7 +197,7 @@ class BackupShow(ShowOne):
             "data_of": columns.Time(times.moment_of(manifest.snapshot["created_at"])),
             "run_id": manifest.run_id,
             "outcome": str(backup.outcome),
-            "unread": columns.Lines(manifest.unread),
+            "unread": columns.Lines(manifest.unread, cut(manifest.unread, backup.id)),
             "size_gib": manifest.size_gib,
             "volume": columns.Tree(manifest.volume),
             "volume_type": columns.Tree(manifest.volume_type),

@@ -49,10 +49,17 @@ class Time(FormattableColumn[datetime | None]):
 
 
 class Lines(FormattableColumn[Sequence[str]]):
-    """Several texts, one per line."""
+    """Several texts, one per line.
+
+    :param shown: what people see, if that is not all of them
+    """
+
+    def __init__(self, value: Sequence[str], shown: Sequence[str] | None = None) -> None:
+        super().__init__(value)
+        self._shown = value if shown is None else shown
 
     def human_readable(self) -> str:
-        return "\n".join(map(printable, self._value))
+        return "\n".join(map(printable, self._shown))
 
     def machine_readable(self) -> Any:
         return list(self._value)

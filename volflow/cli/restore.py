@@ -23,10 +23,12 @@ from volflow import (
 from volflow.cli import columns
 from volflow.cli.agreement import agree
 from volflow.cli.command import Lister
+from volflow.cli.overwriting import overwriting
 from volflow.cli.result import Table, left_out_line, not_in, say, show
 from volflow.cli.selection import (
     add_selection,
     filled,
+    mapped,
     mapping,
     path,
     positive,
@@ -43,9 +45,6 @@ _OF_VOLUMES = (
     *("meta_override", "type_map", "az_map", "project_map", "remove_old_vol", "parallel"),
 )
 
-# The number of missing files of a backup to name before a restore.
-_MISSING_SHOWN = 20
-
 
 class RestoreCreate(Lister):
     """Restore volumes: into the volume itself if it exists, else to a new one like it"""
@@ -58,7 +57,11 @@ class RestoreCreate(Lister):
             nargs="*",
             help="id of a backup or its beginning, or a volume for its last backup",
         )
-        add_selection(parser)
+        add_selection(
+            parser,
+            "only volumes whose name matches; may contain * and ? (may be repeated). With one "
+            "BACKUP or VOLUME and --new: the name of the new volume",
+        )
         parser.add_argument(
             "--at",
             type=_moment,
@@ -167,6 +170,7 @@ class RestoreCreate(Lister):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
+        new_name = _new_name(parsed_args)
         chosen = selection(parsed_args, parsed_args.what)
         if parsed_args.keep_newer:
             LOG.warning(
@@ -184,10 +188,11 @@ class RestoreCreate(Lister):
             grow=parsed_args.grow,
             verify=parsed_args.verify or parsed_args.remove_old_vol,
             meta_override=parsed_args.meta_override,
-            type_map=dict(parsed_args.type_map),
-            az_map=dict(parsed_args.az_map),
-            project_map=dict(parsed_args.project_map),
+            type_map=mapped("--type-map", parsed_args.type_map),
+            az_map=mapped("--az-map", parsed_args.az_map),
+            project_map=mapped("--project-map", parsed_args.project_map),
             remove_old_vol=parsed_args.remove_old_vol,
+            name=new_name,
         )
         if parsed_args.dry_run:
             plan = self.volflow.restores.plan(
@@ -198,7 +203,7 @@ class RestoreCreate(Lister):
             say(f"{plural(len(plan.targets), 'volume')}, {plan.parallel} in parallel.")
             for where, steps in self.volflow.restores.steps(plan).items():
                 say(f"The steps of a volume ({where}): {', '.join(steps)}.")
-            for line in _partial(plan):
+            for line in (*overwriting(plan), *_partial(plan)):
                 say(line)
             for use in plan.quota_use:
                 say(f"This uses up to: {use}, in the quota of project {use.project_id}.")
@@ -249,6 +254,19 @@ class RestoreCreate(Lister):
         ]
 
 
+def _new_name(parsed_args: argparse.Namespace) -> str | None:
+    """The name of the new volume: ``--name`` is no filter if a volume is named."""
+    if not parsed_args.what or not parsed_args.name:
+        return None
+    *others, name = parsed_args.name
+    if others:
+        raise UsageError("--name with a volume or a backup names one new volume.")
+    parsed_args.name = None
+    if parsed_args.to_path or parsed_args.to_image:
+        raise UsageError("--name is for volumes; --to-path and --to-image create none.")
+    return str(name)
+
+
 def _notes(plan: RestorePlan) -> list[str]:
     """What a person should know about a plan before agreeing to it."""
     return [*plan.notes, *map(left_out_line, plan.left_out)]
@@ -297,18 +315,14 @@ def _ask(plan: RestorePlan) -> None:
 
     :raises UsageError: the person does not agree, or there is no terminal
     """
-    lines = [
-        f"Volume {target.overwritten} will be overwritten with backup {target.backup.id[:8]}, "
-        f"of {target.manifest.snapshot['created_at']} UTC."
-        for target in plan.targets
-        if target.overwritten
-    ]
+    lines = overwriting(plan)
     if plan.options.remove_old_vol:
         lines += [
             f"Volume {target.replaced['id']} will stay: {target.in_the_way}."
             if target.in_the_way
             else f"Volume {target.replaced['id']} ({target.replaced['name'] or 'no name'}, "
-            f"{target.replaced['size']} GiB) will be removed when all is restored and verified."
+            f"{target.replaced['size']} GiB) will be removed when everything is restored and "
+            "verified."
             for target in plan.targets
             if target.replaced
         ]
@@ -320,9 +334,7 @@ def _ask(plan: RestorePlan) -> None:
 def _partial(plan: RestorePlan) -> list[str]:
     """Say which of the backups are partial."""
     return [
-        line
-        for target in plan.targets
-        for line in not_in(target.backup, target.manifest.unread, most=_MISSING_SHOWN)
+        line for target in plan.targets for line in not_in(target.backup, target.manifest.unread)
     ]
 
 

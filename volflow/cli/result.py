@@ -11,7 +11,7 @@ from volflow import LeftOut, RunResult, StoredBackup, VolumeResult
 from volflow.cli import columns
 from volflow.cli.command import Lister
 from volflow.printable import printable
-from volflow.report.remarks import remarks
+from volflow.report.remarks import cut, remarks
 from volflow.report.words import plural, snapshotted
 from volflow.results.outcome import worst
 
@@ -114,21 +114,15 @@ def left_out_line(one: LeftOut) -> str:
     return f"{one.name or one.volume_id}: left out, {one.reason}"
 
 
-def not_in(backup: StoredBackup, unread: Sequence[str], most: int | None = None) -> list[str]:
-    """Return lines that name the files that a backup lacks; none if it is complete.
-
-    :param most: maximum number of files to name
-    """
+def not_in(backup: StoredBackup, unread: Sequence[str]) -> list[str]:
+    """Return lines that name the first files that a backup lacks; none if it is complete."""
     if not unread:
         return []
     name = backup.tags.get("name") or backup.tags.get("volume")
     what = plural(len(unread), "file")
     lines = [f"Backup {backup.id[:8]} of {name} is partial: {what} could not be read, and"
              " cannot be restored:"]  # fmt: skip
-    lines += [f"  {path}" for path in unread[:most]]
-    if len(lines) <= len(unread):
-        lines.append(f"  and more; 'volflow backup show {backup.id[:8]}' lists them all")
-    return lines
+    return [*lines, *(f"  {line}" for line in cut(unread, backup.id))]
 
 
 def say(text: str) -> None:

@@ -6,10 +6,12 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from volflow import Selection
+from volflow import Selection, UsageError
+
+_NAME = "only volumes whose name matches; may contain * and ? (may be repeated)"
 
 
-def add_selection(parser: argparse.ArgumentParser) -> None:
+def add_selection(parser: argparse.ArgumentParser, name_help: str = _NAME) -> None:
     """Add the options of a selection."""
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--all", action="store_true", help="all volumes of the project")
@@ -19,16 +21,18 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
     where.add_argument(
         "--group",
         type=_list,
-        default=(),
+        action="extend",
+        default=[],
         metavar="ID[,ID]",
-        help="all volumes of these volume groups, which share one group snapshot",
+        help="all volumes of these volume groups, which share one group snapshot (may be repeated)",
     )
     only = parser.add_argument_group("with --all and --all-tenants")
     only.add_argument(
         "--name",
         type=filled,
+        action="append",
         metavar="PATTERN",
-        help="only volumes whose name matches; may contain * and ?",
+        help=name_help,
     )
     only.add_argument(
         "--metadata",
@@ -38,7 +42,13 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="only volumes with this metadata (may be repeated)",
     )
-    only.add_argument("--type", type=filled, metavar="TYPE", help="only volumes of this type")
+    only.add_argument(
+        "--type",
+        type=filled,
+        action="append",
+        metavar="TYPE",
+        help="only volumes of this type (may be repeated)",
+    )
     only.add_argument(
         "--exclude",
         type=filled,
@@ -51,13 +61,16 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
 
 def selection(parsed_args: argparse.Namespace, volumes: Sequence[str]) -> Selection:
     """Return the selection that the options describe."""
+    metadata: dict[str, list[str]] = {}
+    for key, value in parsed_args.metadata:
+        metadata.setdefault(key, []).append(value)
     return Selection(
         volumes=tuple(volumes),
         everything=parsed_args.all,
         all_tenants=parsed_args.all_tenants,
-        groups=parsed_args.group,
+        groups=tuple(parsed_args.group),
         name=parsed_args.name,
-        metadata=dict(parsed_args.metadata),
+        metadata=metadata,
         volume_type=parsed_args.type,
         exclude=tuple(parsed_args.exclude),
     )
@@ -93,6 +106,18 @@ def mapping(text: str) -> tuple[str, str]:
     if not new:
         raise argparse.ArgumentTypeError(f"'{text}' does not say to what; was a variable not set?")
     return old, new
+
+
+def mapped(option: str, pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """The mapping of an option that was given several times.
+
+    :raises UsageError: it maps one name to two others
+    """
+    found: dict[str, str] = {}
+    for old, new in pairs:
+        if found.setdefault(old, new) != new:
+            raise UsageError(f"{option} maps '{old}' to '{found[old]}' and to '{new}'.")
+    return found
 
 
 def positive(text: str) -> int:

@@ -225,8 +225,11 @@ def differences(
             why = "it was overridden" if applied else "--meta-override was not given"
             why = refused.get(name, why)
             found.append(Difference(name, getattr(before, name), getattr(after, name), why))
-    if NOT_VISIBLE in qos:
+    if qos[0] == qos[1]:
+        # What is invisible now as it was then is no difference that anybody could tell.
+        pass
+    elif NOT_VISIBLE in qos:
         found.append(Difference("qos_specs_id", *qos, "only administrators see it"))
-    elif qos[0] != qos[1]:
+    else:
         found.append(Difference("qos_specs_id", *qos, "it comes with the volume type"))
     return found

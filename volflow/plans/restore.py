@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from volflow.cloud.connection import Cloud
@@ -23,11 +23,22 @@ from volflow.plans.restore_target import (
     one_of_each,
 )
 from volflow.plans.selection import Selection
-from volflow.repositories.backups import Backups, doubts
+from volflow.repositories.backups import Backups, doubts, latest
 from volflow.repositories.manifest import Manifest
 from volflow.repositories.opened import Repositories
 from volflow.results.options import RestoreOptions
 from volflow.results.outcome import LeftOut
+
+
+@dataclass(frozen=True)
+class LastBackup:
+    """The last backup of a volume that is overwritten: it shows what was on the volume.
+
+    :ivar file_systems: their types, empty if they are not known
+    """
+
+    backup: StoredBackup
+    file_systems: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -41,6 +52,7 @@ class RestorePlan:
     :ivar quota_use: what it takes of the quota of each project, at most
     :ivar left_out: what was selected and is not restored, and why
     :ivar notes: what a person should know about it, one sentence each
+    :ivar last_backups: the last backup of each volume that is overwritten, by the target's key
     """
 
     targets: tuple[RestoreTarget, ...]
@@ -49,6 +61,7 @@ class RestorePlan:
     quota_use: tuple[QuotaUse, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
     notes: tuple[str, ...] = ()
+    last_backups: Mapping[str, LastBackup] = field(default_factory=dict)
 
     @property
     def groups(self) -> dict[str, list[str]]:
@@ -132,7 +145,29 @@ class RestorePlanner:
                 *notes_on_marks(targets),
                 *doubts(target.backup for target in targets),
             ),
+            last_backups=self._last_backups(targets, stored),
         )
+
+    def _last_backups(
+        self, targets: Iterable[RestoreTarget], stored: Iterable[StoredBackup]
+    ) -> dict[str, LastBackup]:
+        """The last backups of the volumes that are overwritten."""
+        known = {one.tags["volume"]: one for one in latest(stored, by_project=False)}
+        wanted = {
+            target.key: known[target.overwritten]
+            for target in targets
+            if target.overwritten in known
+        }
+        manifests, _ = self.backups.manifests(list(wanted.values()))
+        return {
+            key: LastBackup(
+                backup,
+                tuple(region.file_system.type for region in manifests[backup.id].regions)
+                if backup.id in manifests
+                else (),
+            )
+            for key, backup in wanted.items()
+        }
 
     def _exists(self, volume_id: str) -> bool:
         return self.cloud.cinder.volumes.existing(volume_id) is not None

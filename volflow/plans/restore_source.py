@@ -11,6 +11,7 @@ from typing import NamedTuple
 from volflow import times
 from volflow.errors import BackupNotFoundError
 from volflow.movers.base import StoredBackup
+from volflow.plans.filters import Unmatched
 from volflow.plans.named import find_named
 from volflow.plans.selection import Selection
 from volflow.repositories.backups import (
@@ -67,6 +68,7 @@ def choose(
     :param at: restore the volumes as of this time
     :param exists: whether the volume with this id exists; None if that is not known
     :raises BackupNotFoundError: no backup matches the selection
+    :raises UsageError: no volume matches one of the filters
     """
     selection.check()
     if selection.volumes:
@@ -86,20 +88,23 @@ def choose(
         last = {one.tags["group"]: one.taken_at for one in in_order(candidates)}
         complete = {group: complete_runs(before, begun_by=time) for group, time in last.items()}
     chosen = []
+    unmatched = selection.unmatched()
     for backup in candidates:
+        unmatched.look_at_name(backup.tags["volume"], backup.tags.get("name", ""))
         runs = complete[backup.tags["group"] if selection.groups else ""]
         reason = _why_deleted(backup, runs) or selection.why_backup_unwanted(backup)
         if reason:
             left_out.append(_left_out(backup, reason, wanted=False))
         else:
             chosen.append(backup)
+    unmatched.refuse_names()
     if selection.metadata or selection.volume_type:
-        chosen, filtered = _by_manifest(backups, chosen, selection)
+        chosen, filtered = _by_manifest(backups, chosen, selection, unmatched)
         left_out += filtered
     if not chosen:
         lines = "".join(f"\n{one.name or one.volume_id}: {one.reason}" for one in left_out)
         raise BackupNotFoundError(f"No backup matches the selection.{lines}")
-    return Chosen(chosen, left_out)
+    return Chosen(chosen, left_out, unmatched.notes())
 
 
 def complete_runs(
@@ -175,10 +180,21 @@ def _of_groups(
 
 
 def _by_manifest(
-    known: Backups, backups: Sequence[StoredBackup], selection: Selection
+    known: Backups,
+    backups: Sequence[StoredBackup],
+    selection: Selection,
+    unmatched: Unmatched,
 ) -> tuple[list[StoredBackup], list[LeftOut]]:
-    """Apply the filters that need the manifest."""
+    """Apply the filters that need the manifest.
+
+    :raises UsageError: no volume matches one of them
+    """
     manifests, troubles = known.manifests(backups)
+    for manifest in manifests.values():
+        volume = manifest.volume
+        unmatched.look_at_properties(volume["volume_type"], volume["metadata"])
+    if not troubles:
+        unmatched.refuse_properties()
     found, left_out = [], []
     for backup in backups:
         if backup.id in troubles:

@@ -22,6 +22,7 @@ from volflow.cloud.marks import (
 from volflow.cloud.volumes import USABLE, Volume, require_usable
 from volflow.errors import ResourceNotFoundError, UsageError, VolflowError, VolumeStateError
 from volflow.movers.base import StoredBackup
+from volflow.plans.filters import Unmatched, several
 from volflow.results.outcome import LeftOut
 
 
@@ -93,9 +94,10 @@ class Selection:
     :ivar everything: all volumes of the caller's project
     :ivar all_tenants: all volumes of all projects, for an administrator
     :ivar groups: ids of generic volume groups; Cinder shows consistency groups as such too
-    :ivar name: a shell pattern that the name must match
-    :ivar metadata: keys and values that the volume's metadata must have
-    :ivar volume_type: name of the volume type
+    :ivar name: a shell pattern that the name must match, or several of which it must match one
+    :ivar metadata: keys and values that the volume's metadata must have; for a key with several
+        values, one of them
+    :ivar volume_type: name of the volume type, or several names
     :ivar exclude: ids or names of volumes to leave out
     """
 
@@ -103,9 +105,9 @@ class Selection:
     everything: bool = False
     all_tenants: bool = False
     groups: tuple[str, ...] = ()
-    name: str | None = None
-    metadata: Mapping[str, str] = field(default_factory=dict)
-    volume_type: str | None = None
+    name: str | Sequence[str] | None = None
+    metadata: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
+    volume_type: str | Sequence[str] | None = None
     exclude: tuple[str, ...] = ()
 
     @classmethod
@@ -131,7 +133,7 @@ class Selection:
             if isinstance(each, str):
                 raise UsageError(_ONE_NAME.format(each))
         values = (*self.volumes, *self.groups, *self.exclude, *self.metadata)
-        if not all((*values, self.name != "", self.volume_type != "")):
+        if not all((*values, *several(self.name), *several(self.volume_type))):
             raise UsageError("An empty name or id selects nothing. Is a variable not set?")
         places = [bool(self.volumes), self.everything, self.all_tenants, bool(self.groups)]
         if sum(places) != 1:
@@ -151,7 +153,8 @@ class Selection:
     def find(self, cinder: Cinder) -> Selected:
         """Find the volumes in Cinder.
 
-        :raises UsageError: the selection makes no sense, or names a volume twice
+        :raises UsageError: the selection makes no sense, or names a volume twice, or no volume
+            matches one of its filters
         :raises ResourceNotFoundError: a named volume or group does not exist, or no volume at all
             can be backed up
         :raises VolumeStateError: a named volume cannot be snapshotted now
@@ -169,7 +172,10 @@ class Selection:
         left_out: list[LeftOut] = []
         notes: list[str] = []
         members: dict[str, list[str]] = {}
+        unmatched = self.unmatched()
         for volume in found:
+            unmatched.look_at_name(volume["id"], volume["name"] or "")
+            unmatched.look_at_properties(volume["volume_type"], volume["metadata"])
             if volume.get("group_id"):
                 members.setdefault(volume["group_id"], []).append(volume["id"])
             forged = why_mark_is_foreign(cinder, volume)
@@ -184,6 +190,8 @@ class Selection:
                 left_out.append(
                     LeftOut(volume["id"], volume["name"] or "", reason, unwanted is None)
                 )
+        unmatched.refuse_names()
+        unmatched.refuse_properties()
         if not volumes:
             why = "".join(f"\n{one.name or one.volume_id}: {one.reason}" for one in left_out)
             where = "all projects" if self.all_tenants else "this project"
@@ -199,7 +207,7 @@ class Selection:
                 for group, ids in several.items()
                 if chosen.intersection(ids) and not chosen.issuperset(ids)
             ],
-            notes=notes,
+            notes=[*notes, *unmatched.notes()],
         )
 
     def why_unwanted(self, volume: Volume) -> str | None:
@@ -207,11 +215,12 @@ class Selection:
         reason = self._why_unnamed(volume["id"], volume["name"] or "")
         if reason:
             return reason
-        if self.volume_type and volume["volume_type"] != self.volume_type:
+        types = several(self.volume_type)
+        if types and volume["volume_type"] not in types:
             return f"its type is '{volume['volume_type']}'"
         for key, value in self.metadata.items():
-            if volume["metadata"].get(key) != value:
-                return f"its metadata does not have {key}={value}"
+            if volume["metadata"].get(key) not in several(value):
+                return f"its metadata does not have {key}={' or '.join(several(value))}"
         return None
 
     def why_backup_unwanted(self, backup: StoredBackup) -> str | None:
@@ -221,9 +230,17 @@ class Selection:
     def _why_unnamed(self, volume_id: str, name: str) -> str | None:
         if volume_id in self.exclude or (name and name in self.exclude):
             return "is excluded"
-        if self.name and not fnmatchcase(name, self.name):
-            return f"its name does not match '{self.name}'"
+        patterns = several(self.name)
+        if patterns and not any(fnmatchcase(name, pattern) for pattern in patterns):
+            return f"its name does not match {' or '.join(map(repr, patterns))}"
         return None
+
+    def unmatched(self) -> Unmatched:
+        """The filters, to notice those that match nothing."""
+        metadata = {key: several(value) for key, value in self.metadata.items()}
+        return Unmatched(
+            several(self.name), several(self.volume_type), metadata, several(self.exclude)
+        )
 
 
 _TEMPORARY = "is a temporary volume of a volflow run"

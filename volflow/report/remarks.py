@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from taskflow import states
 
 from volflow.report.words import plural
 from volflow.results.outcome import Outcome, VolumeResult
+
+# The number of unreadable files to name. There can be as many as the volume has files.
+_NAMED = 20
 
 
 def remarks(volume: VolumeResult) -> list[str]:
@@ -18,7 +22,7 @@ def remarks(volume: VolumeResult) -> list[str]:
     lines = [f"{how}: {volume.error}"] if volume.error else []
     # A restore cannot restore files that the backup does not contain.
     when = "could not be read when it was backed up" if volume.target_id else "could not be read"
-    lines += [f"{when}: {path}" for path in volume.unread]
+    lines += cut([f"{when}: {path}" for path in volume.unread], volume.backup_id or "")
     if volume.kept:
         lines.append(f"kept {plural(volume.kept, 'existing file')} instead of the backup's")
     lines += [f"left over: {leftover}" for leftover in volume.leftovers]
@@ -31,6 +35,15 @@ def remarks(volume: VolumeResult) -> list[str]:
     if volume.removed:
         lines.append("the old volume was removed")
     return lines
+
+
+def cut(lines: Sequence[str], backup_id: str) -> list[str]:
+    """The first lines of those that name unreadable files, and how to see the others."""
+    more = len(lines) - _NAMED
+    if more <= 0:
+        return list(lines)
+    how = f"'volflow backup show {backup_id[:8]} -f json' lists all"
+    return [*lines[:_NAMED], f"and {more:,} more; {how}"]
 
 
 def _failed(volume: VolumeResult) -> str:

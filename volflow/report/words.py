@@ -25,6 +25,17 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {left:02d} s"
 
 
+def age(seconds: float) -> str:
+    """How long ago something was, in its largest unit or two."""
+    if seconds < 60:
+        return "less than a minute"
+    days, rest = divmod(int(seconds), 86_400)
+    if days >= 2:
+        return plural(days, "day")
+    hours, rest = divmod(rest + 86_400 * days, 3600)
+    return f"{hours} h {rest // 60:02d} min" if hours else f"{rest // 60} min"
+
+
 def moment(when: float | datetime) -> str:
     """A local time with its offset."""
     return times.local(when)

@@ -63,7 +63,8 @@ def test_another_quality_of_service_of_the_type_is_reported() -> None:
 
 
 def test_a_quality_of_service_that_this_user_cannot_see_is_reported() -> None:
-    for qos in ((NOT_VISIBLE, NOT_VISIBLE), ("1", NOT_VISIBLE), (NOT_VISIBLE, None)):
+    assert differences(VOLUME, VOLUME, qos=(NOT_VISIBLE, NOT_VISIBLE), applied=True) == []
+    for qos in (("1", NOT_VISIBLE), (NOT_VISIBLE, None)):
         (difference,) = differences(VOLUME, VOLUME, qos=qos, applied=True)
         assert (difference.was, difference.now, difference.why) == (
             *qos,

@@ -7,7 +7,7 @@ from typing import cast
 
 import pytest
 
-from volflow.errors import BackupNotFoundError, RepositoryError
+from volflow.errors import BackupNotFoundError, RepositoryError, UsageError
 from volflow.movers.base import StoredBackup
 from volflow.plans.restore_source import Chosen, choose
 from volflow.plans.selection import Selection
@@ -202,3 +202,11 @@ def test_a_damaged_manifest_leaves_out_only_its_own_volume() -> None:
     assert [backup.id for backup in found.backups] == ["a1"]
     (left,) = found.left_out
     assert (left.volume_id, left.reason, left.wanted) == ("b", "damaged", True)
+
+
+def test_a_filter_that_matches_no_backup_is_an_error() -> None:
+    backups = [stored("a", 1, "r"), stored("b", 1, "r")]
+    with pytest.raises(UsageError, match="No volume matches --name 'wbe'"):
+        chosen(backups, Selection(everything=True, name=["*", "wbe"]))
+    found = chosen(backups, Selection(everything=True, exclude=("wbe",)))
+    assert found.notes == ["--exclude 'wbe' matches no volume; is it misspelled?"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tests.support.reports import (
     step,
 )
@@ -30,3 +32,18 @@ def test_remarks_name_everything_that_went_wrong() -> None:
         'differs: metadata was {"a": "é"} and is null: refused'
     ]
     assert remarks(VolumeResult("v", "", Outcome.COMPLETE)) == []
+
+
+def test_of_many_unread_files_only_the_first_are_named() -> None:
+    unread = tuple(f"/{number}" for number in range(20_000))
+    volume = VolumeResult("v", "", Outcome.PARTIAL, backup_id="0123456789abc", unread=unread)
+    lines = remarks(volume)
+    assert len(lines) == 21
+    assert lines[0] == "could not be read: /0"
+    assert lines[-1] == "and 19,980 more; 'volflow backup show 01234567 -f json' lists all"
+    assert len(remarks(replace(volume, unread=unread[:20]))) == 20
+
+
+def test_existing_files_that_stay_are_counted() -> None:
+    volume = VolumeResult("v", "", Outcome.COMPLETE, kept=1)
+    assert remarks(volume) == ["kept 1 existing file instead of the backup's"]
