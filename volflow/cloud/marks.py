@@ -18,6 +18,9 @@ TAG_KEY = "volflow"
 # Metadata key that a live run sets on its volumes every few minutes, to the time in UTC. It is for
 # those who cannot see the run's lease because they use another state database.
 ALIVE_KEY = "volflow_alive"
+# Metadata key of a new volume, with the volume's own id: a tool that copies the metadata makes it
+# wrong, so it proves which volume volflow has made.
+ID_KEY = "volflow_id"
 
 # The kinds of volumes that carry a tag: one made from a snapshot, and deleted after the copy; one
 # that a restore makes; one that existed before, while a restore overwrites it.

@@ -11,7 +11,7 @@ removes only the resource itself, in the project in which it was found.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from persistence import Entry
@@ -20,15 +20,14 @@ from volflow.cloud.marks import (
     CLAIMED,
     GROUP,
     GROUP_SNAPSHOT,
+    ID_KEY,
     KEPT,
     RESTORED,
     SAFETY,
     SAFETY_VOLUME,
     SNAPSHOT,
-    TAG_KEY,
     TEMPORARY,
     Mark,
-    alive,
     alive_at,
     tag,
     tag_of,
@@ -45,14 +44,6 @@ _CLOCKS = timedelta(minutes=5)
 def temporary_name(run_id: str) -> str:
     """The name of what a run makes and removes again."""
     return f"volflow-{run_id[:8]}"
-
-
-def new_marks(tag: str) -> dict[str, str]:
-    """The metadata of a new volume that belongs to the tenant when the run ends.
-
-    It has the name of the tenant's, so the sign of life shows that volflow made it.
-    """
-    return {TAG_KEY: tag, **alive(datetime.now(UTC))}
 
 
 def safety_name(run_id: str) -> str:
@@ -77,12 +68,15 @@ def why_not_ours(cinder: Cinder, resource: Mapping[str, Any], mark: Mark) -> str
 def why_not_removable(cinder: Cinder, resource: Mapping[str, Any], mark: Mark) -> str | None:
     """Why a resource that no ledger names must not be removed for its mark; None if it may.
 
-    A new volume is made from nothing and has the tenant's name. Only its sign of life, which it has
-    from its first moment, distinguishes it from one on which somebody has written the mark.
+    A new volume is made from nothing and has the tenant's name. Only its own id, which volflow
+    writes on it, distinguishes it from one to which somebody has copied the mark.
     """
     why = why_not_ours(cinder, resource, mark)
-    if why is None and mark.kind == RESTORED and alive_at(resource) is None:
-        return "it carries no sign of life of a run"
+    if why is None and mark.kind == RESTORED and not resource["metadata"].get(ID_KEY):
+        return (
+            f"it does not carry its own id (metadata key '{ID_KEY}'), as a new volume of volflow "
+            "does: delete it if it is incomplete, else remove the mark"
+        )
     return why
 
 
@@ -118,6 +112,9 @@ def _why_not_volume(cinder: Cinder, volume: Mapping[str, Any], mark: Mark) -> st
     if sign is not None and sign < utc(volume["created_at"]) - _CLOCKS:
         return "it carries a run's sign of life from before it existed"
     snapshot_id = volume.get("snapshot_id")
+    own_id = volume["metadata"].get(ID_KEY)
+    if own_id not in (None, volume["id"]):
+        return f"its metadata is that of volume {own_id}"
     if mark.kind in (TEMPORARY, SAFETY_VOLUME):
         if volume["name"] != temporary_name(mark.run_id):
             return f"its name is not '{temporary_name(mark.run_id)}'"
@@ -169,7 +166,7 @@ def made_earlier(cinder: Cinder, found: Sequence[Resource]) -> Resource | None:
     Cinder can have made several, because a request whose answer is lost is sent again: then it is
     the youngest, see :func:`to_remove`.
     """
-    fitting = [one for one in found if _is_removable(cinder, one)]
+    fitting = [one for one in found if fits(cinder, one)]
     return max(fitting, key=lambda one: str(one["created_at"]), default=None)
 
 
@@ -190,10 +187,5 @@ def to_remove(cinder: Cinder, found: Sequence[Resource], entry: Entry) -> Resour
         for one in found
         if one["id"] != known
         and (not known or (made_at is not None and str(one["created_at"]) <= made_at))
-        and _is_removable(cinder, one)
+        and fits(cinder, one)
     ]
-
-
-def _is_removable(cinder: Cinder, resource: Resource) -> bool:
-    mark = Mark.of(resource)
-    return mark is not None and why_not_removable(cinder, resource, mark) is None

@@ -9,13 +9,13 @@ from functools import partial
 from typing import Any
 
 from volflow.cloud.cinder import Cinder
-from volflow.cloud.marks import ALIVE_KEY, TAG_KEY
+from volflow.cloud.marks import ALIVE_KEY, ID_KEY, TAG_KEY
 from volflow.cloud.volumes import Volume
 from volflow.errors import CloudError, UsageError
 from volflow.printable import bounded
 
 # Cinder shows these in a volume's metadata, but they are set in other ways.
-_NOT_METADATA = ("readonly", "attached_mode", TAG_KEY, ALIVE_KEY)
+_NOT_METADATA = ("readonly", "attached_mode", TAG_KEY, ALIVE_KEY, ID_KEY)
 
 # The properties that --meta-override accepts, with their types.
 _SETTABLE: dict[str, type] = {

@@ -304,4 +304,6 @@ def _why_foreign(
         made_at = entry.details.get(ownership.MADE_AT)
         if made_at is None or str(resource["created_at"]) > made_at:
             return f"the run made {entry.resource_id}, and this came later"
+        # Cinder made it for the same request.
+        return ownership.why_not_ours(cinder, resource, mark)
     return ownership.why_not_removable(cinder, resource, mark)

@@ -8,7 +8,7 @@ from typing import Any
 from persistence import Entry
 from volflow.cloud import ownership
 from volflow.cloud.groups import takes
-from volflow.cloud.marks import ALIVE_KEY, KEPT, RESTORED, TAG_KEY, foreign_value, tag_of
+from volflow.cloud.marks import ALIVE_KEY, ID_KEY, KEPT, RESTORED, TAG_KEY, foreign_value, tag_of
 from volflow.cloud.properties import own_metadata
 from volflow.errors import VolumeStateError
 from volflow.repositories.manifest import Manifest
@@ -55,7 +55,7 @@ class NewVolume(Temporary):
             "description": was["description"],
             "volume_type": was["volume_type"],
             "availability_zone": was["availability_zone"],
-            "metadata": {**own_metadata(was), **ownership.new_marks(self.tag)},
+            "metadata": {**own_metadata(was), TAG_KEY: self.tag},
         }
 
     def _ensure(self, **properties: Any) -> str:
@@ -68,6 +68,9 @@ class NewVolume(Temporary):
         if made or as_left.LEFT not in details:
             details |= as_left.begun(int(volume["size"]))
         self.present(volume["id"], **details)
+        if volume["metadata"].get(ID_KEY) != volume["id"]:
+            # For those who do not see this ledger: a copy of the metadata has another id.
+            cinder.volumes.set_metadata(volume["id"], {ID_KEY: volume["id"]})
         volume = cinder.volumes.wait(volume["id"], what="New volume")
         if as_left.LEFT not in details:
             as_left.note(self.work, self.tag, **as_left.left(volume))
@@ -95,7 +98,7 @@ class NewVolume(Temporary):
             volume = cinder.volumes.existing(kept)
             # Meanwhile the tenant may have deleted it, or another run may restore into it.
             if volume and work.is_ours(tag_of(volume)):
-                give_back(work, kept, entry.details.get("had"), [ALIVE_KEY])
+                give_back(work, kept, entry.details.get("had"), [ALIVE_KEY, ID_KEY])
             # A request that was sent again may have created two volumes.
             found = [one for one in cinder.volumes.tagged(entry.tag) if one["id"] != kept]
             volumes = ownership.to_remove(cinder, found, entry)
@@ -148,7 +151,7 @@ class CopiedVolume(NewVolume):
             name=self._source["name"],
             description=self._source["description"],
             availability_zone=self._source["availability_zone"],
-            metadata={**own_metadata(self._source), **ownership.new_marks(self.tag)},
+            metadata={**own_metadata(self._source), TAG_KEY: self.tag},
         )
 
 

@@ -23,8 +23,11 @@ def beta(town: Town) -> Person:
     return found
 
 
-def marked(person: Person, name: str, mark: str, **more: Any) -> str:
-    made = person.cloud.client.volumes.create(1, name=name, metadata={"volflow": mark}, **more)
+def marked(
+    person: Person, name: str, mark: str, own_id: Mapping[str, str] | None = None, **more: Any
+) -> str:
+    metadata = {"volflow": mark, **(own_id or {})}
+    made = person.cloud.client.volumes.create(1, name=name, metadata=metadata, **more)
     until(lambda: person.cloud.client.volumes.get(made.id).status == "available")
     return str(made.id)
 
@@ -42,6 +45,10 @@ def forgeries(person: Person, source: str) -> Mapping[str, str]:
         "own name": marked(person, "data", f"{mark}/volume"),
         "no snapshot": marked(person, name, f"{mark}/volume"),
         "cloned": marked(person, name, f"{mark}/volume", source_volid=source),
+        "target": marked(person, "data", f"{mark}/target"),
+        "target of another": marked(
+            person, "data", f"{mark}/target", own_id={"volflow_id": str(uuid.uuid4())}
+        ),
         "cloned target": marked(person, "data", f"{mark}/target", source_volid=source),
         "other snapshot": marked(person, name, f"{mark}/volume", snapshot_id=snapshot.id),
         "snapshot": str(snapshot.id),
@@ -60,11 +67,12 @@ def test_forged_marks_cost_a_tenant_neither_volume_nor_backup(town: Town, beta: 
         assert town.everything() == before
     # Cloned volumes have a file system; the others are empty and fail, but none is left out.
     names = {made[each] for each in ("cloned", "cloned target", "other snapshot")}
-    plan = beta.cli("backup", "create", *names, "-f", "json")
-    assert plan.returncode == 0, plan
-    assert plan.stderr.count("is not a mark of volflow") == len(names)
-    done = beta.cli("backup", "create", "--all", "--dry-run")
+    done = beta.cli("backup", "create", *names)
     assert done.returncode == 0, done
-    assert "left out" not in done.stderr
-    assert done.stderr.count("is not a mark of volflow") == len(made) - 1
+    assert done.stderr.count("is not a mark of volflow") == len(names)
+    done = beta.cli("backup", "create", "--all", "--dry-run")
+    # Of one nobody can know whether a restore has been interrupted there: that is an alarm.
+    assert done.returncode == 0, done
+    assert done.stderr.count("left out") == 1
+    assert done.stderr.count("is not a mark of volflow") == len(made) - 2
     town.clear()

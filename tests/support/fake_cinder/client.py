@@ -10,11 +10,11 @@ from cinderclient import api_versions, exceptions
 
 from tests.support.fake_cinder.attachments import Attachments
 from tests.support.fake_cinder.groups import Groups, GroupSnapshots
-from tests.support.fake_cinder.manager import CREATED, PROJECT, Resource
+from tests.support.fake_cinder.manager import PROJECT, Resource
 from tests.support.fake_cinder.snapshots import Snapshots
 from tests.support.fake_cinder.volumes import TYPE, Volumes
 from volflow.cloud.cinder import NEWEST, Cinder
-from volflow.cloud.marks import ALIVE_KEY, TAG_KEY
+from volflow.cloud.marks import TAG_KEY
 from volflow.cloud.wait import Wait
 
 _VERSION = api_versions.APIVersion(NEWEST)
@@ -68,9 +68,7 @@ class FakeClient:
 
         :param tag: its tag
         """
-        # volflow marks a new volume as alive when it creates it.
-        sign = {ALIVE_KEY: CREATED.partition(".")[0]} if tag and tag.endswith("/target") else {}
-        more.setdefault("metadata", {TAG_KEY: tag, **sign} if tag else {})
+        more.setdefault("metadata", {TAG_KEY: tag} if tag else {})
         if volume_id:
             return str(self.volume_snapshots.create(volume_id, **more).id)
         return str(self.volumes.create(**more).id)

@@ -62,6 +62,7 @@ def test_a_tag_in_the_ledger_has_any_kind() -> None:
 
 def test_the_keys_and_kinds_are_those_in_clouds_and_ledgers() -> None:
     assert (marks.TAG_KEY, marks.ALIVE_KEY) == ("volflow", "volflow_alive")
+    assert marks.ID_KEY == "volflow_id"
     kinds = (marks.TEMPORARY, marks.RESTORED, marks.CLAIMED, marks.KEPT)
     assert kinds == ("volume", "target", "claim", "kept")
 

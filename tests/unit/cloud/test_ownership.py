@@ -152,14 +152,24 @@ def test_a_sign_of_life_older_than_its_volume_was_copied(cloud: FakeClient, sour
     assert fits(cloud, copied)
 
 
-def test_a_new_volume_without_a_sign_of_life_is_not_removed(cloud: FakeClient, source: str) -> None:
+def test_a_new_volume_that_no_ledger_names_is_known_by_its_own_id(
+    cloud: FakeClient, source: str
+) -> None:
     cinder, mark = cloud.cinder(), Mark(RUN, source, "target")
-    for sign, removable in (({}, False), ({"volflow_alive": "2026-01-01T00:00:00"}, True)):
-        made = cinder.volumes.get(cloud.put(metadata={"volflow": str(mark), **sign}))
-        # An earlier release may have made it, so it may be half-written.
-        assert ownership.why_not_ours(cinder, made, mark) is None
-        why = ownership.why_not_removable(cinder, made, mark)
-        assert (why is None) is removable, why
+
+    def marked(own_id: str | None) -> dict[str, Any]:
+        made = cloud.put(str(mark))
+        if own_id is not None:
+            cloud.volumes.set_metadata(made, {"volflow_id": own_id or made})
+        return cinder.volumes.get(made)
+
+    mine, plain, copied = marked(""), marked(None), marked(source)
+    assert ownership.why_not_removable(cinder, mine, mark) is None
+    # An earlier release may have made it, or a killed process: it may be half-written.
+    assert ownership.why_not_ours(cinder, plain, mark) is None
+    assert "does not carry its own id" in str(ownership.why_not_removable(cinder, plain, mark))
+    # A tool has made a volume with the metadata of another one.
+    assert source in str(ownership.why_not_ours(cinder, copied, mark))
 
 
 def test_a_group_snapshot_has_the_name_that_volflow_gives() -> None:

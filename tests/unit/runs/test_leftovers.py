@@ -64,6 +64,7 @@ def test_a_kept_volume_of_a_lost_database_loses_its_mark_alone(
 
 def test_a_new_volume_of_a_lost_database_is_deleted(state: State, cloud: FakeClient) -> None:
     volume = cloud.put(f"{UNKNOWN}/{LOST}/{NewVolume.kind}")
+    cloud.volumes.set_metadata(volume, {"volflow_id": volume})
     assert clean(state, cloud, lost(state, cloud)) == [None]
     assert volume not in cloud.volumes
 
