@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
-from persistence import Entry, EntryState
+from persistence import Entry, EntryState, StateError
 from volflow.cloud.marks import SAFETY_VOLUME, tag_of
 from volflow.tasks import as_left
 from volflow.tasks.base import Temporary
@@ -13,6 +14,8 @@ from volflow.tasks.device import Device
 from volflow.tasks.new_volume import NewVolume
 from volflow.tasks.temporary_volume import TemporaryVolume
 from volflow.tasks.work import Work
+
+LOG = logging.getLogger(__name__)
 
 
 class Attachment(Temporary):
@@ -51,6 +54,22 @@ class Attachment(Temporary):
             # The run may have been suspended for days since it claimed the volume.
             Claim.require_alone(work, clone_id, attachment_id)
         return attachment_id
+
+    @classmethod
+    def dispose(cls, work: Work, tag: str) -> None:
+        super().dispose(work, tag)
+        ledger = work.services.ledger
+        try:
+            entry = ledger.find(tag)
+            if entry is None or entry.state is not EntryState.GONE:
+                return
+            # Somebody can have opened the device, and can read it as long as it is open.
+            why = Device.why_remaining(work)
+            if why:
+                LOG.warning("%s is left over: %s", tag, why)
+                ledger.leftover(tag, why)
+        except StateError:
+            LOG.exception("%s could not be looked up in the ledger", tag)
 
     @classmethod
     def remove(cls, work: Work, entry: Entry) -> None:

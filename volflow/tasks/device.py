@@ -51,6 +51,7 @@ class Device(Temporary):
         self.intend(**here)
         info = host.connector.connect(connection)
         path = str(info["path"])
+        self.present(path, **here, info=info)
         device = host.block_device(path)
         here["devices"] = sequences(device)
         here["earlier"] = self._earlier(here["devices"])
@@ -160,6 +161,20 @@ class Device(Temporary):
                 f"The attachment stays, because its device {entry.resource_id or ''} is still "
                 f"connected: {entry.reason}"
             )
+
+    @classmethod
+    def why_remaining(cls, work: Work) -> str | None:
+        """Why a device is not gone that Cinder removes with its attachment; None if it is gone."""
+        entry = work.services.ledger.find(work.tag(cls.kind))
+        if entry is None or entry.details.get("earlier") or cls.ended(entry):
+            return None
+        if cls.elsewhere(entry):
+            return None
+        try:
+            cls._wait_until_gone(work, entry.details.get("devices", {}), {})
+        except HostError as error:
+            return str(error)
+        return None
 
     @classmethod
     def disconnect(cls, work: Work, entry: Entry, *, discard: bool) -> None:

@@ -91,6 +91,23 @@ def test_a_device_that_stays_keeps_its_attachment(state: State, cloud: FakeClien
     assert len(cloud.attachments) == 0
 
 
+def test_a_device_that_cinder_has_not_removed_is_a_leftover(
+    state: State, cloud: FakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work, volume_id, attachment_id = attached(state, cloud)
+    monkeypatch.setattr(host_of(work).connector, "ends_with_attachment", lambda connection: True)
+    Device(work).execute(attachment_id, volume_id)
+    host_of(work).left = ["/dev/standin"]  # somebody has opened it
+    Attachment(work).revert()
+    assert len(cloud.attachments) == 0
+    (entry,) = state.ledger.leftovers()
+    assert (entry.kind, entry.resource_id) == ("attachment", attachment_id)
+    assert "/dev/standin still exists" in str(entry.reason)
+    host_of(work).left = []
+    end(state, work)
+    assert [leftovers.clean(work, one) for one in leftovers.known(state)] == [None]
+
+
 def test_a_flush_fails_while_the_device_stays(state: State, cloud: FakeClient) -> None:
     work, volume_id, attachment_id = attached(state, cloud)
     Device(work).execute(attachment_id, volume_id)
