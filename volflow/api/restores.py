@@ -6,8 +6,10 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from volflow.context import Context
+from volflow.movers.base import StoredBackup
 from volflow.observers.hooks import refusals
 from volflow.plans.restore import RestorePlan, RestorePlanner
+from volflow.plans.restore_source import notes_on_backups
 from volflow.plans.selection import Selection
 from volflow.results.options import RestoreOptions
 from volflow.results.outcome import RunResult
@@ -77,6 +79,16 @@ class RestoreApi:
             parallel or context.conf.backup.parallel,
             at=at,
         )
+
+    def notes_on_backups(
+        self, stored: Sequence[StoredBackup], chosen: Sequence[StoredBackup]
+    ) -> list[str]:
+        """Return what a person should know about backups: unfinished ones, and of the future.
+
+        :param stored: all backups: of the volumes that are restored, those of the future are told
+            even if they are not chosen
+        """
+        return notes_on_backups(stored, chosen)
 
     def run(self, plan: RestorePlan) -> RunResult:
         """Run a planned restore. Existing volumes are overwritten.

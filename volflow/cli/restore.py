@@ -226,10 +226,12 @@ class RestoreCreate(Lister):
             if getattr(parsed_args, option, None) not in (None, False, [], ()):
                 name = option.replace("_", "-")
                 raise UsageError(f"--{name} is for volumes; --to-path and --to-image create none.")
-        backup = self.volflow.backups.find(parsed_args.what[0], at=parsed_args.at)
+        stored = self.volflow.backups.list()
+        backup = self.volflow.backups.find(parsed_args.what[0], at=parsed_args.at, among=stored)
         exporter = self.volflow.backups.export(backup)
         where = parsed_args.to_path or parsed_args.to_image
-        for line in (*self.volflow.backups.doubts([backup]), *not_in(backup, exporter.unread())):
+        doubts = self.volflow.restores.notes_on_backups(stored, [backup])
+        for line in (*doubts, *not_in(backup, exporter.unread())):
             say(line)
         if parsed_args.dry_run:
             print(f"Nothing is written to {where}: this is a dry run.", file=sys.stderr)

@@ -20,6 +20,8 @@ from volflow.movers.base import UNCHECKED, StoredBackup
 _COPY, _VOLUME = "verdict", "of"
 # The tag of a note that a volume no longer existed when the run came to it.
 _GONE = "gone"
+# The first id of a copy that has another one now, as a tag.
+ORIGINAL = "original"
 # The tags that a verdict repeats, for people who look with restic. Not the name, by which they
 # restore the latest snapshot.
 _REPEATED = ("run", "project", "taken", "number", "unread")
@@ -85,7 +87,7 @@ class Listing:
                 continue
             tags = {key: value for key, value in one.tags.items() if key not in ("checked", _GONE)}
             volume = one.tags.get("volume", "")
-            verdict = verdicts.get(_subject(one.id, volume, one))
+            verdict = verdicts.get(_subject(_name(one), volume, one))
             if not one.finished and verdict is not None:
                 del tags["state"]
                 tags["checked"] = verdict.id
@@ -104,7 +106,7 @@ class Listing:
             one.id
             for one in self.stored
             if len(about := one.tags.get(_COPY, "")) >= _SHORTEST
-            and any(copy.id.startswith(about) for copy in copies)
+            and any(_name(copy).startswith(about) for copy in copies)
         ]
 
     def useless(self, abandoned: Callable[[StoredBackup], bool]) -> list[str]:
@@ -123,7 +125,7 @@ class Listing:
             and (one.id not in last or (not last[one.id].finished and abandoned(last[one.id])))
         ]
         copies = [one for one in self.stored if _is_copy(one) and one.id not in going]
-        known = {one.id[:_SHORTEST] for one in copies}
+        known = {_name(one)[:_SHORTEST] for one in copies}
         runs = {_project_of_run(one) for one in copies}
         settled = datetime.now(UTC) - _SETTLED
         for one in self.stored:
@@ -149,6 +151,14 @@ def _whose(one: StoredBackup) -> tuple[str, ...]:
     """What identifies a backup: all copies of a volume by one run are one backup."""
     run, volume = one.tags.get("run"), one.tags.get("volume")
     return (run, volume) if run and volume else (one.id,)
+
+
+def _name(one: StoredBackup) -> str:
+    """The id by which a verdict names a copy: the one that it had first.
+
+    ``restic copy`` and ``restic tag`` give a snapshot another id, and keep the first one.
+    """
+    return one.tags.get(ORIGINAL) or one.id
 
 
 def _project_of_run(one: StoredBackup) -> tuple[str, ...]:

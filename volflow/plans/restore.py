@@ -14,7 +14,7 @@ from volflow.plans.quota import QuotaUse
 from volflow.plans.restore_groups import assign_groups, notes_on_groups
 from volflow.plans.restore_options import check_options
 from volflow.plans.restore_quota import quota_use, within_quotas
-from volflow.plans.restore_source import choose
+from volflow.plans.restore_source import choose, notes_on_backups
 from volflow.plans.restore_target import (
     Destination,
     RestoreTarget,
@@ -23,7 +23,7 @@ from volflow.plans.restore_target import (
     one_of_each,
 )
 from volflow.plans.selection import Selection
-from volflow.repositories.backups import Backups, doubts, latest
+from volflow.repositories.backups import Backups, latest
 from volflow.repositories.manifest import Manifest
 from volflow.repositories.opened import Repositories
 from volflow.results.options import RestoreOptions
@@ -143,7 +143,7 @@ class RestorePlanner:
                 *chosen.notes,
                 *notes_on_groups(targets),
                 *notes_on_marks(targets),
-                *doubts(target.backup for target in targets),
+                *notes_on_backups(stored, [target.backup for target in targets]),
             ),
             last_backups=self._last_backups(targets, stored),
         )

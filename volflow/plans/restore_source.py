@@ -17,6 +17,7 @@ from volflow.plans.selection import Selection
 from volflow.repositories.backups import (
     Backups,
     NoBackupThenError,
+    doubts,
     in_order,
     latest,
     until,
@@ -105,6 +106,18 @@ def choose(
         lines = "".join(f"\n{one.name or one.volume_id}: {one.reason}" for one in left_out)
         raise BackupNotFoundError(f"No backup matches the selection.{lines}")
     return Chosen(chosen, left_out, unmatched.notes())
+
+
+def notes_on_backups(stored: Sequence[StoredBackup], chosen: Sequence[StoredBackup]) -> list[str]:
+    """What a person should know: which of these are unfinished, and which are of the future.
+
+    :param stored: all backups: of the volumes that are restored, those of the future are told even
+        if they are not chosen
+    """
+    volumes = {backup.tags.get("volume") for backup in chosen}
+    known = {backup.id for backup in chosen}
+    odd = [one for one in stored if one.of_the_future() and one.tags.get("volume") in volumes]
+    return doubts([*chosen, *(one for one in odd if one.id not in known)])
 
 
 def complete_runs(

@@ -35,6 +35,16 @@ def test_a_verdict_by_the_beginning_of_an_id_is_enough() -> None:
     assert "state" not in found.tags
 
 
+def test_a_verdict_holds_for_a_copy_that_has_got_another_id() -> None:
+    """``restic copy`` to another repository, and ``restic tag``."""
+    one = copy(1)
+    moved = StoredBackup("f" * 64, one.created_at, {**one.tags, "original": one.id})
+    (found,) = Listing((moved, verdict(one))).backups
+    assert (found.id, found.finished) == (moved.id, True)
+    assert Listing((moved, verdict(one))).family(moved.id) == [moved.id, verdict(one).id]
+    assert kept(moved, verdict(one)) == {moved.id, verdict(one).id}
+
+
 def test_a_verdict_on_a_copy_of_another_run_or_volume_says_nothing() -> None:
     one = copy(1)
     for odd in ({"run": "s"}, {"volume": "w"}):

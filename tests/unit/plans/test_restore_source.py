@@ -9,7 +9,7 @@ import pytest
 
 from volflow.errors import BackupNotFoundError, RepositoryError, UsageError
 from volflow.movers.base import StoredBackup
-from volflow.plans.restore_source import Chosen, choose
+from volflow.plans.restore_source import Chosen, choose, notes_on_backups
 from volflow.plans.selection import Selection
 from volflow.repositories.backups import Backups, NoBackupThenError
 from volflow.repositories.manifest import Manifest
@@ -77,6 +77,16 @@ def test_a_run_of_the_future_does_not_show_what_existed() -> None:
     before = [stored("a", 1, "r1", "2"), stored("b", 1, "r1", "2")]
     later = with_tags(stored("a", 3, "r2", "1"), taken="2999-01-01T00:00:00Z")
     assert ids([*before, later]) == {"a1", "b1"}
+
+
+def test_a_backup_of_the_future_is_told_though_another_one_is_chosen() -> None:
+    backups = [stored("a", 1, "r1"), stored("b", 1, "r1"), stored("a", 2, "r2")]
+    backups[2] = with_tags(backups[2], taken="2999-01-01T00:00:00Z")
+    chosen_now = chosen(backups).backups
+    assert {one.id for one in chosen_now} == {"a1", "b1"}
+    (line,) = notes_on_backups(backups, chosen_now)
+    assert "Backup a2 of name of a is of the future (2999-01-01" in line
+    assert notes_on_backups(backups, [backups[1]]) == []
 
 
 def test_a_time_before_all_backups_is_told_with_the_first() -> None:

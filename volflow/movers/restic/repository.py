@@ -24,7 +24,7 @@ from volflow.movers.base import (
 )
 from volflow.movers.restic.browse import Browser
 from volflow.movers.restic.program import ResticProgram, time_of
-from volflow.movers.verdicts import Listing, tags_of_note
+from volflow.movers.verdicts import ORIGINAL, Listing, tags_of_note
 from volflow.times import moment_of
 
 # Seconds for the removal of a lock; restic tries for minutes to reach a repository.
@@ -180,6 +180,8 @@ def _stored(snapshot: Mapping[str, Any]) -> StoredBackup:
     """
     tags = unpack(snapshot.get("tags") or [])
     listed_at = time_of(snapshot["time"])
+    if original := snapshot.get("original"):
+        tags[ORIGINAL] = original
     return StoredBackup(snapshot["id"], moment_of(tags.pop(_STORED, "")) or listed_at, tags)
 
 
