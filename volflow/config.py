@@ -65,6 +65,20 @@ CLOUD_OPTS: list[cfg.Opt] = [
         min=0.1,
         help="Timeout in seconds for a connection to an API and for each part of its answer.",
     ),
+    cfg.FloatOpt(
+        "patience",
+        default=300.0,
+        min=0.0,
+        help="Seconds for which a request to Keystone or Cinder is repeated, from its first "
+        "failure on, while the service cannot be reached, gives no valid answer, or asks to wait. "
+        "0 means never.",
+    ),
+    cfg.ListOpt(
+        "former_auth_urls",
+        default=[],
+        help="Earlier URLs of this cloud's Keystone. Runs that began under one of them can be "
+        "resumed, aborted and cleaned up with the present URL.",
+    ),
 ]
 
 REPOSITORY_OPTS: list[cfg.Opt] = [

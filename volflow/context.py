@@ -77,6 +77,7 @@ class Context:
     def cloud(self) -> Cloud:
         # The import takes half a second, and listings do not need it.
         from volflow.cloud.connection import Cloud
+        from volflow.cloud.patience import Patience
         from volflow.cloud.wait import Wait
 
         return Cloud(
@@ -84,6 +85,8 @@ class Context:
             arguments=self._cloud_arguments,
             wait=Wait.from_config(self.conf),
             timeout=self.conf.cloud.timeout,
+            patience=Patience(self.conf.cloud.patience),
+            former=self.conf.cloud.former_auth_urls,
             stopping=self.stop.event,
         )
 

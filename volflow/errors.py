@@ -16,7 +16,29 @@ class ConfigError(VolflowError):
 
 
 class CloudError(VolflowError):
-    """Keystone or Cinder could not be reached, or refused."""
+    """Keystone or Cinder could not be reached, or refused.
+
+    :ivar status: the HTTP status of the answer, where there was one
+    """
+
+    def __init__(self, message: object = "", *, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class UnavailableError(CloudError):
+    """Keystone or Cinder gave no answer, or one that says nothing about the request.
+
+    :ivar retry_after: seconds that the API asks to wait before the next request
+    :ivar tried: whether volflow has already repeated the request for as long as it may
+    """
+
+    def __init__(
+        self, message: object = "", *, status: int | None = None, retry_after: float = 0.0
+    ) -> None:
+        super().__init__(message, status=status)
+        self.retry_after = retry_after
+        self.tried = False
 
 
 class ResourceNotFoundError(CloudError):

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from persistence import StateError
+from volflow.cloud.patience import impatient
 from volflow.context import Context
 from volflow.disk import filesystem
 from volflow.errors import HostError, QuotaError, RepositoryError, VolflowError
@@ -61,7 +62,8 @@ def examine(context: Context) -> Iterator[Finding]:
 
 def _finding(check: str, look: Callable[[Context], str], context: Context) -> Finding:
     try:
-        return Finding(check, True, look(context))
+        with impatient():
+            return Finding(check, True, look(context))
     except (VolflowError, StateError) as error:
         return Finding(check, False, str(error))
 
@@ -108,7 +110,14 @@ def _state(context: Context) -> str:
 
 def _cloud(context: Context) -> str:
     cinder = context.cloud.cinder
-    return f"Cinder API {cinder.version.get_string()}, project {cinder.project_id}"
+    found = f"Cinder API {cinder.version.get_string()}, project {cinder.project_id}"
+    end = cinder.login_end()
+    if end is None:
+        return found
+    # The import takes long, and this module is imported for every command.
+    from volflow.cloud.credentials import ends
+
+    return f"{found}. {ends(end)}"
 
 
 def _quota(context: Context) -> str:

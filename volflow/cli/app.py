@@ -241,4 +241,6 @@ def _cloud_options() -> argparse.ArgumentParser:
         bare.register_argparse_arguments(options, [])
     # Its default comes from the cloud that the SDK chose, which may not be the configured one.
     options.set_defaults(os_auth_type=os.environ.get("OS_AUTH_TYPE"))
+    # keystoneauth's default would override clouds.yaml.
+    options.set_defaults(os_interface=os.environ.get("OS_INTERFACE"))
     return options

@@ -1,4 +1,4 @@
-"""What all resources of Cinder share: errors that say what to do, whole lists, waiting, deleting.
+"""What all resources of Cinder share: calls that are repeated, whole lists, waiting, deleting.
 
 Resources are plain dictionaries, as the API shows them (Block Storage API reference, v3).
 """
@@ -8,34 +8,49 @@ from __future__ import annotations
 import copy
 import logging
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager
-from typing import Any
+import time
+from collections.abc import Callable, Collection, Iterable
+from typing import Any, TypeVar
 
 from cinderclient import exceptions
-from keystoneauth1 import exceptions as auth_exceptions
 
-from volflow.cloud.wait import Resource, Wait, existing
-from volflow.errors import CloudError, QuotaError, ResourceNotFoundError
+from volflow.cloud.answers import answered
+from volflow.cloud.patience import Patience, is_undoing
+from volflow.cloud.wait import Resource, Wait, existing, is_in_transition
+from volflow.errors import CloudError, ResourceNotFoundError, UnavailableError
 
 LOG = logging.getLogger(__name__)
 
-# How often to begin a list again, and to repeat a request that failed for a moment.
-RETRIES = 3
+Result = TypeVar("Result")
+
+# The statuses with which Cinder refuses a change because of a resource's state.
+_REFUSED_FOR_STATE = (400, 409)
 
 
 class Client:
-    """python-cinderclient, with volflow's way to wait and to delete.
+    """python-cinderclient, with volflow's way to call, to wait and to delete.
 
     :param api: python-cinderclient, for the API version that this cloud and volflow both know
     :param wait: how to wait for a resource to change its state
+    :param patience: how long to repeat a call while the API has trouble
+    :param refused: says why the login is refused; empty for the usual reasons
     :param stopping: set to end the waits for a resource to become ready. Waits for a deletion
         continue, because undoing is never interrupted
     """
 
-    def __init__(self, api: Any, wait: Wait, stopping: threading.Event | None = None) -> None:
+    def __init__(
+        self,
+        api: Any,
+        wait: Wait,
+        patience: Patience | None = None,
+        *,
+        refused: Callable[[], str] | None = None,
+        stopping: threading.Event | None = None,
+    ) -> None:
         self.api = api
         self._wait = wait
+        self._patience = patience or Patience()
+        self._refused = refused
         self._stopping = stopping
         self._stopping_deletion: threading.Event | None = None
 
@@ -44,6 +59,48 @@ class Client:
         other = copy.copy(self)
         other._stopping_deletion = self._stopping
         return other
+
+    def call(
+        self,
+        doing: str,
+        function: Callable[[], Result],
+        *,
+        found: Callable[[], Result | None] | None = None,
+    ) -> Result:
+        """Call the API, and repeat the call while the API has trouble.
+
+        :param doing: what the call does, for the error
+        :param function: the call; it may be carried out more than once, because an answer can be
+            lost
+        :param found: for what must not be made twice: looks for what an earlier call has made
+        :raises ResourceNotFoundError: the answer is Cinder's 404
+        :raises UnavailableError: the trouble has lasted too long
+        :raises CloudError: Cinder has refused
+        :raises StoppedError: the run was asked to stop; never while something is undone
+        """
+        undone = self._stopping_deletion is None and is_undoing()
+        return self._patience.repeat(
+            lambda: answered(doing, function, refused=self._refused),
+            found=found,
+            stopping=None if undone else self._stopping,
+        )
+
+    def list_all(self, doing: str, listing: Callable[[], Iterable[Any]]) -> list[Resource]:
+        """A complete list. python-cinderclient follows the API's pages.
+
+        Each page starts after the last resource of the page before. If that was deleted meanwhile,
+        the API does not know the next page, and the list is started again.
+        """
+
+        def complete() -> list[Resource]:
+            try:
+                return [plain(one) for one in listing()]
+            except exceptions.NotFound as error:
+                raise UnavailableError(
+                    f"{doing}: the last resource of a page was deleted ({error})."
+                ) from None
+
+        return self.call(doing, complete)
 
     def wait_for(
         self,
@@ -69,6 +126,7 @@ class Client:
             size_gib=size_gib,
             reason=self.last_message,
             stopping=None if cleaning else self._stopping,
+            grace=self._patience.seconds,
         )
 
     def delete(
@@ -81,17 +139,38 @@ class Client:
     ) -> None:
         """Delete a resource and wait until it is gone. It is no error if it is gone already.
 
+        If Cinder is still changing the resource, this first waits for the end of the change.
+
         :param size_gib: the size of all its volumes together, in GiB
         :raises WaitError: Cinder did not delete it, or not in time
         """
-        try:
-            with translated(f"Deleting {what}"):
-                delete()
-        except ResourceNotFoundError:
-            if existing(look):
-                raise
-            return
-        self.wait_gone(look, what=what.capitalize(), size_gib=size_gib)
+        name = what.capitalize()
+        deadline = self._wait.deadline(size_gib)
+        while True:
+            try:
+                self.call(f"Deleting {what}", delete)
+                break
+            except ResourceNotFoundError:
+                if existing(look):
+                    raise
+                return
+            except CloudError as error:
+                if error.status not in _REFUSED_FOR_STATE or time.monotonic() > deadline:
+                    raise
+                found = existing(look)
+                if found is None:
+                    return
+                if not is_in_transition(found):
+                    raise
+                LOG.info("%s is '%s': deleting it afterwards", name, found["status"])
+                self._wait.until_settled(
+                    look,
+                    what=name,
+                    size_gib=size_gib,
+                    stopping=self._stopping_deletion,
+                    grace=self._patience.seconds,
+                )
+        self.wait_gone(look, what=name, size_gib=size_gib)
 
     def wait_gone(self, look: Callable[[], Resource], *, what: str, size_gib: int = 0) -> None:
         """Wait until a resource is gone whose deletion Cinder has accepted.
@@ -105,67 +184,31 @@ class Client:
             size_gib=size_gib,
             reason=self.last_message,
             stopping=self._stopping_deletion,
+            grace=self._patience.seconds,
         )
 
     def last_message(self, resource: Resource) -> str:
         """Cinder's own message on why this resource failed; empty if it has none."""
+
+        def newest() -> str:
+            found = self.api.messages.list(search_opts={"resource_uuid": resource["id"]})
+            messages = sorted(map(plain, found), key=lambda m: str(m["created_at"]))
+            return str(messages[-1]["user_message"]) if messages else ""
+
         try:
-            with translated("Reading Cinder's messages"):
-                found = self.api.messages.list(search_opts={"resource_uuid": resource["id"]})
+            # It is for people only: not worth a wait.
+            return answered("Reading Cinder's messages", newest, refused=self._refused)
         except CloudError as error:
             return f"(Cinder's message could not be read: {error})"
-        messages = sorted(map(plain, found), key=lambda m: str(m["created_at"]))
-        return str(messages[-1]["user_message"]) if messages else ""
 
 
-@contextmanager
-def translated(doing: str) -> Iterator[None]:
-    """Turn the exceptions of the client libraries into volflow's errors, which say what to do."""
-    try:
-        yield
-    except exceptions.NotFound as error:
-        raise ResourceNotFoundError(f"{doing}: not found in Cinder ({error}).") from error
-    except exceptions.OverLimit as error:
-        raise QuotaError(f"{doing}: over the quota: {error}") from error
-    except (exceptions.Forbidden, auth_exceptions.Forbidden) as error:
-        raise CloudError(
-            f"{doing}: not permitted. The user needs a role in the project that Cinder's policy "
-            f"allows this to: {error}"
-        ) from error
-    except (exceptions.Unauthorized, auth_exceptions.Unauthorized) as error:
-        raise CloudError(
-            f"{doing}: the cloud refused the login. Check the user, password and project in "
-            f"clouds.yaml or OS_*: {error}"
-        ) from error
-    except auth_exceptions.ConnectFailure as error:
-        raise CloudError(
-            f"{doing}: the API cannot be reached. Check the auth URL, the endpoint and the "
-            f"network: {error}"
-        ) from error
-    except (auth_exceptions.ClientException, exceptions.ClientException) as error:
-        raise CloudError(f"{doing}: {error}") from error
-    except (
-        exceptions.UnsupportedVersion,
-        exceptions.VersionNotFoundForAPIMethod,
-        exceptions.EndpointNotFound,
-    ) as error:
-        raise CloudError(f"{doing}: {error}") from error
+def plain(resource: Any, *needed: str) -> Resource:
+    """A resource of python-cinderclient as the dictionary that the API has sent.
 
-
-def plain(resource: Any) -> Resource:
-    """A resource of python-cinderclient as the dictionary that the API has sent."""
-    return {k: v for k, v in resource.to_dict().items() if k != "x_openstack_request_ids"}
-
-
-def list_all(listing: Callable[[], Iterable[Any]]) -> list[Any]:
-    """A complete list. The client follows the API's pages.
-
-    Each page starts after the last resource of the page before. If that was deleted meanwhile, the
-    API does not know the next page, and the list is started again.
+    :param needed: the fields that it must have besides its id
+    :raises KeyError: a field is missing, so this is no answer of Cinder
     """
-    for _ in range(RETRIES):
-        try:
-            return list(listing())
-        except exceptions.NotFound:
-            LOG.info("The last resource of a page was deleted; listing again")
-    return list(listing())
+    found = {k: v for k, v in resource.to_dict().items() if k != "x_openstack_request_ids"}
+    for name in ("id", *needed):
+        found[name]
+    return found

@@ -6,18 +6,24 @@ import argparse
 import copy
 import logging
 import threading
+from collections.abc import Iterable
+from datetime import datetime
 from functools import cached_property
 from typing import Any
 
 import openstack.exceptions
 from keystoneauth1 import exceptions as auth_exceptions
 from keystoneauth1 import loading
-from keystoneauth1.session import Session
 from openstack.config.cloud_region import CloudRegion
 
+from volflow.cloud.answers import answered
 from volflow.cloud.cinder import Cinder
 from volflow.cloud.clouds_yaml import CloudsConfig, named_by_environment
+from volflow.cloud.credentials import Credentials, ends
+from volflow.cloud.endpoint import Endpoint
 from volflow.cloud.login import Login
+from volflow.cloud.patience import Patience
+from volflow.cloud.session import Session
 from volflow.cloud.wait import Wait
 from volflow.errors import CloudError
 
@@ -26,6 +32,8 @@ _SCOPE = ("project_id", "project_name", "project_domain_id", "project_domain_nam
 
 # The types of authentication that do not use Keystone.
 _WITHOUT_KEYSTONE = ("none", "noauth", "http_basic")
+
+_FORBIDDEN = 403
 
 LOG = logging.getLogger(__name__)
 
@@ -38,6 +46,8 @@ class Cloud:
     :param arguments: parsed ``--os-*`` options
     :param wait: how to wait for Cinder
     :param timeout: seconds to wait for a connection, and for each part of an answer
+    :param patience: how long to repeat a request while Keystone or Cinder has trouble
+    :param former: earlier URLs of its Keystone
     :param stopping: set to end the waits for a resource to become ready
     """
 
@@ -48,12 +58,16 @@ class Cloud:
         arguments: argparse.Namespace | None = None,
         wait: Wait,
         timeout: float = 60.0,
+        patience: Patience | None = None,
+        former: Iterable[str] = (),
         stopping: threading.Event | None = None,
     ) -> None:
         self._name = name
         self._arguments = arguments
         self._wait = wait
         self._timeout = timeout
+        self._patience = patience or Patience()
+        self._former = tuple(former)
         self._stopping = stopping
         self._lock = threading.Lock()
         self._in_project: dict[str, Cinder] = {}
@@ -71,7 +85,20 @@ class Cloud:
         """Which cloud and which project volflow is logged in to."""
         region = self._region()
         auth_url = region.config.get("auth", {}).get("auth_url")
-        return Login.to(auth_url, region.get_region_name("block-storage"), self.cinder.project_id)
+        found = self.cinder.endpoint
+        return Login.to(
+            auth_url,
+            found.region if found else region.get_region_name("block-storage"),
+            self.cinder.project_id,
+            endpoint=found.url if found else None,
+            first_region=found.first_region if found else None,
+            former=self._former,
+        )
+
+    @cached_property
+    def login_end(self) -> datetime | None:
+        """When the login ends for good, with its time zone; None if it renews itself."""
+        return self.cinder.login_end()
 
     def in_project(self, project_id: str | None) -> Cinder:
         """Block storage in a project, or in the project of the login where none is given.
@@ -93,7 +120,7 @@ class Cloud:
         """
         try:
             region = self._region()
-            session = region.get_session()
+            session = _session(region, self._timeout)
             if project_id:
                 session = _scoped(region, session, project_id)
         except (openstack.exceptions.ConfigException, auth_exceptions.ClientException) as error:
@@ -101,16 +128,16 @@ class Cloud:
                 f"No usable authentication ({error}). Name a cloud of clouds.yaml with --os-cloud "
                 "or OS_CLOUD, or set OS_AUTH_URL, OS_USERNAME, OS_PASSWORD and OS_PROJECT_NAME."
             ) from error
-        # A dead network must not hold a run for ever.
-        session.timeout = self._timeout
         try:
-            return Cinder.connect(
+            found = Cinder.connect(
                 session,
+                lambda: Endpoint.find(region, session, "block-storage", 3),
                 wait=self._wait,
-                region_name=region.get_region_name("block-storage"),
-                interface=str(region.get_interface("block-storage") or "public"),
+                patience=self._patience,
+                credentials=Credentials(session, str(region.config["auth_type"])),
                 stopping=self._stopping,
             )
+            end = None if project_id else found.login_end()
         except CloudError as error:
             if project_id:
                 raise CloudError(
@@ -118,6 +145,9 @@ class Cloud:
                     "in it: 'openstack role add --user USER --project PROJECT member'."
                 ) from error
             raise
+        if end is not None:
+            LOG.warning(ends(end))
+        return found
 
     def projects(self) -> list[str]:
         """The ids of all projects, or only of those in which the user has a role, if Keystone
@@ -128,17 +158,17 @@ class Cloud:
         region = self._region()
         if region.config["auth_type"] in _WITHOUT_KEYSTONE:
             return []
+        session = _session(region, self._timeout)
         try:
-            try:
-                found = self._listed(region, "/projects")
-            except auth_exceptions.Forbidden:
-                LOG.warning(
-                    "Keystone does not list all projects to this user: only the projects in which "
-                    "the user has a role are searched."
-                )
-                found = self._listed(region, "/auth/projects")
-        except auth_exceptions.ClientException as error:
-            raise CloudError(f"Keystone does not list the projects: {error}") from error
+            found = self._listed(region, session, "/projects")
+        except CloudError as error:
+            if error.status != _FORBIDDEN:
+                raise
+            LOG.warning(
+                "Keystone does not list all projects to this user: only the projects in which "
+                "the user has a role are searched."
+            )
+            found = self._listed(region, session, "/auth/projects")
         if found.get("truncated"):
             raise CloudError(
                 f"Keystone lists only {len(found['projects'])} of the projects: raise its "
@@ -146,26 +176,40 @@ class Cloud:
             )
         return sorted(str(project["id"]) for project in found["projects"])
 
-    def _listed(self, region: CloudRegion, path: str) -> dict[str, Any]:
-        """The answer of Keystone to a GET."""
-        answer = region.get_session().get(
-            path,
-            endpoint_filter={
-                "service_type": "identity",
-                "interface": region.get_interface("identity") or "public",
-                "region_name": region.get_region_name("identity"),
-                "min_version": (3, 0),
-                "max_version": (3, "latest"),
-            },
-            timeout=self._timeout,
+    def _listed(self, region: CloudRegion, session: Session, path: str) -> dict[str, Any]:
+        """The list of projects that Keystone answers to a GET."""
+
+        def listed() -> dict[str, Any]:
+            url = Endpoint.find(region, session, "identity", 3).url
+            found: dict[str, Any] = session.get(url.rstrip("/") + path).json()
+            for project in found["projects"]:
+                project["id"]
+            return found
+
+        credentials = Credentials(session, str(region.config["auth_type"]))
+        return self._patience.repeat(
+            lambda: answered(
+                "Listing the projects in Keystone", listed, refused=credentials.refusal
+            ),
+            stopping=self._stopping,
         )
-        found: dict[str, Any] = answer.json()
-        return found
 
     def _region(self) -> CloudRegion:
         # openstacksdk reads the environment only if it is given no name.
         given = getattr(self._arguments, "os_cloud", None) or named_by_environment()
         return CloudsConfig().get_one(cloud=None if given else self._name, argparse=self._arguments)
+
+
+def _session(region: CloudRegion, timeout: float) -> Session:
+    """The session of the login itself.
+
+    :param timeout: seconds; a dead network must not hold a run for ever
+    """
+    region.set_session_constructor(Session)
+    session = region.get_session()
+    assert isinstance(session, Session)
+    session.timeout = timeout
+    return session
 
 
 def _scoped(region: CloudRegion, session: Session, project_id: str) -> Session:
@@ -175,4 +219,4 @@ def _scoped(region: CloudRegion, session: Session, project_id: str) -> Session:
         options.pop(name, None)
     loader: Any = loading.get_plugin_loader(region.config["auth_type"])
     plugin = loader.load_from_options(**options, project_id=project_id)
-    return Session(auth=plugin, verify=session.verify, cert=session.cert)
+    return Session(auth=plugin, verify=session.verify, cert=session.cert, timeout=session.timeout)

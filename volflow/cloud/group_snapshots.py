@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from volflow.cloud.client import Client, plain, translated
-from volflow.cloud.groups import LEGACY, listed, with_tags
+from volflow.cloud.client import Client, plain
+from volflow.cloud.groups import LEGACY, Groups, listed, with_tags
 from volflow.cloud.snapshots import Snapshots
 from volflow.cloud.volumes import Volumes
 from volflow.cloud.wait import Resource
@@ -14,27 +14,34 @@ from volflow.cloud.wait import Resource
 class GroupSnapshots:
     """The group snapshots of a project, those of consistency groups included."""
 
-    def __init__(self, client: Client, volumes: Volumes, snapshots: Snapshots) -> None:
+    def __init__(
+        self, client: Client, groups: Groups, volumes: Volumes, snapshots: Snapshots
+    ) -> None:
         self._client, self._api = client, client.api
+        self._groups = groups
         self._volumes, self._snapshots = volumes, snapshots
 
     def described(self, group: Resource, description: str) -> list[Resource]:
         """The snapshots of a group that have this description."""
-        with translated(f"Listing snapshots of group {group['id']}"):
-            return [
+        return self._client.call(
+            f"Listing snapshots of group {group['id']}",
+            lambda: [
                 found
                 for found in listed(self._manager(group[LEGACY]), group[LEGACY])
                 if found["description"] == description and _group_of(found) == group["id"]
-            ]
+            ],
+        )
 
     def marked(self) -> list[Resource]:
         """The group snapshots that carry the tag of any run, with the tag as their metadata."""
-        with translated("Looking for group snapshots of runs"):
-            return [
+        return self._client.call(
+            "Looking for group snapshots of runs",
+            lambda: [
                 found
                 for legacy in (False, True)
                 for found in with_tags(listed(self._manager(legacy), legacy))
-            ]
+            ],
+        )
 
     def members(self, group: Resource, snapshot_id: str) -> list[Resource]:
         """The snapshots of the single volumes that make up a group snapshot.
@@ -50,12 +57,20 @@ class GroupSnapshots:
         ]
 
     def create(self, group: Resource, *, name: str, description: str) -> Resource:
-        """Ask for a snapshot of all volumes of the group. Does not wait."""
-        with translated(f"Creating a snapshot of group {group['id']}"):
-            made = self._manager(group[LEGACY]).create(
-                group["id"], name=name, description=description
-            )
-        return plain(made)
+        """Ask for a snapshot of all volumes of the group. Does not wait for the snapshot.
+
+        Cinder refuses it while it changes the group, so this waits for the end of the change.
+
+        :param description: the tag, by which the snapshot is found again
+        """
+        self._groups.wait(group["id"])
+        return self._client.call(
+            f"Creating a snapshot of group {group['id']}",
+            lambda: plain(
+                self._manager(group[LEGACY]).create(group["id"], name=name, description=description)
+            ),
+            found=lambda: next(iter(self.described(group, description)), None),
+        )
 
     def wait(self, group: Resource, snapshot_id: str) -> Resource:
         """Wait until the group snapshot is available.
@@ -86,8 +101,10 @@ class GroupSnapshots:
         return sum(int(volume["size"]) for volume in self._volumes.in_group(group["id"]))
 
     def _get(self, group: Resource, snapshot_id: str) -> Resource:
-        with translated(f"Group snapshot {snapshot_id}"):
-            return plain(self._manager(group[LEGACY]).get(snapshot_id))
+        return self._client.call(
+            f"Group snapshot {snapshot_id}",
+            lambda: plain(self._manager(group[LEGACY]).get(snapshot_id), "status"),
+        )
 
     def _manager(self, legacy: bool) -> Any:
         return self._api.cgsnapshots if legacy else self._api.group_snapshots

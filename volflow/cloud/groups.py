@@ -12,11 +12,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from cinderclient import exceptions
+from oslo_utils.uuidutils import is_uuid_like
 
-from volflow.cloud.client import Client, plain, translated
+from volflow.cloud.answers import NoSuchPath
+from volflow.cloud.client import Client, plain
 from volflow.cloud.marks import TAG_KEY, is_described
-from volflow.cloud.wait import Resource
-from volflow.errors import ResourceNotFoundError
+from volflow.cloud.wait import Resource, existing
+from volflow.errors import ResourceNotFoundError, UsageError
 
 # The field that says whether a group is a consistency group of an older release.
 LEGACY = "consistency_group"
@@ -36,27 +38,57 @@ class Groups:
 
         :raises ResourceNotFoundError: it does not exist
         """
-        with translated(f"Group {group_id}"):
+
+        def read() -> Resource:
             try:
-                return plain(self._api.groups.get(group_id)) | {LEGACY: False}
+                return plain(self._api.groups.get(group_id), "status") | {LEGACY: False}
             except exceptions.BadRequest:
                 # Cinder's way to say that this group needs the API of consistency groups.
-                return plain(self._api.consistencygroups.get(group_id)) | {LEGACY: True}
+                return plain(self._api.consistencygroups.get(group_id), "status") | {LEGACY: True}
+
+        return self._client.call(f"Group {group_id}", read)
+
+    def find(self, name_or_id: str) -> Resource:
+        """The group with this id or, if no group has it, with this name.
+
+        :raises ResourceNotFoundError: no group has it
+        :raises UsageError: several have that name
+        """
+        # Other names could mean something else in the URL of a request.
+        found = existing(lambda: self.get(name_or_id)) if is_uuid_like(name_or_id) else None
+        if found is not None:
+            return found
+        named = self._client.call(
+            f"Looking for group '{name_or_id}'",
+            lambda: [group for group in self._all() if group["name"] == name_or_id],
+        )
+        if not named:
+            raise ResourceNotFoundError(
+                f"No group has the id or name '{name_or_id}' in this project. "
+                "'openstack volume group list' shows the existing ones."
+            )
+        if len(named) > 1:
+            ids = ", ".join(sorted(group["id"] for group in named))
+            raise UsageError(f"{len(named)} groups are named '{name_or_id}'; give an id: {ids}")
+        return named[0]
 
     def type(self, group: Resource) -> Resource:
         """The type of a group; empty for a consistency group, which has none."""
         if group[LEGACY]:
             return {}
-        with translated(f"Type of group {group['id']}"):
-            return plain(self._api.group_types.get(group["group_type"]))
+        return self._client.call(
+            f"Type of group {group['id']}",
+            lambda: plain(self._api.group_types.get(group["group_type"])),
+        )
 
     def find_type(self, name: str) -> Resource:
         """The group type with this name.
 
         :raises ResourceNotFoundError: this cloud has no such type
         """
-        with translated("Listing group types"):
-            types = [plain(found) for found in self._api.group_types.list()]
+        types = self._client.call(
+            "Listing group types", lambda: [plain(found) for found in self._api.group_types.list()]
+        )
         for found in types:
             if found["name"] == name:
                 return found
@@ -78,13 +110,14 @@ class Groups:
 
     def described(self, description: str) -> list[Resource]:
         """The groups that have this description."""
-        with translated("Listing groups"):
-            return [group for group in self._all() if group["description"] == description]
+        return self._client.call(
+            "Listing groups",
+            lambda: [group for group in self._all() if group["description"] == description],
+        )
 
     def marked(self) -> list[Resource]:
         """The groups that carry the tag of any run, with the tag as their metadata."""
-        with translated("Looking for groups of runs"):
-            return with_tags(self._all())
+        return self._client.call("Looking for groups of runs", lambda: with_tags(self._all()))
 
     def _all(self) -> Iterator[Resource]:
         for legacy in (False, True):
@@ -103,6 +136,7 @@ class Groups:
 
         :param group_type: id of its type; None for a consistency group
         :param volume_types: ids of the types that its volumes may have
+        :param description: the tag, by which the group is found again
         """
         types = ",".join(volume_types)
         more = {
@@ -110,10 +144,17 @@ class Groups:
             "description": description,
             "availability_zone": availability_zone,
         }
-        with translated(f"Creating group '{name}'"):
+
+        def create() -> Resource:
             if group_type is None:
                 return plain(self._api.consistencygroups.create(types, **more))
             return plain(self._api.groups.create(group_type, types, **more))
+
+        return self._client.call(
+            f"Creating group '{name}'",
+            create,
+            found=lambda: next(iter(self.described(description)), None),
+        )
 
     def wait(self, group_id: str, *, cleaning: bool = False) -> Resource:
         """Wait until the group is available.
@@ -133,11 +174,26 @@ class Groups:
 
         :param fields: ``add_volumes`` and ``remove_volumes`` take an id
         """
-        with _CHANGES:
+
+        def update() -> None:
             self.wait(group["id"], cleaning=True)
-            with translated(f"Updating group {group['id']}"):
+            if not self._has(group["id"], fields):
                 self._manager(group[LEGACY]).update(group["id"], **fields)
+
+        with _CHANGES:
+            self._client.call(f"Updating group {group['id']}", update)
             self.wait(group["id"], cleaning=True)
+
+    def _has(self, group_id: str, fields: Mapping[str, Any]) -> bool:
+        """Whether volumes have been added to or removed from a group already.
+
+        Cinder refuses to do that twice.
+        """
+        added, removed = fields.get("add_volumes"), fields.get("remove_volumes")
+        if not added and not removed:
+            return False
+        found = plain(self._api.volumes.get(added or removed)).get("group_id")
+        return found == group_id if added else found != group_id
 
     def delete(self, group: Resource) -> None:
         """Delete a group without volumes, and wait. It is no error if it is gone already."""
@@ -186,7 +242,7 @@ def listed(manager: Any, legacy: bool) -> Iterator[Resource]:
     while True:
         try:
             page = [plain(one) | {LEGACY: legacy} for one in manager.list(search_opts=marker)]
-        except exceptions.NotFound:
+        except (NoSuchPath, exceptions.NotFound):
             if legacy:
                 return  # this Cinder no longer has consistency groups
             raise

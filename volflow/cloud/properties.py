@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from volflow.cloud.cinder import Cinder
 from volflow.cloud.marks import ALIVE_KEY, ID_KEY, TAG_KEY
+from volflow.cloud.patience import impatient
 from volflow.cloud.volumes import Volume
-from volflow.errors import CloudError, UsageError
+from volflow.errors import CloudError, UnavailableError, UsageError
 from volflow.printable import bounded
 
 # Cinder shows these in a volume's metadata, but they are set in other ways.
@@ -147,14 +148,15 @@ def _each(set_pairs: Callable[[Mapping[str, str]], None], pairs: Mapping[str, st
         return
     try:
         set_pairs(pairs)
-    except CloudError:
+    except CloudError as failure:
         # Perhaps Cinder refuses only one of them.
         refused = []
-        for key, value in pairs.items():
-            try:
-                set_pairs({key: value})
-            except CloudError as error:
-                refused.append(f"'{key}': {error}")
+        with impatient() if isinstance(failure, UnavailableError) else nullcontext():
+            for key, value in pairs.items():
+                try:
+                    set_pairs({key: value})
+                except CloudError as error:
+                    refused.append(f"'{key}': {error}")
         if refused:
             raise CloudError(" ".join(refused)) from None
 

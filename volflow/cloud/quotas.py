@@ -6,8 +6,8 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from volflow.cloud.client import Client, plain, translated
-from volflow.errors import CloudError
+from volflow.cloud.client import Client
+from volflow.errors import CloudError, UnavailableError
 
 LOG = logging.getLogger(__name__)
 
@@ -45,13 +45,15 @@ class Quotas:
     """
 
     def __init__(self, client: Client, project_id: str | None) -> None:
-        self._api = client.api
+        self._client, self._api = client, client.api
         self._project_id = project_id
 
     def left(self) -> Quota:
         """The free part of the project's quota (``GET /limits``), also for each volume type."""
-        with translated("Reading the quota"):
-            limits = {limit.name: limit.value for limit in self._api.limits.get().absolute}
+        limits = self._client.call(
+            "Reading the quota",
+            lambda: {limit.name: limit.value for limit in self._api.limits.get().absolute},
+        )
 
         def left(maximum: str, used: str) -> int | None:
             most = int(limits.get(maximum, -1))
@@ -68,8 +70,12 @@ class Quotas:
     def _types_left(self) -> dict[str, Quota]:
         """The free quota of volume types with limits of their own, if this user may see it."""
         try:
-            with translated("Reading the quotas of volume types"):
-                found = plain(self._api.quotas.get(self._project_id, usage=True))
+            found = self._client.call(
+                "Reading the quotas of volume types",
+                lambda: dict(self._api.quotas.get(self._project_id, usage=True).to_dict()),
+            )
+        except UnavailableError:
+            raise
         except CloudError as error:
             LOG.info("The quotas of volume types are not checked: %s", error)
             return {}

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from cinderclient import api_versions
 
-from volflow.cloud.client import Client, list_all, plain, translated
-from volflow.cloud.marks import tag_of
+from volflow.cloud.client import Client, plain
+from volflow.cloud.marks import TAG_KEY, tag_of
 from volflow.cloud.wait import Resource, Resources, existing
 
 # From 3.66 on a snapshot of a volume in use needs no force flag.
@@ -29,8 +29,10 @@ class Snapshots:
 
         :raises ResourceNotFoundError: it does not exist, and only then
         """
-        with translated(f"Snapshot {snapshot_id}"):
-            return plain(self._api.volume_snapshots.get(snapshot_id))
+        return self._client.call(
+            f"Snapshot {snapshot_id}",
+            lambda: plain(self._api.volume_snapshots.get(snapshot_id), "status", "size"),
+        )
 
     def existing(self, snapshot_id: str) -> Resource | None:
         """The snapshot, or None if it is gone. It counts as gone after two 404 in a row."""
@@ -38,9 +40,11 @@ class Snapshots:
 
     def list(self, volume_id: str) -> Resources:
         """The snapshots of a volume, newest first."""
-        with translated(f"Listing snapshots of volume {volume_id}"):
-            found = self._api.volume_snapshots.list(search_opts={"volume_id": volume_id})
-        mine = [s for s in map(plain, found) if s["volume_id"] == volume_id]
+        found = self._client.list_all(
+            f"Listing snapshots of volume {volume_id}",
+            lambda: self._api.volume_snapshots.list(search_opts={"volume_id": volume_id}),
+        )
+        mine = [s for s in found if s["volume_id"] == volume_id]
         return sorted(mine, key=lambda s: str(s["created_at"]), reverse=True)
 
     def tagged(self, volume_id: str, tag: str) -> Resources:
@@ -49,16 +53,22 @@ class Snapshots:
 
     def marked(self) -> Resources:
         """The snapshots of this project that carry the tag of any run."""
-        with translated("Looking for snapshots of runs"):
-            return [s for s in map(plain, list_all(self._api.volume_snapshots.list)) if tag_of(s)]
+        found = self._client.list_all(
+            "Looking for snapshots of runs", self._api.volume_snapshots.list
+        )
+        return [s for s in found if tag_of(s)]
 
     def create(
         self, volume_id: str, *, name: str, description: str, metadata: Mapping[str, str]
     ) -> Resource:
-        """Ask for a snapshot of the volume, in use or not. Does not wait."""
+        """Ask for a snapshot of the volume, in use or not. Does not wait.
+
+        :param metadata: contains the tag
+        """
         force = {} if self._version >= _NO_FORCE else {"force": True}
-        with translated(f"Creating a snapshot of volume {volume_id}"):
-            return plain(
+        return self._client.call(
+            f"Creating a snapshot of volume {volume_id}",
+            lambda: plain(
                 self._api.volume_snapshots.create(
                     volume_id,
                     name=name,
@@ -66,7 +76,9 @@ class Snapshots:
                     metadata=dict(metadata),
                     **force,
                 )
-            )
+            ),
+            found=lambda: next(iter(self.tagged(volume_id, metadata[TAG_KEY])), None),
+        )
 
     def wait(self, snapshot_id: str) -> Resource:
         """Wait until the snapshot is available.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from volflow.cloud.client import Client, plain, translated
+from volflow.cloud.client import Client, plain
 from volflow.cloud.wait import Resource
 from volflow.errors import ResourceNotFoundError
 
@@ -13,11 +13,13 @@ class VolumeTypes:
     """The volume types that this user may see."""
 
     def __init__(self, client: Client) -> None:
-        self._api = client.api
+        self._client, self._api = client, client.api
 
     def _all(self) -> list[Resource]:
-        with translated("Listing volume types"):
-            return [plain(found) for found in self._api.volume_types.list()]
+        return self._client.call(
+            "Listing volume types",
+            lambda: [plain(found) for found in self._api.volume_types.list()],
+        )
 
     def find(self, name_or_id: str) -> Resource:
         """The volume type with this id or name, and its extra specs as far as policy shows them.
@@ -43,5 +45,6 @@ class VolumeTypes:
 
         :raises CloudError: this user may not see it
         """
-        with translated(f"QoS specification {qos_id}"):
-            return plain(self._api.qos_specs.get(qos_id))
+        return self._client.call(
+            f"QoS specification {qos_id}", lambda: plain(self._api.qos_specs.get(qos_id))
+        )

@@ -5,10 +5,18 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from volflow.cloud.client import Client, list_all, plain, translated
+from oslo_utils.uuidutils import is_uuid_like
+
+from volflow.cloud.client import Client, plain
 from volflow.cloud.marks import TAG_KEY, tag_of
 from volflow.cloud.wait import Resource, Resources, existing
-from volflow.errors import CloudError, ResourceNotFoundError, UsageError, VolumeStateError
+from volflow.errors import (
+    CloudError,
+    ResourceNotFoundError,
+    UnavailableError,
+    UsageError,
+    VolumeStateError,
+)
 
 Volume = dict[str, Any]
 
@@ -31,8 +39,9 @@ class Volumes:
 
         :raises ResourceNotFoundError: it does not exist, and only then
         """
-        with translated(f"Volume {volume_id}"):
-            return plain(self._api.volumes.get(volume_id))
+        return self._client.call(
+            f"Volume {volume_id}", lambda: plain(self._api.volumes.get(volume_id), "status", "size")
+        )
 
     def existing(self, volume_id: str) -> Resource | None:
         """The volume, or None if it is gone. It counts as gone after two 404 in a row."""
@@ -47,12 +56,15 @@ class Volumes:
         if not name_or_id:
             # The API would list every volume for an empty name.
             raise UsageError("The name of a volume is empty; was a variable not set?")
-        try:
-            return self.get(name_or_id)
-        except ResourceNotFoundError:
-            with translated(f"Looking for volume '{name_or_id}'"):
-                named = self._api.volumes.list(search_opts={"name": name_or_id})
-        volumes = [plain(v) for v in named if v.name == name_or_id]
+        # Other names could mean something else in the URL of a request.
+        found = self.existing(name_or_id) if is_uuid_like(name_or_id) else None
+        if found is not None:
+            return found
+        named = self._client.list_all(
+            f"Looking for volume '{name_or_id}'",
+            lambda: self._api.volumes.list(search_opts={"name": name_or_id}),
+        )
+        volumes = [volume for volume in named if volume["name"] == name_or_id]
         if not volumes:
             raise ResourceNotFoundError(
                 f"No volume has the id or name '{name_or_id}' in this project. "
@@ -69,9 +81,9 @@ class Volumes:
         :raises CloudError: this user may not see the volumes of other projects
         """
         options = {"all_tenants": 1} if all_tenants else None
-        with translated("Listing volumes"):
-            found = list_all(lambda: self._api.volumes.list(search_opts=options))
-        volumes = [plain(volume) for volume in found]
+        volumes = self._client.list_all(
+            "Listing volumes", lambda: self._api.volumes.list(search_opts=options)
+        )
         if all_tenants:
             self._require_all(volumes)
         return volumes
@@ -81,18 +93,20 @@ class Volumes:
 
         :raises CloudError: Cinder does not take the user for an administrator
         """
-        with translated("Listing volumes"):
-            one = self._api.volumes.list(search_opts={"all_tenants": 1}, limit=1)
-        self._require_all([plain(volume) for volume in one])
+        self._require_all(self._one_of_all())
 
     def sees_all_projects(self) -> bool:
         """Whether this user sees the volumes and snapshots of all projects, by their ids.
 
         :raises CloudError: Cinder does not answer
         """
-        with translated("Listing volumes"):
-            one = self._api.volumes.list(search_opts={"all_tenants": 1}, limit=1)
-        return self._sees_all([plain(volume) for volume in one])
+        return self._sees_all(self._one_of_all())
+
+    def _one_of_all(self) -> Resources:
+        return self._client.list_all(
+            "Listing volumes",
+            lambda: self._api.volumes.list(search_opts={"all_tenants": 1}, limit=1),
+        )
 
     def _require_all(self, found: Sequence[Resource]) -> None:
         if not self._sees_all(found):
@@ -110,8 +124,9 @@ class Volumes:
         if found:
             return any("migration_status" in volume for volume in found)
         try:
-            with translated("Listing services"):
-                self._api.services.list()
+            self._client.call("Listing services", self._api.services.list)
+        except UnavailableError:
+            raise
         except CloudError:
             return False
         return True
@@ -119,27 +134,38 @@ class Volumes:
     def in_group(self, group_id: str) -> Resources:
         """The volumes of a group, also of another project if this user may see them."""
         options = {"all_tenants": 1, "group_id": group_id}
-        with translated(f"Listing the volumes of group {group_id}"):
-            found = self._api.volumes.list(search_opts=options)
+        found = self._client.list_all(
+            f"Listing the volumes of group {group_id}",
+            lambda: self._api.volumes.list(search_opts=options),
+        )
         # The server filters, unless its administrator has disabled that.
-        return [v for v in map(plain, found) if v.get("group_id") == group_id]
+        return [v for v in found if v.get("group_id") == group_id]
 
     def tagged(self, tag: str) -> Resources:
         """The volumes that carry this tag."""
-        with translated("Looking for volumes of this run"):
-            found = self._api.volumes.list(search_opts={"metadata": {TAG_KEY: tag}})
+        found = self._client.list_all(
+            "Looking for volumes of this run",
+            lambda: self._api.volumes.list(search_opts={"metadata": {TAG_KEY: tag}}),
+        )
         # The server filters, unless its administrator has disabled that.
-        return [v for v in map(plain, found) if tag_of(v) == tag]
+        return [v for v in found if tag_of(v) == tag]
 
     def marked(self) -> Resources:
         """The volumes of this project that carry the tag of any run."""
-        with translated("Looking for volumes of runs"):
-            return [v for v in map(plain, list_all(self._api.volumes.list)) if tag_of(v)]
+        found = self._client.list_all("Looking for volumes of runs", self._api.volumes.list)
+        return [v for v in found if tag_of(v)]
 
     def create(self, **properties: Any) -> Resource:
-        """Ask for a volume; the arguments are the API's (``size`` in GiB). Does not wait."""
-        with translated("Creating a volume"):
-            return plain(self._api.volumes.create(**properties))
+        """Ask for a volume; the arguments are the API's (``size`` in GiB). Does not wait.
+
+        :param properties: the metadata contains the tag
+        """
+        tag = properties["metadata"][TAG_KEY]
+        return self._client.call(
+            "Creating a volume",
+            lambda: plain(self._api.volumes.create(**properties)),
+            found=lambda: next(iter(self.tagged(tag)), None),
+        )
 
     def wait(
         self,
@@ -187,52 +213,76 @@ class Volumes:
 
         Cinder refuses this while an earlier revert runs, so this waits for the earlier one first.
         """
-        if self.get(volume_id)["status"] == "reverting":
-            self.wait(volume_id, cleaning=True)
-        with translated(f"Reverting volume {volume_id} to snapshot {snapshot_id}"):
+
+        def revert() -> None:
+            if self.get(volume_id)["status"] == "reverting":
+                self.wait(volume_id, cleaning=True)
             self._api.volumes.revert_to_snapshot(
                 self._api.volumes.get(volume_id),
                 self._api.volume_snapshots.get(snapshot_id),
             )
+
+        self._client.call(f"Reverting volume {volume_id} to snapshot {snapshot_id}", revert)
         self.wait(volume_id, cleaning=True)
 
     def encryption(self, volume_id: str) -> Resource:
         """The encryption metadata of a volume; empty if it is not encrypted."""
-        with translated(f"Encryption of volume {volume_id}"):
-            return dict(self._api.volumes.get_encryption_metadata(volume_id).to_dict())
+        return self._client.call(
+            f"Encryption of volume {volume_id}",
+            lambda: dict(self._api.volumes.get_encryption_metadata(volume_id).to_dict()),
+        )
 
     # Its properties
 
     def update(self, volume_id: str, **fields: Any) -> None:
         """Set the name or description."""
-        with translated(f"Updating volume {volume_id}"):
-            self._api.volumes.update(volume_id, **fields)
+        self._client.call(
+            f"Updating volume {volume_id}", lambda: self._api.volumes.update(volume_id, **fields)
+        )
 
     def set_metadata(self, volume_id: str, metadata: Mapping[str, str]) -> None:
-        with translated(f"Setting metadata of volume {volume_id}"):
-            self._api.volumes.set_metadata(volume_id, dict(metadata))
+        self._client.call(
+            f"Setting metadata of volume {volume_id}",
+            lambda: self._api.volumes.set_metadata(volume_id, dict(metadata)),
+        )
 
     def delete_metadata(self, volume_id: str, keys: Collection[str]) -> None:
         """Remove these keys. It is no error if the volume does not have one of them."""
-        present = [key for key in keys if key in self.get(volume_id)["metadata"]]
-        with translated(f"Removing metadata of volume {volume_id}"):
+
+        def delete() -> None:
+            # An earlier attempt may have removed some.
+            metadata = plain(self._api.volumes.get(volume_id), "metadata")["metadata"]
+            present = [key for key in keys if key in metadata]
             self._api.volumes.delete_metadata(volume_id, present)
 
+        self._client.call(f"Removing metadata of volume {volume_id}", delete)
+
     def set_bootable(self, volume_id: str, bootable: bool) -> None:
-        with translated(f"Setting volume {volume_id} bootable"):
-            self._api.volumes.set_bootable(volume_id, bootable)
+        self._client.call(
+            f"Setting volume {volume_id} bootable",
+            lambda: self._api.volumes.set_bootable(volume_id, bootable),
+        )
 
     def set_image_metadata(self, volume_id: str, metadata: Mapping[str, str]) -> None:
-        with translated(f"Setting image metadata of volume {volume_id}"):
-            self._api.volumes.set_image_metadata(volume_id, dict(metadata))
+        self._client.call(
+            f"Setting image metadata of volume {volume_id}",
+            lambda: self._api.volumes.set_image_metadata(volume_id, dict(metadata)),
+        )
 
     def delete_image_metadata(self, volume_id: str, keys: Collection[str]) -> None:
-        with translated(f"Removing image metadata of volume {volume_id}"):
-            self._api.volumes.delete_image_metadata(volume_id, list(keys))
+        def delete() -> None:
+            # An earlier attempt may have removed some.
+            found = plain(self._api.volumes.get(volume_id)).get("volume_image_metadata") or {}
+            if present := [key for key in keys if key in found]:
+                self._api.volumes.delete_image_metadata(volume_id, present)
+
+        self._client.call(f"Removing image metadata of volume {volume_id}", delete)
 
     def set_readonly(self, volume_id: str, readonly: bool) -> None:
-        with translated(f"Setting volume {volume_id} read-only"):
-            self._api.volumes.update_readonly_flag(volume_id, readonly)
+        self._client.call(
+            f"Setting volume {volume_id} read-only",
+            lambda: self._api.volumes.update_readonly_flag(volume_id, readonly),
+        )
 
 
 def project_of(volume: Volume) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable, Collection
@@ -12,17 +11,17 @@ from typing import Any
 
 from oslo_config import cfg
 
-from volflow.errors import CloudError, ResourceNotFoundError, StoppedError, WaitError
-
-LOG = logging.getLogger(__name__)
+from volflow.errors import ResourceNotFoundError, StoppedError, WaitError
 
 Resource = dict[str, Any]
 Resources = list[Resource]
 
-# Errors in a row that a wait tolerates.
-_PASSING = 5
 # Answers in a row that must agree, because a database replica can lag behind.
 _BELIEVED = 2
+# Answers in a row without a sign of a deletion that Cinder has accepted.
+_UNCHANGED = 5
+# The states that Cinder leaves by itself and that do not end in "ing".
+_TRANSITIONS = ("backing-up", "restoring-backup", "restoring_backup")
 
 
 def existing(look: Callable[[], Resource]) -> Resource | None:
@@ -35,6 +34,12 @@ def existing(look: Callable[[], Resource]) -> Resource | None:
         with suppress(ResourceNotFoundError):
             return look()
     return None
+
+
+def is_in_transition(resource: Resource) -> bool:
+    """Whether Cinder is changing a resource, and refuses other changes until it has finished."""
+    status = str(resource["status"])
+    return status.endswith("ing") or status in _TRANSITIONS
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,7 @@ class Wait:
         size_gib: int = 0,
         reason: Callable[[Resource], str] = lambda _: "",
         stopping: threading.Event | None = None,
+        grace: float = 0.0,
     ) -> Resource:
         """Read the resource until its status is one of ``ready``.
 
@@ -70,20 +76,41 @@ class Wait:
         :param what: the resource's name in an error
         :param size_gib: size of the volume in GiB
         :param reason: returns why a resource is in an error state
+        :param grace: the time in which the API had trouble, up to this many seconds, does not count
         :raises WaitError: the resource is in an error state, or the wait took too long
         :raises StoppedError: ``stopping`` was set in the meantime
         """
-        pause, deadline = self.interval, self._deadline(size_gib)
-        look = _Steady(look)
+        course = _Course(self, size_gib, what, stopping, grace)
         while True:
-            resource = look()
+            resource = course.read(look)
             status = str(resource["status"])
             if status in ready:
                 return resource
             if status.startswith("error"):
                 why = reason(resource)
                 raise WaitError(f"{what} is in state '{status}'" + (f": {why}" if why else "."))
-            pause = self._pause(pause, deadline, what, f"still '{status}'", stopping)
+            course.pause(f"still '{status}'")
+
+    def until_settled(
+        self,
+        look: Callable[[], Resource],
+        *,
+        what: str,
+        size_gib: int = 0,
+        stopping: threading.Event | None = None,
+        grace: float = 0.0,
+    ) -> Resource | None:
+        """Read a resource until Cinder no longer changes it, or it is gone: then None.
+
+        :raises WaitError: the wait took too long
+        :raises StoppedError: ``stopping`` was set in the meantime
+        """
+        course = _Course(self, size_gib, what, stopping, grace)
+        while True:
+            resource = existing(lambda: course.read(look))
+            if resource is None or not is_in_transition(resource):
+                return resource
+            course.pause(f"still '{resource['status']}'")
 
     def until_gone(
         self,
@@ -93,17 +120,17 @@ class Wait:
         size_gib: int = 0,
         reason: Callable[[Resource], str] = lambda _: "",
         stopping: threading.Event | None = None,
+        grace: float = 0.0,
     ) -> None:
         """Read a resource whose deletion Cinder has accepted until the answer is 404.
 
         :raises WaitError: the deletion failed, was cancelled by Cinder, or took too long
         :raises StoppedError: ``stopping`` was set in the meantime
         """
-        pause, deadline = self.interval, self._deadline(size_gib)
-        look = _Steady(look)
+        course = _Course(self, size_gib, what, stopping, grace)
         seen, otherwise = False, 0
         while True:
-            resource = existing(look)
+            resource = existing(lambda: course.read(look))
             if resource is None:
                 return
             status = str(resource["status"])
@@ -114,55 +141,52 @@ class Wait:
             # cannot delete it.
             deleting = status == "deleting"
             seen, otherwise = seen or deleting, 0 if deleting else otherwise + 1
-            if otherwise >= (_BELIEVED if seen else _PASSING):
+            if otherwise >= (_BELIEVED if seen else _UNCHANGED):
                 why = reason(resource)
                 raise WaitError(
                     f"{what} was not deleted by Cinder, and is '{status}' again"
                     f"{': ' if why else '.'}{why}"
                 )
-            pause = self._pause(pause, deadline, what, f"not gone, still '{status}'", stopping)
+            course.pause(f"not gone, still '{status}'")
 
-    def _deadline(self, size_gib: int) -> float:
+    def deadline(self, size_gib: int) -> float:
+        """When a wait that begins now has taken too long, as :func:`time.monotonic` counts."""
         return time.monotonic() + self.limit + self.limit_per_gib * size_gib
 
-    def _pause(
+
+class _Course:
+    """One wait: its growing pauses, and its limit."""
+
+    def __init__(
         self,
-        pause: float,
-        deadline: float,
+        wait: Wait,
+        size_gib: int,
         what: str,
-        state: str,
         stopping: threading.Event | None,
-    ) -> float:
-        if time.monotonic() > deadline:
-            raise WaitError(
-                f"{what} is {state} after the time allowed. Check Cinder's services and logs, or "
-                "raise [wait] limit and limit_per_gib."
-            )
-        if stopping is None:
-            time.sleep(pause)
-        elif stopping.wait(pause):
-            raise StoppedError(f"Stopped while waiting for {what}.")
-        return min(pause * 1.3, self.interval_max)
+        grace: float,
+    ) -> None:
+        self._what, self._stopping = what, stopping
+        self._pause, self._longest = wait.interval, wait.interval_max
+        self._deadline, self._grace = wait.deadline(size_gib), grace
 
-
-class _Steady:
-    """Reads a resource, and ignores a few errors in a row, which may pass."""
-
-    def __init__(self, look: Callable[[], Resource]) -> None:
-        self._look = look
-        self._last: Resource | None = None
-        self._failures = 0
-
-    def __call__(self) -> Resource:
+    def read(self, look: Callable[[], Resource]) -> Resource:
+        """Read the resource. Trouble of the API lasts long, and does not shorten the wait."""
+        began = time.monotonic()
         try:
-            self._last = self._look()
-        except ResourceNotFoundError:
-            raise
-        except CloudError as error:
-            self._failures += 1
-            if self._last is None or self._failures > _PASSING:
-                raise
-            LOG.info("Trying again: %s", error)
-        else:
-            self._failures = 0
-        return self._last
+            return look()
+        finally:
+            spent = min(time.monotonic() - began, self._grace)
+            self._grace -= spent
+            self._deadline += spent
+
+    def pause(self, state: str) -> None:
+        if time.monotonic() > self._deadline:
+            raise WaitError(
+                f"{self._what} is {state} after the time allowed. Check Cinder's services and "
+                "logs, or raise [wait] limit and limit_per_gib."
+            )
+        if self._stopping is None:
+            time.sleep(self._pause)
+        elif self._stopping.wait(self._pause):
+            raise StoppedError(f"Stopped while waiting for {self._what}.")
+        self._pause = min(self._pause * 1.3, self._longest)

@@ -314,7 +314,7 @@ def _members(cinder: Cinder, group_ids: Iterable[str]) -> Selected:
     volumes: list[Volume] = []
     groups: dict[str, list[str]] = {}
     for group_id in group_ids:
-        group = cinder.groups.get(group_id)
+        group = cinder.groups.find(group_id)
         members = cinder.volumes.in_group(group["id"])
         if not members:
             raise ResourceNotFoundError(

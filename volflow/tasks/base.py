@@ -19,11 +19,13 @@ from taskflow.types.sets import OrderedSet
 
 from persistence import Entry, EntryState, StateError
 from volflow import logs
+from volflow.cloud.patience import undoing
 from volflow.errors import (
     ChangedError,
     CloudError,
     HostError,
     StoppedError,
+    UnavailableError,
     VolflowError,
     VolumeStateError,
 )
@@ -180,7 +182,8 @@ class Temporary(Step):
             if entry is None or entry.state is EntryState.GONE:
                 return
             try:
-                cls._remove_patiently(work, entry)
+                with undoing():
+                    cls._remove_patiently(work, entry)
             except StoppedError:
                 raise
             except Exception as error:
@@ -205,7 +208,7 @@ class Temporary(Step):
         while True:
             try:
                 return cls.remove(work, entry)
-            except (StoppedError, ChangedError):
+            except (StoppedError, ChangedError, UnavailableError):
                 raise
             except VolflowError as error:
                 worth = _may_pass(error) and cls.kind not in services.in_vain

@@ -15,6 +15,7 @@ from tests.support.fake_cinder.snapshots import Snapshots
 from tests.support.fake_cinder.volumes import TYPE, Volumes
 from volflow.cloud.cinder import NEWEST, Cinder
 from volflow.cloud.marks import TAG_KEY
+from volflow.cloud.patience import Patience
 from volflow.cloud.wait import Wait
 
 _VERSION = api_versions.APIVersion(NEWEST)
@@ -59,7 +60,9 @@ class FakeClient:
 
     def cinder(self, project_id: str | None = PROJECT) -> Cinder:
         """volflow's own Cinder, using this client."""
-        return Cinder(self, project_id=project_id, version=_VERSION, wait=Wait())
+        return Cinder(
+            self, project_id=project_id, version=_VERSION, wait=Wait(), patience=Patience(0)
+        )
 
     # Called by tests
 

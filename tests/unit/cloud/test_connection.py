@@ -11,32 +11,49 @@ from keystoneauth1 import exceptions
 from openstack.config.cloud_region import CloudRegion
 
 from volflow.cloud.connection import Cloud
+from volflow.cloud.patience import Patience
+from volflow.cloud.session import Session
+from volflow.cloud.wait import Wait
 from volflow.errors import CloudError
 
 Answer = dict[str, Any] | Exception
 
+URL = "http://keystone.example/v3"
+
+
+class Keystone(Session):
+    """The session of a login to a Keystone that returns these answers, by path."""
+
+    def __init__(self, answers: dict[str, Answer]) -> None:
+        super().__init__()
+        self._by_path = answers
+
+    def get_project_id(self, auth: Any = None) -> str:
+        return "1"
+
+    def get(self, url: str, **arguments: Any) -> Any:
+        answer = self._by_path[url.removeprefix(f"{URL}/").replace("/", "_")]
+        if isinstance(answer, Exception):
+            raise answer
+        return SimpleNamespace(json=lambda: answer)
+
 
 class Answered(Cloud):
-    """A cloud with a Keystone that returns these answers, by path."""
+    """A cloud with such a Keystone."""
 
     def __init__(self, auth_type: str = "password", **answers: Answer) -> None:
-        self._timeout = 1.0
-        self._auth_type, self._answers = auth_type, answers
+        super().__init__(wait=Wait(), patience=Patience(0))
+        self._auth_type, self._session = auth_type, Keystone(answers)
 
     def _region(self) -> CloudRegion:
         region = SimpleNamespace(
             config={"auth_type": self._auth_type},
-            get_session=lambda: self,
-            get_interface=lambda service: None,
+            set_session_constructor=lambda constructor: None,
+            get_session=lambda: self._session,
+            get_endpoint=lambda service: URL,
             get_region_name=lambda service: None,
         )
         return cast(CloudRegion, region)
-
-    def get(self, path: str, **arguments: Any) -> Any:
-        answer = self._answers[path.removeprefix("/").replace("/", "_")]
-        if isinstance(answer, Exception):
-            raise answer
-        return SimpleNamespace(json=lambda: answer)
 
 
 def _projects(*ids: str) -> dict[str, Any]:
@@ -64,6 +81,9 @@ def test_other_users_see_the_projects_in_which_they_have_a_role(
         {"projects": exceptions.InternalServerError()},
         {"projects": exceptions.Forbidden(), "auth_projects": exceptions.ServiceUnavailable()},
         {"projects": exceptions.EndpointNotFound()},
+        {"projects": exceptions.NotFound()},
+        {"projects": {}},
+        {"projects": {"projects": [{}]}},
         {"projects": _projects("a") | {"truncated": True}},
     ],
     ids=str,

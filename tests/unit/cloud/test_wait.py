@@ -82,15 +82,40 @@ def test_a_stop_ends_the_wait_for_a_deletion() -> None:
         LONG.until_gone(Looking("deleting"), what="It", stopping=stopping)
 
 
-def test_a_few_errors_in_a_row_are_tolerated() -> None:
-    error = CloudError("503")
-    found = LONG.until(Looking("creating", error, error, "available"), ("available",), what="It")
-    assert found["status"] == "available"
-
-
-def test_an_error_that_stays_ends_a_wait() -> None:
+def test_an_error_ends_a_wait() -> None:
+    """The call that reads the resource has been patient already."""
     with pytest.raises(CloudError, match="503"):
         LONG.until(Looking("creating", CloudError("503")), ("available",), what="It")
+
+
+def test_the_time_in_which_the_api_is_away_does_not_count() -> None:
+    slow = Wait(interval=0.001, interval_max=0.002, limit=0.2, limit_per_gib=0.0)
+    states = iter(["creating", "creating", "available"])
+
+    def look() -> dict[str, Any]:
+        time.sleep(2 * slow.limit)
+        return {"status": next(states), "id": "x"}
+
+    assert slow.until(look, ("available",), what="It", grace=60.0)["status"] == "available"
+
+
+def test_the_time_for_an_absent_api_has_a_limit_too() -> None:
+    def look() -> dict[str, Any]:
+        time.sleep(SHORT.limit)
+        return {"status": "creating", "id": "x"}
+
+    with pytest.raises(WaitError, match="after the time allowed"):
+        SHORT.until(look, ("available",), what="It", grace=2 * SHORT.limit)
+
+
+def test_a_change_of_a_resource_is_waited_for() -> None:
+    assert LONG.until_settled(Looking("creating", "error"), what="It") == {
+        "status": "error",
+        "id": "x",
+    }
+    assert LONG.until_settled(Looking("deleting", GONE), what="It") is None
+    with pytest.raises(WaitError, match="It is still 'creating' after the time allowed"):
+        SHORT.until_settled(Looking("creating"), what="It")
 
 
 def test_a_wait_for_a_missing_resource_fails() -> None:
