@@ -21,6 +21,9 @@ class CloudError(VolflowError):
     :ivar status: the HTTP status of the answer, where there was one
     """
 
+    # A copy that is made without the constructor has these values.
+    status: int | None = None
+
     def __init__(self, message: object = "", *, status: int | None = None) -> None:
         super().__init__(message)
         self.status = status
@@ -33,12 +36,14 @@ class UnavailableError(CloudError):
     :ivar tried: whether volflow has already repeated the request for as long as it may
     """
 
+    retry_after: float = 0.0
+    tried: bool = False
+
     def __init__(
         self, message: object = "", *, status: int | None = None, retry_after: float = 0.0
     ) -> None:
         super().__init__(message, status=status)
         self.retry_after = retry_after
-        self.tried = False
 
 
 class ResourceNotFoundError(CloudError):

@@ -31,7 +31,8 @@ class Attachments:
         def listed() -> Resources:
             # Not every release passes search_opts on to the server: filter here too.
             found = self._api.attachments.list(detailed=True, search_opts={"volume_id": volume_id})
-            return [a for a in map(plain, found) if a["volume_id"] == volume_id]
+            shown = [plain(one, "volume_id", "instance", "status") for one in found]
+            return [one for one in shown if one["volume_id"] == volume_id]
 
         return self._client.call(f"Listing attachments of volume {volume_id}", listed)
 

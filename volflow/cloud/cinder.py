@@ -6,9 +6,10 @@ import copy
 import threading
 from collections.abc import Callable
 from datetime import datetime
+from types import SimpleNamespace
 from typing import Any
 
-from cinderclient import api_versions, client, exceptions
+from cinderclient import api_versions, client
 from keystoneauth1.session import Session
 
 from volflow.cloud.answers import answered
@@ -150,9 +151,9 @@ def _newest(api: Any) -> api_versions.APIVersion:
 
     :raises ValueError: the API lists no versions, so this is no answer of Cinder
     """
-    try:
-        return api_versions.discover_version(api, api_versions.APIVersion(NEWEST))
-    except exceptions.UnsupportedVersion:
-        if not api.services.server_api_version():
-            raise ValueError("it lists no versions") from None
-        raise
+    listed = list(api.services.server_api_version())
+    if not listed:
+        raise ValueError("it lists no versions")
+    # python-cinderclient takes an answer that makes no sense for an old API: it shall not read it.
+    read = SimpleNamespace(services=SimpleNamespace(server_api_version=lambda: listed))
+    return api_versions.discover_version(read, api_versions.APIVersion(NEWEST))

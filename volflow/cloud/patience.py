@@ -19,6 +19,8 @@ Answer = TypeVar("Answer")
 
 # Seconds before the first repeat, and at most before each later one.
 _FIRST, _LONGEST = 0.5, 15.0
+# Seconds to repeat a call when all calls before it have used up the patience in vain.
+_AGAIN = 5.0
 
 _undoing: ContextVar[bool] = ContextVar("undoing", default=False)
 _impatient: ContextVar[bool] = ContextVar("impatient", default=False)
@@ -52,16 +54,20 @@ def is_undoing() -> bool:
 class Patience:
     """Repeats what fails because the service has trouble, for a limited time.
 
-    One object serves all threads. A repeat within another one shares its time.
+    One object serves all threads. A repeat within another one shares its time, and so do calls
+    that fail one after the other without a success between them: the time is for one outage.
 
     :param seconds: how long to repeat, from the first failure on; 0 means never
+    :param pause: seconds before the first repeat
     """
 
-    def __init__(self, seconds: float = 300.0) -> None:
-        self.seconds = seconds
+    def __init__(self, seconds: float = 300.0, pause: float = _FIRST) -> None:
+        self.seconds, self._pause = seconds, pause
         self._here = threading.local()
         self._lock = threading.Lock()
         self._waiting = 0
+        # When an outage began and when a call failed in it last.
+        self._outage: tuple[float, float] | None = None
 
     def repeat(
         self,
@@ -80,16 +86,16 @@ class Patience:
         :raises StoppedError: ``stopping`` was set in the meantime
         """
         try:
-            return attempt()
+            return self._tried(attempt)
         except UnavailableError as error:
             if error.tried or not self.seconds or _impatient.get():
                 raise
             trouble = error
         began = time.monotonic()
         outer: float | None = getattr(self._here, "deadline", None)
-        deadline = began + self.seconds if outer is None else outer
+        deadline = self._deadline(began) if outer is None else outer
         self._here.deadline = deadline
-        pause = _FIRST
+        pause = self._pause
         self._announce(trouble)
         try:
             while not trouble.tried and (left := deadline - time.monotonic()) > 0:
@@ -98,7 +104,7 @@ class Patience:
                 pause = min(pause * 2, _LONGEST)
                 try:
                     earlier = found() if found else None
-                    return attempt() if earlier is None else earlier
+                    return self._tried(attempt) if earlier is None else earlier
                 except UnavailableError as error:
                     trouble = error
         finally:
@@ -108,6 +114,29 @@ class Patience:
         if trouble.tried:
             raise trouble
         raise _ended(trouble, time.monotonic() - began)
+
+    def _tried(self, attempt: Callable[[], Answer]) -> Answer:
+        """Try once. Every answer, also a refusal, ends an outage."""
+        try:
+            answer = attempt()
+        except UnavailableError:
+            with self._lock:
+                now = time.monotonic()
+                began, last = self._outage or (now, now)
+                if now - last > self.seconds:
+                    began = now  # nobody has asked since: it may be another outage
+                self._outage = began, now
+            raise
+        except Exception:
+            self._outage = None
+            raise
+        self._outage = None
+        return answer
+
+    def _deadline(self, now: float) -> float:
+        """When to give up a call that has just failed for the first time."""
+        began, _ = self._outage or (now, now)
+        return max(began + self.seconds, now + min(_AGAIN, self.seconds))
 
     def _announce(self, trouble: UnavailableError) -> None:
         """Warn once, however many threads have the same trouble."""

@@ -8,6 +8,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 
 from persistence import Entry, EntryState, State
+from volflow.cloud.patience import impatient
 from volflow.errors import DrivenError, VolflowError
 from volflow.host.program import undisturbed
 from volflow.printable import bounded
@@ -69,7 +70,8 @@ class Sweep:
             work = replace(work, services=replace(work.services, patience=0.0))
         if interruptible:
             work = work.interruptible()
-        with nullcontext() if interruptible else undisturbed():
+        spent = impatient() if entry.state is EntryState.LEFTOVER else nullcontext()
+        with spent, nullcontext() if interruptible else undisturbed():
             KINDS[entry.kind].dispose(work, entry.tag)
 
     def _report(self, found: Iterable[Entry]) -> None:
