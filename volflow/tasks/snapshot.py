@@ -10,7 +10,7 @@ from volflow.cloud.marks import SNAPSHOT, TAG_KEY
 from volflow.errors import CloudError
 from volflow.tasks.base import Temporary
 from volflow.tasks.presence import earlier_snapshot, snapshots_to_remove
-from volflow.tasks.source import require_not_restored, source_of
+from volflow.tasks.source import require_not_restored, require_type, source_of
 from volflow.tasks.work import Work
 
 
@@ -33,9 +33,9 @@ class Snapshot(Temporary):
         require_not_restored(self.work, self._source_id)
         try:
             snapshot = self._ensure()
-        except CloudError:
+        except CloudError as error:
             # Its owner may have deleted the volume.
-            source_of(self.work, self._source_id)
+            require_type(self.work, source_of(self.work, self._source_id), error)
             raise
         require_not_restored(self.work, self._source_id)
         return snapshot

@@ -9,7 +9,13 @@ from volflow.cloud import ownership
 from volflow.cloud.cinder import Cinder
 from volflow.cloud.marks import CLAIMED, RESTORED, Mark
 from volflow.cloud.wait import existing
-from volflow.errors import SourceDeletedError, StoppedError, VolumeStateError
+from volflow.errors import (
+    CloudError,
+    ResourceNotFoundError,
+    SourceDeletedError,
+    StoppedError,
+    VolumeStateError,
+)
 from volflow.tasks.work import Work
 
 # Seconds after which a volume that was not found is looked for again.
@@ -34,6 +40,25 @@ def source_of(work: Work, volume_id: str) -> dict[str, Any]:
             "made."
         )
     return volume
+
+
+def require_type(work: Work, volume: Mapping[str, Any], error: CloudError) -> None:
+    """Explain why Cinder does not find something, if that is the type of an existing volume.
+
+    :param error: Cinder's answer to a request for this volume
+    :raises VolumeStateError: Cinder does not show the type to this user
+    """
+    type_id = volume.get("volume_type_id") or volume.get("volume_type")
+    if not type_id or not isinstance(error, ResourceNotFoundError):
+        return
+    if existing(lambda: work.cinder.types.find(type_id)) is None:
+        name = volume.get("volume_type") or type_id
+        raise VolumeStateError(
+            f"Cinder makes no snapshot of volume {volume['id']}, because project "
+            f"{work.cinder.project_id} may not use its volume type '{name}' any more. Ask an "
+            f"administrator for access: openstack volume type set --project PROJECT '{name}'. "
+            f"{error}"
+        ) from error
 
 
 def require_not_restored(work: Work, volume_id: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from tests.support.work import work_of
 from volflow.cloud.marks import CLAIMED, RESTORED, TAG_KEY
 from volflow.cloud.ownership import temporary_name
 from volflow.cloud.properties import NOT_VISIBLE
-from volflow.errors import SourceDeletedError, VolumeStateError
+from volflow.errors import ResourceNotFoundError, SourceDeletedError, VolumeStateError
 from volflow.tasks.base import Dispose
 from volflow.tasks.description import Describe
 from volflow.tasks.snapshot import Snapshot
@@ -103,6 +103,20 @@ def test_a_volume_type_that_is_not_visible_is_no_obstacle(
         **dict.fromkeys(("description", "extra_specs", "qos_specs_id"), NOT_VISIBLE),
     }
     assert found["qos"] == {}
+
+
+def test_a_snapshot_that_fails_for_the_volume_type_says_so(
+    cloud: FakeClient, step: Snapshot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*args: Any, **kwargs: Any) -> Any:
+        raise exceptions.NotFound(404, "Volume type could not be found.")
+
+    monkeypatch.setattr(cloud.volume_snapshots, "create", refused)
+    with pytest.raises(ResourceNotFoundError):
+        step.execute()
+    cloud.types.clear()
+    with pytest.raises(VolumeStateError, match="may not use its volume type 'standin' any more"):
+        step.execute()
 
 
 def test_a_revert_deletes_the_snapshot_and_closes_its_entry(
