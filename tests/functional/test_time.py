@@ -13,19 +13,27 @@ from volflow.plans.selection import Selection
 pytestmark = pytest.mark.lab
 
 
-def test_a_volume_that_vanishes_after_the_plan_fails_alone(site: Site) -> None:
+def test_a_volume_that_is_deleted_before_its_turn_is_left_out(site: Site) -> None:
+    """The run still shows which volumes the project has: a restore of all leaves it out too."""
     volumes = [site.cloud.create(name=f"here-{number}") for number in range(3)]
     for volume in volumes:
         site.cloud.format(volume, "ext4")
+    everything = Selection(everything=True)
     with site.volflow() as volflow:
-        plan = volflow.backups.plan(Selection(everything=True))
+        volflow.backups.create(everything)
+        plan = volflow.backups.plan(everything)
         site.cloud.delete(volumes[1])
         result = volflow.backups.run(plan)
-    outcomes = {volume.volume_id: volume for volume in result.volumes}
-    assert str(outcomes[volumes[1]].outcome) == "failed"
-    assert f"Volume {volumes[1]}: not found in Cinder" in str(outcomes[volumes[1]].error)
-    assert {str(outcomes[volumes[n]].outcome) for n in (0, 2)} == {"complete"}
-    assert result.outcome.exit_status == 1
+    with site.volflow(DEFAULT__state_dir=site.home / "another state") as volflow:
+        restore = volflow.restores.plan(everything)
+    assert [(one.volume_id, one.wanted) for one in result.left_out] == [(volumes[1], False)]
+    assert {one.volume_id: str(one.outcome) for one in result.volumes} == {
+        volumes[0]: "complete",
+        volumes[2]: "complete",
+    }
+    assert result.outcome.exit_status == 0
+    assert {target.manifest.volume_id for target in restore.targets} == {volumes[0], volumes[2]}
+    assert [one.volume_id for one in restore.left_out] == [volumes[1]]
 
 
 def test_a_target_that_vanishes_after_the_plan_fails_alone(site: Site) -> None:
@@ -70,7 +78,7 @@ def test_volumes_come_back_as_they_were_at_a_time(site: Site) -> None:
     before = (moment - timedelta(days=1)).isoformat()
     done = site.cli("restore", "create", "--all", "--at", before)
     assert done.returncode == 1, done
-    assert "No backup matches the selection" in done.stderr
+    assert "is before the first backup" in done.stderr
 
 
 def test_what_was_deleted_does_not_come_back(site: Site) -> None:

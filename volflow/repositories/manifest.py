@@ -1,6 +1,7 @@
 """The manifest of a backup: everything that Cinder knows about the volume, and what is on it.
 
-The repository stores it in the same snapshot as the data: one never exists without the other, and
+The repository stores it in the same snapshot as the data, and again, with the files that could not
+be read, in the verdict on that: data never exists without a manifest, and
 the repository alone is enough for a restore.
 """
 
