@@ -18,6 +18,7 @@ from volflow.errors import (
     PasswordError,
     RepositoryError,
 )
+from volflow.host.identity import Process
 
 MANIFEST = json.dumps({"text": 'schön ☃ "quoted"\n', "long": "x" * 100_000}, indent=1)
 
@@ -178,12 +179,13 @@ def test_the_lock_of_a_dead_process_is_removed_and_that_of_a_living_one_stays(
     subject: Subject,
 ) -> None:
     with subject.locked() as pid:
-        subject.repository.unlock()
+        owners = [Process.of(pid)]
+        subject.repository.unlock(owners)
         with pytest.raises(RepositoryError):
             subject.repository.prune()
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
-        subject.repository.unlock()
+        subject.repository.unlock(owners)
         assert subject.repository.prune()
 
 

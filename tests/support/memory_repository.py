@@ -30,7 +30,7 @@ from volflow.errors import (
     RepositoryError,
     StoppedError,
 )
-from volflow.host.identity import started
+from volflow.host.identity import Process
 from volflow.host.namespace import MountNamespace
 from volflow.movers.base import (
     MANIFEST,
@@ -135,9 +135,10 @@ class MemoryRepository:
             check(files.values() if percent else ())
         return "no errors were found"
 
-    def unlock(self) -> None:
+    def unlock(self, owners: Sequence[Process] = ()) -> None:
         locks = self.opened().locks
-        locks.intersection_update([pid for pid in locks if started(pid)])
+        dead = {owner.pid for owner in owners if owner.has_ended()}
+        locks.difference_update(dead)
 
     def nodes(self, backup_id: str, path: Path, *, recursive: bool = False) -> Sequence[Node]:
         return [

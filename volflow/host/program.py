@@ -37,6 +37,8 @@ _LOOK = 0.2
 _GENTLE, _KILLED = 5.0, 3.0
 # Seconds that the output of a program may stay open after its end, because of its children.
 _OPEN = 1.0
+# Seconds that sudo and others may take to begin a program; characters of a name that Linux keeps.
+_BEGINS, _NAME = 2.0, 15
 # A program makes progress if it uses the processor for this part of the time.
 _BUSY = 0.01
 # Bytes to read at a time, and of the longest line.
@@ -111,6 +113,20 @@ def heed_stop(heed: bool) -> None:
 def heeds_stop() -> bool:
     """Whether programs of this thread end when volflow is asked to stop."""
     return getattr(_scope, "heed", True)
+
+
+@contextlib.contextmanager
+def noting(note: Callable[[int], None]) -> Iterator[None]:
+    """Note the processes that this thread starts for a copy while the block runs.
+
+    :param note: called with the id of each
+    """
+    before = getattr(_scope, "note", None)
+    _scope.note = note
+    try:
+        yield
+    finally:
+        _scope.note = before
 
 
 @dataclass(frozen=True)
@@ -448,6 +464,26 @@ class Program:
         """The end of its errors."""
         return _last_words(self._said)
 
+    def note(self, program: str) -> None:
+        """Report its process to whoever wants to note it: see :func:`noting`.
+
+        :param program: the name of the program; another one, such as sudo, may have started it
+        """
+        note: Callable[[int], None] | None = getattr(_scope, "note", None)
+        if note is not None:
+            note(self._find(os.path.basename(program)[:_NAME]) or self.pid)
+
+    def _find(self, name: str) -> int | None:
+        """The process with this name among this one and its descendants, once there is one."""
+        deadline = time.monotonic() + _BEGINS
+        while time.monotonic() < deadline and not self.ended:
+            for pid in _descendants(self.pid):
+                with contextlib.suppress(OSError):
+                    if Path(f"/proc/{pid}/comm").read_text(errors="replace").strip() == name:
+                        return pid
+            time.sleep(0.005)
+        return None
+
     def errors(self, most: int = 50_000) -> tuple[list[str], int]:
         """The lines of its errors.
 
@@ -604,15 +640,21 @@ def _last_words(file: IO[bytes]) -> str:
 
 def _processor_time(pid: int) -> float:
     """The seconds for which a process and its descendants have used the processor."""
-    total, left = 0.0, [pid]
-    while left:
-        one = left.pop()
-        try:
+    total = 0.0
+    for one in _descendants(pid):
+        with contextlib.suppress(OSError, ValueError, IndexError):
             # Its name, in parentheses, can contain anything (proc_pid_stat(5)).
             fields = Path(f"/proc/{one}/stat").read_bytes().rpartition(b")")[2].split()
             total += sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+    return total
+
+
+def _descendants(pid: int) -> Iterator[int]:
+    """A process and all its descendants."""
+    left = [pid]
+    while left:
+        one = left.pop()
+        yield one
+        with contextlib.suppress(OSError, ValueError):
             for children in Path(f"/proc/{one}/task").glob("*/children"):
                 left += map(int, children.read_text().split())
-        except (OSError, ValueError, IndexError):
-            continue
-    return total

@@ -20,6 +20,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from volflow.host.identity import Process
 from volflow.host.namespace import MountNamespace
 from volflow.results.outcome import CopyProgress, Figures, Outcome
 from volflow.times import moment_of
@@ -265,10 +266,11 @@ class Repository(Protocol):
         """
         ...
 
-    def unlock(self) -> None:
+    def unlock(self, owners: Sequence[Process] = ()) -> None:
         """Remove the locks of processes that were killed. Locks of running ones stay.
 
-        :raises RepositoryError: the lock of a dead process cannot be removed
+        :param owners: processes that may have held a lock; only they can prove that they have ended
+        :raises RepositoryError: a lock may belong to a running process, or cannot be removed
         """
         ...
 

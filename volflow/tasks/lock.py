@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from persistence import Entry
+from persistence import Entry, EntryState
+from volflow.host import program
+from volflow.host.identity import Process
 from volflow.tasks.base import Temporary
 from volflow.tasks.work import Work
+
+# The number of processes to remember; each attempt of a copy is one.
+_KEPT = 20
 
 
 class RepositoryLock(Temporary):
@@ -23,10 +28,32 @@ class RepositoryLock(Temporary):
     def watched(cls, work: Work) -> Iterator[None]:
         """Record a lock in the ledger while the block runs; if it fails, the entry stays."""
         cls.release(work)  # left by a killed process
-        run_id, tag = work.services.run_id, work.tag(cls.kind)
-        work.services.ledger.intend(tag, run_id=run_id, item=work.volume_id, kind=cls.kind)
-        yield
-        work.services.ledger.gone(tag)
+        ledger, tag = work.services.ledger, work.tag(cls.kind)
+        left = ledger.find(tag)
+        stays = left is not None and left.state is not EntryState.GONE
+        processes = _processes(left) if left and stays else []
+
+        def intend() -> None:
+            ledger.intend(
+                tag,
+                run_id=work.services.run_id,
+                item=work.volume_id,
+                kind=cls.kind,
+                details={"processes": list(map(str, processes[-_KEPT:]))},
+            )
+
+        def note(pid: int) -> None:
+            # The mover's process writes its id into the lock; only this tells whose lock it is.
+            processes.append(Process.of(pid))
+            intend()
+
+        intend()
+        with program.noting(note):
+            yield
+        if stays:
+            cls.release(work)
+        else:
+            ledger.gone(tag)
 
     @classmethod
     def release(cls, work: Work) -> None:
@@ -35,4 +62,10 @@ class RepositoryLock(Temporary):
 
     @classmethod
     def remove(cls, work: Work, entry: Entry) -> None:
-        work.repository.unlock()
+        work.repository.unlock(_processes(entry))
+
+
+def _processes(entry: Entry) -> list[Process]:
+    """The processes that may have held a lock."""
+    found = map(Process.parse, entry.details.get("processes", ()))
+    return [process for process in found if process]

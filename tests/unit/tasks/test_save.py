@@ -14,6 +14,7 @@ import pytest
 from persistence import State
 from volflow.disk.filesystem import FileSystem
 from volflow.errors import RepositoryError
+from volflow.host.identity import Process
 from volflow.movers.base import Saved, StoredBackup
 from volflow.movers.verdicts import Listing, tags_of_copy, tags_of_verdict
 from volflow.repositories.manifest import Manifest
@@ -99,7 +100,7 @@ class Repository:
         going = Listing(tuple(self.stored)).family(backup_id)
         self.stored = [one for one in self.stored if one.id not in going]
 
-    def unlock(self) -> None:
+    def unlock(self, owners: Sequence[Process] = ()) -> None:
         """Do nothing: no lock exists."""
 
 

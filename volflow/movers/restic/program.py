@@ -409,6 +409,7 @@ class ResticProgram:
                 process.end()
 
         with process:
+            process.note(self.settings.program)
             for line in process.records(b"\n", look):
                 read(_text(line))
             status = process.wait(look)

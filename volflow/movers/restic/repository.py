@@ -6,15 +6,16 @@ A backup of a volume is two snapshots of restic: one with the data, and the verd
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
 from volflow.errors import RepositoryError
-from volflow.host.identity import host_name, started
+from volflow.host.identity import Process, host_name, started
 from volflow.movers.base import (
     MANIFEST,
     Change,
@@ -29,6 +30,8 @@ from volflow.times import moment_of
 
 # Seconds for the removal of a lock; restic tries for minutes to reach a repository.
 _UNLOCK_LIMIT = 20.0
+# restic takes a lock for stale that was not refreshed for so long, whosever it is.
+_STALE = timedelta(minutes=30)
 # Marks the snapshots of volflow among others in the repository.
 _TAG = "volflow"
 # When a snapshot was stored. Its time in restic is that of the data.
@@ -123,26 +126,52 @@ class ResticRepository:
             *(f"--tag={tag}" for tag in pack(tags)),
         )
 
-    def unlock(self) -> None:
+    def unlock(self, owners: Sequence[Process] = ()) -> None:
         """Remove the locks of processes that have ended. Locks of running ones stay.
 
-        :raises RepositoryError: the lock of a zombie stays: restic takes a zombie for a running
-            process
+        restic removes a lock whose host name is that of this host if it does not see the process.
+        Containers and cloned hosts share a host name, and there the process can be alive. So restic
+        may remove locks only if it is proved of each that its process has ended.
+
+        :param owners: processes that may have held a lock
+        :raises RepositoryError: a lock stays: it is not proved that its process has ended, or the
+            process is a zombie, which restic takes for a running process
         """
+        for lock_id, lock in self._own_locks():
+            pid = int(lock["pid"])
+            if not _is_seen(pid) and not any(o.pid == pid and o.has_ended() for o in owners):
+                stale_at = time_of(lock["time"]) + _STALE
+                if datetime.now(UTC) < stale_at:
+                    raise RepositoryError(
+                        f"Lock {lock_id[:8]} of the repository {self.location} may belong to a "
+                        f"running process: {pid} on a host named {lock['hostname']}, which can be "
+                        "another container or a cloned host. Make sure that nothing works in the "
+                        f"repository, then use 'restic unlock'; or wait until {stale_at:%H:%M} "
+                        "UTC, then use 'volflow leftover clean'."
+                    )
         self._program.run("unlock", limit=_UNLOCK_LIMIT)
-        for lock_id in self._locks():
-            try:
-                lock = json.loads(self._program.run("cat", "lock", lock_id, "--no-lock"))
-            except RepositoryError:
-                if lock_id in self._locks():
-                    raise
-                continue  # A running process has removed its lock meanwhile.
-            if lock["hostname"] == host_name() and not started(int(lock["pid"])):
+        for lock_id, lock in self._own_locks():
+            if _is_seen(int(lock["pid"])) and not started(int(lock["pid"])):
                 raise RepositoryError(
                     f"Lock {lock_id[:8]} of the repository {self.location} cannot be removed yet, "
                     f"though process {lock['pid']} that held it has ended. 'restic unlock' removes "
                     "it when the process is no longer a zombie."
                 )
+
+    def _own_locks(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """The locks with the name of this host, by id."""
+        for lock_id in self._locks():
+            try:
+                said = self._program.run(
+                    *("cat", "lock", lock_id, "--no-lock"), limit=_UNLOCK_LIMIT
+                )
+            except RepositoryError:
+                if lock_id in self._locks():
+                    raise
+                continue  # A running process has removed its lock meanwhile.
+            lock = json.loads(said)
+            if lock["hostname"] == host_name():
+                yield lock_id, lock
 
     def _locks(self) -> list[str]:
         return self._program.run("list", "locks", "--no-lock", limit=_UNLOCK_LIMIT).split()
@@ -171,6 +200,17 @@ class ResticRepository:
     def mounted(self, backup_id: str, mount_point: Path) -> AbstractContextManager[ServedBackup]:
         """Mount a backup by FUSE while the ``with`` block runs."""
         return self._browser.mounted(backup_id, mount_point)
+
+
+def _is_seen(pid: int) -> bool:
+    """Whether restic sees a process: also a zombie, and only in this PID namespace."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True  # of another user
+    return True
 
 
 def _stored(snapshot: Mapping[str, Any]) -> StoredBackup:

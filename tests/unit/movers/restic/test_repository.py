@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -88,7 +89,8 @@ class Locked(ResticProgram):
 
     def run(self, *command: str, limit: float | None = None) -> str:
         if command[0] == "cat":
-            return json.dumps({"hostname": self.host, "pid": self.holder})
+            time = datetime.now(UTC).isoformat()
+            return json.dumps({"hostname": self.host, "pid": self.holder, "time": time})
         return "f00d" * 16 + "\n" if command[0] == "list" else ""
 
 
