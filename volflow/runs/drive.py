@@ -40,7 +40,7 @@ def _drive(context: Context, run: Run, stored: Sequence[StoredBackup]) -> RunRes
             for one in parents(stored)
             if one.tags.get("file_system")
         },
-        patience=float(getattr(context.conf.cloud, "patience", 300.0)),
+        patience=context.conf.cloud.patience,
     )
     items = state.runs.items(run.id)
     graph = FlowBuilder(run, work, context.backups).graph(items)

@@ -249,5 +249,5 @@ def _may_pass(error: VolflowError) -> bool:
     got no answer.
     """
     if isinstance(error, CloudError):
-        return isinstance(error, VolumeStateError) or getattr(error, "status", None) in _STATE
+        return isinstance(error, VolumeStateError) or error.status in _STATE
     return isinstance(error, HostError)

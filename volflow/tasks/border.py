@@ -61,6 +61,9 @@ def _flattened(error: Exception) -> Exception:
         # Not by its constructor, which may want something else than a message.
         flattened = kind.__new__(kind)
         flattened.args = (message,)
+        # Such as the HTTP status; nothing that could be long or hold other exceptions.
+        facts = {k: v for k, v in vars(error).items() if isinstance(v, (int, float, type(None)))}
+        vars(flattened).update(facts)
         if str(flattened) != message:
             flattened = VolflowError(message)
     else:

@@ -77,9 +77,7 @@ def work(state: State, cloud: FakeClient) -> Work:
 
 
 def refused(status: int | None) -> CloudError:
-    error = CloudError("refused")
-    error.status = status  # type: ignore[attr-defined,unused-ignore]
-    return error
+    return CloudError("refused", status=status)
 
 
 def removed(work: Work, obstacle: Callable[[], VolflowError | None]) -> bool:

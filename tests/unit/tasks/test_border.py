@@ -18,7 +18,7 @@ from persistence import NotFound, State, StateError
 from tests.support.fake_cinder import FakeClient
 from tests.support.work import work_of
 from volflow import logs
-from volflow.errors import SourceDeletedError, StoppedError, VolflowError
+from volflow.errors import CloudError, SourceDeletedError, StoppedError, VolflowError
 from volflow.flows.volume import volume_flow
 from volflow.runs.engine import load
 from volflow.runs.lease import RunLease
@@ -174,6 +174,12 @@ def test_an_error_with_a_constructor_of_its_own_keeps_class_and_message(
 ) -> None:
     found = crossed(work, error)
     assert (type(found), str(found)) == (type(error), str(error))
+
+
+def test_a_refusal_keeps_its_status(work: Work) -> None:
+    found = crossed(work, CloudError("no", status=409))
+    assert isinstance(found, CloudError)
+    assert found.status == 409
 
 
 def test_any_other_exception_becomes_an_error_of_ours_with_type_and_message(work: Work) -> None:
