@@ -116,7 +116,10 @@ def test_an_unreachable_api_is_reported(ground: Ground, tmp_path: Path) -> None:
         ground.refused(
             *("backup", "create", "good"),
             says="the API cannot be reached. Check the auth URL, the endpoint and the network",
-            environment={"OS_CLIENT_CONFIG_FILE": str(tmp_path / "clouds.yaml")},
+            environment={
+                "OS_CLIENT_CONFIG_FILE": str(tmp_path / "clouds.yaml"),
+                "OS_CLOUD__PATIENCE": "0",
+            },
         )
 
 
@@ -130,6 +133,7 @@ def test_an_unreachable_keystone_is_reported(ground: Ground, tmp_path: Path) -> 
                 **nothing,
                 "HOME": str(tmp_path),
                 "OS_AUTH_URL": f"http://127.0.0.1:{port}/v3",
+                "OS_CLOUD__PATIENCE": "0",
                 "OS_USERNAME": "somebody",
                 "OS_PASSWORD": "something",
                 "OS_PROJECT_NAME": "some",

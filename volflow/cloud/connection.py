@@ -25,7 +25,7 @@ from volflow.cloud.login import Login
 from volflow.cloud.patience import Patience
 from volflow.cloud.session import Session
 from volflow.cloud.wait import Wait
-from volflow.errors import CloudError
+from volflow.errors import CloudError, UnavailableError
 
 # The keys in clouds.yaml that scope a login to a project.
 _SCOPE = ("project_id", "project_name", "project_domain_id", "project_domain_name", "tenant_id")
@@ -138,6 +138,9 @@ class Cloud:
                 stopping=self._stopping,
             )
             end = None if project_id else found.login_end()
+        except UnavailableError:
+            # Trouble says nothing about the user's roles.
+            raise
         except CloudError as error:
             if project_id:
                 raise CloudError(

@@ -143,6 +143,8 @@ def test_a_run_of_another_cloud_is_refused(office: Office) -> None:
     login = json.loads(request)["login"]
     assert login["project_id"] == alpha.project_id
     other = request.replace(login["auth_url"], "http://elsewhere.example/identity")
+    # With the same Cinder it would be the same cloud under a new URL.
+    other = other.replace(login["endpoint"], "http://elsewhere.example/volume")
     office.query("UPDATE run SET request = ? WHERE id = ?", other, left)
     known = office.known(left)
     for verb in ("resume", "abort"):
