@@ -307,6 +307,8 @@ def new_testbed(
     lab = Lab(directory / "lab")
     lab.up(keystone=keystone)
     with contextlib.ExitStack() as stack:
+        # The proxies, which end earlier, still write files there.
+        stack.callback(shutil.rmtree, home, ignore_errors=True)
         stack.callback(lab.down)
         os.environ.update(lab.environment)
         cloud = stack.enter_context(proxied(lab, home))
@@ -338,4 +340,3 @@ def new_testbed(
             yield found
         finally:
             found.cloud.clean()
-            shutil.rmtree(home, ignore_errors=True)
