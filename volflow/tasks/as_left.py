@@ -39,6 +39,8 @@ CHANGED = "changed"
 _SHOWN = ("size", "status", "name")
 _QUICK = timedelta(minutes=1)
 _PER_GIB = timedelta(seconds=5)
+# Cinder saves a new volume once more after it has made it available (VolumeManager.create_volume).
+_SETTLED = timedelta(seconds=10)
 
 
 def is_half_written(work: Work) -> bool:
@@ -63,6 +65,11 @@ def left(volume: Resource) -> dict[str, Any]:
     """The details of an entry whose volume volflow has finished changing."""
     shown = {name: volume[name] for name in _SHOWN}
     return {LEFT: shown | {"updated_at": _updated(volume)}, UNTIL: None}
+
+
+def made(volume: Resource) -> dict[str, Any]:
+    """The details of an entry whose volume has just been made, and that nobody has used yet."""
+    return left(volume) | {UNTIL: (utc(_updated(volume)) + _SETTLED).isoformat()}
 
 
 @contextmanager

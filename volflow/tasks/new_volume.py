@@ -73,7 +73,7 @@ class NewVolume(Temporary):
             cinder.volumes.set_metadata(volume["id"], {ID_KEY: volume["id"]})
         volume = cinder.volumes.wait(volume["id"], what="New volume")
         if as_left.LEFT not in details:
-            as_left.note(self.work, self.tag, **as_left.left(volume))
+            as_left.note(self.work, self.tag, **as_left.made(volume))
         if volume["encrypted"]:
             raise VolumeStateError(
                 f"The new volume is of the type '{volume['volume_type']}', which Cinder encrypts; "

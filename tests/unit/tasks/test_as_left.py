@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -208,6 +209,22 @@ def test_a_new_volume_in_use_is_not_deleted_unless_a_person_agrees(
 
 def test_a_new_volume_as_it_was_left_is_deleted_late(state: State, cloud: FakeClient) -> None:
     work, volume = new_volume(state, cloud)
+    NewVolume.remove(work, entry(work, NewVolume.kind))
+    assert volume not in cloud.volumes
+
+
+def test_what_cinder_itself_changes_in_a_volume_that_it_has_just_made_is_no_change(
+    state: State, cloud: FakeClient
+) -> None:
+    work = work_of(state, cloud, BACKED_UP)
+    was = cloud.volumes.create(name="data", description="").to_dict()
+    manifest = SimpleNamespace(volume=was, size_gib=1)
+    volume = NewVolume(work, cast(Manifest, manifest)).execute()
+    shown = cloud.volumes[volume]
+    made_at = datetime.fromisoformat(str(shown["updated_at"] or shown["created_at"]))
+    shown["updated_at"] = (made_at + timedelta(seconds=1)).isoformat()
+    Attachment(work).execute(volume)
+    Attachment.dispose(work, work.tag(Attachment.kind))
     NewVolume.remove(work, entry(work, NewVolume.kind))
     assert volume not in cloud.volumes
 
