@@ -1,4 +1,5 @@
-"""The shortened fault matrix: each step with one fault, each fault at one place of each flow.
+"""The shortened fault matrix: each step with one fault, each fault at one place of each flow, and
+each outage once lasting and once passing.
 
 ``tox -e faults`` runs the complete matrix.
 """
@@ -29,9 +30,7 @@ def test_no_fault_leaves_or_loses_anything(database: str) -> None:
         # Shown at once with -s, and in the report of a failure.
         print(line, file=sys.stderr)
 
-    status = run(
-        short=True, kinds="faults", postgresql=database == "postgresql", workers=3, say=say
-    )
+    status = run(short=True, postgresql=database == "postgresql", workers=3, say=say)
     assert lines[-1].endswith("cells, 0 leaks, 0 losses"), "\n".join(lines)
     assert status == 0
 
