@@ -47,8 +47,10 @@ class GroupSnapshot(Temporary):
         name = ownership.temporary_name(self.services.run_id)
         found = [one for one in found if entry.resource_id or one["name"] == name]
         snapshot = found[0] if found else snapshots.create(group, name=name, description=self.tag)
-        self.present(snapshot["id"], **{ownership.MADE_AT: snapshot["created_at"]})
-        snapshots.wait(group, snapshot["id"])
+        self.present(snapshot["id"])
+        # Cinder's answer to the request does not have the time.
+        made = snapshots.wait(group, snapshot["id"])
+        self.present(snapshot["id"], **{ownership.MADE_AT: made["created_at"]})
         half_restored |= self._half_restored(group)
         return {
             s["volume_id"]: s | half_restored.get(s["volume_id"], {})
@@ -172,12 +174,11 @@ class RestoredGroup(Temporary):
                     availability_zone=wanted.availability_zone,
                 )
             ]
-        self.present(
-            found[0]["id"],
-            description=wanted.was["description"],
-            **{ownership.MADE_AT: found[0]["created_at"]},
-        )
+        kept = {"description": wanted.was["description"]}
+        self.present(found[0]["id"], **kept)
+        # Cinder's answer to the request does not have the time.
         made = groups.wait(found[0]["id"])
+        self.present(made["id"], **kept, **{ownership.MADE_AT: made["created_at"]})
         LOG.info(
             "Group %s (%s) was created again as %s", made["name"], wanted.was["id"], made["id"]
         )

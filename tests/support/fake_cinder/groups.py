@@ -44,7 +44,7 @@ class Groups(Manager):
             "availability_zone": "nova",
             "created_at": CREATED,
         }
-        return self._add(group | asked)
+        return _summary(self._add(group | asked))
 
     def update(
         self,
@@ -78,10 +78,16 @@ class GroupSnapshots(Manager):
         )
         for volume in self._volumes.list(search_opts={"group_id": group_id}):
             self._snapshots.create(volume.id, group_snapshot_id=made.id)
-        return made
+        return _summary(made)
 
     def delete(self, resource_id: str) -> None:
         super().delete(resource_id)
         for snapshot in self._snapshots.list():
             if snapshot.group_snapshot_id == resource_id:
                 self._snapshots.delete(snapshot.id)
+
+
+def _summary(made: Resource) -> Resource:
+    """Cinder's answer to a request to make a group or a group snapshot."""
+    shown = made.to_dict()
+    return Resource({key: shown.get(key) for key in ("id", "name")})

@@ -113,4 +113,4 @@ def test_a_group_that_changes_is_waited_for_before_its_snapshot() -> None:
     shown = cinder.groups.get(group)
     made = cinder.group_snapshots.create(shown, name="", description="a tag")
     assert cloud.groups[group]["status"] == "available"
-    assert made["description"] == "a tag"
+    assert [one["id"] for one in cinder.group_snapshots.described(shown, "a tag")] == [made["id"]]
