@@ -39,7 +39,8 @@ def existing(look: Callable[[], Resource]) -> Resource | None:
 def is_in_transition(resource: Resource) -> bool:
     """Whether Cinder is changing a resource, and refuses other changes until it has finished."""
     status = str(resource["status"])
-    return status.endswith("ing") or status in _TRANSITIONS
+    # Cinder does not leave error_deleting and the like by itself.
+    return not status.startswith("error") and (status.endswith("ing") or status in _TRANSITIONS)
 
 
 @dataclass(frozen=True)

@@ -114,6 +114,10 @@ def test_a_change_of_a_resource_is_waited_for() -> None:
         "id": "x",
     }
     assert LONG.until_settled(Looking("deleting", GONE), what="It") is None
+    # It ends in "ing", too.
+    look = Looking("error_deleting")
+    assert LONG.until_settled(look, what="It") == {"status": "error_deleting", "id": "x"}
+    assert look.count == 1
     with pytest.raises(WaitError, match="It is still 'creating' after the time allowed"):
         SHORT.until_settled(Looking("creating"), what="It")
 
