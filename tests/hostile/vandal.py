@@ -226,17 +226,17 @@ class Vandal(threading.Thread):
         thing = self._estate.find(volume.id)
         if thing and thing.files is not None and self._chance.random() < 0.9:
             return  # else soon no volume is left to work on
-        self._delete(thing, lambda: self._client.volumes.delete(volume.id))
+        self._remove(thing, lambda: self._client.volumes.delete(volume.id))
 
     def delete_snapshot(self) -> None:
         snapshot = self._one(self._snapshots())
-        self._delete(
+        self._remove(
             self._estate.find(snapshot.id),
             lambda: self._client.volume_snapshots.delete(snapshot.id),
         )
 
     @staticmethod
-    def _delete(thing: Thing | None, delete: Callable[[], object]) -> None:
+    def _remove(thing: Thing | None, delete: Callable[[], object]) -> None:
         if thing:
             thing.deleted = True
         try:
