@@ -43,7 +43,8 @@ class RunWork:
             raise CloudError(
                 f"Run {self.run_id} works in the cloud {home.cloud}, but this login is to "
                 f"{self.cloud.login.cloud}, where nothing that the run created exists. Log in to "
-                "the run's own cloud."
+                "the run's own cloud. If it is the same cloud under a new URL, add the old one to "
+                "[cloud] former_auth_urls."
             )
         project_id = self.request.project_of(key)
         acting = None
