@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from collections.abc import Sequence
 
@@ -13,6 +14,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     0: complete; 1: failed; 2: the command line is wrong; 3: partial; 130 or 143: a signal has ended
     a command that drives no run.
     """
+    if not _streams():
+        return 1
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments == ["--version"]:
         # Scripts ask this often. It needs none of the libraries.
@@ -26,6 +29,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         # During the imports, before a command begins.
         print("Interrupted.", file=sys.stderr)
         return 130
+
+
+def _streams() -> bool:
+    """Whether the standard streams can be used.
+
+    Without them, the next file that is opened takes their place, for example the state database:
+    what is printed would be written into it.
+    """
+    # The lowest free descriptor is the one that is missing.
+    if sys.stdin is None:
+        sys.stdin = open(os.devnull)  # noqa: SIM115
+    closed = sys.stdout is None
+    if closed:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+    if closed:
+        print("The standard output is closed: nothing could be shown.", file=sys.stderr)
+    return not closed
 
 
 def _run(arguments: list[str]) -> int:

@@ -39,11 +39,19 @@ def _restored(volumes: Sequence[VolumeResult]) -> Table:
             str(volume.outcome),
             volume.target_id or "-",
             volume.figures.files_total if volume.target_id else "-",
-            columns.Bytes(volume.figures.bytes_total) if volume.target_id else "-",
+            _size(volume),
             columns.Seconds(volume.seconds),
         )
         for volume in volumes
     ]
+
+
+def _size(volume: VolumeResult) -> Any:
+    """The size of the restored files, if it is known."""
+    figures = volume.figures
+    if not volume.target_id or (figures.files_total and not figures.bytes_total):
+        return "-"
+    return columns.Bytes(figures.bytes_total)
 
 
 def _backed_up(volumes: Sequence[VolumeResult]) -> Table:

@@ -44,7 +44,8 @@ class QuotaUse:
 
     def __str__(self) -> str:
         def of(need: int, left: int | None, what: str) -> str:
-            return f"{need} {what}" + (f" of {left} left" if left is not None else "")
+            noun = what.removesuffix("s") if need == 1 and left is None else what
+            return f"{need} {noun}" + (f" of {left} left" if left is not None else "")
 
         return (
             f"{of(self.volumes, self.left.volumes, 'volumes')}, "
