@@ -25,6 +25,7 @@ from volflow.cloud.volumes import Volumes
 from volflow.errors import ResourceNotFoundError
 from volflow.host import privilege
 from volflow.results.outcome import RunResult
+from volflow.runs.lease import RunLease
 from volflow.runs.runner import Runner
 
 pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("fork_server")]
@@ -69,13 +70,13 @@ def test_an_abort_undoes_also_what_is_called_suspended(
     slow.wait()
     finish = Runner._finish
 
-    def aborted(runner: Runner, of: Run) -> RunResult:
+    def aborted(runner: Runner, of: Run, held: RunLease) -> RunResult:
         """The program aborts the run just before or just after the run is recorded as suspended."""
         slow.go_on()
         if not called:
             caller.volflow.stop.abort()
         try:
-            return finish(runner, of)
+            return finish(runner, of, held)
         finally:
             caller.volflow.stop.abort()
 
