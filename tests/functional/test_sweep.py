@@ -75,7 +75,7 @@ def test_a_kill_in_the_sweep_leaves_a_run_that_can_be_continued(
 ) -> None:
     left = killed(site, "backup", volume, step="copy")
     # As if no step had begun: nothing is reverted, and all of it is left to the sweep.
-    query(site, "UPDATE run_item SET state = 'PENDING'")
+    query(site, "UPDATE run_item SET state = 'PENDING' WHERE run_id = ?", left)
     query(site, "UPDATE atomdetails SET state = 'PENDING', intention = 'EXECUTE'")
     program = ("-c", KILLED_IN_SWEEP)
     with CommandLine(site, "run", "abort", left, program=program) as process:
