@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -149,13 +148,8 @@ class SafetySnapshot(Temporary):
 
 def _is_refusal(error: CloudError) -> bool:
     """Whether Cinder has understood a request and does not carry it out."""
-    status = getattr(error, "status", None) or _status(error)
+    status = error.status
     return status is not None and 400 <= status < 500 and status not in _NO_REFUSAL
-
-
-def _status(error: CloudError) -> int | None:
-    found = re.search(r"\(HTTP (\d{3})\)", str(error))
-    return int(found[1]) if found else None
 
 
 class Keep(Step):

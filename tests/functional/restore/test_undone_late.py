@@ -59,7 +59,7 @@ def test_if_copying_back_fails_the_way_out_is_named_and_clean_tries_again(stage:
     with (
         injected({was.volume: AFTER_COPY}, raised),
         mock.patch.object(copy_back, "_copy", side_effect=HostError("The disk is away.")),
-        mock.patch(REVERT, side_effect=CloudError("Can't revert (HTTP 400)")),
+        mock.patch(REVERT, side_effect=CloudError("Can't revert", status=400)),
     ):
         result = stage.site.restore(was.volume)
     (snapshot,) = stage.site.cloud.client.volume_snapshots.list()
