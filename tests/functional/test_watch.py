@@ -164,7 +164,10 @@ def test_the_watcher_shows_leftovers(site: Site, volume: str) -> None:
     done = site.cli("run", "watch", run_id)
     assert done.returncode == 0
     assert f"watched: left over: {result['leftovers'][0]}" in done.stderr
-    assert "'volflow leftover clean' removes what is left over." in done.stderr
+    assert (
+        "'volflow leftover clean' removes what is left over, or says what to decide first."
+        in done.stderr
+    )
     shown = site.cli("run", "show", run_id, "--html", "-").stdout
     assert "left over: " in shown
     site.cloud.delete_snapshot(snapshot)

@@ -69,7 +69,9 @@ while [ "$round" -lt 80 ]; do
         set -- ${stat##*) }
         [ "$4" = "$pid" ] || continue
         found=yes
-        [ -z "$signal" ] || kill -s "$signal" "$pid"
+        # The children of what does not end by itself would outlive it.
+        [ "$signal" != KILL ] || pid=-$pid
+        [ -z "$signal" ] || kill -s "$signal" -- "$pid"
     done
     [ "$found" ] || exit 0
     round=$((round + 1)) signal=

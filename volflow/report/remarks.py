@@ -27,7 +27,9 @@ def remarks(volume: VolumeResult) -> list[str]:
         lines.append(f"kept {plural(volume.kept, 'existing file')} instead of the backup's")
     lines += [f"left over: {leftover}" for leftover in volume.leftovers]
     if volume.leftovers:
-        lines.append("'volflow leftover clean' removes what is left over.")
+        lines.append(
+            "'volflow leftover clean' removes what is left over, or says what to decide first."
+        )
     lines += volume.remarks
     lines += [_difference(**difference) for difference in volume.differences]
     if volume.not_removed:

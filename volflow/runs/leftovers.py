@@ -16,9 +16,10 @@ from persistence import Ambiguous, Entry, EntryState, NotFound, State
 from volflow.cloud import marks, ownership
 from volflow.cloud.cinder import Cinder
 from volflow.cloud.marks import KEPT, TAG_KEY, Mark, tag
-from volflow.errors import VolflowError
+from volflow.errors import ChangedError, VolflowError
 from volflow.runs import lease
 from volflow.runs.work import WorkFactory
+from volflow.tasks import as_left
 from volflow.tasks.as_left import CHANGED
 from volflow.tasks.attachment import Attachment
 from volflow.tasks.claim import Claim
@@ -127,7 +128,10 @@ def clean_all(
             yield replace(leftover, changed=asks, removed=said), trouble
     for leftover in lost(state, lost_in) if lost_in else ():
         work = replace(works.without_run(leftover.volume_id), changed_too=changed)
-        yield leftover, clean_lost(work, leftover, older_than=older_than)
+        try:
+            yield leftover, clean_lost(work, leftover, older_than=older_than)
+        except ChangedError as error:
+            yield replace(leftover, changed=True), str(error)
 
 
 def known(state: State) -> list[Leftover]:
@@ -218,6 +222,7 @@ def clean_lost(work: Work, leftover: Leftover, *, older_than: timedelta) -> str 
     """Remove a leftover that only Cinder knows; returns why it could not be removed, if so.
 
     :param older_than: how long a run of another database must have given no sign of life
+    :raises ChangedError: it is a new volume that somebody may use: a person must decide
     """
     if leftover.foreign:
         return (
@@ -235,6 +240,8 @@ def clean_lost(work: Work, leftover: Leftover, *, older_than: timedelta) -> str 
             )
     work = replace(work, services=replace(work.services, run_id=leftover.run_id))
     entry = _as_entry(work, leftover)
+    if leftover.kind == NewVolume.kind:
+        as_left.require_unused(work, str(leftover.resource_id))
     try:
         if entry.kind in _ATTACHED and not entry.details.get("kept"):
             Attachment.remove(work, replace(entry, resource_id=None))

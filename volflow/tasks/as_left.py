@@ -19,7 +19,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from persistence import Entry, EntryState
-from volflow.cloud.marks import CLAIMED, RESTORED, utc
+from volflow.cloud.marks import CLAIMED, RESTORED, TAG_KEY, utc
 from volflow.cloud.wait import Resource
 from volflow.errors import ChangedError, CloudError
 from volflow.tasks.work import Work
@@ -33,12 +33,16 @@ _ATTACHMENT = "attachment"
 # The keys of an entry's details: what Cinder showed after the last change; until when a change that
 # has begun may show in Cinder, if the process is killed before it can record its end.
 LEFT, UNTIL = "left", "until"
+# The key of an entry's details: the snapshot of a revert that has begun.
+REVERT = "revert"
 # The key of an entry's details: what somebody else has changed, so that a person must decide.
 CHANGED = "changed"
 
 _SHOWN = ("size", "status", "name")
 _QUICK = timedelta(minutes=1)
 _PER_GIB = timedelta(seconds=5)
+# Between the two changes by which Cinder ends a revert.
+_AT_ONCE = timedelta(seconds=2)
 # Cinder saves a new volume once more after it has made it available (VolumeManager.create_volume).
 _SETTLED = timedelta(seconds=10)
 
@@ -64,7 +68,7 @@ def begun(size_gib: int = 0) -> dict[str, Any]:
 def left(volume: Resource) -> dict[str, Any]:
     """The details of an entry whose volume volflow has finished changing."""
     shown = {name: volume[name] for name in _SHOWN}
-    return {LEFT: shown | {"updated_at": _updated(volume)}, UNTIL: None}
+    return {LEFT: shown | {"updated_at": _updated(volume)}, UNTIL: None, REVERT: None}
 
 
 def made(volume: Resource) -> dict[str, Any]:
@@ -73,18 +77,18 @@ def made(volume: Resource) -> dict[str, Any]:
 
 
 @contextmanager
-def touching(work: Work, volume_id: str, *, size_gib: int = 0) -> Iterator[None]:
+def touching(work: Work, volume_id: str, *, revert_to: str | None = None) -> Iterator[None]:
     """Change a volume, and record how it is left.
 
     If somebody else has changed it before, that stays recorded.
 
-    :param size_gib: its size, if the change can take longer for a larger volume
+    :param revert_to: the snapshot, if the change is a revert, which can take long
     """
     entry = _entry(work, volume_id)
     if entry is None or _changes(work, entry, volume_id):
         yield
         return
-    note(work, entry.tag, **begun(size_gib))
+    note(work, entry.tag, **begun(), **{REVERT: revert_to})
     try:
         yield
     finally:
@@ -122,6 +126,31 @@ def require(work: Work, volume_id: str, tag: str, otherwise: str) -> None:
     message = f"Volume {volume_id} {what}. {otherwise}"
     note(work, tag, **{CHANGED: what})
     raise ChangedError(message)
+
+
+def require_unused(work: Work, volume_id: str) -> None:
+    """Make sure that nobody has used a new volume of a restore that no ledger knows.
+
+    Nothing says how the run left it. So it must be as Cinder made it: never attached since.
+
+    :raises ChangedError: somebody may use it, and no person has agreed to its removal
+    """
+    volume = work.cinder.volumes.existing(volume_id)
+    if volume is None or work.changed_too:
+        return
+    made_within = utc(volume["created_at"]) + _QUICK + int(volume["size"]) * _PER_GIB
+    attachments = [str(one["id"]) for one in work.cinder.attachments.list(volume_id)]
+    if attachments:
+        what = f"is attached (attachment {', '.join(attachments)})"
+    elif utc(_updated(volume)) > made_within:
+        what = f"was last changed by Cinder at {_updated(volume)}, and no record says who did that"
+    else:
+        return
+    raise ChangedError(
+        f"Volume {volume_id} {what}: its restore did not finish, but somebody may use it. Remove "
+        f"its metadata key '{TAG_KEY}' to keep it; 'volflow leftover clean --lost --changed' "
+        "deletes it."
+    )
 
 
 def note(work: Work, tag: str, **details: Any) -> None:
@@ -175,7 +204,8 @@ def _changes(work: Work, entry: Entry, volume_id: str) -> str | None:
         until = (entry.created_at + _QUICK + int(volume["size"]) * _PER_GIB).isoformat()
     if known is not None and known["updated_at"] == _updated(volume):
         return None
-    if until is not None and utc(_updated(volume)) <= datetime.fromisoformat(until):
+    own_until = _reverted_until(work, entry) or (until and datetime.fromisoformat(until))
+    if own_until is not None and utc(_updated(volume)) <= own_until:
         return None
     was = known or {}
     differing = [
@@ -187,6 +217,16 @@ def _changes(work: Work, entry: Entry, volume_id: str) -> str | None:
         f"was changed by somebody else at {_updated(volume)} "
         f"({'; '.join(differing) or 'it was attached, detached or changed in some other way'})"
     )
+
+
+def _reverted_until(work: Work, entry: Entry) -> datetime | None:
+    """Until when a change can be that of a revert whose end the run did not see; None without one.
+
+    Cinder changes the volume and its snapshot in the same moment when a revert ends.
+    """
+    snapshot_id = entry.details.get(REVERT)
+    snapshot = work.cinder.snapshots.existing(snapshot_id) if snapshot_id else None
+    return utc(_updated(snapshot)) + _AT_ONCE if snapshot else None
 
 
 def _attachments(work: Work, volume_id: str) -> tuple[list[str], list[str]]:

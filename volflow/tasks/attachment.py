@@ -89,9 +89,11 @@ class Attachment(Temporary):
         volume_id = str(entry.details["volume_id"])
         volume = work.cinder.volumes.existing(volume_id)
         mark = tag_of(volume) if volume else None
-        kinds = (TemporaryVolume.kind, NewVolume.kind, SAFETY_VOLUME)
-        made = mark in [work.tag(kind) for kind in kinds]
-        unknown = mark == work.tag(Claim.kind) and not entry.resource_id
+        made = mark in [work.tag(kind) for kind in (TemporaryVolume.kind, SAFETY_VOLUME)]
+        new = mark == work.tag(NewVolume.kind)
+        # A tenant may use the new volume of a restore that has failed.
+        made = made or (new and work.changed_too)
+        unknown = new or (mark == work.tag(Claim.kind) and not entry.resource_id)
         if not made and not unknown:
             return []
         return [

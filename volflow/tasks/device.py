@@ -115,7 +115,7 @@ class Device(Temporary):
         ledger = work.services.ledger
         try:
             entry = ledger.find(tag)
-            if entry is None or entry.state is EntryState.GONE or "@" in entry.tag:
+            if entry is None or entry.state is EntryState.GONE or tag != work.tag(cls.kind):
                 return
             why = cls.elsewhere(entry)
             if why is None:

@@ -121,7 +121,7 @@ class SafetySnapshot(Temporary):
         # Of an attempt to copy it back that was killed: Cinder does not revert an attached volume.
         release(work)
         try:
-            with as_left.touching(work, volume_id, size_gib=int(volume["size"])):
+            with as_left.touching(work, volume_id, revert_to=snapshot_id):
                 work.cinder.volumes.revert_to_snapshot(volume_id, snapshot_id)
         except CloudError as error:
             if not _is_refusal(error):

@@ -16,7 +16,7 @@ import pytest
 from tests.support.waiting import until
 from volflow.errors import HostError, NoProgressError, StoppedError
 from volflow.host.privilege import Limits, Privilege
-from volflow.host.program import Limit, Program, undisturbed
+from volflow.host.program import Limit, Program, heed_stop, undisturbed
 
 # What sudo does: it runs the command as a child, and does not end it when it is killed.
 LIKE_SUDO = f"""#!{sys.executable}
@@ -25,6 +25,12 @@ child = subprocess.Popen(sys.argv[1:])
 signal.signal(signal.SIGINT, lambda number, frame: child.send_signal(number))
 sys.exit(child.wait())
 """
+
+
+@pytest.fixture(autouse=True)
+def heeding() -> None:
+    """Earlier tests of this thread may have reverted a step, which no stop interrupts."""
+    heed_stop(True)
 
 
 def privileged(

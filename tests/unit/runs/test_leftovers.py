@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -15,6 +16,7 @@ from tests.support.fake_cinder import FakeClient
 from tests.support.work import end, work_of
 from volflow.cloud.marks import KEPT
 from volflow.cloud.ownership import safety_name, temporary_name
+from volflow.errors import ChangedError
 from volflow.host.identity import host_name
 from volflow.runs import leftovers
 from volflow.runs.leftovers import Leftover
@@ -182,3 +184,24 @@ def test_a_device_of_an_earlier_boot_is_said_to_be_gone(state: State, cloud: Fak
     end(state, work)
     (found,) = leftovers.known(state)
     assert "gone with an earlier boot" in found.removed
+
+
+@pytest.mark.parametrize("use", ["attached", "used and detached"])
+def test_a_new_volume_of_a_lost_database_that_somebody_uses_needs_a_person(
+    state: State, cloud: FakeClient, use: str
+) -> None:
+    volume = cloud.put(f"{UNKNOWN}/{LOST}/{NewVolume.kind}")
+    cloud.volumes.set_metadata(volume, {"volflow_id": volume})
+    attachments = set()
+    if use == "attached":
+        attachments = {cloud.attach(volume)}
+    else:
+        cloud.volumes[volume]["updated_at"] = datetime.now(UTC).replace(tzinfo=None).isoformat()
+        cloud.volumes[volume]["created_at"] = "2020-01-01T00:00:00.000000"
+    (found,) = lost(state, cloud)
+    with pytest.raises(ChangedError, match="somebody may use it"):
+        clean(state, cloud, [found])
+    assert set(cloud.attachments) == attachments
+    work = replace(work_of(state, cloud, found.volume_id, UNKNOWN), changed_too=True)
+    assert leftovers.clean_lost(work, found, older_than=timedelta(0)) is None
+    assert volume not in cloud.volumes

@@ -158,22 +158,40 @@ def test_a_run_without_a_record_asks(state: State, cloud: FakeClient, target: st
         SafetySnapshot.remove(work, entry(work, SafetySnapshot.kind))
 
 
-def test_a_process_killed_while_it_reverts_does_not_ask(
-    state: State, cloud: FakeClient, target: str
-) -> None:
+def killed_in_revert(state: State, cloud: FakeClient, target: str) -> Work:
+    """A process has requested a revert, and was killed before its end."""
     work = failed(state, cloud, target)
 
     def killed(*_: Any) -> None:
-        # Cinder has changed the volume, and the process could not record that.
-        cloud.volumes[target]["updated_at"] = "2026-01-02T00:00:00.000000"
+        # Cinder has changed the volume and the snapshot, and the process could not record that.
+        snapshot = str(entry(work, SafetySnapshot.kind).resource_id)
+        for one in (cloud.volumes[target], cloud.volume_snapshots[snapshot]):
+            one["updated_at"] = "2026-01-02T00:00:00.000000"
         cloud.fail("volumes.get")
 
     cloud.after("volumes.revert_to_snapshot", killed)
     with pytest.raises(Exception, match="refused"):
         SafetySnapshot.remove(work, entry(work, SafetySnapshot.kind))
     cloud.recover()
+    return work
+
+
+def test_a_process_killed_while_it_reverts_does_not_ask(
+    state: State, cloud: FakeClient, target: str
+) -> None:
+    work = killed_in_revert(state, cloud, target)
     SafetySnapshot.remove(work, entry(work, SafetySnapshot.kind))
     assert reverts(cloud) == 2
+
+
+def test_a_volume_in_use_since_the_end_of_a_revert_needs_a_person(
+    state: State, cloud: FakeClient, target: str
+) -> None:
+    work = killed_in_revert(state, cloud, target)
+    cloud.volumes[target]["updated_at"] = "2026-01-02T00:00:04.000000"
+    with pytest.raises(ChangedError, match="changed by somebody else"):
+        SafetySnapshot.remove(work, entry(work, SafetySnapshot.kind))
+    assert reverts(cloud) == 1
 
 
 # New volumes

@@ -188,18 +188,30 @@ def test_an_attachment_whose_answer_was_lost_is_ended(
     assert set(cloud.attachments) == {other}
 
 
-@pytest.mark.parametrize("kind", [TemporaryVolume.kind, NewVolume.kind])
-def test_of_a_volume_of_its_own_every_attachment_is_ended(
-    state: State, cloud: FakeClient, target: str, kind: str
+def test_of_a_temporary_volume_every_attachment_is_ended(
+    state: State, cloud: FakeClient, target: str
 ) -> None:
     work = work_of(state, cloud, target)
-    made = cloud.put(work.tag(kind))
+    made = cloud.put(work.tag(TemporaryVolume.kind))
     attachment = Attachment(work)
     attachment.execute(made)
     # An attachment of a dead host.
     cloud.attach(made)
     attachment.revert()
     assert len(cloud.attachments) == 0
+
+
+def test_of_a_new_volume_an_attachment_that_somebody_has_completed_stays(
+    state: State, cloud: FakeClient, target: str
+) -> None:
+    work = work_of(state, cloud, target)
+    made = cloud.put(work.tag(NewVolume.kind))
+    attachment = Attachment(work)
+    attachment.intend(volume_id=made)
+    cloud.attach(made, status="attaching")
+    other = cloud.attach(made)
+    attachment.revert()
+    assert set(cloud.attachments) == {other}
 
 
 def test_a_resume_disconnects_the_device_before_it_attaches_anew(

@@ -94,7 +94,7 @@ class ResticMover:
             elif message["message_type"] == "summary":
                 summary.update(message)
 
-        status, errors = self._program.follow(namespace, command, read, watch)
+        status, errors = self._program.follow(namespace, command, read, watch, all_errors=True)
         if status not in (0, _SOME_UNREAD) or "snapshot_id" not in summary:
             raise self._program.error("backup", status, errors)
         # The manifest is always new. Only files of the volume are counted.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -126,6 +127,8 @@ _MEANINGS: list[tuple[str, str, type[RepositoryError]]] = [
         BackupNotFoundError,
     ),
 ]
+# Lines of restic's errors to keep where they are only shown.
+_MOST_ERRORS = 50_000
 
 
 class Settings(Protocol):
@@ -380,12 +383,14 @@ class ResticProgram:
         read: Callable[[str], None],
         watch: StallGuard,
         through: Sequence[str | Path] = (),
+        all_errors: bool = False,
     ) -> tuple[int, list[str]]:
         """Run restic in the namespace to its end.
 
         :param read: called with each line of the standard output
         :param through: a program with its arguments that runs restic, whose command line is
             appended, and reads its output
+        :param all_errors: every line of the standard error counts; otherwise only some of very many
         :returns: the exit status, and the lines of the standard error
         :raises StoppedError: the copy was stopped
         :raises RepositoryError: the copy made no progress for too long
@@ -413,7 +418,7 @@ class ResticProgram:
             for line in process.records(b"\n", look):
                 read(_text(line))
             status = process.wait(look)
-            errors, left_out = process.errors()
+            errors, left_out = process.errors(sys.maxsize if all_errors else _MOST_ERRORS)
         if status and watch.stopped:
             raise StoppedError(f"restic {command[0]} was stopped.")
         if status and watch.stalled:
