@@ -8,6 +8,8 @@ from tests.support.ground import Ground
 
 pytestmark = pytest.mark.lab
 
+ANOTHER_RUN = "0c3f1a52-7d8e-4b96-a1f0-5e2d4c6b8a97"
+
 
 # Restores
 
@@ -73,13 +75,13 @@ def test_a_target_in_maintenance_is_refused(ground: Ground) -> None:
 
 def test_a_target_that_another_run_claims_is_refused(ground: Ground) -> None:
     client = ground.site.cloud.client
-    client.volumes.set_metadata(ground.volume, {"volflow": "another-run/volume/claim"})
+    client.volumes.set_metadata(ground.volume, {"volflow": f"{ANOTHER_RUN}/{ground.volume}/claim"})
     try:
         done = ground.site.cli("restore", "create", "--yes", ground.backup)
         assert done.returncode == 1, done
         assert "is being restored by another run of volflow" in done.stderr
         assert ground.site.cloud.show(ground.volume)["metadata"] == {
-            "volflow": "another-run/volume/claim"
+            "volflow": f"{ANOTHER_RUN}/{ground.volume}/claim"
         }
     finally:
         client.volumes.delete_metadata(ground.volume, ["volflow"])
