@@ -98,6 +98,14 @@ def choose(
             left_out.append(_left_out(backup, reason, wanted=False))
         else:
             chosen.append(backup)
+    for backup in _only_unfinished(before, selection, projects):
+        unmatched.look_at_name(backup.tags["volume"], backup.tags.get("name", ""))
+        if not selection.why_backup_unwanted(backup):
+            reason = (
+                f"has no finished backup. Nobody knows whether all files are in {backup.id[:8]}; "
+                "to restore it nevertheless, give its id"
+            )
+            left_out.append(_left_out(backup, reason, wanted=True))
     unmatched.refuse_names()
     if selection.metadata or selection.volume_type:
         chosen, filtered = _by_manifest(backups, chosen, selection, unmatched)
@@ -106,6 +114,21 @@ def choose(
         lines = "".join(f"\n{one.name or one.volume_id}: {one.reason}" for one in left_out)
         raise BackupNotFoundError(f"No backup matches the selection.{lines}")
     return Chosen(chosen, left_out, unmatched.notes())
+
+
+def _only_unfinished(
+    stored: Sequence[StoredBackup], selection: Selection, projects: Collection[str]
+) -> list[StoredBackup]:
+    """Of each volume that has no finished backup: the last unfinished one."""
+    finished = {_volume(backup) for backup in stored if backup.finished}
+    last = {_volume(backup): backup for backup in stored if not backup.finished}
+    return [
+        backup
+        for volume, backup in last.items()
+        if volume not in finished
+        if not selection.everything or backup.tags.get("project") in projects
+        if not selection.groups or backup.tags.get("group") in selection.groups
+    ]
 
 
 def notes_on_backups(stored: Sequence[StoredBackup], chosen: Sequence[StoredBackup]) -> list[str]:

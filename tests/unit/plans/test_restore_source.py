@@ -73,6 +73,18 @@ def test_an_unfinished_backup_keeps_a_run_from_being_whole() -> None:
     assert ids([*before, *night]) == {"a3", "b1", "c1"}
 
 
+def test_a_volume_with_unfinished_backups_alone_is_left_out_as_trouble() -> None:
+    unfinished = with_tags(stored("b", 2, "two"), state="unchecked")
+    found = chosen([stored("a", 1, "one"), unfinished])
+    assert [backup.id for backup in found.backups] == ["a1"]
+    (left_out,) = found.left_out
+    assert left_out.wanted
+    assert "has no finished backup" in left_out.reason
+    later = [stored("a", 1, "one"), stored("b", 1, "one"), unfinished]
+    assert ids(later) == {"a1", "b1"}
+    assert chosen(later).left_out == []
+
+
 def test_a_run_of_the_future_does_not_show_what_existed() -> None:
     before = [stored("a", 1, "r1", "2"), stored("b", 1, "r1", "2")]
     later = with_tags(stored("a", 3, "r2", "1"), taken="2999-01-01T00:00:00Z")
