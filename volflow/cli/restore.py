@@ -282,7 +282,7 @@ def _planned(plan: RestorePlan) -> Table:
             target.manifest.volume_id,
             columns.ShortId(target.backup.id),
             columns.Time(target.backup.taken_at),
-            _goal(target),
+            _goal(target, plan.options.name),
             _group(target),
             _removed(target) if plan.options.remove_old_vol else "-",
         )
@@ -304,9 +304,9 @@ def _group(target: RestoreTarget) -> str:
     ]
 
 
-def _goal(target: RestoreTarget) -> str:
+def _goal(target: RestoreTarget, name: str | None) -> str:
     if target.destination is Destination.NEW:
-        return "a new volume"
+        return f"a new volume named '{name}'" if name else "a new volume"
     assert target.existing is not None
     found = f"volume {target.existing['id']}"
     return found if target.overwritten else f"a copy of {found}"

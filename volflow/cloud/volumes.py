@@ -60,11 +60,7 @@ class Volumes:
         found = self.existing(name_or_id) if is_uuid_like(name_or_id) else None
         if found is not None:
             return found
-        named = self._client.list_all(
-            f"Looking for volume '{name_or_id}'",
-            lambda: self._api.volumes.list(search_opts={"name": name_or_id}),
-        )
-        volumes = [volume for volume in named if volume["name"] == name_or_id]
+        volumes = self.named(name_or_id)
         if not volumes:
             raise ResourceNotFoundError(
                 f"No volume has the id or name '{name_or_id}' in this project. "
@@ -74,6 +70,15 @@ class Volumes:
             ids = ", ".join(sorted(v["id"] for v in volumes))
             raise UsageError(f"{len(volumes)} volumes are named '{name_or_id}'; give an id: {ids}")
         return volumes[0]
+
+    def named(self, name: str) -> Resources:
+        """The volumes of the project with this name."""
+        found = self._client.list_all(
+            f"Looking for volume '{name}'",
+            lambda: self._api.volumes.list(search_opts={"name": name}),
+        )
+        # The server filters, unless its administrator has disabled that.
+        return [volume for volume in found if volume["name"] == name]
 
     def list(self, *, all_tenants: bool = False) -> Resources:
         """All volumes of the project, or of all projects.

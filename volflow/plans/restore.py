@@ -141,6 +141,7 @@ class RestorePlanner:
             ),
             notes=(
                 *chosen.notes,
+                *self._notes_on_namesakes(selection, targets),
                 *notes_on_groups(targets),
                 *notes_on_marks(targets),
                 *notes_on_backups(stored, [target.backup for target in targets]),
@@ -168,6 +169,25 @@ class RestorePlanner:
             )
             for key, backup in wanted.items()
         }
+
+    def _notes_on_namesakes(
+        self, selection: Selection, targets: Iterable[RestoreTarget]
+    ) -> list[str]:
+        """Say which existing volumes a name does not mean, because another one had it."""
+        notes = []
+        for target in targets:
+            name = target.manifest.volume["name"]
+            if target.destination is not Destination.NEW or name not in selection.volumes:
+                continue
+            source = target.backup.tags["volume"]
+            for volume in self.cloud.cinder.volumes.named(name):
+                if volume["id"] != source:
+                    notes.append(
+                        f"Volume {volume['id']} is named '{name}' too. This backup is of volume "
+                        f"{source}, and goes to a new volume; --into restores it into the "
+                        "existing one."
+                    )
+        return notes
 
     def _exists(self, volume_id: str) -> bool:
         return self.cloud.cinder.volumes.existing(volume_id) is not None
