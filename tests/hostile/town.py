@@ -247,7 +247,8 @@ class Scene:
                 self._remove_by_hand(removers[kind], each["id"])
         for who in self.everybody:
             # Only a person knows that what this login cannot see is gone.
-            tell(who, "leftover", "clean", "--changed")
+            if ids := [row["ID"] for row in tell(who, "leftover", "list").rows]:
+                tell(who, "leftover", "clean", "--changed", *ids)
             if (told := tell(who, "leftover", "list")).rows:
                 found.append(f"leftovers stay when all is removed: {told}")
         return found

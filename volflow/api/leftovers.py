@@ -38,6 +38,7 @@ class LeftoverApi:
         older_than: timedelta = timedelta(hours=24),
         changed: bool = False,
         gone_hosts: Collection[str] = (),
+        only: Collection[str] = (),
     ) -> Iterator[tuple[Leftover, str | None]]:
         """Remove leftovers, one at a time. Resources of runs that are alive are not touched.
 
@@ -47,6 +48,7 @@ class LeftoverApi:
             reverted or deleted nevertheless
         :param gone_hosts: hosts that were rebooted or do not exist any more: devices that were
             connected to them are gone
+        :param only: beginnings of the ids of the runs, volumes or resources; all unless given
         :returns: each leftover, and why it could not be removed; None if it was removed
         """
         load_libraries()
@@ -60,4 +62,5 @@ class LeftoverApi:
             older_than=older_than,
             changed=changed,
             gone_hosts=gone_hosts,
+            only=only,
         )

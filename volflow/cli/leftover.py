@@ -12,6 +12,7 @@ from volflow.cli import columns
 from volflow.cli.agreement import agree
 from volflow.cli.command import Lister
 from volflow.cli.result import Table
+from volflow.cli.selection import filled
 
 
 class LeftoverList(Lister):
@@ -41,6 +42,14 @@ class LeftoverClean(Lister):
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
+        parser.add_argument(
+            "only",
+            nargs="*",
+            type=filled,
+            metavar="ID",
+            help="only what has this run, volume or resource (its id, or the beginning of it); "
+            "everything unless given",
+        )
         _add_lost(parser)
         parser.add_argument(
             "--older-than",
@@ -53,8 +62,8 @@ class LeftoverClean(Lister):
             "--changed",
             action="store_true",
             help="also undo what somebody else has changed since: volumes are reverted to their "
-            "safety snapshot, or deleted, and what was written to them since is lost. Without it, "
-            "the command asks if there is a terminal",
+            "safety snapshot, or deleted, and what was written to them since is lost. Needs ID. "
+            "Without it, the command asks for each if there is a terminal",
         )
         parser.add_argument(
             "--gone-host",
@@ -67,10 +76,18 @@ class LeftoverClean(Lister):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
+        if parsed_args.changed and not parsed_args.only:
+            raise UsageError(
+                "--changed undoes what somebody may use: name each leftover by its ID, as "
+                "'volflow leftover list' shows it."
+            )
         found = self._clean(parsed_args, changed=parsed_args.changed)
-        doubtful = [(one, trouble) for one, trouble in found.values() if one.changed]
-        if doubtful and not parsed_args.changed and _agreed(doubtful):
-            found |= self._clean(parsed_args, changed=True)
+        if parsed_args.only and not found:
+            raise UsageError(f"No leftover has the id {' or '.join(parsed_args.only)}.")
+        for leftover, trouble in list(found.values()):
+            if leftover.changed and not parsed_args.changed and _agreed(leftover, trouble):
+                # What else volflow left of this volume waits for it.
+                found |= self._clean(parsed_args, changed=True, only=[leftover.volume_id])
         rows = []
         for leftover, trouble in found.values():
             rows.append(
@@ -87,7 +104,11 @@ class LeftoverClean(Lister):
         return ("Run", "Volume", "Kind", "ID", "Result"), rows
 
     def _clean(
-        self, parsed_args: argparse.Namespace, *, changed: bool
+        self,
+        parsed_args: argparse.Namespace,
+        *,
+        changed: bool,
+        only: Sequence[str] | None = None,
     ) -> dict[tuple[str, str | None], tuple[Leftover, str | None]]:
         """Remove leftovers; each with why it is still there, by its tag and id."""
         return {
@@ -97,17 +118,22 @@ class LeftoverClean(Lister):
                 older_than=timedelta(hours=parsed_args.older_than),
                 changed=changed,
                 gone_hosts=parsed_args.gone_host,
+                only=parsed_args.only if only is None else only,
             )
         }
 
 
-def _agreed(doubtful: Sequence[tuple[Leftover, str | None]]) -> bool:
+def _agreed(leftover: Leftover, trouble: str | None) -> bool:
     """Ask whether to undo also what somebody else has changed; no without a terminal."""
     if not sys.stdin.isatty():
         return False
-    lines = [f"{one.kind} {one.resource_id}: {trouble}" for one, trouble in doubtful]
     try:
-        agree([*lines, "What was written there since will be lost."])
+        agree(
+            [
+                f"{leftover.kind} {leftover.resource_id}: {trouble}",
+                "What was written there since will be lost.",
+            ]
+        )
     except UsageError:
         return False
     return True

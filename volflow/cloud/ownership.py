@@ -57,6 +57,8 @@ def why_not_ours(cinder: Cinder, resource: Mapping[str, Any], mark: Mark) -> str
     :param resource: a volume, snapshot, group or group snapshot with this mark
     """
     if mark.kind in (GROUP, GROUP_SNAPSHOT):
+        if "metadata" in resource:
+            return f"volflow does not mark a volume or a snapshot as '{mark.kind}'"
         return _why_not_group(resource, mark)
     if mark.kind in (SNAPSHOT, SAFETY):
         return _why_not_snapshot(resource, mark)
@@ -77,6 +79,8 @@ def why_not_removable(cinder: Cinder, resource: Mapping[str, Any], mark: Mark) -
             f"it does not carry its own id (metadata key '{ID_KEY}'), as a new volume of volflow "
             "does: delete it if it is incomplete, else remove the mark"
         )
+    if why is None and mark.kind == GROUP:
+        return "anybody can write or copy the description of a group, and nothing else proves it"
     return why
 
 

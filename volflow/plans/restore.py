@@ -141,7 +141,7 @@ class RestorePlanner:
             ),
             notes=(
                 *chosen.notes,
-                *self._notes_on_namesakes(selection, targets),
+                *self._notes_on_namesakes(selection, options, targets),
                 *notes_on_groups(targets),
                 *notes_on_marks(targets),
                 *notes_on_backups(stored, [target.backup for target in targets]),
@@ -171,21 +171,38 @@ class RestorePlanner:
         }
 
     def _notes_on_namesakes(
-        self, selection: Selection, targets: Iterable[RestoreTarget]
+        self, selection: Selection, options: RestoreOptions, targets: Iterable[RestoreTarget]
     ) -> list[str]:
-        """Say which existing volumes a name does not mean, because another one had it."""
+        """Say which existing volumes a name does not mean, because another one had it.
+
+        :raises UsageError: the volume of the backup has another name now, and another volume has
+            that name: it must not be overwritten by a name that it has lost
+        """
         notes = []
         for target in targets:
             name = target.manifest.volume["name"]
-            if target.destination is not Destination.NEW or name not in selection.volumes:
+            if name not in selection.volumes:
                 continue
             source = target.backup.tags["volume"]
-            for volume in self.cloud.cinder.volumes.named(name):
-                if volume["id"] != source:
-                    notes.append(
-                        f"Volume {volume['id']} is named '{name}' too. This backup is of volume "
-                        f"{source}, and goes to a new volume; --into restores it into the "
-                        "existing one."
+            others = [
+                volume["id"]
+                for volume in self.cloud.cinder.volumes.named(name)
+                if volume["id"] != source
+            ]
+            if not others:
+                continue
+            if target.destination is Destination.NEW:
+                notes.append(
+                    f"Volume {', '.join(others)} is named '{name}' too. This backup is of volume "
+                    f"{source}, and goes to a new volume; --into restores it into an existing one."
+                )
+            elif not options.into and target.existing and target.existing["id"] == source:
+                now = target.existing["name"] or "without a name"
+                if now != name:
+                    raise UsageError(
+                        f"Volume {source} was named '{name}' when backup {target.backup.id[:8]} "
+                        f"was made, and is '{now}' now; volume {', '.join(others)} has that name. "
+                        "Give the id of the volume or of the backup."
                     )
         return notes
 

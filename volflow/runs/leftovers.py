@@ -91,6 +91,11 @@ class Leftover:
     def _mark(self) -> Mark:
         return Mark.recorded(self.tag)
 
+    def matches(self, only: Collection[str]) -> bool:
+        """Whether one of these is the beginning of the id of its run, its volume or itself."""
+        ids = (self.run_id, self.volume_id, self.resource_id or self.tag)
+        return not only or any(one.startswith(each) for each in only for one in ids)
+
 
 def clean_all(
     state: State,
@@ -100,6 +105,7 @@ def clean_all(
     older_than: timedelta,
     changed: bool = False,
     gone_hosts: Collection[str] = (),
+    only: Collection[str] = (),
 ) -> Iterator[tuple[Leftover, str | None]]:
     """Remove leftovers, one at a time.
 
@@ -107,9 +113,12 @@ def clean_all(
     :param older_than: how long such a run must have given no sign of life
     :param changed: also what somebody else has changed since: a person has agreed to that
     :param gone_hosts: hosts that a person says were rebooted or do not exist any more
+    :param only: beginnings of the ids of the runs, volumes or resources; all unless given
     :returns: each leftover, and why it could not be removed; None if it was removed
     """
     for leftover in known(state):
+        if not leftover.matches(only):
+            continue
         run = state.runs.get(leftover.run_id)
         try:
             work = works.of_run(run).of(leftover.volume_id)
@@ -127,6 +136,8 @@ def clean_all(
                 said = f"{said}; {how}" if how else said
             yield replace(leftover, changed=asks, removed=said), trouble
     for leftover in lost(state, lost_in) if lost_in else ():
+        if not leftover.matches(only):
+            continue
         work = replace(works.without_run(leftover.volume_id), changed_too=changed)
         try:
             yield leftover, clean_lost(work, leftover, older_than=older_than)

@@ -148,8 +148,8 @@ def require_unused(work: Work, volume_id: str) -> None:
         return
     raise ChangedError(
         f"Volume {volume_id} {what}: its restore did not finish, but somebody may use it. Remove "
-        f"its metadata key '{TAG_KEY}' to keep it; 'volflow leftover clean --lost --changed' "
-        "deletes it."
+        f"its metadata key '{TAG_KEY}' to keep it; 'volflow leftover clean --lost --changed "
+        f"{volume_id}' deletes it."
     )
 
 

@@ -93,7 +93,7 @@ class Attachment(Temporary):
         new = mark == work.tag(NewVolume.kind)
         # A tenant may use the new volume of a restore that has failed.
         made = made or (new and work.changed_too)
-        unknown = new or (mark == work.tag(Claim.kind) and not entry.resource_id)
+        unknown = (new or mark == work.tag(Claim.kind)) and not entry.resource_id
         if not made and not unknown:
             return []
         return [

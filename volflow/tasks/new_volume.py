@@ -18,10 +18,13 @@ from volflow.tasks.group import RestoredGroup
 from volflow.tasks.presence import delete_volume, earlier_volume, give_back, volumes_to_remove
 from volflow.tasks.work import Work
 
-_KEEP = (
-    "Its restore failed, so it is incomplete; but somebody may use it. 'volflow leftover clean "
-    f"--changed' deletes it. To keep it, remove its metadata key '{TAG_KEY}' before that."
-)
+
+def _keep(volume_id: str) -> str:
+    return (
+        "Its restore failed, so it is incomplete; but somebody may use it. 'volflow leftover clean "
+        f"--changed {volume_id}' deletes it. To keep it, remove its metadata key '{TAG_KEY}' "
+        "before that."
+    )
 
 
 class NewVolume(Temporary):
@@ -107,7 +110,7 @@ class NewVolume(Temporary):
             volumes = volumes_to_remove(work, entry, also=work.tag(KEPT))
         for volume in volumes:
             if volume["id"] == entry.resource_id or not entry.resource_id:
-                as_left.require(work, volume["id"], entry.tag, _KEEP)
+                as_left.require(work, volume["id"], entry.tag, _keep(volume["id"]))
             with as_left.touching(work, volume["id"]):
                 # Cinder does not delete a volume that is in a group.
                 cinder.groups.remove_volume(volume)

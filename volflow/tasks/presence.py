@@ -71,7 +71,8 @@ def snapshots_to_remove(work: Work, entry: Entry, source_id: str) -> Resources:
                 f"Neither snapshot {entry.resource_id} nor its volume {source_id} can be seen in "
                 "this project. Either both were deleted, or the volume went to another project "
                 "with its snapshots: then the owner of that project, or an administrator, must "
-                "delete the snapshot. 'volflow leftover clean --changed' takes it for gone.",
+                "delete the snapshot. 'volflow leftover clean --changed "
+                f"{entry.resource_id}' takes it for gone.",
             )
     return _ours(work, "snapshot", found, entry)
 
@@ -98,7 +99,7 @@ def volumes_to_remove(work: Work, entry: Entry, *, also: str | None = None) -> R
                 f"Volume {entry.resource_id} cannot be seen in this project, and volflow has not "
                 "deleted it. Either somebody else has, or it went to another project: then the "
                 "owner of that project, or an administrator, must delete it. "
-                "'volflow leftover clean --changed' takes it for gone.",
+                f"'volflow leftover clean --changed {entry.resource_id}' takes it for gone.",
             )
     return _ours(work, "volume", found, entry)
 
@@ -161,7 +162,7 @@ def _has_mark(work: Work, what: str, resource: Resource, entry: Entry) -> bool:
         entry,
         f"{what} {resource['id']} no longer carries the mark of this run (metadata key "
         f"'{TAG_KEY}'), so somebody else may use it. Delete it if nobody does. 'volflow leftover "
-        "clean --changed' leaves it alone, and takes it off the list.",
+        f"clean --changed {resource['id']}' leaves it alone, and takes it off the list.",
     )
     return False
 

@@ -115,8 +115,8 @@ class SafetySnapshot(Temporary):
             work.tag(SafetySnapshot.kind),
             "It was overwritten in part before that, so check what is on it now. To bring back "
             f"what was on it before the restore (snapshot {snapshot_id}), use 'volflow leftover "
-            f"clean --changed'. To keep it as it is, remove its metadata key '{TAG_KEY}' "
-            "and delete that snapshot.",
+            f"clean --changed {volume_id}'. To keep it as it is, remove its metadata key "
+            f"'{TAG_KEY}' and delete that snapshot.",
         )
         # Of an attempt to copy it back that was killed: Cinder does not revert an attached volume.
         release(work)

@@ -73,7 +73,7 @@ def test_if_copying_back_fails_the_way_out_is_named_and_clean_tries_again(stage:
     # That was somebody else.
     asked = stage.rows("leftover", "clean", status=1)
     assert any("its size was 1 and is 2" in row["Result"] for row in asked), asked
-    stage.rows("leftover", "clean", "--changed")
+    stage.rows("leftover", "clean", "--changed", was.volume)
     stage.same_data(changed, was.volume)
     stage.nothing_left()
 
@@ -91,7 +91,7 @@ def test_a_volume_that_its_owner_has_used_since_is_not_reverted(stage: Stage) ->
     asked = stage.rows("leftover", "clean", status=1)
     assert any("was changed by somebody else at" in row["Result"] for row in asked), asked
     stage.same_data(used, was.volume)
-    (agreed, *_) = stage.rows("leftover", "clean", "--changed")
+    (agreed, *_) = stage.rows("leftover", "clean", "--changed", was.volume)
     assert agreed["Kind"] == "safety snapshot"
     stage.same_data(before, was.volume)
     stage.nothing_left()
@@ -109,7 +109,7 @@ def test_a_resume_does_not_overwrite_what_its_owner_has_used_since(stage: Stage)
     (row,) = stage.rows("run", "resume", run, status=1)
     assert "nothing is written to it" in row["error"]
     stage.same_data(used, was.volume)
-    stage.rows("leftover", "clean", "--changed")
+    stage.rows("leftover", "clean", "--changed", was.volume)
     stage.nothing_left()
 
 
