@@ -14,6 +14,7 @@ import pytest
 from tests.support import first_release, tree
 from tests.support.controlled_runs import query, until
 from tests.support.site import Site
+from volflow.host.identity import host_name
 
 pytestmark = pytest.mark.lab
 
@@ -60,6 +61,8 @@ def killed_backup(site: Site, volume: str) -> str:
     first_release.load(
         site.state / "state.sqlite",
         {
+            # It has been rebooted since, so its devices are gone.
+            f'"host": "{first_release.HOST}"': f'"host": "{host_name()}"',
             first_release.REPOSITORY: str(site.repository),
             first_release.SECOND: volume,
             first_release.SNAPSHOT: snapshot,
@@ -106,6 +109,8 @@ def suspended_restore(site: Site, volume: str) -> Restore:
     first_release.load(
         site.state / "state.sqlite",
         {
+            # It has been rebooted since, so its devices are gone.
+            f'"host": "{first_release.HOST}"': f'"host": "{host_name()}"',
             first_release.REPOSITORY: str(site.repository),
             first_release.THIRD: volume,
             first_release.BACKUP_OF_THIRD: backup,
