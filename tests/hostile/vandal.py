@@ -142,7 +142,7 @@ class Vandal(threading.Thread):
 
     def _age(self, thing: Thing) -> None:
         """Make it six days old."""
-        then = (datetime.now(UTC) - timedelta(days=6)).strftime("%Y-%m-%d %H:%M:%S")
+        then = (datetime.now(UTC) - timedelta(days=6)).strftime("%Y-%m-%d %H:%M:%S.%f")
         with closing(sqlite3.connect(self._database, timeout=60)) as database, database:
             database.execute(
                 f"UPDATE {thing.kind} SET created_at = ? WHERE id = ?", (then, thing.id)
