@@ -27,7 +27,8 @@ from tests.support.waiting import until_gone
 
 _VOLUMES = {"alpha": 6, "beta": 4}
 _RESTORES = 2
-_AT_REST = ("available", "in-use", "error")
+# Most obstacles here stay until the tenants are asked.
+_IMPATIENT = {"cloud__patience": 4, "wait__limit": 20, "wait__limit_per_gib": 0}
 
 
 @dataclass
@@ -295,7 +296,9 @@ def new_scene(directory: Path) -> Iterator[Scene]:
         with environment_of(lab, without="OS_CLOUD"):
             keystone = Keystone(lab.clouds_file)
             town = Town(directory, lab, keystone, admin_api(lab))
-            alpha, beta, admin = (town.person(name) for name in ("alpha", "beta", "admin"))
+            alpha, beta, admin = (
+                town.person(name, **_IMPATIENT) for name in ("alpha", "beta", "admin")
+            )
             for person in (alpha, beta):
                 admin.cloud.client.quotas.update(
                     person.project_id, volumes=1000, snapshots=1000, gigabytes=10000
