@@ -148,7 +148,7 @@ class Scene:
             f"{kind[:-1]} {each['id']} stays {each['status']}"
             for kind, found in self._shown().items()
             for each in found
-            if each["status"].endswith("ing")
+            if each["status"].endswith("ing") and not each["status"].startswith("error")
         ]
 
     def _peace(self, vandals: list[Vandal]) -> list[str]:
