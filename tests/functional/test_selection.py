@@ -107,8 +107,8 @@ def test_filters_that_leave_nothing_are_reported(shop: tuple[Site, dict[str, str
     site, _ = shop
     for verb in ("backup", "restore"):
         done = site.cli(verb, "create", "--all", "--name", "nobody-*")
-        assert done.returncode in (1, 2), done
-        assert done.stderr.count("its name does not match 'nobody-*'") == len(NAMES)
+        assert done.returncode == 2, done
+        assert "No volume matches --name 'nobody-*'" in done.stderr
 
 
 def test_a_volume_in_error_makes_the_run_partial(shop: tuple[Site, dict[str, str]]) -> None:
@@ -182,7 +182,7 @@ def test_a_dry_run_shows_the_quota_it_needs(shop: tuple[Site, dict[str, str]]) -
     assert steps.endswith("remove snapshot.")
     assert "temporary volume, attachment, device, probe" in steps
     assert "GiB free." in said
-    assert "changes of 4 others" in said
+    assert "changes of 4 volumes" in said
     found, said = _dry(site, "restore", "--all", "--new")
     assert found == set(NAMES)
     assert "4 volumes, 0 snapshots" not in said

@@ -18,6 +18,7 @@ from typing import Any
 from tests.support import repository, tree
 from tests.support.auditor import Api, Auditor, Known, assert_nothing
 from tests.support.cloud import Cloud, run
+from tests.support.waiting import until
 
 PASSWORD = "correct horse battery staple\n"
 
@@ -180,12 +181,20 @@ class Site:
 
         quotas = self.cloud.client.quotas
         before = quotas.get(settings.PROJECT)
+        # Cinder counts a deleted resource until a moment after its end.
+        until(lambda: self._snapshots_used() == len(self.cloud.client.volume_snapshots.list()))
         quotas.update(settings.PROJECT, **limits)
         try:
             yield
         finally:
             old = {name: getattr(before, name) for name in limits}
             quotas.update(settings.PROJECT, **old)
+
+    def _snapshots_used(self) -> int:
+        from lab import settings
+
+        usage = self.cloud.client.quotas.get(settings.PROJECT, usage=True)
+        return int(usage.snapshots["in_use"])
 
     def findings(self, **arguments: Any) -> list[Any]:
         """The temporary resources that remain."""

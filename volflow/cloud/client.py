@@ -146,6 +146,7 @@ class Client:
         """
         name = what.capitalize()
         deadline = self._wait.deadline(size_gib)
+        settled = False
         while True:
             try:
                 self.call(f"Deleting {what}", delete)
@@ -161,7 +162,12 @@ class Client:
                 if found is None:
                     return
                 if not is_in_transition(found):
-                    raise
+                    # The change may have ended between the refusal and this look.
+                    if settled:
+                        raise
+                    settled = True
+                    continue
+                settled = False
                 LOG.info("%s is '%s': deleting it afterwards", name, found["status"])
                 self._wait.until_settled(
                     look,
