@@ -64,7 +64,7 @@ class Attachment(Temporary):
             if entry is None or entry.state is not EntryState.GONE:
                 return
             # Somebody can have opened the device, and can read it as long as it is open.
-            why = Device.why_remaining(work)
+            why = cls.device.why_remaining(work)
             if why:
                 LOG.warning("%s is left over: %s", tag, why)
                 ledger.leftover(tag, why)

@@ -56,7 +56,12 @@ class Device(Temporary):
         here["devices"] = sequences(device)
         here["earlier"] = self._earlier(here["devices"])
         self.present(path, **here, info=info)
-        self._prove(device, path, clone_id, connection, here)
+        try:
+            self._prove(device, path, clone_id, connection, here)
+        except HostError:
+            # It belongs to another volume, and does not end with this attachment.
+            self.present(path, **here, info=info, refused=True)
+            raise
         self.work.cinder.attachments.complete(attachment_id)
         return path
 
@@ -166,7 +171,9 @@ class Device(Temporary):
     def why_remaining(cls, work: Work) -> str | None:
         """Why a device is not gone that Cinder removes with its attachment; None if it is gone."""
         entry = work.services.ledger.find(work.tag(cls.kind))
-        if entry is None or entry.details.get("earlier") or cls.ended(entry):
+        if entry is None or cls.ended(entry):
+            return None
+        if entry.details.get("earlier") or entry.details.get("refused"):
             return None
         if cls.elsewhere(entry):
             return None
