@@ -165,7 +165,7 @@ def test_the_watcher_shows_leftovers(site: Site, volume: str) -> None:
     assert done.returncode == 0
     assert f"watched: left over: {result['leftovers'][0]}" in done.stderr
     assert (
-        "'volflow leftover clean' removes what is left over, or says what to decide first."
+        "'volflow leftover clean' removes the leftovers, or says what to decide first."
         in done.stderr
     )
     shown = site.cli("run", "show", run_id, "--html", "-").stdout

@@ -28,7 +28,7 @@ Say = Callable[[str], None]
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Parse the command line; return 0 if nothing was touched, and everything was told."""
+    """Parse the command line; return 0 if nothing was touched and volflow reported everything."""
     parser = argparse.ArgumentParser(prog="hostile", description="Let tenants disturb runs.")
     parser.add_argument("minutes", type=float, nargs="?", default=15.0)
     parser.add_argument("--seed", type=int)

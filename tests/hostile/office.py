@@ -48,7 +48,7 @@ class Told:
         return found
 
     def names(self, *texts: str) -> bool:
-        """Whether one of these is in what was told."""
+        """Whether volflow has reported one of these."""
         return any(text and text in self.text for text in texts)
 
 

@@ -272,7 +272,7 @@ def _unreported(told: Told, volumes: list[Thing]) -> list[str]:
     if told.status == 1 and not told.rows:
         return [f"nothing was backed up: {told}"]
     return [
-        f"{thing} is not in what was told: {told}"
+        f"{thing} is not in what volflow reported: {told}"
         for thing in volumes
         if not thing.deleted and not told.names(thing.id, *thing.names)
     ]

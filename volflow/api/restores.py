@@ -85,8 +85,8 @@ class RestoreApi:
     ) -> list[str]:
         """Return what a person should know about backups: unfinished ones, and of the future.
 
-        :param stored: all backups: of the volumes that are restored, those of the future are told
-            even if they are not chosen
+        :param stored: all backups. The result names those of the future of each restored volume,
+            also if they are not chosen
         """
         return notes_on_backups(stored, chosen)
 

@@ -1,7 +1,7 @@
 """What an answer of Keystone or Cinder means: an error of volflow, which says what to do.
 
-Trouble, which may pass, is told apart from answers: a status of :data:`WAITING`, a lost
-connection, and what is no answer of the API at all are :class:`UnavailableError`.
+An answer stays as it is; trouble may pass. Trouble is a status of :data:`WAITING`, a lost
+connection, or what is no answer of the API at all: :class:`UnavailableError`.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ class Credentials:
         if isinstance(auth, BaseIdentityPlugin) and self._is_bare(auth):
             return (
                 "the token of this login has ended or was revoked, and cannot be renewed. Log in "
-                "again, then remove what is left with 'volflow leftover clean'"
+                "again, then remove the leftovers with 'volflow leftover clean'"
             )
         if "applicationcredential" in self._type:
             return (

@@ -167,8 +167,8 @@ def fits(cinder: Cinder, resource: Resource) -> bool:
 def made_earlier(cinder: Cinder, found: Sequence[Resource]) -> Resource | None:
     """Of resources with the tag of a step, the one that an earlier attempt of it has made.
 
-    Cinder can have made several, because a request whose answer is lost is sent again: then it is
-    the youngest, see :func:`to_remove`.
+    Cinder can have made several, because volflow repeats a request if the answer is lost. The
+    youngest one counts, see :func:`to_remove`.
     """
     fitting = [one for one in found if fits(cinder, one)]
     return max(fitting, key=lambda one: str(one["created_at"]), default=None)

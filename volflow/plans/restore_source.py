@@ -134,7 +134,7 @@ def _only_unfinished(
 def notes_on_backups(stored: Sequence[StoredBackup], chosen: Sequence[StoredBackup]) -> list[str]:
     """What a person should know: which of these are unfinished, and which are of the future.
 
-    :param stored: all backups: of the volumes that are restored, those of the future are told even
+    :param stored: all backups. The result names those of the future of each restored volume, also
         if they are not chosen
     """
     volumes = {backup.tags.get("volume") for backup in chosen}

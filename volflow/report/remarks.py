@@ -28,7 +28,7 @@ def remarks(volume: VolumeResult) -> list[str]:
     lines += [f"left over: {leftover}" for leftover in volume.leftovers]
     if volume.leftovers:
         lines.append(
-            "'volflow leftover clean' removes what is left over, or says what to decide first."
+            "'volflow leftover clean' removes the leftovers, or says what to decide first."
         )
     lines += volume.remarks
     lines += [_difference(**difference) for difference in volume.differences]

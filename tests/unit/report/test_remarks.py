@@ -23,7 +23,7 @@ def test_remarks_name_everything_that_went_wrong() -> None:
     assert remarks(failed) == [
         "failed at 'copy': No room.",
         "left over: snapshot s: busy",
-        "'volflow leftover clean' removes what is left over, or says what to decide first.",
+        "'volflow leftover clean' removes the leftovers, or says what to decide first.",
     ]
     late = VolumeResult("v", "", Outcome.PARTIAL, error="No answer.", unread=("/a",))
     assert remarks(late) == ["is done, but: No answer.", "could not be read: /a"]

@@ -137,7 +137,7 @@ def test_a_resume_elsewhere_leaves_the_device_to_its_own_host(
     assert entry is not None
     Device(work).intend(**entry.details | {"host": "far-away", "machine_id": "m", "boot_id": "b"})
     cloud.done.clear()
-    # The run goes on with an attachment of this host.
+    # The run continues with an attachment of this host.
     second = Attachment(work).execute(volume_id)
     Device(work).execute(second, volume_id)
     Attachment(work).revert()
