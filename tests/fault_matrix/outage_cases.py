@@ -174,5 +174,5 @@ def few_outages() -> list[Case]:
         Case("backup", f"{REPOSITORY}, copy", Outage(Mood.RESET, lasting=False)),
         Case("backup", f"{REPOSITORY}, verdict", Outage(Mood.UNAVAILABLE, lasting=True)),
         Case(IN_PLACE, f"{REPOSITORY}, copy", Outage(Mood.SILENT, lasting=True)),
-        Case(IN_PLACE, f"{REPOSITORY}, look", Outage(Mood.UNTRUSTED, lasting=True)),
+        Case(IN_PLACE, f"{REPOSITORY}, list", Outage(Mood.UNTRUSTED, lasting=True)),
     ]

@@ -91,7 +91,8 @@ class StandIn(ThreadingHTTPServer):
         if what == "limits":
             return {"limits": {"rate": [], "absolute": {"maxTotalVolumes": -1}}}
         if what.startswith("groups/"):
-            return {"group": {"id": what.split("/")[1], "name": "", "group_type": "a type"}}
+            group = {"id": what.split("/")[1], "name": "", "status": "available"}
+            return {"group": group | {"group_type": "a type"}}
         if what.startswith("group_types/"):
             return {"group_type": {"id": "a type", "name": "a type", "group_specs": {}}}
         raise KeyError(what)

@@ -215,7 +215,7 @@ class Repository(Protocol):
         ...
 
     def backups(self) -> Sequence[StoredBackup]:
-        """All backups, the oldest data first. Fails also if the repository is read-only.
+        """All backups, the oldest data first. Fails also if it is a read-only directory.
 
         If a run has stored a volume more than once, only the last one is a backup. A copy on which
         there is no verdict is listed as unfinished.

@@ -76,13 +76,18 @@ class ResticRepository:
         return self._program.exists()
 
     def backups(self) -> Sequence[StoredBackup]:
-        """All backups in the repository, the oldest data first. Fails also if it is read-only."""
+        """All backups in the repository, the oldest data first.
+
+        Fails also if it is a directory that is read-only.
+        """
         self._local_is_writable()
         return self._listing().backups
 
     def _listing(self) -> Listing:
         """All snapshots of volflow."""
-        found = json.loads(self._program.run("snapshots", "--json", "--tag", _TAG)) or []
+        # A list needs no lock, and one that is ended while the server is away would leave its own.
+        listed = self._program.run("snapshots", "--json", "--tag", _TAG, "--no-lock")
+        found = json.loads(listed) or []
         try:
             return Listing(tuple(map(_stored, found)))
         except ValueError as error:
@@ -178,7 +183,7 @@ class ResticRepository:
 
     def manifest(self, backup_id: str) -> str:
         """The text of a manifest."""
-        return self._program.run("dump", backup_id, f"/{MANIFEST}")
+        return self._program.run("dump", backup_id, f"/{MANIFEST}", "--no-lock")
 
     def check_data(self, percent: float = 0.0) -> str:
         """Check the repository's structure, and a part of its data; returns a report."""
