@@ -77,10 +77,15 @@ def backup_command(volume_id: str) -> list[str]:
 
 
 def confirm(volume_id: str, directory: Path) -> int:
-    """Say in the repository that the last backup of the volume is complete."""
+    """Say in the repository that the last backup of the volume is complete, and see that it has it.
+
+    Like volflow, it does not trust the cache of restic.
+    """
     verdict = directory / "verdict"
     verdict.write_text("complete\n")
-    return subprocess.run([*backup_command(f"checked-{volume_id}"), "--force", verdict]).returncode
+    subprocess.run([*backup_command(f"checked-{volume_id}"), "--force", verdict], check=True)
+    seen = ["restic", "snapshots", "--no-lock", "--no-cache", "--host", f"checked-{volume_id}"]
+    return subprocess.run(seen, stdout=subprocess.DEVNULL).returncode
 
 
 def log_in() -> Any:

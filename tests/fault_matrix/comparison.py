@@ -43,7 +43,9 @@ def look(testbed: Testbed, verdict: Verdict, before: Before, answer: Answer) -> 
 def _look_at_source(testbed: Testbed, verdict: Verdict, before: Before, answer: Answer) -> None:
     flow, outcome = verdict.case.flow, verdict.outcome
     gone, removed = testbed.is_gone(), any(volume["removed"] for volume in answer.volumes)
-    if gone != removed:
+    # An outage can begin after the request was carried out.
+    unknown = any("not known whether" in str(volume["not_removed"]) for volume in answer.volumes)
+    if gone != removed and not (gone and unknown):
         verdict.losses.append(
             f"the volume is {'gone' if gone else 'there'}, but the result is {answer.volumes}"
         )

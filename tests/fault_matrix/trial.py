@@ -169,6 +169,7 @@ def _attempt(testbed: Testbed, verdict: Verdict) -> Answer:
     testbed.proxy.follow(order.place)
     if testbed.login and isinstance(case.fault, Outage):
         trouble.elsewhere = testbed.login.weather
+        trouble.repairs.append(testbed.login.weather.end)
         if case.where == AT_LOGIN:
             trouble.count += 1
             trouble.elsewhere.begin(case.fault, order.lookups)

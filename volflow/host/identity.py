@@ -140,3 +140,7 @@ class Process:
             return Path(f"/proc/{self.pid}").exists() and started(self.pid) != self.started
         except OSError:
             return False
+
+    def runs(self) -> bool:
+        """Whether this process exists here, and has not ended."""
+        return self == self.of(self.pid) and bool(self.started)

@@ -346,7 +346,7 @@ class Mover(Protocol):
         listed_at: datetime,
         stopping: threading.Event,
     ) -> None:
-        """Make a copy a backup: store the verdict on it.
+        """Make a copy a backup: store the verdict on it, and see that the storage has both.
 
         The verdict is the ``MANIFEST`` below the namespace's root.
 

@@ -9,7 +9,7 @@ from typing import Any
 from persistence import Runs
 from volflow.cloud.cinder import Cinder
 from volflow.cloud.volumes import USABLE
-from volflow.errors import CloudError, ResourceNotFoundError
+from volflow.errors import CloudError, ResourceNotFoundError, UnavailableError
 from volflow.plans.preflight import why_not_removable
 from volflow.printable import bounded
 from volflow.results.outcome import Outcome, RunResult, VolumeResult
@@ -69,16 +69,21 @@ def _make_gone(
     volume_id, now = old["id"], cinder.volumes.existing(old["id"])
     if now is None:
         return None
-    if now["status"] == "deleting":
-        # A killed process of this run has begun to delete it.
-        cinder.volumes.wait_gone(volume_id)
-        return None
-    if aborting:
+    begun = now["status"] == "deleting"  # a killed process of this run has begun to delete it
+    if aborting and not begun:
         return "the run was aborted"
-    trouble = _gone_since(cinder, new) or why_not_removable(cinder, now) or _changed(old, now)
-    if trouble is None:
-        cinder.volumes.delete(volume_id)
-    return trouble
+    if not begun:
+        trouble = _gone_since(cinder, new) or why_not_removable(cinder, now) or _changed(old, now)
+        if trouble:
+            return trouble
+    try:
+        if begun:
+            cinder.volumes.wait_gone(volume_id)
+        else:
+            cinder.volumes.delete(volume_id)
+    except UnavailableError as error:
+        return bounded(f"it is not known whether it was removed: {error}")
+    return None
 
 
 def _changed(old: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:

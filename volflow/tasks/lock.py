@@ -31,7 +31,8 @@ class RepositoryLock(Temporary):
         ledger, tag = work.services.ledger, work.tag(cls.kind)
         left = ledger.find(tag)
         stays = left is not None and left.state is not EntryState.GONE
-        processes = _processes(left) if left and stays else []
+        # Also of a copy that went well: a proxy may have answered in the place of the repository.
+        processes = _processes(left) if left else []
 
         def intend() -> None:
             ledger.intend(

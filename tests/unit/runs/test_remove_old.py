@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from volflow.errors import ResourceNotFoundError
+from volflow.errors import CloudError, ResourceNotFoundError, UnavailableError
 from volflow.results.outcome import Outcome, RunResult, VolumeResult
 from volflow.results.request import RequestedTarget, RestoreRequest
 from volflow.runs.remove_old import remove_replaced
@@ -20,9 +20,9 @@ RUNS: Any = SimpleNamespace(update_item=lambda *arguments, **fields: None)
 class Cinder:
     """A cloud with two volumes that reports once that the old one does not exist."""
 
-    def __init__(self, *, there: bool) -> None:
+    def __init__(self, *, there: bool, error: CloudError | None = None) -> None:
         self.there = there
-
+        self.error = error or ResourceNotFoundError("Deleting volume old: not found in Cinder")
         self.volumes = self
         self.snapshots = SimpleNamespace(list=lambda volume_id: [])
 
@@ -33,7 +33,7 @@ class Cinder:
         return {"id": volume_id, "status": "available"}
 
     def delete(self, volume_id: str) -> None:
-        raise ResourceNotFoundError("Deleting volume old: not found in Cinder")
+        raise self.error
 
 
 def told(cinder: Any, *, aborting: bool = False) -> VolumeResult:
@@ -48,6 +48,15 @@ def test_a_404_for_a_volume_that_is_there_does_not_make_it_removed() -> None:
     found = told(Cinder(there=True))
     assert not found.removed
     assert "not found in Cinder" in str(found.not_removed)
+
+
+def test_an_outage_leaves_it_open_whether_the_volume_was_removed() -> None:
+    """Cinder may have carried the request out before its answer got lost."""
+    found = told(Cinder(there=True, error=UnavailableError("Deleting volume old: HTTP 503")))
+    assert not found.removed
+    assert found.not_removed == (
+        "volume old: it is not known whether it was removed: Deleting volume old: HTTP 503"
+    )
 
 
 @pytest.mark.parametrize("there", [True, False])

@@ -40,6 +40,8 @@ _UNNAMED = "a file that restic does not name"
 _NAMED = 20
 # Bytes of a command line to use. Linux allows 2 MiB, of which the environment takes a part.
 _COMMAND_LINE = 2**20
+# How often a verdict is stored that the repository accepts but does not have.
+_STORED_AT_MOST = 3
 _EPOCH = datetime.fromtimestamp(0, UTC)
 
 
@@ -79,10 +81,8 @@ class ResticMover:
         watch = StallGuard(stopping, self._program.settings.stall_limit)
 
         def read(line: str) -> None:
-            if not line.startswith("{"):
-                return
-            message = json.loads(line)
-            if message["message_type"] == "status":
+            message = _message(line)
+            if message.get("message_type") == "status":
                 copied = CopyProgress(
                     message.get("files_done", 0),
                     message.get("total_files", 0),
@@ -91,7 +91,7 @@ class ResticMover:
                 )
                 watch.at(copied)
                 progress(copied)
-            elif message["message_type"] == "summary":
+            elif message.get("message_type") == "summary":
                 summary.update(message)
 
         status, errors = self._program.follow(namespace, command, read, watch, all_errors=True)
@@ -124,10 +124,34 @@ class ResticMover:
         """Store the manifest as a restic snapshot of its own, which names the one of the data."""
         verdict = tags_of_verdict(copy_id, {**tags, "volume": volume_id})
         command = [*_backup(f"checked-{volume_id}", verdict, listed_at), "--force", str(MANIFEST)]
+        summary: dict[str, Any] = {}
         watch = StallGuard(stopping, self._program.settings.stall_limit)
-        status, errors = self._program.follow(namespace, command, lambda _: None, watch)
-        if status:
-            raise self._program.error("backup", status, errors)
+
+        def read(line: str) -> None:
+            message = _message(line)
+            if message.get("message_type") == "summary":
+                summary.update(message)
+
+        for _ in range(_STORED_AT_MOST):
+            status, errors = self._program.follow(namespace, command, read, watch)
+            if status or "snapshot_id" not in summary:
+                raise self._program.error("backup", status, errors)
+            missing = self._missing(copy_id, summary["snapshot_id"])
+            if copy_id in missing or not missing:
+                break
+        if missing:
+            raise RepositoryError(
+                f"The repository {self._program.location} has accepted snapshot {missing[0][:8]}, "
+                "but does not have it. Is there a proxy between this host and the storage that "
+                "answers in its place? 'volflow repository check' tells what else is missing."
+            )
+
+    def _missing(self, *snapshot_ids: str) -> list[str]:
+        """Which of these snapshots the storage does not have, whatever the cache has."""
+        options = ("--json", "--no-lock", "--no-cache")
+        found = json.loads(self._program.run("snapshots", *options, *snapshot_ids)) or []
+        there = [snapshot["id"] for snapshot in found]
+        return [one for one in snapshot_ids if not any(full.startswith(one) for full in there)]
 
     def _full_id(self, snapshot_id: str) -> str:
         """The full id for the beginning of one, which is all that restic 0.14 prints.
@@ -231,6 +255,12 @@ class ResticMover:
                 f"What was restored differs from what is stored: {', '.join(differing[:_NAMED])}"
                 f"{more}."
             )
+
+
+def _message(line: str) -> dict[str, Any]:
+    """A line of ``restic backup --json``; empty if it is none of JSON."""
+    found: dict[str, Any] = json.loads(line) if line.startswith("{") else {}
+    return found
 
 
 def _backup(host: str, tags: Mapping[str, str], listed_at: datetime) -> list[str]:

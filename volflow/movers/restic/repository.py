@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
@@ -30,6 +31,9 @@ from volflow.times import moment_of
 
 # Seconds for the removal of a lock; restic tries for minutes to reach a repository.
 _UNLOCK_LIMIT = 20.0
+# Seconds for a restic to end after its volflow has ended, and between two looks at it. It gets
+# SIGINT at once, and SIGKILL after five seconds (volflow/host/program.py).
+_ENDS_WITHIN, _LOOK = 15.0, 0.1
 # restic takes a lock for stale that was not refreshed for so long, whosever it is.
 _STALE = timedelta(minutes=30)
 # Marks the snapshots of volflow among others in the repository.
@@ -138,30 +142,47 @@ class ResticRepository:
         Containers and cloned hosts share a host name, and there the process can be alive. So restic
         may remove locks only if it is proved of each that its process has ended.
 
-        :param owners: processes that may have held a lock
-        :raises RepositoryError: a lock stays: it is not proved that its process has ended, or the
-            process is a zombie, which restic takes for a running process
+        :param owners: processes that may have held a lock, and whose volflow has ended. One that
+            still runs is about to end: it is waited for.
+        :raises RepositoryError: a lock stays: its process runs, or it is not proved that it has
+            ended, or it is a zombie, which restic takes for a running process
         """
         for lock_id, lock in self._own_locks():
-            pid = int(lock["pid"])
-            if not _is_seen(pid) and not any(o.pid == pid and o.has_ended() for o in owners):
-                stale_at = time_of(lock["time"]) + _STALE
-                if datetime.now(UTC) < stale_at:
-                    raise RepositoryError(
-                        f"Lock {lock_id[:8]} of the repository {self.location} may belong to a "
-                        f"running process: {pid} on a host named {lock['hostname']}, which can be "
-                        "another container or a cloned host. Make sure that nothing works in the "
-                        f"repository, then use 'restic unlock'; or wait until {stale_at:%H:%M} "
-                        "UTC, then use 'volflow leftover clean'."
-                    )
+            mine = [owner for owner in owners if owner.pid == int(lock["pid"])]
+            if self._is_seen_for_long(lock, mine) or any(owner.has_ended() for owner in mine):
+                continue
+            stale_at = time_of(lock["time"]) + _STALE
+            if datetime.now(UTC) < stale_at:
+                raise RepositoryError(
+                    f"Lock {lock_id[:8]} of the repository {self.location} may belong to a "
+                    f"running process: {lock['pid']} on a host named {lock['hostname']}, which can "
+                    "be another container or a cloned host. Make sure that nothing works in the "
+                    f"repository, then use 'restic unlock'; or wait until {stale_at:%H:%M} "
+                    "UTC, then use 'volflow leftover clean'."
+                )
         self._program.run("unlock", limit=_UNLOCK_LIMIT)
         for lock_id, lock in self._own_locks():
-            if _is_seen(int(lock["pid"])) and not started(int(lock["pid"])):
+            pid = int(lock["pid"])
+            if any(owner.pid == pid for owner in owners) or (_is_seen(pid) and not started(pid)):
                 raise RepositoryError(
-                    f"Lock {lock_id[:8]} of the repository {self.location} cannot be removed yet, "
-                    f"though process {lock['pid']} that held it has ended. 'restic unlock' removes "
-                    "it when the process is no longer a zombie."
+                    f"Lock {lock_id[:8]} of the repository {self.location} cannot be removed yet: "
+                    f"process {pid} that held it has not ended, or is still a zombie. Use 'volflow "
+                    "leftover clean' when it is gone."
                 )
+
+    @staticmethod
+    def _is_seen_for_long(lock: Mapping[str, Any], owners: Sequence[Process]) -> bool:
+        """Whether the process that holds a lock is still there after it could have ended.
+
+        A zombie, and one of these processes, disappears by itself, but may need some seconds.
+        """
+        pid, deadline = int(lock["pid"]), time.monotonic() + _ENDS_WITHIN
+        while _is_seen(pid):
+            ending = not started(pid) or any(owner.runs() for owner in owners)
+            if not ending or time.monotonic() > deadline:
+                return True
+            time.sleep(_LOOK)
+        return False
 
     def _own_locks(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """The locks with the name of this host, by id."""

@@ -18,9 +18,12 @@ import pytest
 from tests.support.restic import program, replaced
 from tests.support.waiting import until
 from volflow.errors import RepositoryError
-from volflow.host.identity import Process, host_name
+from volflow.host.identity import Process, host_name, started
+from volflow.movers.restic import repository as restic_repository
 from volflow.movers.restic.program import ResticProgram
 from volflow.movers.restic.repository import ResticRepository
+
+is_seen = restic_repository._is_seen
 
 needs_restic = pytest.mark.skipif(
     os.geteuid() != 0 or shutil.which("restic") is None,
@@ -70,11 +73,16 @@ def test_a_living_lock_of_another_pid_namespace_stays(tmp_path: Path) -> None:
 
 
 @needs_restic
-def test_the_lock_of_a_process_that_has_ended_is_removed(tmp_path: Path) -> None:
+def test_the_lock_of_a_process_that_has_ended_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(restic_repository, "_ENDS_WITHIN", 0.3)
     with locked(tmp_path) as pid:
         owners = [Process.of(_ended()), Process.of(pid)]
         repository = ResticRepository(program(tmp_path))
-        repository.unlock(owners)
+        repository.unlock()  # of a process that runs, and nobody expects to end
+        with pytest.raises(RepositoryError, match=f"process {pid} that held it has not ended"):
+            repository.unlock(owners)
         assert len(locks(tmp_path)) == 1
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
@@ -82,6 +90,39 @@ def test_the_lock_of_a_process_that_has_ended_is_removed(tmp_path: Path) -> None
             repository.unlock()
         repository.unlock(owners)
         assert locks(tmp_path) == []
+
+
+@needs_restic
+@pytest.mark.parametrize("known", [True, False])
+def test_a_zombie_is_waited_for_until_it_is_gone(tmp_path: Path, known: bool) -> None:
+    """restic takes a zombie for a running process, and its lock for one in use."""
+    with locked(tmp_path) as pid:
+        owners = [Process.of(pid)]
+        os.kill(pid, signal.SIGKILL)
+        until(lambda: not started(pid))
+        looked = Seen(pid)
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(restic_repository, "_is_seen", looked)
+            if known:
+                ResticRepository(program(tmp_path)).unlock(owners)
+            else:
+                with pytest.raises(RepositoryError, match="may belong to a running process"):
+                    ResticRepository(program(tmp_path)).unlock()
+        assert looked.times > 2
+        assert (locks(tmp_path) == []) is known
+
+
+class Seen:
+    """Sees a zombie twice; then its parent takes notice of it."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid, self.times = pid, 0
+
+    def __call__(self, pid: int) -> bool:
+        self.times += 1
+        if self.times == 3:
+            os.waitpid(self._pid, 0)
+        return self.times < 3 if pid == self._pid else is_seen(pid)
 
 
 def _ended() -> int:
