@@ -10,6 +10,8 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +76,7 @@ class Mover:
         *,
         volume_id: str,
         tags: Mapping[str, str],
+        listed_at: datetime,
         parent_id: str | None,
         progress: Callable[[CopyProgress], None],
         stopping: threading.Event,
@@ -81,6 +84,8 @@ class Mover:
         self.saved = number = next(self._numbers)
         progress(CopyProgress(files=1, files_total=1, bytes=_GIB, bytes_total=_GIB))
         return Saved(f"{number:064x}", Figures(files_new=1, bytes_total=_GIB, bytes_stored=_GIB))
+
+    def confirm(self, namespace: Namespace, copy_id: str, **options: Any) -> None: ...
 
 
 class Namespace:
@@ -119,6 +124,32 @@ class Connector:
     def paths(self, connection: Mapping[str, Any]) -> list[str]:
         return []
 
+    def address(self, connection: Mapping[str, Any]) -> dict[str, Any]:
+        return {}
+
+    def ends_with_attachment(self, connection: Mapping[str, Any]) -> bool:
+        return True
+
+
+@dataclass(frozen=True)
+class Device:
+    """A block device of one GiB that has just appeared.
+
+    :ivar sequence: a number that no other one has
+    """
+
+    sequence: int
+    name = "standin"
+    size = _GIB
+    sysfs_path = Path("/nowhere/at/all")
+
+    @property
+    def parts(self) -> list[Device]:
+        return [self]
+
+    def attribute(self, name: str) -> str:
+        return ""
+
 
 class Privilege(privilege.Privilege):
     """Answers only the programs that examine a file system."""
@@ -152,9 +183,19 @@ class Host(host.Host):
 
     def __init__(self) -> None:
         vars(self).update(connector=Connector(), privilege=Privilege())
+        self._sequences = itertools.count(1)
 
     def namespace(self) -> Namespace:  # type: ignore[override]
         return Namespace()
 
     def device_size(self, path: str) -> int:
         return _GIB
+
+    def block_device(self, path: str) -> Device:  # type: ignore[override]
+        return Device(next(self._sequences))
+
+    def newest_device(self) -> int:
+        return 0
+
+    def remaining(self, sequences: Mapping[str, int]) -> list[str]:
+        return []
