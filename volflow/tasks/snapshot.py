@@ -7,6 +7,8 @@ from typing import Any
 from persistence import Entry
 from volflow.cloud import ownership
 from volflow.cloud.marks import SNAPSHOT, TAG_KEY
+from volflow.cloud.volumes import USABLE
+from volflow.cloud.wait import is_in_transition
 from volflow.errors import CloudError
 from volflow.tasks.base import Temporary
 from volflow.tasks.presence import earlier_snapshot, snapshots_to_remove
@@ -30,7 +32,10 @@ class Snapshot(Temporary):
 
     def execute(self) -> dict[str, Any]:
         # A restore can begin at any moment: what it has half written must not count as a backup.
-        require_not_restored(self.work, self._source_id)
+        volume = require_not_restored(self.work, self._source_id)
+        if is_in_transition(volume):
+            # Its owner extends or attaches it at this moment, and Cinder makes no snapshot now.
+            self.work.cinder.volumes.wait(self._source_id, USABLE)
         try:
             snapshot = self._ensure()
         except CloudError as error:

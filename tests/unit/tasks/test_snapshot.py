@@ -69,6 +69,29 @@ def test_a_volume_that_is_being_restored_gets_no_snapshot(
     assert cloud.done == []
 
 
+def test_a_volume_that_its_owner_changes_at_the_moment_is_waited_for(
+    cloud: FakeClient, step: Snapshot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cinder makes no snapshot while it extends or attaches the volume."""
+    volume = cloud.volumes[step.work.volume_id]
+    volume["status"] = "extending"
+    create, looks = cloud.volume_snapshots.create, iter(range(3))
+
+    def looked() -> None:
+        if next(looks, None) is None:
+            volume["status"] = "available"
+        else:
+            cloud.after("volumes.get", looked)
+
+    def created(*args: Any, **fields: Any) -> Any:
+        assert volume["status"] == "available"
+        return create(*args, **fields)
+
+    monkeypatch.setattr(cloud.volume_snapshots, "create", created)
+    cloud.after("volumes.get", looked)
+    assert step.execute()["status"] == "available"
+
+
 def test_a_volume_that_is_deleted_before_its_turn_is_told_apart(
     cloud: FakeClient, step: Snapshot
 ) -> None:

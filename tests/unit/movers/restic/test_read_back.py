@@ -52,9 +52,7 @@ def test_a_lost_verdict_is_stored_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("host", "times"), [("checked-", 3), ("v", 1)])
-def test_what_the_storage_does_not_have_is_no_backup(
-    tmp_path: Path, host: str, times: int
-) -> None:
+def test_what_the_storage_does_not_have_is_no_backup(tmp_path: Path, host: str, times: int) -> None:
     with pytest.raises(RepositoryError, match=r"has accepted snapshot \w{8}, but does not have it"):
         save_directory(mover(tmp_path, host, times), tmp_path / "files")
     assert not any(one.finished for one in ResticRepository(program(tmp_path)).backups())
