@@ -228,12 +228,13 @@ class MemoryMover:
         tags: Mapping[str, str],
         listed_at: datetime,
         stopping: threading.Event,
-    ) -> None:
+    ) -> bool:
         _unless(stopping)
         with visible(namespace) as root:
             manifest, _ = read(f"{root}/{MANIFEST}", None)
         verdict = tags_of_verdict(copy_id, {**tags, "volume": volume_id})
         self._repository.opened().add(verdict, {f"/{MANIFEST}": manifest})
+        return False
 
     def paths(self, backup_id: str, tree: Path) -> Iterator[StoredPath]:
         for name, entry in _below(self._repository.files(backup_id), tree).items():

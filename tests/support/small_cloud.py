@@ -47,6 +47,7 @@ class SmallCloud:
     :ivar lost: carry out a request of which :attr:`mood` refuses the answer
     :ivar log: the requests to Cinder, as method and path without project
     :ivar types: the types of Cinder in the catalogue, with their regions
+    :ivar types_shown: the volume types of Cinder
     :ivar ends: when a token ends
     """
 
@@ -55,6 +56,7 @@ class SmallCloud:
         self.lost = False
         self.log: list[str] = []
         self.types: list[tuple[str, str, str]] = [("block-storage", "one", "public")]
+        self.types_shown: list[dict[str, str]] = []
         self.ends = ENDS
         self.resources: dict[str, dict[str, Any]] = {
             kind: {} for kind in ("volumes", "snapshots", "attachments")
@@ -157,6 +159,8 @@ class SmallCloud:
             version = {"id": "v3.0", "version": "3.71", "min_version": "3.0", "status": "CURRENT"}
             return Reply(300, {"versions": [version]})
         _, kind, *rest = path.split("/")
+        if kind == "types":
+            return Reply(200, {"volume_types": self.types_shown})
         if kind not in self.resources:
             return Reply(404, {"message": "", "code": "404 Not Found", "title": "Not Found"})
         here = self.resources[kind]

@@ -27,14 +27,13 @@ class Attachments:
 
     def list(self, volume_id: str) -> Resources:
         """The attachments of a volume, those to servers included."""
-
-        def listed() -> Resources:
-            # Not every release passes search_opts on to the server: filter here too.
-            found = self._api.attachments.list(detailed=True, search_opts={"volume_id": volume_id})
-            shown = [plain(one, "volume_id", "instance", "status") for one in found]
-            return [one for one in shown if one["volume_id"] == volume_id]
-
-        return self._client.call(f"Listing attachments of volume {volume_id}", listed)
+        found = self._client.list_all(
+            f"Listing attachments of volume {volume_id}",
+            lambda: self._api.attachments.list(detailed=True, search_opts={"volume_id": volume_id}),
+            *("volume_id", "instance", "status"),
+        )
+        # Not every release passes search_opts on to the server: filter here too.
+        return [one for one in found if one["volume_id"] == volume_id]
 
     def create(self, volume_id: str, connector: Mapping[str, Any]) -> str:
         """Attach the volume to this host, and return the attachment's id.

@@ -85,19 +85,24 @@ class Client:
             stopping=None if undone else self._stopping,
         )
 
-    def list_all(self, doing: str, listing: Callable[[], Iterable[Any]]) -> list[Resource]:
+    def list_all(
+        self, doing: str, listing: Callable[[], Iterable[Any]], *needed: str
+    ) -> list[Resource]:
         """A complete list. python-cinderclient follows the API's pages.
 
         Each page starts after the last resource of the page before. If that was deleted meanwhile,
-        the API does not know the next page, and the list is started again.
+        the API does not know the next page, and the list is started again. A list itself always
+        exists: that it is not found does not mean that it is empty.
+
+        :param needed: what each resource must have
         """
 
         def complete() -> list[Resource]:
             try:
-                return [plain(one) for one in listing()]
+                return [plain(one, *needed) for one in listing()]
             except exceptions.NotFound as error:
                 raise UnavailableError(
-                    f"{doing}: the last resource of a page was deleted ({error})."
+                    f"{doing}: the last resource of a page may have been deleted ({error})."
                 ) from None
 
         return self.call(doing, complete)

@@ -86,9 +86,7 @@ class Groups:
 
         :raises ResourceNotFoundError: this cloud has no such type
         """
-        types = self._client.call(
-            "Listing group types", lambda: [plain(found) for found in self._api.group_types.list()]
-        )
+        types = self._client.list_all("Listing group types", lambda: self._api.group_types.list())
         for found in types:
             if found["name"] == name:
                 return found

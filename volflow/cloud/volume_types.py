@@ -16,10 +16,7 @@ class VolumeTypes:
         self._client, self._api = client, client.api
 
     def _all(self) -> list[Resource]:
-        return self._client.call(
-            "Listing volume types",
-            lambda: [plain(found) for found in self._api.volume_types.list()],
-        )
+        return self._client.list_all("Listing volume types", lambda: self._api.volume_types.list())
 
     def find(self, name_or_id: str) -> Resource:
         """The volume type with this id or name, and its extra specs as far as policy shows them.

@@ -345,15 +345,17 @@ class Mover(Protocol):
         tags: Mapping[str, str],
         listed_at: datetime,
         stopping: threading.Event,
-    ) -> None:
+    ) -> bool:
         """Make a copy a backup: store the verdict on it, and see that the storage has both.
 
-        The verdict is the ``MANIFEST`` below the namespace's root.
+        The verdict is the ``MANIFEST`` below the namespace's root. It is stored again if the
+        storage has lost it.
 
         :param copy_id: what :meth:`save` returned
         :param tags: those of the copy; with ``unread``, the number of its unreadable files, the
             backup is partial
         :param listed_at: the same as for :meth:`save`
+        :returns: whether the storage has lost something that it had accepted
         :raises StoppedError: ``stopping`` was set; there is no verdict
         """
         ...

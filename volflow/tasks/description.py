@@ -6,6 +6,7 @@ import logging
 from typing import Any
 
 from volflow.cloud.properties import NOT_VISIBLE
+from volflow.cloud.wait import existing
 from volflow.errors import CloudError, ResourceNotFoundError
 from volflow.tasks.base import Step
 from volflow.tasks.source import require_not_restored
@@ -69,8 +70,8 @@ class Describe(Step):
         }
 
     def _group_type(self, group: dict[str, Any]) -> dict[str, Any]:
-        try:
-            return self.work.cinder.groups.type(group)
-        except ResourceNotFoundError as error:
-            LOG.warning("The manifest does not describe the group's type: %s", error)
+        found = existing(lambda: self.work.cinder.groups.type(group))
+        if found is None:
+            LOG.warning("The manifest does not describe the type of group %s", group["id"])
             return {"id": group["group_type"], "name": "", "group_specs": NOT_VISIBLE}
+        return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from persistence import Entry, EntryState
@@ -25,8 +25,12 @@ class RepositoryLock(Temporary):
 
     @classmethod
     @contextmanager
-    def watched(cls, work: Work) -> Iterator[None]:
-        """Record a lock in the ledger while the block runs; if it fails, the entry stays."""
+    def watched(cls, work: Work) -> Iterator[Callable[[], None]]:
+        """Record a lock in the ledger while the block runs; if it fails, the entry stays.
+
+        Yields a function to call if the repository has lost something that it had accepted: the
+        removal of the lock can be lost too.
+        """
         cls.release(work)  # left by a killed process
         ledger, tag = work.services.ledger, work.tag(cls.kind)
         left = ledger.find(tag)
@@ -43,6 +47,10 @@ class RepositoryLock(Temporary):
                 details={"processes": list(map(str, processes[-_KEPT:]))},
             )
 
+        def doubt() -> None:
+            nonlocal stays
+            stays = True
+
         def note(pid: int) -> None:
             # The mover's process writes its id into the lock; only this tells whose lock it is.
             processes.append(Process.of(pid))
@@ -50,7 +58,7 @@ class RepositoryLock(Temporary):
 
         intend()
         with program.noting(note):
-            yield
+            yield doubt
         if stays:
             cls.release(work)
         else:

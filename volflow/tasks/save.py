@@ -162,8 +162,8 @@ class Save(Temporary):
         """Store the verdict, which lists the files that could not be read."""
         unread = known["unread"]
         namespace.write(namespace.root / MANIFEST, manifest.without(unread).to_json())
-        with RepositoryLock.watched(self.work):
-            self.work.mover.confirm(
+        with RepositoryLock.watched(self.work) as doubt:
+            lost = self.work.mover.confirm(
                 namespace,
                 known["id"],
                 volume_id=self.work.volume_id,
@@ -171,6 +171,8 @@ class Save(Temporary):
                 listed_at=_listed_at(taken_at, tags),
                 stopping=self.services.stopping,
             )
+            if lost:
+                doubt()
 
     def revert(self, *args: Any, **kwargs: Any) -> None:
         RepositoryLock.release(self.work)

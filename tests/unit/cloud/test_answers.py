@@ -176,6 +176,19 @@ def test_an_answer_is_not_asked_for_again(
     assert len(small_cloud.log) == 1
 
 
+def test_a_list_that_is_not_found_is_trouble(small_cloud: SmallCloud, log_in: Login) -> None:
+    """A list always exists. So a 404 says nothing about what could be in it."""
+    cinder = log_in().cinder
+    small_cloud.types_shown = [{"id": "t", "name": "fast"}]
+    small_cloud.mood = wrong(MISSING, "GET /types", times=1)
+    assert cinder.types.find("fast")["id"] == "t"
+    cinder = log_in(0.3).cinder
+    small_cloud.mood = wrong(MISSING, "GET /(types|attachments/detail)")
+    for call in (lambda: cinder.types.find("fast"), lambda: cinder.attachments.list("v")):
+        with pytest.raises(UnavailableError, match="has repeated this for"):
+            call()
+
+
 def test_a_cinder_that_is_restarted_is_waited_for(small_cloud: SmallCloud, log_in: Login) -> None:
     cinder = log_in().cinder
     volume = small_cloud.put("volumes")

@@ -60,7 +60,8 @@ class Repository:
         self.parents: list[str | None] = []
         self.listed_at: list[datetime] = []
         self.killed = ""
-        self.locked = False
+        self.locked = self.loses = False
+        self.unlocked = 0
         self.looked = 0
 
     def _add(self, tags: Mapping[str, str], listed_at: datetime) -> str:
@@ -82,13 +83,14 @@ class Repository:
         unread = tuple(f"regions/0{path}" for path in self.unread)
         return Saved(copy_id, Figures(files_new=5, bytes_stored=10), unread)
 
-    def confirm(self, namespace: Any, copy_id: str, **options: Any) -> None:
+    def confirm(self, namespace: Any, copy_id: str, **options: Any) -> bool:
         if self.killed == "unconfirmed":
             raise Killed
         verdict = self._add(tags_of_verdict(copy_id, options["tags"]), options["listed_at"])
         self.manifests[verdict] = namespace.manifest
         if self.killed == "confirmed":
             raise Killed
+        return self.loses
 
     def backups(self) -> list[StoredBackup]:
         self.looked += 1
@@ -101,7 +103,7 @@ class Repository:
         self.stored = [one for one in self.stored if one.id not in going]
 
     def unlock(self, owners: Sequence[Process] = ()) -> None:
-        """Do nothing: no lock exists."""
+        self.unlocked += 1
 
 
 class Mounted:
@@ -178,6 +180,17 @@ def test_a_backup_without_unread_files_is_complete(state: State) -> None:
     (row,) = state.catalogue.list()
     assert (row.id, row.created_at, row.outcome) == (saved["id"], TAKEN, "complete")
     assert run.counts
+    assert state.ledger.open() == []
+
+
+def test_a_lock_is_looked_for_where_the_storage_has_lost_something(state: State) -> None:
+    """A proxy that takes a verdict and loses it can do the same with the removal of a lock."""
+    repository = Repository()
+    Run(state, repository).save()
+    assert repository.unlocked == 0
+    repository.loses = True
+    Run(state, repository).save()
+    assert repository.unlocked == 1
     assert state.ledger.open() == []
 
 

@@ -120,7 +120,7 @@ class ResticMover:
         tags: Mapping[str, str],
         listed_at: datetime,
         stopping: threading.Event,
-    ) -> None:
+    ) -> bool:
         """Store the manifest as a restic snapshot of its own, which names the one of the data."""
         verdict = tags_of_verdict(copy_id, {**tags, "volume": volume_id})
         command = [*_backup(f"checked-{volume_id}", verdict, listed_at), "--force", str(MANIFEST)]
@@ -132,19 +132,20 @@ class ResticMover:
             if message.get("message_type") == "summary":
                 summary.update(message)
 
-        for _ in range(_STORED_AT_MOST):
+        for attempt in range(_STORED_AT_MOST):
             status, errors = self._program.follow(namespace, command, read, watch)
             if status or "snapshot_id" not in summary:
                 raise self._program.error("backup", status, errors)
             missing = self._missing(copy_id, summary["snapshot_id"])
-            if copy_id in missing or not missing:
+            if not missing:
+                return attempt > 0
+            if copy_id in missing:
                 break
-        if missing:
-            raise RepositoryError(
-                f"The repository {self._program.location} has accepted snapshot {missing[0][:8]}, "
-                "but does not have it. Is there a proxy between this host and the storage that "
-                "answers in its place? 'volflow repository check' tells what else is missing."
-            )
+        raise RepositoryError(
+            f"The repository {self._program.location} has accepted snapshot {missing[0][:8]}, but "
+            "does not have it. Is there a proxy between this host and the storage that answers in "
+            "its place? 'volflow repository check' tells what else is missing."
+        )
 
     def _missing(self, *snapshot_ids: str) -> list[str]:
         """Which of these snapshots the storage does not have, whatever the cache has."""

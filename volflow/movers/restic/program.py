@@ -127,6 +127,8 @@ _MEANINGS: list[tuple[str, str, type[RepositoryError]]] = [
         BackupNotFoundError,
     ),
 ]
+# What restic says when volflow ends it.
+_OUR_SIGNAL = "signal interrupt received"
 # Lines of restic's errors to keep where they are only shown.
 _MOST_ERRORS = 50_000
 
@@ -284,8 +286,8 @@ class ResticProgram:
         known = self._known(error.said)
         if known and not isinstance(known, NoRepositoryError):
             return RepositoryError(f"{str(error).rstrip('.')}. {known}")
-        said = error.said.strip().splitlines()[-1:]
-        return RepositoryError(f"{error}{f' restic said: {said[0]}' if said else ''}")
+        said = [line for line in error.said.strip().splitlines() if _OUR_SIGNAL not in line]
+        return RepositoryError(f"{error}{f' restic said: {said[-1]}' if said else ''}")
 
     def _own_options(self) -> list[str]:
         options = ["--cache-dir", str(self.settings.cache_dir)]

@@ -169,6 +169,7 @@ def _answering(tmp_path: Path, script: str) -> str:
         ("", r"/repository can be reached, or raise look_limit in \[repository\]\.$"),
         ("Stat failed: 503 Service Unavailable", "has a problem or too much to do: try again"),
         ("<config/> does not exist, retrying", "restic said: <config/> does not exist, retrying$"),
+        ("signal interrupt received, cleaning up", r"look_limit in \[repository\]\.$"),
     ],
 )
 @pytest.mark.parametrize("call", ["backups", "exists", "lines"])

@@ -103,11 +103,14 @@ def zombie() -> Iterator[int]:
     process.wait()
 
 
-def test_the_lock_of_a_zombie_is_reported(tmp_path: Path, zombie: int) -> None:
+def test_the_lock_of_a_zombie_is_reported(
+    tmp_path: Path, zombie: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """restic counts a zombie as a running process, and reports nothing."""
+    monkeypatch.setattr(repository, "_ENDS_WITHIN", 0.2)
     found = replaced(tmp_path, Locked)
     found.holder, found.host = zombie, host_name()
-    with pytest.raises(RepositoryError, match=f"Lock f00df00d .* process {zombie} .* has ended"):
+    with pytest.raises(RepositoryError, match=f"Lock f00df00d .* process {zombie} .* zombie"):
         ResticRepository(found).unlock()
     found.holder = os.getpid()
     ResticRepository(found).unlock()
