@@ -188,7 +188,11 @@ class Temporary(Step):
                 raise
             except Exception as error:
                 reason = printable_lines(bounded(str(error) or repr(error)))
-                LOG.warning("%s is left over: %s", tag, reason)
+                # Each attempt of a run has the same reason: once is enough.
+                known = entry.state is EntryState.LEFTOVER and entry.reason == reason
+                LOG.log(
+                    logging.DEBUG if known else logging.WARNING, "%s is left over: %s", tag, reason
+                )
                 LOG.debug("Why %s is left over", tag, exc_info=True)
                 ledger.leftover(tag, reason)
             else:
