@@ -212,7 +212,8 @@ class Scene:
     def _restored_one(self, told: Told, row: dict[str, Any]) -> list[str]:
         wanted = self.backups[told.arguments[2]][1]
         target = str(row.get("target_id") or row.get("volume_id"))
-        if "--new" in told.arguments:
+        # Also without --new: the old volume may be deleted by now.
+        if "--new" in told.arguments or target != str(row.get("volume_id")):
             if not row.get("target_id") or self.estate.find(target):
                 return []
             shown = next((v for v in self._shown()[VOLUMES] if v["id"] == target), None)

@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from volflow.api.mount import MountedBackup, mounted
+from volflow.cloud.patience import impatient
 from volflow.cloud.volumes import project_of
 from volflow.context import Context
 from volflow.errors import UsageError, VolflowError
@@ -318,9 +319,14 @@ class BackupApi:
             self._context.state.catalogue.remove(backup.id, repository.location)
 
     def _exists(self, volume_id: str) -> bool | None:
-        """Whether a volume exists; None if Cinder cannot tell. Backups are found without it too."""
+        """Whether a volume exists; None if Cinder cannot tell.
+
+        Backups are found without it too: whoever looks for one where the cloud is gone does not
+        wait for it.
+        """
         try:
-            return self._context.cloud.cinder.volumes.existing(volume_id) is not None
+            with impatient():
+                return self._context.cloud.cinder.volumes.existing(volume_id) is not None
         except VolflowError as error:
             LOG.info("It is not known whether volume %s exists: %s", volume_id, error)
             return None

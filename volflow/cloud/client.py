@@ -141,31 +141,43 @@ class Client:
         look: Callable[[], Resource],
         *,
         size_gib: int = 0,
-    ) -> None:
+    ) -> bool:
         """Delete a resource and wait until it is gone. It is no error if it is gone already.
 
         If Cinder is still changing the resource, this first waits for the end of the change.
 
         :param size_gib: the size of all its volumes together, in GiB
+        :returns: whether this has deleted it, as far as is known. Otherwise somebody else has, or
+            it went to another project
         :raises WaitError: Cinder did not delete it, or not in time
         """
         name = what.capitalize()
         deadline = self._wait.deadline(size_gib)
-        settled = False
+        settled = begun = False
+        requests: list[float] = []
+
+        def request() -> None:
+            requests.append(time.monotonic())
+            delete()
+
         while True:
+            requests.clear()
             try:
-                self.call(f"Deleting {what}", delete)
+                self.call(f"Deleting {what}", request)
                 break
             except ResourceNotFoundError:
                 if existing(look):
                     raise
-                return
+                return begun or len(requests) > 1
             except CloudError as error:
+                # If a request was repeated, the answer to the first may have got lost.
+                begun = begun or len(requests) > 1
                 if error.status not in _REFUSED_FOR_STATE or time.monotonic() > deadline:
                     raise
                 found = existing(look)
                 if found is None:
-                    return
+                    return begun
+                begun = begun or found["status"] == "deleting"
                 if not is_in_transition(found):
                     # The change may have ended between the refusal and this look.
                     if settled:
@@ -182,6 +194,7 @@ class Client:
                     grace=self._patience.seconds,
                 )
         self.wait_gone(look, what=name, size_gib=size_gib)
+        return True
 
     def wait_gone(self, look: Callable[[], Resource], *, what: str, size_gib: int = 0) -> None:
         """Wait until a resource is gone whose deletion Cinder has accepted.

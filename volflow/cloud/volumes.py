@@ -193,13 +193,15 @@ class Volumes:
             cleaning=cleaning,
         )
 
-    def delete(self, volume_id: str) -> None:
+    def delete(self, volume_id: str) -> bool:
         """Delete the volume and wait until it is gone. It is no error if it is gone already.
 
+        :returns: whether this has deleted it, as far as is known. Otherwise somebody else has, or
+            it went to another project
         :raises WaitError: Cinder did not delete it, or not in time
         """
         found = self.existing(volume_id)
-        self._client.delete(
+        return self._client.delete(
             f"volume {volume_id}",
             lambda: self._api.volumes.delete(volume_id),
             lambda: self.get(volume_id),

@@ -14,7 +14,7 @@ from persistence import Entry
 from volflow.cloud import ownership
 from volflow.cloud.marks import TAG_KEY, tag_of
 from volflow.cloud.wait import Resource, Resources
-from volflow.errors import ChangedError, CloudError
+from volflow.errors import ChangedError, CloudError, UnavailableError, WaitError
 from volflow.tasks.as_left import CHANGED, note
 from volflow.tasks.remarks import Remark
 from volflow.tasks.work import Work
@@ -92,15 +92,8 @@ def volumes_to_remove(work: Work, entry: Entry, *, also: str | None = None) -> R
             kept = also is not None and tag_of(volume) == also
             if kept or _has_mark(work, "Volume", volume, entry):
                 found = [*found, volume]
-        elif not entry.details.get(DELETING) and not cinder.volumes.sees_all_projects():
-            _refuse(
-                work,
-                entry,
-                f"Volume {entry.resource_id} cannot be seen in this project, and volflow has not "
-                "deleted it. Either somebody else has, or it went to another project: then the "
-                "owner of that project, or an administrator, must delete it. "
-                f"'volflow leftover clean --changed {entry.resource_id}' takes it for gone.",
-            )
+        elif not entry.details.get(DELETING):
+            _require_gone(work, entry)
     return _ours(work, "volume", found, entry)
 
 
@@ -109,17 +102,40 @@ def delete_volume(work: Work, entry: Entry, volume: Resource) -> None:
 
     The ledger records it first, so that a process that finds it gone knows why.
     """
-    if volume["id"] == entry.resource_id:
+    known = volume["id"] == entry.resource_id
+    if known:
         note(work, entry.tag, **{DELETING: True})
     try:
-        work.cinder.volumes.delete(volume["id"])
+        deleted = work.cinder.volumes.delete(volume["id"])
     except CloudError as error:
+        if known and not isinstance(error, (UnavailableError, WaitError)):
+            # Cinder has refused. If the volume is gone later, volflow has not deleted it.
+            note(work, entry.tag, **{DELETING: False})
         hindrances = _snapshots_of(work, volume["id"])
         if not hindrances:
             raise
         raise ChangedError(
             f"{error} Somebody has made a snapshot of it, which must be deleted first: {hindrances}"
         ) from None
+    if known and not deleted:
+        note(work, entry.tag, **{DELETING: False})
+        _require_gone(work, entry)
+
+
+def _require_gone(work: Work, entry: Entry) -> None:
+    """Make sure that a volume is gone that this user does not see, and volflow has not deleted.
+
+    :raises ChangedError: that cannot be known, and no person has agreed to take it for gone
+    """
+    if not work.cinder.volumes.sees_all_projects():
+        _refuse(
+            work,
+            entry,
+            f"Volume {entry.resource_id} cannot be seen in this project, and volflow has not "
+            "deleted it. Either somebody else has, or it went to another project: then the "
+            "owner of that project, or an administrator, must delete it. "
+            f"'volflow leftover clean --changed {entry.resource_id}' takes it for gone.",
+        )
 
 
 def give_back(work: Work, volume_id: str, had: str | None, keys: Sequence[str] = ()) -> None:

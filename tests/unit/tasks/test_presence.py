@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from cinderclient import exceptions
 
 from persistence import Entry, State
 from tests.support.fake_cinder import FakeClient
 from tests.support.work import work_of
 from volflow.cloud.volumes import Volumes
-from volflow.errors import ChangedError
+from volflow.errors import ChangedError, CloudError
 from volflow.tasks.presence import DELETING, note
 from volflow.tasks.remarks import Remark
 from volflow.tasks.snapshot import Snapshot
@@ -102,6 +103,37 @@ def test_a_temporary_volume_whose_deletion_was_requested_is_gone(
     note(work, work.tag(TemporaryVolume.kind), **{DELETING: True})
     cloud.volumes.delete(made)
     TemporaryVolume.remove(work, entry(work, TemporaryVolume.kind))
+
+
+@pytest.mark.usefixtures("member")
+def test_a_temporary_volume_that_goes_to_another_project_is_a_leftover(
+    cloud: FakeClient, work: Work
+) -> None:
+    """Cinder refuses its deletion in state awaiting-transfer; later there is no such volume."""
+    made = temporary(cloud, work)
+    cloud.fail("volumes.delete", error=exceptions.BadRequest(400, "awaiting-transfer"))
+    with pytest.raises(CloudError, match="awaiting-transfer"):
+        TemporaryVolume.remove(work, entry(work, TemporaryVolume.kind))
+    cloud.recover()
+    transfer(cloud, made)
+    with pytest.raises(ChangedError, match=f"Volume {made} cannot be seen in this project"):
+        TemporaryVolume.remove(work, entry(work, TemporaryVolume.kind))
+
+
+@pytest.mark.usefixtures("member")
+def test_a_temporary_volume_that_is_lost_while_it_is_deleted_is_a_leftover(
+    cloud: FakeClient, work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, delete = temporary(cloud, work), cloud.volumes.delete
+
+    def lost(volume_id: str) -> None:
+        delete(volume_id)
+        raise exceptions.NotFound(404)
+
+    monkeypatch.setattr(cloud.volumes, "delete", lost)
+    for _ in range(2):
+        with pytest.raises(ChangedError, match=f"Volume {made} cannot be seen in this project"):
+            TemporaryVolume.remove(work, entry(work, TemporaryVolume.kind))
 
 
 def test_a_copy_with_the_mark_stays_and_is_reported(cloud: FakeClient, work: Work) -> None:
