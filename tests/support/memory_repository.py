@@ -135,7 +135,7 @@ class MemoryRepository:
             check(files.values() if percent else ())
         return "no errors were found"
 
-    def unlock(self, owners: Sequence[Process] = ()) -> None:
+    def unlock(self, owners: Sequence[Process] = (), others: Sequence[Process] = ()) -> None:
         locks = self.opened().locks
         dead = {owner.pid for owner in owners if owner.has_ended()}
         locks.difference_update(dead)

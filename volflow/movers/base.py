@@ -266,10 +266,12 @@ class Repository(Protocol):
         """
         ...
 
-    def unlock(self, owners: Sequence[Process] = ()) -> None:
+    def unlock(self, owners: Sequence[Process] = (), others: Sequence[Process] = ()) -> None:
         """Remove the locks of processes that were killed. Locks of running ones stay.
 
-        :param owners: processes that may have held a lock; only they can prove that they have ended
+        :param owners: processes that may have held a lock, and whose volflow has ended
+        :param others: processes that may hold other locks, and may run. No lock is removed before
+            it is proved of the process of each lock that it runs here or has ended
         :raises RepositoryError: a lock may belong to a running process, or cannot be removed
         """
         ...

@@ -102,7 +102,7 @@ class Repository:
         going = Listing(tuple(self.stored)).family(backup_id)
         self.stored = [one for one in self.stored if one.id not in going]
 
-    def unlock(self, owners: Sequence[Process] = ()) -> None:
+    def unlock(self, owners: Sequence[Process] = (), others: Sequence[Process] = ()) -> None:
         self.unlocked += 1
 
 

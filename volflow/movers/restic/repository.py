@@ -135,7 +135,7 @@ class ResticRepository:
             *(f"--tag={tag}" for tag in pack(tags)),
         )
 
-    def unlock(self, owners: Sequence[Process] = ()) -> None:
+    def unlock(self, owners: Sequence[Process] = (), others: Sequence[Process] = ()) -> None:
         """Remove the locks of processes that have ended. Locks of running ones stay.
 
         restic removes a lock whose host name is that of this host if it does not see the process.
@@ -144,18 +144,20 @@ class ResticRepository:
 
         :param owners: processes that may have held a lock, and whose volflow has ended. One that
             still runs is about to end: it is waited for.
+        :param others: processes that may hold other locks; they may run
         :raises RepositoryError: a lock stays: its process runs, or it is not proved that it has
             ended, or it is a zombie, which restic takes for a running process
         """
         for lock_id, lock in self._own_locks():
-            mine = [owner for owner in owners if owner.pid == int(lock["pid"])]
-            if self._is_seen_for_long(lock, mine) or any(owner.has_ended() for owner in mine):
+            pid = int(lock["pid"])
+            known = [one for one in (*owners, *others) if one.pid == pid]
+            if self._is_seen_for_long(pid, owners) or any(one.has_ended() for one in known):
                 continue
             stale_at = time_of(lock["time"]) + _STALE
             if datetime.now(UTC) < stale_at:
                 raise RepositoryError(
                     f"Lock {lock_id[:8]} of the repository {self.location} may belong to a "
-                    f"running process: {lock['pid']} on a host named {lock['hostname']}, which can "
+                    f"running process: {pid} on a host named {lock['hostname']}, which can "
                     "be another container or a cloned host. Make sure that nothing works in the "
                     f"repository, then use 'restic unlock'; or wait until {stale_at:%H:%M} "
                     "UTC, then use 'volflow leftover clean'."
@@ -171,14 +173,14 @@ class ResticRepository:
                 )
 
     @staticmethod
-    def _is_seen_for_long(lock: Mapping[str, Any], owners: Sequence[Process]) -> bool:
+    def _is_seen_for_long(pid: int, owners: Sequence[Process]) -> bool:
         """Whether the process that holds a lock is still there after it could have ended.
 
         A zombie, and one of these processes, disappears by itself, but may need some seconds.
         """
-        pid, deadline = int(lock["pid"]), time.monotonic() + _ENDS_WITHIN
+        deadline = time.monotonic() + _ENDS_WITHIN
         while _is_seen(pid):
-            ending = not started(pid) or any(owner.runs() for owner in owners)
+            ending = not started(pid) or any(one.pid == pid and one.runs() for one in owners)
             if not ending or time.monotonic() > deadline:
                 return True
             time.sleep(_LOOK)

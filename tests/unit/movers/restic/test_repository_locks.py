@@ -32,10 +32,14 @@ needs_restic = pytest.mark.skipif(
 
 
 @contextmanager
-def locked(directory: Path, *before: str) -> Iterator[int]:
-    """A repository with the lock of a restic that runs behind a command; yields its process id."""
-    ResticRepository(program(directory)).init()
+def locked(directory: Path, *before: str, again: bool = False) -> Iterator[int]:
+    """A repository with the lock of a restic that runs behind a command; yields its process id.
+
+    :param again: the repository exists, and has a lock
+    """
     repository = directory / "repository"
+    if not again:
+        ResticRepository(program(directory)).init()
     with subprocess.Popen(
         [*before, "restic", "--no-cache", "--repo", str(repository), "backup", "--stdin"],
         stdin=subprocess.PIPE,
@@ -45,7 +49,7 @@ def locked(directory: Path, *before: str) -> Iterator[int]:
         start_new_session=True,
     ) as process:
         try:
-            until(lambda: list((repository / "locks").iterdir()) != [])
+            until(lambda: len(list((repository / "locks").iterdir())) == 1 + again)
             yield process.pid
         finally:
             process.kill()
@@ -89,6 +93,21 @@ def test_the_lock_of_a_process_that_has_ended_is_removed(
         with pytest.raises(RepositoryError, match="may belong to a running process"):
             repository.unlock()
         repository.unlock(owners)
+        assert locks(tmp_path) == []
+
+
+@needs_restic
+def test_locks_of_several_copies_are_proved_by_the_processes_of_each(tmp_path: Path) -> None:
+    """All copies of a killed run leave a lock, and each volume knows only its own process."""
+    with locked(tmp_path) as one, locked(tmp_path, again=True) as other:
+        first, second = [Process.of(one)], [Process.of(other)]
+        repository = ResticRepository(program(tmp_path))
+        for pid in (one, other):
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+        with pytest.raises(RepositoryError, match="may belong to a running process"):
+            repository.unlock(first)
+        repository.unlock(first, second)
         assert locks(tmp_path) == []
 
 
