@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -54,6 +54,9 @@ _OPEN = (EntryState.INTENDED, EntryState.PRESENT, EntryState.LEFTOVER)
 # Built only once: building a statement costs more than running it.
 _THIS = schema.ledger.c.tag == sa.bindparam("this_tag")
 _SELECT = sa.select(schema.ledger).where(_THIS)
+_SELECT_ALL = sa.select(schema.ledger).where(
+    schema.ledger.c.tag.in_(sa.bindparam("these_tags", expanding=True))
+)
 _UPDATE = sa.update(schema.ledger).where(_THIS)
 _DELETE_GONE = sa.delete(schema.ledger).where(_THIS, schema.ledger.c.state == EntryState.GONE)
 
@@ -154,13 +157,22 @@ class Ledger:
         with self._database.single() as connection:
             return _find(connection, tag)
 
-    def open(self, run_id: str | None = None, item: str | None = None) -> list[Entry]:
+    def find_all(self, tags: Sequence[str]) -> dict[str, Entry]:
+        """Return the entries with these tags that exist, by tag."""
+        with self._database.single() as connection:
+            rows = connection.execute(_SELECT_ALL, {"these_tags": list(tags)})
+            return {row.tag: _to_entry(row) for row in rows}
+
+    def open(
+        self, run_id: str | None = None, item: str | None = None, *, kind: str | None = None
+    ) -> list[Entry]:
         """Return the resources that exist or may exist, newest first: the order to remove them in.
 
         :param run_id: only those of this run.
         :param item: only those for this item.
+        :param kind: only those of this kind.
         """
-        return self._list(_OPEN, run_id, None if item is None else [item])
+        return self._list(_OPEN, run_id, None if item is None else [item], kind)
 
     def leftovers(
         self, run_id: str | None = None, items: Collection[str] | None = None
@@ -173,7 +185,11 @@ class Ledger:
         return self._list((EntryState.LEFTOVER,), run_id, items)
 
     def _list(
-        self, states: tuple[EntryState, ...], run_id: str | None, items: Collection[str] | None
+        self,
+        states: tuple[EntryState, ...],
+        run_id: str | None,
+        items: Collection[str] | None,
+        kind: str | None = None,
     ) -> list[Entry]:
         table = schema.ledger
         query = sa.select(table).where(table.c.state.in_(states)).order_by(table.c.serial.desc())
@@ -181,6 +197,8 @@ class Ledger:
             query = query.where(table.c.run_id == run_id)
         if items is not None:
             query = query.where(table.c.item.in_(items))
+        if kind is not None:
+            query = query.where(table.c.kind == kind)
         with self._database.read() as connection:
             return [_to_entry(row) for row in connection.execute(query)]
 

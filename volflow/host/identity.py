@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 # Where the id of the machine is, and where it was before systemd (machine-id(5)).
@@ -15,11 +16,13 @@ def host_name() -> str:
     return socket.gethostname()
 
 
+@cache
 def boot_id() -> str:
     """The kernel's id of this boot (proc(5), random/boot_id)."""
     return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
 
 
+@cache
 def machine_id() -> str:
     """The id of this installation (machine-id(5)); a cloned host can have the same one.
 

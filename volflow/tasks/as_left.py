@@ -169,11 +169,10 @@ def note(work: Work, tag: str, **details: Any) -> None:
 
 def _entry(work: Work, volume_id: str) -> Entry | None:
     """The entry that says how a volume was left; None if it need not be compared."""
-    ledger = work.services.ledger
-    new = ledger.find(work.tag(RESTORED))
+    tags = [work.tag(kind) for kind in (RESTORED, CLAIMED, OVERWRITE)]
+    new, claim, written = map(work.services.ledger.find_all(tags).get, tags)
     if new is not None and new.state is not EntryState.GONE:
         return None if new.resource_id not in (None, volume_id) or new.details.get("kept") else new
-    claim, written = ledger.find(work.tag(CLAIMED)), ledger.find(work.tag(OVERWRITE))
     if claim is None or claim.details.get("volume_id") != volume_id:
         return None
     return written if written is not None and written.state is not EntryState.GONE else None

@@ -98,8 +98,8 @@ class Device(Temporary):
     def _other_user(self, here: dict[str, Any]) -> str | None:
         """Which other volume in flight has one of these devices, if one has."""
         numbers = set(here["devices"].values())
-        for entry in self.services.ledger.open():
-            if entry.kind != self.kind or entry.tag == self.tag:
+        for entry in self.services.ledger.open(kind=self.kind):
+            if entry.tag == self.tag:
                 continue
             same = entry.details.get("boot_id") == here["boot_id"]
             if same and numbers & set(entry.details.get("devices", {}).values()):

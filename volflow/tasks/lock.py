@@ -72,7 +72,7 @@ class RepositoryLock(Temporary):
     @classmethod
     def remove(cls, work: Work, entry: Entry) -> None:
         # One run has locks for several volumes: their processes prove as much.
-        others = [one for one in work.services.ledger.open() if one.kind == cls.kind]
+        others = work.services.ledger.open(kind=cls.kind)
         work.repository.unlock(
             _processes(entry),
             [process for one in others if one.tag != entry.tag for process in _processes(one)],

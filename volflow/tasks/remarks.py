@@ -39,5 +39,6 @@ class Remark(StrEnum):
 
 def remarks(ledger: Ledger, run_id: str, volume_id: str) -> tuple[str, ...]:
     """The remarks on a volume of a run."""
-    found = (ledger.find(tag(run_id, volume_id, f"remark on {each}")) for each in Remark)
-    return tuple(str(entry.details["text"]) for entry in found if entry)
+    tags = [tag(run_id, volume_id, f"remark on {each}") for each in Remark]
+    found = ledger.find_all(tags)
+    return tuple(str(found[each].details["text"]) for each in tags if each in found)

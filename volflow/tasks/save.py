@@ -84,11 +84,13 @@ class Save(Temporary):
         manifest = Manifest(
             run_id=services.run_id, **description, snapshot=snapshot, regions=regions
         )
-        if known is None:
-            known = self._store(namespace, manifest, device, tags, taken_at, earlier)
-            self.present(known["id"], unchecked=True, **known)
-        if not (earlier and earlier.finished and earlier.id.startswith(known["id"])):
-            self._confirm(namespace, manifest, known, tags, taken_at)
+        with RepositoryLock.watched(self.work) as doubt:
+            if known is None:
+                known = self._store(namespace, manifest, device, tags, taken_at, earlier)
+                self.present(known["id"], unchecked=True, **known)
+            confirmed = earlier and earlier.finished and earlier.id.startswith(known["id"])
+            if not confirmed and self._confirm(namespace, manifest, known, tags, taken_at):
+                doubt()
         # From here on the backup counts, whatever happens next.
         self.present(known["id"], **known)
         services.catalogue.add(
@@ -131,17 +133,16 @@ class Save(Temporary):
         namespace.write(namespace.root / MANIFEST, manifest.to_json())
         read_before = bytes_read(device)
         try:
-            with RepositoryLock.watched(self.work):
-                saved = self.work.mover.save(
-                    namespace,
-                    [MountedTree(Path(region.path)) for region in manifest.regions],
-                    volume_id=self.work.volume_id,
-                    tags=tags,
-                    listed_at=_listed_at(taken_at, tags),
-                    parent_id=parent_id,
-                    progress=lambda copied: services.observer.copied(self.work.volume_id, copied),
-                    stopping=services.stopping,
-                )
+            saved = self.work.mover.save(
+                namespace,
+                [MountedTree(Path(region.path)) for region in manifest.regions],
+                volume_id=self.work.volume_id,
+                tags=tags,
+                listed_at=_listed_at(taken_at, tags),
+                parent_id=parent_id,
+                progress=lambda copied: services.observer.copied(self.work.volume_id, copied),
+                stopping=services.stopping,
+            )
         except VolflowError:
             if earlier is None:
                 # The revert need not look for what is not there.
@@ -158,21 +159,21 @@ class Save(Temporary):
         known: Mapping[str, Any],
         tags: Mapping[str, str],
         taken_at: datetime,
-    ) -> None:
-        """Store the verdict, which lists the files that could not be read."""
+    ) -> bool:
+        """Store the verdict, which lists the files that could not be read.
+
+        :returns: whether the storage has lost something that it had accepted
+        """
         unread = known["unread"]
         namespace.write(namespace.root / MANIFEST, manifest.without(unread).to_json())
-        with RepositoryLock.watched(self.work) as doubt:
-            lost = self.work.mover.confirm(
-                namespace,
-                known["id"],
-                volume_id=self.work.volume_id,
-                tags={**tags, **({"unread": str(len(unread))} if unread else {})},
-                listed_at=_listed_at(taken_at, tags),
-                stopping=self.services.stopping,
-            )
-            if lost:
-                doubt()
+        return self.work.mover.confirm(
+            namespace,
+            known["id"],
+            volume_id=self.work.volume_id,
+            tags={**tags, **({"unread": str(len(unread))} if unread else {})},
+            listed_at=_listed_at(taken_at, tags),
+            stopping=self.services.stopping,
+        )
 
     def revert(self, *args: Any, **kwargs: Any) -> None:
         RepositoryLock.release(self.work)
