@@ -154,24 +154,25 @@ class Client:
         name = what.capitalize()
         deadline = self._wait.deadline(size_gib)
         settled = begun = False
-        requests: list[float] = []
+        requests = 0
 
         def request() -> None:
-            requests.append(time.monotonic())
+            nonlocal requests
+            requests += 1
             delete()
 
         while True:
-            requests.clear()
+            requests = 0
             try:
                 self.call(f"Deleting {what}", request)
                 break
             except ResourceNotFoundError:
                 if existing(look):
                     raise
-                return begun or len(requests) > 1
+                return begun or requests > 1
             except CloudError as error:
                 # If a request was repeated, the answer to the first may have got lost.
-                begun = begun or len(requests) > 1
+                begun = begun or requests > 1
                 if error.status not in _REFUSED_FOR_STATE or time.monotonic() > deadline:
                     raise
                 found = existing(look)
