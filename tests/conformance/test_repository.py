@@ -180,7 +180,7 @@ def test_the_lock_of_a_dead_process_is_removed_and_that_of_a_living_one_stays(
 ) -> None:
     with subject.locked() as pid:
         owners = [Process.of(pid)]
-        subject.repository.unlock(owners)
+        subject.repository.unlock(others=owners)
         with pytest.raises(RepositoryError):
             subject.repository.prune()
         os.kill(pid, signal.SIGKILL)
