@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.support.site import Site
+from tests.support.waiting import until
 from volflow.plans.selection import Selection
 
 pytestmark = pytest.mark.lab
@@ -91,7 +92,9 @@ def test_what_was_deleted_does_not_come_back(site: Site) -> None:
     everything = Selection(everything=True)
     with site.volflow() as volflow:
         volflow.backups.create(everything)
-        moment = datetime.now(UTC)
+        # Times are whole seconds: the next backup must have a later one.
+        moment = max(backup.taken_at for backup in volflow.backups.list())
+        until(lambda: datetime.now(UTC) > moment + timedelta(seconds=2))
         site.cloud.delete(volumes["goes"])
         volflow.backups.create(everything)
     with site.volflow(DEFAULT__state_dir=site.home / "another state") as volflow:
