@@ -85,7 +85,8 @@ class Mover:
         progress(CopyProgress(files=1, files_total=1, bytes=_GIB, bytes_total=_GIB))
         return Saved(f"{number:064x}", Figures(files_new=1, bytes_total=_GIB, bytes_stored=_GIB))
 
-    def confirm(self, namespace: Namespace, copy_id: str, **options: Any) -> None: ...
+    def confirm(self, namespace: Namespace, copy_id: str, **options: Any) -> bool:
+        return False
 
 
 class Namespace:
