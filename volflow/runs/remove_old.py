@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -69,18 +69,18 @@ def _make_gone(
     volume_id, now = old["id"], cinder.volumes.existing(old["id"])
     if now is None:
         return None
-    begun = now["status"] == "deleting"  # a killed process of this run has begun to delete it
-    if aborting and not begun:
+    finish: Callable[[str], object] = cinder.volumes.delete
+    if now["status"] == "deleting":
+        # A killed process of this run has begun to delete it.
+        finish = cinder.volumes.wait_gone
+    elif aborting:
         return "the run was aborted"
-    if not begun:
+    else:
         trouble = _gone_since(cinder, new) or why_not_removable(cinder, now) or _changed(old, now)
         if trouble:
             return trouble
     try:
-        if begun:
-            cinder.volumes.wait_gone(volume_id)
-        else:
-            cinder.volumes.delete(volume_id)
+        finish(volume_id)
     except UnavailableError as error:
         return bounded(f"it is not known whether it was removed: {error}")
     return None

@@ -133,6 +133,7 @@ class ResticMover:
                 summary.update(message)
 
         for attempt in range(_STORED_AT_MOST):
+            summary.clear()
             status, errors = self._program.follow(namespace, command, read, watch)
             if status or "snapshot_id" not in summary:
                 raise self._program.error("backup", status, errors)
