@@ -91,7 +91,11 @@ class Estate:
             project = found.get(_PROJECT[thing.kind]) or found.get(_PROJECT_OF_SNAPSHOT)
             if project and project != thing.project:
                 yield f"{thing} is in project {project} instead of {thing.project}"
-            if thing.content is None or thing.excuse:
+            if not self.file(thing).exists():
+                # Cinder could not make it, and a tenant has changed its state since.
+                if thing.content is not None:
+                    yield f"{thing} has no file any more"
+            elif thing.content is None or thing.excuse:
                 if found["status"] in ("available", "in-use"):
                     self.read(thing)
             elif digest(self.file(thing)) != thing.content:

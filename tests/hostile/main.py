@@ -12,17 +12,17 @@ operators resume what is open and clean up, and everything is compared:
 from __future__ import annotations
 
 import argparse
-import contextlib
 import random
+import shutil
 import signal
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tests.hostile.town import Scene, new_scene
+from tests.hostile.town import new_scene
 
 Say = Callable[[str], None]
 
@@ -47,28 +47,26 @@ def run(minutes: float, say: Say = print, *, seed: int | None = None) -> int:
     outcomes: Counter[str] = Counter()
     troubles: list[str] = []
     rounds = 0
-    with _scene() as scene:
-        while True:
-            rounds += 1
-            found = scene.round(f"{seed}.{rounds}", acts, outcomes)
-            for line in found:
-                say(f"BAD  round {rounds}: {line}")
-            troubles += found
-            say(f"round {rounds}: {len(found)} troubles")
-            if time.monotonic() > until:
-                break
+    directory = Path(tempfile.mkdtemp(prefix="volflow-hostile-"))
+    try:
+        with new_scene(directory) as scene:
+            while True:
+                rounds += 1
+                found = scene.round(f"{seed}.{rounds}", acts, outcomes)
+                for line in found:
+                    say(f"BAD  round {rounds}: {line}")
+                troubles += found
+                say(f"round {rounds}: {len(found)} troubles")
+                if time.monotonic() > until:
+                    break
+    finally:
+        if not troubles:
+            shutil.rmtree(directory)
     for what, count in sorted(acts.items()):
         say(f"{count:5}  {what}")
     for what, count in sorted(outcomes.items()):
         say(f"{count:5}  {what}")
     say(f"{rounds} rounds, {sum(acts.values())} acts, seed {seed}: {len(troubles)} troubles")
+    if troubles:
+        say(f"The logs and databases of Cinder and volflow are in {directory}")
     return 1 if troubles else 0
-
-
-@contextlib.contextmanager
-def _scene() -> Iterator[Scene]:
-    with (
-        tempfile.TemporaryDirectory(prefix="volflow-hostile-") as name,
-        new_scene(Path(name)) as scene,
-    ):
-        yield scene

@@ -28,7 +28,7 @@ from tests.support.waiting import until_gone
 _VOLUMES = {"alpha": 6, "beta": 4}
 _RESTORES = 2
 # Most obstacles here stay until the tenants are asked.
-_IMPATIENT = {"cloud__patience": 4, "wait__limit": 20, "wait__limit_per_gib": 0}
+_IMPATIENT: dict[str, Any] = {"cloud__patience": 4, "wait__limit": 20, "wait__limit_per_gib": 0}
 
 
 @dataclass
@@ -188,7 +188,8 @@ class Scene:
             for order in (("run", "resume", "--all"), ("leftover", "clean")):
                 found += tell(who, *order).troubles()
         for who in self.everybody:
-            lists.append(tell(who, "leftover", "list"))
+            # Also what Cinder made after the run had ended.
+            lists.append(tell(who, "leftover", "list", "--lost"))
             found += lists[-1].troubles()
         found += self._restored(heard, trees)
         found += self._unlisted(lists)
@@ -298,7 +299,13 @@ def new_scene(directory: Path) -> Iterator[Scene]:
             keystone = Keystone(lab.clouds_file)
             town = Town(directory, lab, keystone, admin_api(lab))
             alpha, beta, admin = (
-                town.person(name, **_IMPATIENT) for name in ("alpha", "beta", "admin")
+                town.person(
+                    name,
+                    **_IMPATIENT,
+                    DEFAULT__debug=True,
+                    DEFAULT__log_file=directory / f"{name}.log",
+                )
+                for name in ("alpha", "beta", "admin")
             )
             for person in (alpha, beta):
                 admin.cloud.client.quotas.update(

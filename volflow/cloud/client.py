@@ -23,6 +23,8 @@ LOG = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
+_LATER = "If Cinder carries it out later, 'volflow leftover list --lost' lists what it has made."
+
 # The statuses with which Cinder refuses a change because of a resource's state.
 _REFUSED_FOR_STATE = (400, 409)
 
@@ -66,6 +68,7 @@ class Client:
         function: Callable[[], Result],
         *,
         found: Callable[[], Result | None] | None = None,
+        unanswered: Callable[[], None] | None = None,
     ) -> Result:
         """Call the API, and repeat the call while the API has trouble.
 
@@ -73,17 +76,31 @@ class Client:
         :param function: the call; it may be carried out more than once, because an answer can be
             lost
         :param found: for what must not be made twice: looks for what an earlier call has made
+        :param unanswered: called before a repeat: Cinder may still carry out the request before it
         :raises ResourceNotFoundError: the answer is Cinder's 404
         :raises UnavailableError: the trouble has lasted too long
         :raises CloudError: Cinder has refused
         :raises StoppedError: the run was asked to stop; never while something is undone
         """
         undone = self._stopping_deletion is None and is_undoing()
-        return self._patience.repeat(
-            lambda: answered(doing, function, refused=self._refused),
-            found=found,
-            stopping=None if undone else self._stopping,
-        )
+
+        def look() -> Result | None:
+            if unanswered:
+                unanswered()
+            return found() if found else None
+
+        try:
+            return self._patience.repeat(
+                lambda: answered(doing, function, refused=self._refused),
+                found=look,
+                stopping=None if undone else self._stopping,
+            )
+        except UnavailableError as error:
+            if unanswered is None:
+                raise
+            later = UnavailableError(f"{error} {_LATER}", status=error.status)
+            later.tried = True
+        raise later
 
     def list_all(
         self, doing: str, listing: Callable[[], Iterable[Any]], *needed: str

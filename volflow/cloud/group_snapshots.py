@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from volflow.cloud.client import Client, plain
@@ -56,12 +57,15 @@ class GroupSnapshots:
             if snapshot["group_snapshot_id"] == snapshot_id
         ]
 
-    def create(self, group: Resource, *, name: str, description: str) -> Resource:
+    def create(
+        self, group: Resource, *, name: str, description: str, unanswered: Callable[[], None]
+    ) -> Resource:
         """Ask for a snapshot of all volumes of the group. Does not wait for the snapshot.
 
         Cinder refuses it while it changes the group, so this waits for the end of the change.
 
         :param description: the tag, by which the snapshot is found again
+        :param unanswered: called when a request had no answer, before it is repeated
         """
         self._groups.wait(group["id"])
         return self._client.call(
@@ -70,6 +74,7 @@ class GroupSnapshots:
                 self._manager(group[LEGACY]).create(group["id"], name=name, description=description)
             ),
             found=lambda: next(iter(self.described(group, description)), None),
+            unanswered=unanswered,
         )
 
     def wait(self, group: Resource, snapshot_id: str) -> Resource:

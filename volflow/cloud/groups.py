@@ -8,7 +8,7 @@ groups like others; the field :data:`LEGACY` distinguishes the two kinds.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from cinderclient import exceptions
@@ -129,12 +129,14 @@ class Groups:
         name: str,
         description: str,
         availability_zone: str | None,
+        unanswered: Callable[[], None],
     ) -> Resource:
         """Ask for a group. Does not wait.
 
         :param group_type: id of its type; None for a consistency group
         :param volume_types: ids of the types that its volumes may have
         :param description: the tag, by which the group is found again
+        :param unanswered: called when a request had no answer, before it is repeated
         """
         types = ",".join(volume_types)
         more = {
@@ -152,6 +154,7 @@ class Groups:
             f"Creating group '{name}'",
             create,
             found=lambda: next(iter(self.described(description)), None),
+            unanswered=unanswered,
         )
 
     def wait(self, group_id: str, *, cleaning: bool = False) -> Resource:

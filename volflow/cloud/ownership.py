@@ -37,6 +37,9 @@ from volflow.cloud.wait import Resource, Resources
 
 # The key of an entry's details in the ledger: when Cinder made the resource, as Cinder shows it.
 MADE_AT = "made_at"
+# The key of an entry's details in the ledger: Cinder did not answer a request for the resource, and
+# may still carry it out.
+UNANSWERED = "unanswered"
 # How far the clocks of Cinder and of this host may be apart.
 _CLOCKS = timedelta(minutes=5)
 
@@ -174,22 +177,35 @@ def made_earlier(cinder: Cinder, found: Sequence[Resource]) -> Resource | None:
     return max(fitting, key=lambda one: str(one["created_at"]), default=None)
 
 
+def is_of_request(resource: Mapping[str, Any], entry: Entry, made_at: str | None = None) -> bool:
+    """Whether Cinder can have made a resource for the request of a step.
+
+    :param resource: one with the tag of the step
+    :param made_at: when Cinder made the resource that the ledger names, if that is known better
+    """
+    made_at = made_at or entry.details.get(MADE_AT)
+    return (
+        entry.resource_id in (None, resource["id"])
+        or bool(entry.details.get(UNANSWERED))
+        or (made_at is not None and str(resource["created_at"]) <= made_at)
+    )
+
+
 def to_remove(cinder: Cinder, found: Sequence[Resource], entry: Entry) -> Resources:
     """What to remove of the resources with the tag of a step.
 
     With an id in the ledger it is that resource, and those that fit and are not younger: Cinder
-    made them for the same request. A copy that somebody else has made is younger. Without an id, a
-    process was killed before it had Cinder's answer: it is what fits.
+    made them for the same request. A copy that somebody else has made is younger. But what Cinder
+    makes late, for a request that it did not answer in time, is younger too: after such a request,
+    and without an id, because a process was killed before it had Cinder's answer, it is what fits.
 
     :param entry: the step's entry in the ledger
     """
     known = entry.resource_id
     named = [one for one in found if one["id"] == known]
-    made_at = str(named[0]["created_at"]) if named else entry.details.get(MADE_AT)
+    made_at = str(named[0]["created_at"]) if named else None
     return named + [
         one
         for one in found
-        if one["id"] != known
-        and (not known or (made_at is not None and str(one["created_at"]) <= made_at))
-        and fits(cinder, one)
+        if one["id"] != known and is_of_request(one, entry, made_at) and fits(cinder, one)
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from cinderclient import api_versions
 
@@ -59,11 +59,18 @@ class Snapshots:
         return [s for s in found if tag_of(s)]
 
     def create(
-        self, volume_id: str, *, name: str, description: str, metadata: Mapping[str, str]
+        self,
+        volume_id: str,
+        *,
+        name: str,
+        description: str,
+        metadata: Mapping[str, str],
+        unanswered: Callable[[], None],
     ) -> Resource:
         """Ask for a snapshot of the volume, in use or not. Does not wait.
 
         :param metadata: contains the tag
+        :param unanswered: called when a request had no answer, before it is repeated
         """
         force = {} if self._version >= _NO_FORCE else {"force": True}
         return self._client.call(
@@ -78,6 +85,7 @@ class Snapshots:
                 )
             ),
             found=lambda: next(iter(self.tagged(volume_id, metadata[TAG_KEY])), None),
+            unanswered=unanswered,
         )
 
     def wait(self, snapshot_id: str) -> Resource:

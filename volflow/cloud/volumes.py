@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from oslo_utils.uuidutils import is_uuid_like
@@ -160,9 +160,10 @@ class Volumes:
         found = self._client.list_all("Looking for volumes of runs", self._api.volumes.list)
         return [v for v in found if tag_of(v)]
 
-    def create(self, **properties: Any) -> Resource:
+    def create(self, *, unanswered: Callable[[], None], **properties: Any) -> Resource:
         """Ask for a volume; the arguments are the API's (``size`` in GiB). Does not wait.
 
+        :param unanswered: called when a request had no answer, before it is repeated
         :param properties: the metadata contains the tag
         """
         tag = properties["metadata"][TAG_KEY]
@@ -170,6 +171,7 @@ class Volumes:
             "Creating a volume",
             lambda: plain(self._api.volumes.create(**properties)),
             found=lambda: next(iter(self.tagged(tag)), None),
+            unanswered=unanswered,
         )
 
     def wait(

@@ -319,8 +319,7 @@ def _why_foreign(
     if entry and entry.resource_id == resource["id"]:
         return None
     if entry and entry.resource_id and mark.kind != KEPT:
-        made_at = entry.details.get(ownership.MADE_AT)
-        if made_at is None or str(resource["created_at"]) > made_at:
+        if not ownership.is_of_request(resource, entry):
             return f"the run made {entry.resource_id}, and this came later"
         # Cinder made it for the same request.
         return ownership.why_not_ours(cinder, resource, mark)

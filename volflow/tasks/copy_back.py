@@ -18,9 +18,9 @@ from volflow.cloud.marks import SAFETY_VOLUME, TAG_KEY
 from volflow.cloud.wait import Resource
 from volflow.disk import blocks
 from volflow.tasks.attachment import Attachment
-from volflow.tasks.base import Temporary
 from volflow.tasks.device import Device
 from volflow.tasks.presence import delete_volume, earlier_volume, volumes_to_remove
+from volflow.tasks.requested import Requested
 from volflow.tasks.work import Work
 
 LOG = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ _GIB = 1024**3
 _BLOCKS = (sys.executable, "-I", "-S", blocks.__file__)
 
 
-class SafetyVolume(Temporary):
+class SafetyVolume(Requested):
     """Makes sure that a volume from the safety snapshot exists; its revert deletes it and waits."""
 
     kind = SAFETY_VOLUME
@@ -51,6 +51,7 @@ class SafetyVolume(Temporary):
                 name=ownership.temporary_name(run_id),
                 description=f"Temporary, made by volflow run {run_id}",
                 metadata={TAG_KEY: self.tag},
+                unanswered=self.unanswered,
             )
         self.present(volume["id"], **{ownership.MADE_AT: volume["created_at"]})
         cinder.volumes.wait(volume["id"], what="Temporary volume", cleaning=True)

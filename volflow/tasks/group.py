@@ -14,7 +14,8 @@ from volflow.cloud.wait import existing
 from volflow.errors import CloudError, ResourceNotFoundError, VolumeStateError
 from volflow.printable import bounded
 from volflow.repositories.manifest import Manifest
-from volflow.tasks.base import Step, Temporary
+from volflow.tasks.base import Step
+from volflow.tasks.requested import Requested
 from volflow.tasks.source import why_half_restored
 from volflow.tasks.work import Work
 
@@ -24,7 +25,7 @@ LOG = logging.getLogger(__name__)
 _REFUSED = "volflow_refused"
 
 
-class GroupSnapshot(Temporary):
+class GroupSnapshot(Requested):
     """Makes sure that one snapshot of all volumes of the group exists.
 
     It is deleted when the flow of its volumes has ended: the failure of one volume must not take
@@ -46,7 +47,13 @@ class GroupSnapshot(Temporary):
         # Group snapshots have no metadata: the description carries the tag.
         name = ownership.temporary_name(self.services.run_id)
         found = [one for one in found if entry.resource_id or one["name"] == name]
-        snapshot = found[0] if found else snapshots.create(group, name=name, description=self.tag)
+        snapshot = (
+            found[0]
+            if found
+            else snapshots.create(
+                group, name=name, description=self.tag, unanswered=self.unanswered
+            )
+        )
         self.present(snapshot["id"])
         # Cinder's answer to the request does not have the time.
         made = snapshots.wait(group, snapshot["id"])
@@ -69,10 +76,11 @@ class GroupSnapshot(Temporary):
         group = existing(lambda: work.cinder.groups.get(work.volume_id))
         if group is None:
             return  # a group that has snapshots cannot be deleted
-        for snapshot in _not_younger(
-            work.cinder.group_snapshots.described(group, entry.tag), entry
-        ):
-            work.cinder.group_snapshots.delete(group, snapshot["id"])
+        name = ownership.temporary_name(entry.run_id)
+        for snapshot in work.cinder.group_snapshots.described(group, entry.tag):
+            named = snapshot["id"] == entry.resource_id or snapshot["name"] == name
+            if named and ownership.is_of_request(snapshot, entry):
+                work.cinder.group_snapshots.delete(group, snapshot["id"])
 
 
 class MemberSnapshot(Step):
@@ -126,7 +134,7 @@ class GroupWanted:
         )
 
 
-class RestoredGroup(Temporary):
+class RestoredGroup(Requested):
     """Makes sure that the group that restored volumes shall be in exists.
 
     An existing group is not changed. A new group is deleted again if no volume is in it when the
@@ -172,6 +180,7 @@ class RestoredGroup(Temporary):
                     # Groups have no metadata: until the flow has ended the description is the tag.
                     description=self.tag,
                     availability_zone=wanted.availability_zone,
+                    unanswered=self.unanswered,
                 )
             ]
         kept = {"description": wanted.was["description"]}
@@ -187,7 +196,9 @@ class RestoredGroup(Temporary):
     @classmethod
     def remove(cls, work: Work, entry: Entry) -> None:
         groups = work.cinder.groups
-        for group in _not_younger(groups.described(entry.tag), entry):
+        for group in groups.described(entry.tag):
+            if not ownership.is_of_request(group, entry):
+                continue
             if work.cinder.volumes.in_group(group["id"]):
                 # From here on it belongs to the tenant, like the volumes in it.
                 groups.update(group, description=entry.details.get("description") or "")
@@ -198,17 +209,6 @@ class RestoredGroup(Temporary):
 def _of_entry(found: Sequence[dict[str, Any]], entry: Entry) -> list[dict[str, Any]]:
     """Of resources with the tag of a step, those that its entry in the ledger names."""
     return [one for one in found if entry.resource_id in (None, one["id"])]
-
-
-def _not_younger(found: Sequence[dict[str, Any]], entry: Entry) -> list[dict[str, Any]]:
-    """Of resources with the tag of a step, those that Cinder made for its request."""
-    made_at = entry.details.get(ownership.MADE_AT)
-    return [
-        one
-        for one in found
-        if entry.resource_id in (None, one["id"])
-        or (made_at is not None and str(one["created_at"]) <= made_at)
-    ]
 
 
 class Join(Step):

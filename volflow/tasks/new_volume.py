@@ -13,9 +13,10 @@ from volflow.cloud.properties import own_metadata
 from volflow.errors import VolumeStateError
 from volflow.repositories.manifest import Manifest
 from volflow.tasks import as_left
-from volflow.tasks.base import Step, Temporary
+from volflow.tasks.base import Step
 from volflow.tasks.group import RestoredGroup
 from volflow.tasks.presence import delete_volume, earlier_volume, give_back, volumes_to_remove
+from volflow.tasks.requested import Requested
 from volflow.tasks.work import Work
 
 
@@ -27,7 +28,7 @@ def _keep(volume_id: str) -> str:
     )
 
 
-class NewVolume(Temporary):
+class NewVolume(Requested):
     """Makes sure that a new volume like the one in the backup exists; its revert deletes it.
 
     It is temporary until the restore is complete; from then on it belongs to the tenant.
@@ -66,7 +67,7 @@ class NewVolume(Temporary):
         entry = self.intend(**(known.details if known else {}))
         volume, made = earlier_volume(self.work, entry, properties.get("snapshot_id")), False
         if volume is None:
-            volume, made = cinder.volumes.create(**properties), True
+            volume, made = cinder.volumes.create(unanswered=self.unanswered, **properties), True
         details = entry.details | {ownership.MADE_AT: volume["created_at"]}
         if made or as_left.LEFT not in details:
             details |= as_left.begun(int(volume["size"]))

@@ -12,10 +12,11 @@ from volflow.cloud.marks import SAFETY, TAG_KEY, tag_of
 from volflow.errors import ChangedError, CloudError, StoppedError, VolflowError
 from volflow.tasks import as_left
 from volflow.tasks.as_left import OVERWRITE, is_half_written
-from volflow.tasks.base import Step, Temporary
+from volflow.tasks.base import Step
 from volflow.tasks.copy_back import copy_back, release
 from volflow.tasks.presence import earlier_snapshot, snapshots_to_remove
 from volflow.tasks.remarks import Remark
+from volflow.tasks.requested import Requested
 from volflow.tasks.work import Work
 
 LOG = logging.getLogger(__name__)
@@ -24,7 +25,7 @@ LOG = logging.getLogger(__name__)
 _NO_REFUSAL = (401, 408, 413, 425, 429)
 
 
-class SafetySnapshot(Temporary):
+class SafetySnapshot(Requested):
     """Makes sure that the snapshot exists before the target is overwritten.
 
     Its revert first reverts the target to the snapshot, if anything was overwritten, and only then
@@ -75,6 +76,7 @@ class SafetySnapshot(Temporary):
             name=ownership.safety_name(self.services.run_id),
             description=f"Before the restore by volflow run {self.services.run_id}",
             metadata={TAG_KEY: self.tag},
+            unanswered=self.unanswered,
         )
 
     @classmethod

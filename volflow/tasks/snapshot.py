@@ -10,13 +10,13 @@ from volflow.cloud.marks import SNAPSHOT, TAG_KEY
 from volflow.cloud.volumes import USABLE
 from volflow.cloud.wait import is_in_transition
 from volflow.errors import CloudError
-from volflow.tasks.base import Temporary
 from volflow.tasks.presence import earlier_snapshot, snapshots_to_remove
+from volflow.tasks.requested import Requested
 from volflow.tasks.source import require_not_restored, require_type, source_of
 from volflow.tasks.work import Work
 
 
-class Snapshot(Temporary):
+class Snapshot(Requested):
     """Makes sure that the snapshot exists; its revert deletes it and waits until it is gone."""
 
     kind = SNAPSHOT
@@ -59,6 +59,7 @@ class Snapshot(Temporary):
             name=ownership.temporary_name(self.services.run_id),
             description=f"Temporary, made by volflow run {self.services.run_id}",
             metadata={TAG_KEY: self.tag},
+            unanswered=self.unanswered,
         )
 
     @classmethod

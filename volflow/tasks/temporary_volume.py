@@ -7,12 +7,12 @@ from typing import Any
 from persistence import Entry
 from volflow.cloud import ownership
 from volflow.cloud.marks import TAG_KEY, TEMPORARY
-from volflow.tasks.base import Temporary
 from volflow.tasks.presence import delete_volume, earlier_volume, volumes_to_remove
+from volflow.tasks.requested import Requested
 from volflow.tasks.work import Work
 
 
-class TemporaryVolume(Temporary):
+class TemporaryVolume(Requested):
     """Makes sure that a volume from the snapshot exists; its revert deletes it and waits."""
 
     kind = TEMPORARY
@@ -36,6 +36,7 @@ class TemporaryVolume(Temporary):
             name=ownership.temporary_name(self.services.run_id),
             description=f"Temporary, made by volflow run {self.services.run_id}",
             metadata={TAG_KEY: self.tag},
+            unanswered=self.unanswered,
         )
 
     @classmethod

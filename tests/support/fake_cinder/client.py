@@ -58,10 +58,19 @@ class FakeClient:
         self.quotas = SimpleNamespace(get=lambda project, usage: Resource(self._of_types))
         self._changed: list[tuple[Any, str]] = []
 
-    def cinder(self, project_id: str | None = PROJECT) -> Cinder:
-        """volflow's own Cinder, using this client."""
+    def cinder(
+        self, project_id: str | None = PROJECT, *, patience: Patience | None = None
+    ) -> Cinder:
+        """volflow's own Cinder, using this client.
+
+        :param patience: how long it repeats what fails; not at all unless given
+        """
         return Cinder(
-            self, project_id=project_id, version=_VERSION, wait=Wait(), patience=Patience(0)
+            self,
+            project_id=project_id,
+            version=_VERSION,
+            wait=Wait(),
+            patience=patience or Patience(0),
         )
 
     # Called by tests

@@ -90,9 +90,16 @@ def test_a_lost_answer_makes_nothing_twice(
     small_cloud.lost = True
     small_cloud.mood = wrong(reply, "POST /.*", times=2)
     tag = {"volflow": "the tag"}
-    made = cinder.snapshots.create(volume, name="", description="", metadata=tag)
+    unanswered: list[str] = []
+
+    def note() -> None:
+        unanswered.append("a request")
+
+    made = cinder.snapshots.create(volume, name="", description="", metadata=tag, unanswered=note)
     assert list(small_cloud.resources["snapshots"]) == [made["id"]]
-    made = cinder.volumes.create(size=1, name="", metadata=tag)
+    assert len(unanswered) == 1
+    made = cinder.volumes.create(size=1, name="", metadata=tag, unanswered=note)
+    assert len(unanswered) == 2
     assert list(small_cloud.resources["volumes"]) == [volume, made["id"]]
 
 
@@ -207,7 +214,12 @@ def test_a_cinder_that_is_restarted_is_waited_for(small_cloud: SmallCloud, log_i
             with pytest.raises(UnavailableError, match="cannot be reached"):
                 _ = log_in(0.3).cinder
             found = pool.submit(cinder.volumes.get, volume)
-            made = pool.submit(cinder.volumes.create, size=1, metadata={"volflow": "tag"})
+            made = pool.submit(
+                cinder.volumes.create,
+                size=1,
+                metadata={"volflow": "tag"},
+                unanswered=lambda: None,
+            )
         assert found.result()["id"] == volume
         assert made.result()["id"] in small_cloud.resources["volumes"]
         assert len(small_cloud.resources["volumes"]) == 2
