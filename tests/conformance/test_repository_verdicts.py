@@ -30,6 +30,17 @@ def test_a_copy_is_unfinished_until_there_is_a_verdict_on_it(subject: Subject, f
     assert (found.id, found.outcome) == (again.id, Outcome.COMPLETE)
 
 
+def test_a_repository_holds_what_it_was_given_and_not_what_is_gone(
+    subject: Subject, files: Path
+) -> None:
+    repository = subject.repository
+    save_directory(subject.mover, files)
+    (backup,) = repository.backups()
+    assert repository.holds(backup)
+    repository.forget(backup.id)
+    assert not repository.holds(backup)
+
+
 def test_a_copy_without_a_verdict_does_not_replace_one_that_has_it(
     subject: Subject, files: Path
 ) -> None:

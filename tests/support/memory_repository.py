@@ -111,6 +111,9 @@ class MemoryRepository:
             raise RepositoryError("The repository cannot be written to.")
         return storage.listing().backups
 
+    def holds(self, backup: Listed) -> bool:
+        return {backup.id, backup.verdict_id} <= set(self.opened().backups)
+
     def manifest(self, backup_id: str) -> str:
         return self.files(backup_id)[f"/{MANIFEST}"].content.decode()
 

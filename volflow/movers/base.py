@@ -217,11 +217,22 @@ class Repository(Protocol):
     def backups(self) -> Sequence[StoredBackup]:
         """All backups, the oldest data first. Fails also if it is a read-only directory.
 
+        A warning names what cannot be read, and is missing in the list.
+
         If a run has stored a volume more than once, only the last one is a backup. A copy on which
         there is no verdict is listed as unfinished.
 
         :raises NoRepositoryError: the repository does not exist
         :raises PasswordError: the password is wrong
+        """
+        ...
+
+    def holds(self, backup: StoredBackup) -> bool:
+        """Whether the storage itself has a finished backup: its copy, and the verdict on it.
+
+        :meth:`backups` can come from a cache, which has also what the storage has lost.
+
+        :raises RepositoryError: this cannot be determined
         """
         ...
 
@@ -246,6 +257,7 @@ class Repository(Protocol):
 
         No backup may be stored at the same time.
 
+        :raises RepositoryError: not everything can be read, so it is not known what is needed
         :param abandoned: says whether the run of an unfinished copy will not continue: it goes too
         """
         ...

@@ -88,7 +88,12 @@ class Save(Temporary):
             if known is None:
                 known = self._store(namespace, manifest, device, tags, taken_at, earlier)
                 self.present(known["id"], unchecked=True, **known)
-            confirmed = earlier and earlier.finished and earlier.id.startswith(known["id"])
+            confirmed = (
+                earlier is not None
+                and earlier.finished
+                and earlier.id.startswith(known["id"])
+                and self.work.repository.holds(earlier)
+            )
             if not confirmed and self._confirm(namespace, manifest, known, tags, taken_at):
                 doubt()
         # From here on the backup counts, whatever happens next.
@@ -187,7 +192,8 @@ class Save(Temporary):
             stored = _stored(work)
             if stored is None:
                 return
-            if stored.finished and entry.state is EntryState.PRESENT:
+            counts = stored.finished and entry.state is EntryState.PRESENT
+            if counts and work.repository.holds(stored):
                 # The process was killed after the verdict, before it could record it.
                 if entry.resource_id and stored.id.startswith(entry.resource_id):
                     work.services.ledger.present(
@@ -195,7 +201,7 @@ class Save(Temporary):
                     )
                 return
             # A copy of release 0.1.0 looks finished; with this tag it is.
-            if not (stored.finished and stored.unread):
+            if counts or not (stored.finished and stored.unread):
                 work.repository.forget(stored.id)
         except RepositoryError as error:
             if entry.details.get("unfinished"):

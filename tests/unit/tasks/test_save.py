@@ -49,6 +49,7 @@ class Repository:
     """Keeps tags, and reports these files as unreadable.
 
     :ivar killed: where the next process is killed: "save", "stored" or "confirmed"
+    :ivar lost: the storage has lost everything that the list still shows
     """
 
     location = "here"
@@ -60,7 +61,7 @@ class Repository:
         self.parents: list[str | None] = []
         self.listed_at: list[datetime] = []
         self.killed = ""
-        self.locked = self.loses = False
+        self.locked = self.loses = self.lost = False
         self.unlocked = 0
         self.looked = 0
 
@@ -90,11 +91,16 @@ class Repository:
         self.manifests[verdict] = namespace.manifest
         if self.killed == "confirmed":
             raise Killed
+        if self.lost:
+            raise RepositoryError("It does not have it.")
         return self.loses
 
     def backups(self) -> list[StoredBackup]:
         self.looked += 1
         return Listing(tuple(self.stored)).backups
+
+    def holds(self, backup: StoredBackup) -> bool:
+        return not self.lost
 
     def forget(self, backup_id: str) -> None:
         if self.locked:
@@ -262,6 +268,29 @@ def test_an_abort_keeps_a_backup_that_has_its_verdict(state: State) -> None:
     assert outcomes(repository) == [Outcome.PARTIAL]
     assert run.counts
     assert state.ledger.open() == []
+
+
+def test_what_the_storage_has_lost_is_no_backup_although_it_is_listed(state: State) -> None:
+    repository = Repository()
+    run = Run(state, repository)
+    repository.lost = True
+    with pytest.raises(RepositoryError, match="does not have it"):
+        run.save()
+    assert outcomes(repository) == [Outcome.COMPLETE]
+    run.step().revert()
+    assert repository.stored == []
+    assert not run.counts
+    assert state.ledger.open() == []
+
+
+def test_a_resume_confirms_again_what_the_storage_has_lost(state: State) -> None:
+    repository = Repository()
+    run = Run(state, repository)
+    run.kill("confirmed")
+    repository.lost = True
+    with pytest.raises(RepositoryError, match="does not have it"):
+        run.save()
+    assert not run.counts
 
 
 def test_a_failed_copy_is_not_looked_for_when_it_is_undone(state: State) -> None:

@@ -23,6 +23,7 @@ from volflow.errors import HostError, RepositoryError
 from volflow.host.namespace import MountNamespace
 from volflow.movers.base import MANIFEST, MountedTree, Saved, StoredPath
 from volflow.movers.restic.program import ResticProgram, time_of
+from volflow.movers.restic.readback import missing
 from volflow.movers.restic.repository import now, pack
 from volflow.movers.stall import StallGuard
 from volflow.movers.verdicts import tags_of_copy, tags_of_verdict
@@ -137,23 +138,16 @@ class ResticMover:
             status, errors = self._program.follow(namespace, command, read, watch)
             if status or "snapshot_id" not in summary:
                 raise self._program.error("backup", status, errors)
-            missing = self._missing(copy_id, summary["snapshot_id"])
-            if not missing:
+            lost = missing(self._program, copy_id, summary["snapshot_id"])
+            if not lost:
                 return attempt > 0
-            if copy_id in missing:
+            if copy_id in lost:
                 break
         raise RepositoryError(
-            f"The repository {self._program.location} has accepted snapshot {missing[0][:8]}, but "
+            f"The repository {self._program.location} has accepted snapshot {lost[0][:8]}, but "
             "does not have it. Is there a proxy between this host and the storage that answers in "
             "its place? 'volflow repository check' tells what else is missing."
         )
-
-    def _missing(self, *snapshot_ids: str) -> list[str]:
-        """Which of these snapshots the storage does not have, whatever the cache has."""
-        options = ("--json", "--no-lock", "--no-cache")
-        found = json.loads(self._program.run("snapshots", *options, *snapshot_ids)) or []
-        there = [snapshot["id"] for snapshot in found]
-        return [one for one in snapshot_ids if not any(full.startswith(one) for full in there)]
 
     def _full_id(self, snapshot_id: str) -> str:
         """The full id for the beginning of one, which is all that restic 0.14 prints.

@@ -336,6 +336,10 @@ class ResticProgram:
         :raises RepositoryError: restic failed; says why, and what to do
         :raises StoppedError: volflow is asked to stop
         """
+        return self.say(*command, limit=limit)[0]
+
+    def say(self, *command: str, limit: float | None = None) -> tuple[str, str]:
+        """Run restic to its end, like :meth:`run`; returns its standard output and error."""
 
         def start(out: IO[bytes]) -> Program:
             started = self.start(*command, stdout=out)
@@ -346,7 +350,7 @@ class ResticProgram:
         done = self._run(start)
         if done.returncode:
             raise self.error(command[0], done.returncode, done.stderr.splitlines())
-        return done.stdout
+        return done.stdout, done.stderr
 
     def lines(self, *command: str) -> Iterator[str]:
         """Run restic, and yield each line of its standard output.

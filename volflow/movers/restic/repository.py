@@ -6,7 +6,9 @@ A backup of a volume is two snapshots of restic: one with the data, and the verd
 from __future__ import annotations
 
 import json
+import logging
 import os
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -26,8 +28,11 @@ from volflow.movers.base import (
 )
 from volflow.movers.restic.browse import Browser
 from volflow.movers.restic.program import ResticProgram, time_of
+from volflow.movers.restic.readback import missing
 from volflow.movers.verdicts import ORIGINAL, Listing, tags_of_note
 from volflow.times import moment_of
+
+LOG = logging.getLogger(__name__)
 
 # Seconds for the removal of a lock; restic tries for minutes to reach a repository.
 _UNLOCK_LIMIT = 20.0
@@ -36,6 +41,10 @@ _UNLOCK_LIMIT = 20.0
 _ENDS_WITHIN, _LOOK = 15.0, 0.1
 # restic takes a lock for stale that was not refreshed for so long, whosever it is.
 _STALE = timedelta(minutes=30)
+# A snapshot that restic (0.14 to 0.19) cannot read, in the lines of its standard error.
+_UNREAD = re.compile("(could not|failed to) load snapshot")
+# How often to list the snapshots if one of them cannot be read.
+_READ_AT_MOST = 3
 # Marks the snapshots of volflow among others in the repository.
 _TAG = "volflow"
 # When a snapshot was stored. Its time in restic is that of the data.
@@ -87,10 +96,27 @@ class ResticRepository:
         self._local_is_writable()
         return self._listing().backups
 
-    def _listing(self) -> Listing:
-        """All snapshots of volflow."""
-        # A list needs no lock, and one that is ended while the server is away would leave its own.
-        listed = self._program.run("snapshots", "--json", "--tag", _TAG, "--no-lock")
+    def holds(self, backup: StoredBackup) -> bool:
+        """Whether the storage has the backup and its verdict, whatever restic's cache has."""
+        return not missing(self._program, *filter(None, (backup.id, backup.verdict_id)))
+
+    def _listing(self, *, whole: bool = False) -> Listing:
+        """All snapshots of volflow.
+
+        restic leaves out a snapshot that it cannot read, and succeeds.
+
+        :param whole: fail if a snapshot cannot be read; otherwise a warning names it
+        """
+        for _ in range(_READ_AT_MOST):
+            # A list needs no lock, and one that is ended while the server is away would leave its
+            # own.
+            listed, said = self._program.say("snapshots", "--json", "--tag", _TAG, "--no-lock")
+            unread = [line for line in said.splitlines() if _UNREAD.search(line)]
+            if not unread:
+                break
+            # Another process may have removed it meanwhile, or the storage had trouble.
+        else:
+            self._report(unread, whole=whole)
         found = json.loads(listed) or []
         try:
             return Listing(tuple(map(_stored, found)))
@@ -100,6 +126,15 @@ class ResticRepository:
                 f"The repository {self.location} holds a snapshot with an impossible time "
                 f"({error}): 'restic forget' removes it."
             ) from error
+
+    def _report(self, unread: Sequence[str], *, whole: bool) -> None:
+        message = (
+            f"The repository {self.location} has snapshots that restic cannot read, so what they "
+            f"hold is not known: 'volflow repository check' says more. restic said: {unread[-1]}"
+        )
+        if whole:
+            raise RepositoryError(message)
+        LOG.warning("%s", message)
 
     def _local_is_writable(self) -> None:
         """Fail at once, where restic tries for most of a minute.
@@ -122,7 +157,8 @@ class ResticRepository:
 
     def prune(self, abandoned: Callable[[StoredBackup], bool] = lambda _: False) -> str:
         """Free the space that no backup needs; returns restic's report."""
-        if useless := self._listing().useless(abandoned):
+        # What cannot be read may be what a verdict is about.
+        if useless := self._listing(whole=True).useless(abandoned):
             self._program.run("forget", *useless)
         return self._program.run("prune")
 

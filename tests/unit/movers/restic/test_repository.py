@@ -39,9 +39,9 @@ class Recorded(ResticProgram):
     snapshots: list[tuple[str, str, str, int]]
     done: list[tuple[str, ...]]
 
-    def run(self, *command: str, limit: float | None = None) -> str:
+    def say(self, *command: str, limit: float | None = None) -> tuple[str, str]:
         self.done.append(command)
-        return json.dumps(
+        shown = json.dumps(
             [
                 {
                     "id": one,
@@ -51,6 +51,7 @@ class Recorded(ResticProgram):
                 for one, run, volume, second in self.snapshots
             ]
         )
+        return shown, ""
 
 
 @pytest.fixture
