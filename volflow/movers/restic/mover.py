@@ -164,7 +164,9 @@ class ResticMover:
     def paths(self, backup_id: str, tree: Path) -> Iterator[StoredPath]:
         """Every path below a tree of a backup."""
         root = f"/{tree}"
-        for line in self._program.lines("ls", "--json", "--recursive", backup_id, root):
+        for line in self._program.lines(
+            "ls", "--json", "--no-lock", "--recursive", backup_id, root
+        ):
             node = json.loads(line)
             if node["struct_type"] != "node":
                 continue

@@ -112,9 +112,9 @@ class ResticRepository:
             # own.
             listed, said = self._program.say("snapshots", "--json", "--tag", _TAG, "--no-lock")
             unread = [line for line in said.splitlines() if _UNREAD.search(line)]
+            # Another process may have removed it meanwhile, or the storage had trouble.
             if not unread:
                 break
-            # Another process may have removed it meanwhile, or the storage had trouble.
         else:
             self._report(unread, whole=whole)
         found = json.loads(listed) or []
