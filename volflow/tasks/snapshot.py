@@ -10,7 +10,7 @@ from volflow.cloud.marks import SNAPSHOT, TAG_KEY
 from volflow.cloud.volumes import USABLE
 from volflow.cloud.wait import is_in_transition
 from volflow.errors import CloudError
-from volflow.tasks.presence import earlier_snapshot, snapshots_to_remove
+from volflow.tasks.presence import delete_snapshot, earlier_snapshot, snapshots_to_remove
 from volflow.tasks.requested import Requested
 from volflow.tasks.source import require_not_restored, require_type, source_of
 from volflow.tasks.work import Work
@@ -66,4 +66,4 @@ class Snapshot(Requested):
     def remove(cls, work: Work, entry: Entry) -> None:
         source_id = str(entry.details.get("volume_id") or work.volume_id)
         for snapshot in snapshots_to_remove(work, entry, source_id):
-            work.cinder.snapshots.delete(snapshot["id"])
+            delete_snapshot(work, entry, snapshot)
