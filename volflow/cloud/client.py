@@ -227,6 +227,23 @@ class Client:
         self.wait_gone(look, what=name, size_gib=size_gib)
         return True
 
+    def wait_settled(
+        self, look: Callable[[], Resource], *, what: str, size_gib: int = 0
+    ) -> Resource | None:
+        """Wait until Cinder no longer changes a resource, or it is gone: then None.
+
+        :param size_gib: the size of all its volumes together, in GiB
+        :raises WaitError: the wait took too long
+        :raises StoppedError: the run was asked to stop
+        """
+        return self._wait.until_settled(
+            look,
+            what=what,
+            size_gib=size_gib,
+            stopping=self._stopping,
+            grace=self._patience.seconds,
+        )
+
     def wait_gone(self, look: Callable[[], Resource], *, what: str, size_gib: int = 0) -> None:
         """Wait until a resource is gone whose deletion Cinder has accepted.
 

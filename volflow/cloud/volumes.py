@@ -195,6 +195,18 @@ class Volumes:
             cleaning=cleaning,
         )
 
+    def wait_settled(self, volume: Resource) -> Resource | None:
+        """Wait until Cinder no longer changes the volume, or it is gone: then None.
+
+        :raises WaitError: the wait took too long
+        :raises StoppedError: the run was asked to stop
+        """
+        return self._client.wait_settled(
+            lambda: self.get(volume["id"]),
+            what=f"Volume {volume['id']}",
+            size_gib=int(volume["size"]),
+        )
+
     def delete(self, volume_id: str, *, begun: Callable[[], object] = lambda: None) -> bool:
         """Delete the volume and wait until it is gone. It is no error if it is gone already.
 
