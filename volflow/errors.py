@@ -66,6 +66,10 @@ class WaitError(CloudError):
     """A resource went into an error state, or stayed too long in a transitional one."""
 
 
+class NotDeletedError(WaitError):
+    """Cinder has begun to delete a resource, and shows it in its former state again."""
+
+
 class HostError(VolflowError):
     """This host lacks a program or a right, or a command on it failed."""
 

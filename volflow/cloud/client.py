@@ -26,7 +26,7 @@ Result = TypeVar("Result")
 _LATER = "If Cinder carries it out later, 'volflow leftover list --lost' lists what it has made."
 
 # The statuses with which Cinder refuses a change because of a resource's state.
-_REFUSED_FOR_STATE = (400, 409)
+REFUSED_FOR_STATE = (400, 409)
 
 
 class Client:
@@ -158,44 +158,57 @@ class Client:
         look: Callable[[], Resource],
         *,
         size_gib: int = 0,
+        begun: Callable[[], object] = lambda: None,
     ) -> bool:
         """Delete a resource and wait until it is gone. It is no error if it is gone already.
 
         If Cinder is still changing the resource, this first waits for the end of the change.
 
         :param size_gib: the size of all its volumes together, in GiB
-        :returns: whether this has deleted it, as far as is known. Otherwise somebody else has, or
-            it went to another project
+        :param begun: called at each sign that Cinder deletes it, and before any wait for the end
+        :returns: whether there was such a sign: Cinder has accepted a request, or has shown the
+            resource as 'deleting'. Otherwise somebody else has deleted it, or it went to another
+            project, or the answer to a request was lost
         :raises WaitError: Cinder did not delete it, or not in time
         """
         name = what.capitalize()
         deadline = self._wait.deadline(size_gib)
-        settled = begun = False
-        requests = 0
+        settled = signed = False
 
-        def request() -> None:
-            nonlocal requests
-            requests += 1
-            delete()
+        def sign() -> None:
+            nonlocal signed
+            signed = True
+            begun()
+
+        def seen() -> Resource | None:
+            found = existing(look)
+            if found is not None and _is_being_deleted(found):
+                sign()
+            return found
+
+        def under_way() -> Resource | None:
+            # The request before may never have reached Cinder: that it was sent proves nothing.
+            found = seen()
+            return found if found is not None and _is_being_deleted(found) else None
 
         while True:
-            requests = 0
             try:
-                self.call(f"Deleting {what}", request)
+                self.call(f"Deleting {what}", delete, found=under_way)
+                sign()
                 break
             except ResourceNotFoundError:
-                if existing(look):
-                    raise
-                return begun or requests > 1
-            except CloudError as error:
-                # If a request was repeated, the answer to the first may have got lost.
-                begun = begun or requests > 1
-                if error.status not in _REFUSED_FOR_STATE or time.monotonic() > deadline:
-                    raise
-                found = existing(look)
+                found = seen()
                 if found is None:
-                    return begun
-                begun = begun or found["status"] == "deleting"
+                    return signed
+                if not _is_being_deleted(found):
+                    raise
+                break
+            except CloudError as error:
+                if error.status not in REFUSED_FOR_STATE or time.monotonic() > deadline:
+                    raise
+                found = seen()
+                if found is None:
+                    return signed
                 if not is_in_transition(found):
                     # The change may have ended between the refusal and this look.
                     if settled:
@@ -213,6 +226,23 @@ class Client:
                 )
         self.wait_gone(look, what=name, size_gib=size_gib)
         return True
+
+    def wait_settled(
+        self, look: Callable[[], Resource], *, what: str, size_gib: int = 0
+    ) -> Resource | None:
+        """Wait until Cinder no longer changes a resource, or it is gone: then None.
+
+        :param size_gib: the size of all its volumes together, in GiB
+        :raises WaitError: the wait took too long
+        :raises StoppedError: the run was asked to stop
+        """
+        return self._wait.until_settled(
+            look,
+            what=what,
+            size_gib=size_gib,
+            stopping=self._stopping,
+            grace=self._patience.seconds,
+        )
 
     def wait_gone(self, look: Callable[[], Resource], *, what: str, size_gib: int = 0) -> None:
         """Wait until a resource is gone whose deletion Cinder has accepted.
@@ -242,6 +272,10 @@ class Client:
             return answered("Reading Cinder's messages", newest, refused=self._refused)
         except CloudError as error:
             return f"(Cinder's message could not be read: {error})"
+
+
+def _is_being_deleted(resource: Resource) -> bool:
+    return bool(resource["status"] == "deleting")
 
 
 def plain(resource: Any, *needed: str) -> Resource:

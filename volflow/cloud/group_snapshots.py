@@ -92,6 +92,9 @@ class GroupSnapshots:
     def delete(self, group: Resource, snapshot_id: str) -> None:
         """Delete the group snapshot and wait. It is no error if it is gone already.
 
+        It never goes to another project, also if a volume of the group does: one that is not found
+        is gone, with all its members, whoever deleted it.
+
         :raises WaitError: Cinder did not delete it, or not in time
         """
         self._client.delete(

@@ -197,7 +197,10 @@ class Groups:
         return found == group_id if added else found != group_id
 
     def delete(self, group: Resource) -> None:
-        """Delete a group without volumes, and wait. It is no error if it is gone already."""
+        """Delete a group without volumes, and wait. It is no error if it is gone already.
+
+        A group never goes to another project: one that is not found is gone, whoever deleted it.
+        """
         self._client.delete(
             f"group {group['id']}",
             lambda: self._manager(group[LEGACY]).delete(group["id"]),

@@ -100,15 +100,18 @@ class Snapshots:
             size_gib=int(self.get(snapshot_id)["size"]),
         )
 
-    def delete(self, snapshot_id: str) -> None:
+    def delete(self, snapshot_id: str, *, begun: Callable[[], object] = lambda: None) -> bool:
         """Delete the snapshot and wait until it is gone. It is no error if it is gone already.
 
+        :param begun: called at each sign that Cinder deletes it
+        :returns: whether there was a sign; see :meth:`Client.delete`
         :raises WaitError: Cinder did not delete it, or not in time
         """
         found = existing(lambda: self.get(snapshot_id))
-        self._client.delete(
+        return self._client.delete(
             f"snapshot {snapshot_id}",
             lambda: self._api.volume_snapshots.delete(snapshot_id),
             lambda: self.get(snapshot_id),
             size_gib=int(found["size"]) if found else 0,
+            begun=begun,
         )

@@ -195,11 +195,23 @@ class Volumes:
             cleaning=cleaning,
         )
 
-    def delete(self, volume_id: str) -> bool:
+    def wait_settled(self, volume: Resource) -> Resource | None:
+        """Wait until Cinder no longer changes the volume, or it is gone: then None.
+
+        :raises WaitError: the wait took too long
+        :raises StoppedError: the run was asked to stop
+        """
+        return self._client.wait_settled(
+            lambda: self.get(volume["id"]),
+            what=f"Volume {volume['id']}",
+            size_gib=int(volume["size"]),
+        )
+
+    def delete(self, volume_id: str, *, begun: Callable[[], object] = lambda: None) -> bool:
         """Delete the volume and wait until it is gone. It is no error if it is gone already.
 
-        :returns: whether this has deleted it, as far as is known. Otherwise somebody else has, or
-            it went to another project
+        :param begun: called at each sign that Cinder deletes it
+        :returns: whether there was a sign; see :meth:`Client.delete`
         :raises WaitError: Cinder did not delete it, or not in time
         """
         found = self.existing(volume_id)
@@ -208,6 +220,7 @@ class Volumes:
             lambda: self._api.volumes.delete(volume_id),
             lambda: self.get(volume_id),
             size_gib=int(found["size"]) if found else 0,
+            begun=begun,
         )
 
     def wait_gone(self, volume_id: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from oslo_config import cfg
 
-from volflow.errors import ResourceNotFoundError, StoppedError, WaitError
+from volflow.errors import NotDeletedError, ResourceNotFoundError, StoppedError, WaitError
 
 Resource = dict[str, Any]
 Resources = list[Resource]
@@ -125,7 +125,8 @@ class Wait:
     ) -> None:
         """Read a resource whose deletion Cinder has accepted until the answer is 404.
 
-        :raises WaitError: the deletion failed, was cancelled by Cinder, or took too long
+        :raises NotDeletedError: Cinder has cancelled the deletion
+        :raises WaitError: the deletion failed or took too long
         :raises StoppedError: ``stopping`` was set in the meantime
         """
         course = _Course(self, size_gib, what, stopping, grace)
@@ -144,7 +145,7 @@ class Wait:
             seen, otherwise = seen or deleting, 0 if deleting else otherwise + 1
             if otherwise >= (_BELIEVED if seen else _UNCHANGED):
                 why = reason(resource)
-                raise WaitError(
+                raise NotDeletedError(
                     f"{what} was not deleted by Cinder, and is '{status}' again"
                     f"{': ' if why else '.'}{why}"
                 )

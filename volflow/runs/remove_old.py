@@ -16,6 +16,11 @@ from volflow.results.outcome import Outcome, RunResult, VolumeResult
 from volflow.results.request import RestoreRequest
 from volflow.runs.work import RunWork
 
+_LOST = (
+    "it is not known whether it was removed: it cannot be seen in this project, and Cinder has "
+    "given volflow no sign that it deletes it. Either it was deleted, or it went to another project"
+)
+
 
 def remove_replaced(
     runs: Runs, work: RunWork, result: RunResult, *, aborting: bool = False
@@ -33,7 +38,7 @@ def remove_replaced(
         why = "the run was aborted" if aborting else "not all volumes of the run are complete"
         volumes = [_spared(work.request, volume, why) for volume in result.volumes]
     else:
-        volumes = [_remove(work, work.request, volume, aborting) for volume in result.volumes]
+        volumes = [_remove(runs, work, work.request, volume, aborting) for volume in result.volumes]
     for volume in volumes:
         runs.update_item(result.run_id, volume.volume_id, result=volume.to_dict())
     return replace(result, volumes=tuple(volumes))
@@ -41,11 +46,13 @@ def remove_replaced(
 
 def _spared(request: RestoreRequest, volume: VolumeResult, why: str) -> VolumeResult:
     old = request.targets[volume.volume_id].replaced
-    return replace(volume, not_removed=f"volume {old['id']}: {why}") if old else volume
+    if not old:
+        return volume
+    return replace(volume, removed=False, not_removed=f"volume {old['id']}: {why}")
 
 
 def _remove(
-    work: RunWork, request: RestoreRequest, volume: VolumeResult, aborting: bool
+    runs: Runs, work: RunWork, request: RestoreRequest, volume: VolumeResult, aborting: bool
 ) -> VolumeResult:
     target = request.targets[volume.volume_id]
     old = target.replaced
@@ -54,33 +61,51 @@ def _remove(
     if target.in_the_way:
         # Even if it could be removed by now: the plan said that it stays.
         return _spared(request, volume, f"it stays, as planned: {target.in_the_way}")
+    done = replace(volume, removed=True, not_removed=None)
+
+    def begun() -> None:
+        # A process that resumes the run may not see it any more: it must know why.
+        runs.update_item(work.run_id, volume.volume_id, result=done.to_dict())
+
     try:
-        trouble = _make_gone(work.of(volume.volume_id).cinder, old, volume, aborting)
+        trouble = _make_gone(work.of(volume.volume_id).cinder, old, volume, aborting, begun)
     except CloudError as error:
         # A single 404 also counts as an error: the volume may exist.
         trouble = bounded(str(error))
-    return _spared(request, volume, trouble) if trouble else replace(volume, removed=True)
+    return _spared(request, volume, trouble) if trouble else done
 
 
 def _make_gone(
-    cinder: Cinder, old: Mapping[str, Any], new: VolumeResult, aborting: bool
+    cinder: Cinder,
+    old: Mapping[str, Any],
+    new: VolumeResult,
+    aborting: bool,
+    begun: Callable[[], object],
 ) -> str | None:
-    """Make sure that an old volume does not exist; return why it could not be removed."""
+    """Make sure that an old volume does not exist; return why it could not be removed.
+
+    :param new: the result of its restore; as removed if an earlier process of the run has begun
+    :param begun: called at a sign that Cinder deletes the old volume
+    """
     volume_id, now = old["id"], cinder.volumes.existing(old["id"])
     if now is None:
-        return None
-    finish: Callable[[str], object] = cinder.volumes.delete
-    if now["status"] == "deleting":
-        # A killed process of this run has begun to delete it.
-        finish = cinder.volumes.wait_gone
-    elif aborting:
-        return "the run was aborted"
-    else:
+        return None if new.removed or cinder.volumes.sees_all_projects() else _LOST
+    deleting = now["status"] == "deleting"
+    if not deleting:
+        if aborting:
+            return "the run was aborted"
         trouble = _gone_since(cinder, new) or why_not_removable(cinder, now) or _changed(old, now)
         if trouble:
             return trouble
     try:
-        finish(volume_id)
+        if deleting:
+            # A killed process of this run has begun to delete it.
+            begun()
+            cinder.volumes.wait_gone(volume_id)
+        elif not (
+            cinder.volumes.delete(volume_id, begun=begun) or cinder.volumes.sees_all_projects()
+        ):
+            return _LOST
     except UnavailableError as error:
         return bounded(f"it is not known whether it was removed: {error}")
     return None

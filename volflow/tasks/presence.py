@@ -12,17 +12,23 @@ from collections.abc import Sequence
 
 from persistence import Entry
 from volflow.cloud import ownership
+from volflow.cloud.client import REFUSED_FOR_STATE
 from volflow.cloud.marks import TAG_KEY, tag_of
+from volflow.cloud.snapshots import Snapshots
+from volflow.cloud.volumes import Volumes
 from volflow.cloud.wait import Resource, Resources
-from volflow.errors import ChangedError, CloudError, UnavailableError, WaitError
+from volflow.errors import ChangedError, CloudError, NotDeletedError, UnavailableError, WaitError
 from volflow.tasks.as_left import CHANGED, note
 from volflow.tasks.remarks import Remark
 from volflow.tasks.work import Work
 
 LOG = logging.getLogger(__name__)
 
-# The key of an entry's details in the ledger: volflow has asked Cinder to delete the resource.
+# The key of an entry's details in the ledger: what is known of the deletion of the resource. An
+# older volflow wrote True, before it asked Cinder.
 DELETING = "deleting"
+# Its value after a sign: Cinder has accepted the request, or has shown the resource as 'deleting'.
+BEGUN = "begun"
 
 
 def earlier_snapshot(work: Work, entry: Entry, source_id: str) -> Resource | None:
@@ -55,7 +61,7 @@ def snapshots_to_remove(work: Work, entry: Entry, source_id: str) -> Resources:
 
     :param source_id: the volume that they are of
     :raises ChangedError: the snapshot in the ledger has lost its mark, or neither it nor its volume
-        can be seen
+        can be seen although Cinder has not begun to delete it
     """
     cinder = work.cinder
     found = cinder.snapshots.tagged(source_id, entry.tag)
@@ -64,16 +70,8 @@ def snapshots_to_remove(work: Work, entry: Entry, source_id: str) -> Resources:
         if snapshot is not None:
             if _has_mark(work, "Snapshot", snapshot, entry):
                 found = [*found, snapshot]
-        elif cinder.volumes.existing(source_id) is None and not cinder.volumes.sees_all_projects():
-            _refuse(
-                work,
-                entry,
-                f"Neither snapshot {entry.resource_id} nor its volume {source_id} can be seen in "
-                "this project. Either both were deleted, or the volume went to another project "
-                "with its snapshots: then the owner of that project, or an administrator, must "
-                "delete the snapshot. 'volflow leftover clean --changed "
-                f"{entry.resource_id}' takes it for gone.",
-            )
+        elif not _deletion(work, entry):
+            _require_snapshot_gone(work, entry, entry.resource_id, source_id)
     return _ours(work, "snapshot", found, entry)
 
 
@@ -82,7 +80,7 @@ def volumes_to_remove(work: Work, entry: Entry, *, also: str | None = None) -> R
 
     :param also: another tag that the volume in the ledger can have
     :raises ChangedError: the volume in the ledger has lost its mark, or cannot be seen although
-        volflow has not deleted it
+        Cinder has not begun to delete it
     """
     cinder = work.cinder
     found = cinder.volumes.tagged(entry.tag)
@@ -92,50 +90,140 @@ def volumes_to_remove(work: Work, entry: Entry, *, also: str | None = None) -> R
             kept = also is not None and tag_of(volume) == also
             if kept or _has_mark(work, "Volume", volume, entry):
                 found = [*found, volume]
-        elif not entry.details.get(DELETING):
-            _require_gone(work, entry)
+        elif not _deletion(work, entry):
+            _require_volume_gone(work, entry, entry.resource_id)
     return _ours(work, "volume", found, entry)
 
 
 def delete_volume(work: Work, entry: Entry, volume: Resource) -> None:
     """Delete a volume of a step and wait until it is gone.
 
-    The ledger records it first, so that a process that finds it gone knows why.
+    :raises ChangedError: it cannot be seen any more, and may be in another project; or somebody has
+        made a snapshot of it
     """
-    known = volume["id"] == entry.resource_id
-    if known:
-        note(work, entry.tag, **{DELETING: True})
     try:
-        deleted = work.cinder.volumes.delete(volume["id"])
+        deleted = _delete(work, entry, volume, work.cinder.volumes)
     except CloudError as error:
-        if known and not isinstance(error, (UnavailableError, WaitError)):
-            # Cinder has refused. If the volume is gone later, volflow has not deleted it.
-            note(work, entry.tag, **{DELETING: False})
         hindrances = _snapshots_of(work, volume["id"])
         if not hindrances:
             raise
         raise ChangedError(
             f"{error} Somebody has made a snapshot of it, which must be deleted first: {hindrances}"
         ) from None
-    if known and not deleted:
+    if not deleted:
+        _require_volume_gone(work, entry, volume["id"])
+
+
+def delete_snapshot(work: Work, entry: Entry, snapshot: Resource) -> None:
+    """Delete a snapshot of a step and wait until it is gone.
+
+    :raises ChangedError: neither it nor its volume can be seen any more: both may be in another
+        project
+    """
+    if not _delete(work, entry, snapshot, work.cinder.snapshots):
+        _require_snapshot_gone(work, entry, snapshot["id"], snapshot["volume_id"])
+
+
+def _delete(work: Work, entry: Entry, resource: Resource, manager: Volumes | Snapshots) -> bool:
+    """Delete a resource of a step; return whether there is a sign that Cinder has deleted it.
+
+    The ledger records the sign at once, so that a process that finds the resource gone knows why.
+    That volflow has asked is no sign: the request may not have reached Cinder.
+    """
+    known = resource["id"] == entry.resource_id
+
+    def begun() -> None:
+        if known and _deletion(work, entry) != BEGUN:
+            note(work, entry.tag, **{DELETING: BEGUN})
+
+    listed = resource["status"] == "deleting"
+    if listed:
+        begun()
+    try:
+        signed = manager.delete(resource["id"], begun=begun)
+    except CloudError as error:
+        if known and _is_refused(error, _deletion(work, entry)):
+            # If the resource is gone later, volflow has not deleted it.
+            note(work, entry.tag, **{DELETING: False})
+        raise
+    if signed or listed or (known and _deletion(work, entry) == BEGUN):
+        return True
+    if known:
         note(work, entry.tag, **{DELETING: False})
-        _require_gone(work, entry)
+    return False
 
 
-def _require_gone(work: Work, entry: Entry) -> None:
-    """Make sure that a volume is gone that this user does not see, and volflow has not deleted.
+def _is_refused(error: CloudError, deletion: object) -> bool:
+    """Whether an error says that Cinder does not delete a resource.
+
+    :param deletion: what the ledger knows of the deletion. What Cinder has begun it ends, whatever
+        it answers to this login later; but not if it refuses because of the resource's state
+    """
+    if isinstance(error, NotDeletedError):
+        return True
+    if isinstance(error, (UnavailableError, WaitError)):
+        return False
+    return deletion != BEGUN or error.status in REFUSED_FOR_STATE
+
+
+def _deletion(work: Work, entry: Entry) -> object:
+    """What is known of the deletion of a step's resource.
+
+    An earlier attempt of the same removal can have recorded it after the entry was read.
+    """
+    known = work.services.ledger.find(entry.tag)
+    same = known is not None and known.resource_id == entry.resource_id
+    return (known if known and same else entry).details.get(DELETING)
+
+
+def _require_volume_gone(work: Work, entry: Entry, volume_id: str) -> None:
+    """Make sure that a volume is gone that this user does not see, without a sign of its deletion.
 
     :raises ChangedError: that cannot be known, and no person has agreed to take it for gone
     """
     if not work.cinder.volumes.sees_all_projects():
-        _refuse(
+        _refuse_lost(
             work,
             entry,
-            f"Volume {entry.resource_id} cannot be seen in this project, and volflow has not "
-            "deleted it. Either somebody else has, or it went to another project: then the "
-            "owner of that project, or an administrator, must delete it. "
-            f"'volflow leftover clean --changed {entry.resource_id}' takes it for gone.",
+            volume_id,
+            f"Volume {volume_id} cannot be seen in this project, and Cinder has given volflow no "
+            "sign that it deletes it. Either it was deleted, or it went to another project: then "
+            "the owner of that project, or an administrator, must delete it.",
         )
+
+
+def _require_snapshot_gone(work: Work, entry: Entry, snapshot_id: str, source_id: str) -> None:
+    """Make sure that a snapshot is gone that this user does not see, as above.
+
+    A snapshot goes to another project only together with its volume.
+
+    :raises ChangedError: that cannot be known, and no person has agreed to take it for gone
+    """
+    volumes = work.cinder.volumes
+    if volumes.existing(source_id) is None and not volumes.sees_all_projects():
+        _refuse_lost(
+            work,
+            entry,
+            snapshot_id,
+            f"Neither snapshot {snapshot_id} nor its volume {source_id} can be seen in this "
+            "project. Either both were deleted, or the volume went to another project with its "
+            "snapshots: then the owner of that project, or an administrator, must delete the "
+            "snapshot.",
+        )
+
+
+def _refuse_lost(work: Work, entry: Entry, resource_id: str, message: str) -> None:
+    """Leave it to a person whether a resource is gone that cannot be seen.
+
+    :raises ChangedError: no person has agreed
+    """
+    if entry.resource_id is None and not work.changed_too:
+        known = work.services.ledger.find(entry.tag)
+        if known is not None and known.resource_id is None:
+            # Otherwise the next attempt does not know what it does not see.
+            work.services.ledger.present(entry.tag, resource_id)
+    named = entry.resource_id or resource_id
+    _refuse(work, entry, f"{message} 'volflow leftover clean --changed {named}' takes it for gone.")
 
 
 def give_back(work: Work, volume_id: str, had: str | None, keys: Sequence[str] = ()) -> None:

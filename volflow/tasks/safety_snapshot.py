@@ -14,7 +14,7 @@ from volflow.tasks import as_left
 from volflow.tasks.as_left import OVERWRITE, is_half_written
 from volflow.tasks.base import Step
 from volflow.tasks.copy_back import copy_back, release
-from volflow.tasks.presence import earlier_snapshot, snapshots_to_remove
+from volflow.tasks.presence import delete_snapshot, earlier_snapshot, snapshots_to_remove
 from volflow.tasks.remarks import Remark
 from volflow.tasks.requested import Requested
 from volflow.tasks.work import Work
@@ -81,13 +81,13 @@ class SafetySnapshot(Requested):
 
     @classmethod
     def remove(cls, work: Work, entry: Entry) -> None:
-        cinder, volume_id = work.cinder, str(entry.details["volume_id"])
+        volume_id = str(entry.details["volume_id"])
         snapshots = snapshots_to_remove(work, entry, volume_id)
         if is_half_written(work):
             cls._bring_back(work, volume_id, snapshots)
             work.services.ledger.gone(work.tag(OVERWRITE))
         for snapshot in snapshots:
-            cinder.snapshots.delete(snapshot["id"])
+            delete_snapshot(work, entry, snapshot)
 
     @staticmethod
     def _bring_back(work: Work, volume_id: str, snapshots: Sequence[dict[str, Any]]) -> None:

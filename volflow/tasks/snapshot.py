@@ -7,10 +7,9 @@ from typing import Any
 from persistence import Entry
 from volflow.cloud import ownership
 from volflow.cloud.marks import SNAPSHOT, TAG_KEY
-from volflow.cloud.volumes import USABLE
 from volflow.cloud.wait import is_in_transition
 from volflow.errors import CloudError
-from volflow.tasks.presence import earlier_snapshot, snapshots_to_remove
+from volflow.tasks.presence import delete_snapshot, earlier_snapshot, snapshots_to_remove
 from volflow.tasks.requested import Requested
 from volflow.tasks.source import require_not_restored, require_type, source_of
 from volflow.tasks.work import Work
@@ -33,11 +32,8 @@ class Snapshot(Requested):
     def execute(self) -> dict[str, Any]:
         # A restore can begin at any moment: what it has half written must not count as a backup.
         volume = require_not_restored(self.work, self._source_id)
-        if is_in_transition(volume):
-            # Its owner extends or attaches it at this moment, and Cinder makes no snapshot now.
-            self.work.cinder.volumes.wait(self._source_id, USABLE)
         try:
-            snapshot = self._ensure()
+            snapshot = self._ensure(volume)
         except CloudError as error:
             # Its owner may have deleted the volume.
             require_type(self.work, source_of(self.work, self._source_id), error)
@@ -45,10 +41,17 @@ class Snapshot(Requested):
         require_not_restored(self.work, self._source_id)
         return snapshot
 
-    def _ensure(self) -> dict[str, Any]:
+    def _ensure(self, volume: dict[str, Any]) -> dict[str, Any]:
         cinder = self.work.cinder
         entry = self.intend(volume_id=self._source_id)
-        snapshot = earlier_snapshot(self.work, entry, self._source_id) or self._create()
+        snapshot = earlier_snapshot(self.work, entry, self._source_id)
+        if snapshot is None:
+            if is_in_transition(volume):
+                # Its owner extends or attaches it at this moment: Cinder makes no snapshot now.
+                cinder.volumes.wait_settled(volume)
+                # Its owner may have deleted it, or begun to restore it.
+                require_not_restored(self.work, self._source_id)
+            snapshot = self._create()
         made = {ownership.MADE_AT: snapshot["created_at"]}
         self.present(snapshot["id"], volume_id=self._source_id, **made)
         return cinder.snapshots.wait(snapshot["id"])
@@ -66,4 +69,4 @@ class Snapshot(Requested):
     def remove(cls, work: Work, entry: Entry) -> None:
         source_id = str(entry.details.get("volume_id") or work.volume_id)
         for snapshot in snapshots_to_remove(work, entry, source_id):
-            work.cinder.snapshots.delete(snapshot["id"])
+            delete_snapshot(work, entry, snapshot)

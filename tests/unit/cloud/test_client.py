@@ -8,7 +8,7 @@ import pytest
 from cinderclient import exceptions
 
 from tests.support.fake_cinder import FakeClient
-from tests.support.small_cloud import Reply, SmallCloud
+from tests.support.small_cloud import DROPPED, MISSING, PROXY, Reply, SmallCloud
 from tests.unit.cloud.conftest import Login
 from volflow.cloud.cinder import NEWEST, Cinder
 from volflow.cloud.client import Client
@@ -64,6 +64,51 @@ def test_what_is_being_created_is_deleted_afterwards(
 
     small_cloud.mood = mood
     getattr(log_in().cinder, kind).delete(made)
+    assert small_cloud.resources[kind] == {}
+
+
+@pytest.mark.parametrize("kind", ["volumes", "snapshots"])
+def test_a_repeated_request_does_not_prove_a_deletion(
+    kind: str, small_cloud: SmallCloud, log_in: Login
+) -> None:
+    """A gateway refuses the first request; then the resource goes to another project."""
+    made, begun = small_cloud.put(kind), list[str]()
+
+    def mood(method: str, path: str) -> Reply | None:
+        if method != "DELETE":
+            return None
+        if small_cloud.log.count(f"DELETE {path}") == 1:
+            return PROXY
+        small_cloud.resources[kind].clear()
+        return MISSING
+
+    small_cloud.mood = mood
+    manager = getattr(log_in().cinder, kind)
+    assert not manager.delete(made, begun=lambda: begun.append(made))
+    assert begun == []
+
+
+@pytest.mark.parametrize("kind", ["volumes", "snapshots"])
+@pytest.mark.parametrize("reply", [DROPPED, MISSING])
+def test_a_resource_that_is_shown_as_deleting_is_being_deleted(
+    reply: Reply, kind: str, small_cloud: SmallCloud, log_in: Login
+) -> None:
+    """The answer to the request was lost, or a request was sent to a database that lags behind."""
+    made, begun = small_cloud.put(kind), list[str]()
+    shown = small_cloud.resources[kind][made]
+
+    def mood(method: str, path: str) -> Reply | None:
+        if method != "DELETE":
+            return None
+        shown["status"] = "deleting"
+        threading.Timer(0.5, small_cloud.resources[kind].clear).start()
+        return reply
+
+    small_cloud.mood = mood
+    manager = getattr(log_in().cinder, kind)
+    assert manager.delete(made, begun=lambda: begun.append(shown["status"]))
+    assert begun[0] == "deleting"
+    assert small_cloud.log.count(f"DELETE /{kind}/{made}") == 1
     assert small_cloud.resources[kind] == {}
 
 

@@ -10,7 +10,13 @@ from typing import Any
 import pytest
 
 from volflow.cloud.wait import Wait, existing
-from volflow.errors import CloudError, ResourceNotFoundError, StoppedError, WaitError
+from volflow.errors import (
+    CloudError,
+    NotDeletedError,
+    ResourceNotFoundError,
+    StoppedError,
+    WaitError,
+)
 
 # Ends by its limit.
 SHORT = Wait(interval=0.001, interval_max=0.002, limit=0.2, limit_per_gib=0.0)
@@ -145,7 +151,7 @@ def test_the_wait_for_a_deletion_ends_at_its_limit() -> None:
 def test_a_deletion_that_cinder_cancels_is_reported_early(state: str) -> None:
     look = Looking("deleting", state)
     with pytest.raises(
-        WaitError, match=f"It was not deleted by Cinder, and is '{state}' again: busy"
+        NotDeletedError, match=f"It was not deleted by Cinder, and is '{state}' again: busy"
     ):
         LONG.until_gone(look, what="It", reason=lambda _: "busy")
     assert look.count == 3

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from cinderclient import exceptions
 
 from persistence import Entry, State
 from tests.support.fake_cinder import FakeClient
 from tests.support.work import work_of
+from volflow.cloud.client import Client
 from volflow.cloud.volumes import Volumes
-from volflow.errors import ChangedError, CloudError
-from volflow.tasks.presence import DELETING, note
+from volflow.errors import ChangedError, CloudError, NotDeletedError
+from volflow.tasks.presence import BEGUN, DELETING, note
 from volflow.tasks.remarks import Remark
+from volflow.tasks.safety_snapshot import SafetySnapshot
 from volflow.tasks.snapshot import Snapshot
 from volflow.tasks.temporary_volume import TemporaryVolume
 from volflow.tasks.work import Work
+
+
+class Killed(BaseException):
+    """Stands for the end of the process."""
 
 
 @pytest.fixture
@@ -42,10 +50,22 @@ def temporary(cloud: FakeClient, work: Work) -> str:
 
 def transfer(cloud: FakeClient, volume: str) -> None:
     """Let the volume go to another project with its snapshots: they are not visible any more."""
+    cloud.recover()
     for snapshot in cloud.volume_snapshots:
         if cloud.volume_snapshots[snapshot]["volume_id"] == volume:
             cloud.volume_snapshots.delete(snapshot)
     cloud.volumes.delete(volume)
+
+
+def before(cloud: FakeClient, call: str, act: Callable[[], object]) -> None:
+    """Act once, just before a call is carried out."""
+
+    def acted(*_: object) -> bool:
+        cloud.recover()
+        act()
+        return False
+
+    cloud.fail(call, when=acted)
 
 
 @pytest.mark.usefixtures("member")
@@ -99,10 +119,153 @@ def test_a_temporary_volume_whose_deletion_was_requested_is_gone(
     cloud: FakeClient, work: Work
 ) -> None:
     made = temporary(cloud, work)
-    # The process was killed after its request.
+    # The process was killed after its request. It was an older volflow.
     note(work, work.tag(TemporaryVolume.kind), **{DELETING: True})
     cloud.volumes.delete(made)
     TemporaryVolume.remove(work, entry(work, TemporaryVolume.kind))
+
+
+@pytest.mark.usefixtures("member")
+@pytest.mark.parametrize("safety", [False, True])
+@pytest.mark.parametrize("named", [False, True], ids=["without an id", "in the ledger"])
+def test_a_snapshot_that_is_lost_while_it_is_deleted_is_a_leftover(
+    cloud: FakeClient, work: Work, safety: bool, named: bool
+) -> None:
+    """Its volume goes to another project between the list and the request."""
+    volume = work.volume_id
+    step = SafetySnapshot(work) if safety else Snapshot(work)
+    if named:
+        made = step.execute(volume)["id"] if safety else step.execute()["id"]  # type: ignore[call-arg]
+    else:
+        step.intend(volume_id=volume)
+        made = step._create(volume)["id"] if safety else step._create()["id"]  # type: ignore[call-arg]
+    before(cloud, "volume_snapshots.delete", lambda: transfer(cloud, volume))
+    for _ in range(2):
+        with pytest.raises(ChangedError, match=f"Neither snapshot {made} nor its volume"):
+            step.remove(work, entry(work, step.kind))
+    work.changed_too = True
+    step.remove(work, entry(work, step.kind))
+
+
+@pytest.mark.usefixtures("member")
+def test_a_snapshot_that_somebody_else_deletes_first_is_gone(cloud: FakeClient, work: Work) -> None:
+    made = Snapshot(work).execute()["id"]
+    before(cloud, "volume_snapshots.delete", lambda: cloud.volume_snapshots.delete(made))
+    Snapshot.remove(work, entry(work, Snapshot.kind))
+
+
+@pytest.mark.usefixtures("member")
+@pytest.mark.parametrize("kind", [Snapshot, TemporaryVolume])
+def test_what_cinder_had_begun_to_delete_before_a_kill_is_gone(
+    cloud: FakeClient,
+    work: Work,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: type[Snapshot] | type[TemporaryVolume],
+) -> None:
+    made = Snapshot(work).execute()["id"] if kind is Snapshot else temporary(cloud, work)
+
+    def killed(*_: object, **__: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Client, "wait_gone", killed)
+        with pytest.raises(Killed):
+            kind.remove(work, entry(work, kind.kind))
+    assert made not in cloud.volumes
+    # The tenant then deletes the volume of the snapshot.
+    transfer(cloud, work.volume_id)
+    kind.remove(work, entry(work, kind.kind))
+
+
+@pytest.mark.usefixtures("member")
+def test_a_request_that_may_not_have_reached_cinder_proves_no_deletion(
+    cloud: FakeClient, work: Work
+) -> None:
+    made = temporary(cloud, work)
+
+    def killed() -> None:
+        raise Killed
+
+    before(cloud, "volumes.delete", killed)
+    with pytest.raises(Killed):
+        TemporaryVolume.remove(work, entry(work, TemporaryVolume.kind))
+    transfer(cloud, made)
+    with pytest.raises(ChangedError, match=f"Volume {made} cannot be seen in this project"):
+        TemporaryVolume.remove(work, entry(work, TemporaryVolume.kind))
+
+
+@pytest.mark.usefixtures("member")
+@pytest.mark.parametrize("status", ["deleting", "available"])
+def test_a_deletion_that_had_begun_and_ends_before_the_next_request_leaves_nothing(
+    cloud: FakeClient, work: Work, status: str
+) -> None:
+    """The list shows it as 'deleting', or comes from a database that lags behind."""
+    made = temporary(cloud, work)
+    if status == "available":
+        note(work, work.tag(TemporaryVolume.kind), **{DELETING: BEGUN})
+    cloud.volumes[made]["status"] = status
+    before(cloud, "volumes.delete", lambda: cloud.volumes.delete(made))
+    for _ in range(2):
+        TemporaryVolume.remove(work, entry(work, TemporaryVolume.kind))
+        assert entry(work, TemporaryVolume.kind).details[DELETING] == BEGUN
+
+
+@pytest.mark.usefixtures("member")
+@pytest.mark.parametrize(("status", "gone"), [(403, True), (400, False)])
+def test_only_a_refusal_for_its_state_says_that_a_begun_deletion_has_failed(
+    cloud: FakeClient, work: Work, status: int, gone: bool
+) -> None:
+    made = temporary(cloud, work)
+    note(work, work.tag(TemporaryVolume.kind), **{DELETING: BEGUN})
+    cloud.fail("volumes.delete", error=exceptions.ClientException(status))
+    with pytest.raises(CloudError):
+        TemporaryVolume.remove(work, entry(work, TemporaryVolume.kind))
+    transfer(cloud, made)
+    if gone:
+        TemporaryVolume.remove(work, entry(work, TemporaryVolume.kind))
+    else:
+        with pytest.raises(ChangedError, match=f"Volume {made} cannot be seen in this project"):
+            TemporaryVolume.remove(work, entry(work, TemporaryVolume.kind))
+
+
+@pytest.mark.usefixtures("member")
+def test_a_deletion_that_cinder_has_cancelled_proves_nothing(
+    cloud: FakeClient, work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The volume was busy, and is 'available' again."""
+    made = temporary(cloud, work)
+    with monkeypatch.context() as patch:
+        patch.setattr(cloud.volumes, "delete", lambda _: None)
+        with pytest.raises(NotDeletedError, match="is 'available' again"):
+            TemporaryVolume.remove(work, entry(work, TemporaryVolume.kind))
+    transfer(cloud, made)
+    with pytest.raises(ChangedError, match=f"Volume {made} cannot be seen in this project"):
+        TemporaryVolume.remove(work, entry(work, TemporaryVolume.kind))
+
+
+@pytest.mark.usefixtures("member")
+def test_a_volume_without_an_id_in_the_ledger_that_is_lost_is_a_leftover(
+    cloud: FakeClient, work: Work
+) -> None:
+    step = TemporaryVolume(work)
+    step.intend()
+    snapshot = Snapshot(work).execute()
+    made = step._create(work.cinder.volumes.get(work.volume_id), snapshot)["id"]
+    before(cloud, "volumes.delete", lambda: transfer(cloud, made))
+    for _ in range(2):
+        with pytest.raises(ChangedError, match=f"Volume {made} cannot be seen in this project"):
+            TemporaryVolume.remove(work, entry(work, TemporaryVolume.kind))
+
+
+@pytest.mark.usefixtures("member")
+def test_an_older_ledger_does_not_prove_a_deletion_of_what_was_still_there(
+    cloud: FakeClient, work: Work
+) -> None:
+    made = temporary(cloud, work)
+    note(work, work.tag(TemporaryVolume.kind), **{DELETING: True})
+    before(cloud, "volumes.delete", lambda: transfer(cloud, made))
+    with pytest.raises(ChangedError, match=f"Volume {made} cannot be seen in this project"):
+        TemporaryVolume.remove(work, entry(work, TemporaryVolume.kind))
 
 
 @pytest.mark.usefixtures("member")

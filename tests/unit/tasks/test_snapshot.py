@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from tests.support.work import work_of
 from volflow.cloud.marks import CLAIMED, RESTORED, TAG_KEY
 from volflow.cloud.ownership import temporary_name
 from volflow.cloud.properties import NOT_VISIBLE
+from volflow.cloud.volumes import Volumes
 from volflow.errors import ResourceNotFoundError, SourceDeletedError, VolumeStateError
 from volflow.tasks.base import Dispose
 from volflow.tasks.description import Describe
@@ -90,6 +92,80 @@ def test_a_volume_that_its_owner_changes_at_the_moment_is_waited_for(
     monkeypatch.setattr(cloud.volume_snapshots, "create", created)
     cloud.after("volumes.get", looked)
     assert step.execute()["status"] == "available"
+
+
+def changing(
+    cloud: FakeClient, volume_id: str, monkeypatch: pytest.MonkeyPatch, then: Callable[[], object]
+) -> None:
+    """Let the owner change the volume: after the next three looks, something happens."""
+    get, looks = cloud.volumes.get, iter(range(3))
+    cloud.volumes[volume_id]["status"] = "detaching"
+
+    def looked(asked: str) -> Any:
+        if next(looks, None) is None:
+            monkeypatch.setattr(cloud.volumes, "get", get)
+            then()
+        return get(asked)
+
+    monkeypatch.setattr(cloud.volumes, "get", looked)
+
+
+def test_a_volume_that_is_deleted_when_it_is_detached_is_told_apart(
+    state: State, cloud: FakeClient, step: Snapshot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Nova does with the volumes of a server that are deleted on termination."""
+    volume = step.work.volume_id
+    changing(cloud, volume, monkeypatch, lambda: cloud.volumes.delete(volume))
+    with pytest.raises(SourceDeletedError, match="before its snapshot was made"):
+        step.execute()
+    step.revert()
+    assert state.ledger.open() == []
+
+
+def test_a_restore_that_begins_while_the_volume_is_waited_for_is_noticed(
+    state: State, cloud: FakeClient, step: Snapshot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    volume = step.work.volume_id
+    other = work_of(state, cloud, volume)
+
+    def restore() -> None:
+        cloud.volumes[volume]["status"] = "available"
+        cloud.volumes.set_metadata(volume, {TAG_KEY: other.tag(CLAIMED)})
+
+    changing(cloud, volume, monkeypatch, restore)
+    with pytest.raises(VolumeStateError, match="it is not backed up"):
+        step.execute()
+    assert len(cloud.volume_snapshots) == 0
+
+
+def test_one_answer_of_not_found_does_not_end_the_wait_for_a_volume(
+    cloud: FakeClient, step: Snapshot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    volume, get = cloud.volumes[step.work.volume_id], cloud.volumes.get
+    answers, lost = iter([True, False, True, False, True]), list[str]()
+
+    def lagging(volume_id: str) -> Any:
+        there = next(answers, None)
+        if there is None:
+            volume["status"] = "available"
+        if there is False:
+            lost.append(volume_id)
+            raise exceptions.NotFound(404)
+        return get(volume_id)
+
+    volume["status"] = "extending"
+    monkeypatch.setattr(cloud.volumes, "get", lagging)
+    assert step.execute()["status"] == "available"
+    assert len(lost) == 2
+
+
+def test_a_snapshot_that_exists_needs_no_wait_for_the_volume(
+    cloud: FakeClient, step: Snapshot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = step.execute()
+    cloud.volumes[step.work.volume_id]["status"] = "extending"
+    monkeypatch.setattr(Volumes, "wait_settled", lambda *_: pytest.fail("it waits"))
+    assert step.execute()["id"] == made["id"]
 
 
 def test_a_volume_that_is_deleted_before_its_turn_is_told_apart(
