@@ -10,6 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable
+from enum import StrEnum
 from typing import Any, TypeVar
 
 from cinderclient import exceptions
@@ -27,6 +28,17 @@ _LATER = "If Cinder carries it out later, 'volflow leftover list --lost' lists w
 
 # The statuses with which Cinder refuses a change because of a resource's state.
 REFUSED_FOR_STATE = (400, 409)
+
+
+class Deletion(StrEnum):
+    """What is known of the deletion of a resource that is gone. The ledger keeps the values."""
+
+    #: Cinder has accepted the request, or has shown the resource as 'deleting'.
+    BEGUN = "begun"
+    #: volflow has asked, and the answer was lost, or it was killed before it had one.
+    ASKED = "asked"
+    #: Somebody else has deleted it, or it went to another project.
+    UNKNOWN = "unknown"
 
 
 class Client:
@@ -159,25 +171,24 @@ class Client:
         *,
         size_gib: int = 0,
         begun: Callable[[], object] = lambda: None,
-    ) -> bool:
+    ) -> Deletion:
         """Delete a resource and wait until it is gone. It is no error if it is gone already.
 
         If Cinder is still changing the resource, this first waits for the end of the change.
 
         :param size_gib: the size of all its volumes together, in GiB
         :param begun: called at each sign that Cinder deletes it, and before any wait for the end
-        :returns: whether there was such a sign: Cinder has accepted a request, or has shown the
-            resource as 'deleting'. Otherwise somebody else has deleted it, or it went to another
-            project, or the answer to a request was lost
+        :returns: who has deleted it, as far as is known
         :raises WaitError: Cinder did not delete it, or not in time
         """
         name = what.capitalize()
         deadline = self._wait.deadline(size_gib)
-        settled = signed = False
+        settled = False
+        deletion = Deletion.UNKNOWN
 
         def sign() -> None:
-            nonlocal signed
-            signed = True
+            nonlocal deletion
+            deletion = Deletion.BEGUN
             begun()
 
         def seen() -> Resource | None:
@@ -187,9 +198,14 @@ class Client:
             return found
 
         def under_way() -> Resource | None:
-            # The request before may never have reached Cinder: that it was sent proves nothing.
+            nonlocal deletion
             found = seen()
-            return found if found is not None and _is_being_deleted(found) else None
+            if found is not None and _is_being_deleted(found):
+                return found
+            # The request may have reached Cinder or not. What is still there was not deleted.
+            if deletion is not Deletion.BEGUN:
+                deletion = Deletion.UNKNOWN if found else Deletion.ASKED
+            return None
 
         while True:
             try:
@@ -199,7 +215,7 @@ class Client:
             except ResourceNotFoundError:
                 found = seen()
                 if found is None:
-                    return signed
+                    return deletion
                 if not _is_being_deleted(found):
                     raise
                 break
@@ -208,7 +224,7 @@ class Client:
                     raise
                 found = seen()
                 if found is None:
-                    return signed
+                    return deletion
                 if not is_in_transition(found):
                     # The change may have ended between the refusal and this look.
                     if settled:
@@ -225,7 +241,7 @@ class Client:
                     grace=self._patience.seconds,
                 )
         self.wait_gone(look, what=name, size_gib=size_gib)
-        return True
+        return Deletion.BEGUN
 
     def wait_settled(
         self, look: Callable[[], Resource], *, what: str, size_gib: int = 0

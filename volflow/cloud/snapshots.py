@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from cinderclient import api_versions
 
-from volflow.cloud.client import Client, plain
+from volflow.cloud.client import Client, Deletion, plain
 from volflow.cloud.marks import TAG_KEY, tag_of
 from volflow.cloud.wait import Resource, Resources, existing
 
@@ -100,11 +100,11 @@ class Snapshots:
             size_gib=int(self.get(snapshot_id)["size"]),
         )
 
-    def delete(self, snapshot_id: str, *, begun: Callable[[], object] = lambda: None) -> bool:
+    def delete(self, snapshot_id: str, *, begun: Callable[[], object] = lambda: None) -> Deletion:
         """Delete the snapshot and wait until it is gone. It is no error if it is gone already.
 
         :param begun: called at each sign that Cinder deletes it
-        :returns: whether there was a sign; see :meth:`Client.delete`
+        :returns: who has deleted it, as far as is known
         :raises WaitError: Cinder did not delete it, or not in time
         """
         found = existing(lambda: self.get(snapshot_id))

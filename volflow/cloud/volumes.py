@@ -7,7 +7,7 @@ from typing import Any
 
 from oslo_utils.uuidutils import is_uuid_like
 
-from volflow.cloud.client import Client, plain
+from volflow.cloud.client import Client, Deletion, plain
 from volflow.cloud.marks import TAG_KEY, tag_of
 from volflow.cloud.wait import Resource, Resources, existing
 from volflow.errors import (
@@ -207,11 +207,11 @@ class Volumes:
             size_gib=int(volume["size"]),
         )
 
-    def delete(self, volume_id: str, *, begun: Callable[[], object] = lambda: None) -> bool:
+    def delete(self, volume_id: str, *, begun: Callable[[], object] = lambda: None) -> Deletion:
         """Delete the volume and wait until it is gone. It is no error if it is gone already.
 
         :param begun: called at each sign that Cinder deletes it
-        :returns: whether there was a sign; see :meth:`Client.delete`
+        :returns: who has deleted it, as far as is known
         :raises WaitError: Cinder did not delete it, or not in time
         """
         found = self.existing(volume_id)

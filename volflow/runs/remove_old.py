@@ -8,6 +8,7 @@ from typing import Any
 
 from persistence import Runs
 from volflow.cloud.cinder import Cinder
+from volflow.cloud.client import Deletion
 from volflow.cloud.volumes import USABLE
 from volflow.errors import CloudError, ResourceNotFoundError, UnavailableError
 from volflow.plans.preflight import why_not_removable
@@ -102,8 +103,9 @@ def _make_gone(
             # A killed process of this run has begun to delete it.
             begun()
             cinder.volumes.wait_gone(volume_id)
-        elif not (
-            cinder.volumes.delete(volume_id, begun=begun) or cinder.volumes.sees_all_projects()
+        elif (
+            cinder.volumes.delete(volume_id, begun=begun) is not Deletion.BEGUN
+            and not cinder.volumes.sees_all_projects()
         ):
             return _LOST
     except UnavailableError as error:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from persistence import Entry
 from volflow.cloud import ownership
-from volflow.cloud.client import REFUSED_FOR_STATE
+from volflow.cloud.client import REFUSED_FOR_STATE, Deletion
 from volflow.cloud.marks import TAG_KEY, tag_of
 from volflow.cloud.snapshots import Snapshots
 from volflow.cloud.volumes import Volumes
@@ -24,11 +24,9 @@ from volflow.tasks.work import Work
 
 LOG = logging.getLogger(__name__)
 
-# The key of an entry's details in the ledger: what is known of the deletion of the resource. An
-# older volflow wrote True, before it asked Cinder.
+# The key of an entry's details in the ledger: what is known of the deletion of the resource, a
+# :class:`Deletion`. Earlier volflow wrote True, which means ASKED, and False for UNKNOWN.
 DELETING = "deleting"
-# Its value after a sign: Cinder has accepted the request, or has shown the resource as 'deleting'.
-BEGUN = "begun"
 
 
 def earlier_snapshot(work: Work, entry: Entry, source_id: str) -> Resource | None:
@@ -70,7 +68,7 @@ def snapshots_to_remove(work: Work, entry: Entry, source_id: str) -> Resources:
         if snapshot is not None:
             if _has_mark(work, "Snapshot", snapshot, entry):
                 found = [*found, snapshot]
-        elif not _deletion(work, entry):
+        elif _deletion(work, entry) is not Deletion.BEGUN:
             _require_snapshot_gone(work, entry, entry.resource_id, source_id)
     return _ours(work, "snapshot", found, entry)
 
@@ -90,7 +88,7 @@ def volumes_to_remove(work: Work, entry: Entry, *, also: str | None = None) -> R
             kept = also is not None and tag_of(volume) == also
             if kept or _has_mark(work, "Volume", volume, entry):
                 found = [*found, volume]
-        elif not _deletion(work, entry):
+        elif _deletion(work, entry) is Deletion.UNKNOWN:
             _require_volume_gone(work, entry, entry.resource_id)
     return _ours(work, "volume", found, entry)
 
@@ -102,7 +100,7 @@ def delete_volume(work: Work, entry: Entry, volume: Resource) -> None:
         made a snapshot of it
     """
     try:
-        deleted = _delete(work, entry, volume, work.cinder.volumes)
+        deletion = _delete(work, entry, volume, work.cinder.volumes)
     except CloudError as error:
         hindrances = _snapshots_of(work, volume["id"])
         if not hindrances:
@@ -110,7 +108,7 @@ def delete_volume(work: Work, entry: Entry, volume: Resource) -> None:
         raise ChangedError(
             f"{error} Somebody has made a snapshot of it, which must be deleted first: {hindrances}"
         ) from None
-    if not deleted:
+    if deletion is Deletion.UNKNOWN:
         _require_volume_gone(work, entry, volume["id"])
 
 
@@ -120,40 +118,41 @@ def delete_snapshot(work: Work, entry: Entry, snapshot: Resource) -> None:
     :raises ChangedError: neither it nor its volume can be seen any more: both may be in another
         project
     """
-    if not _delete(work, entry, snapshot, work.cinder.snapshots):
+    # A lost answer says less than the volume that it is of.
+    if _delete(work, entry, snapshot, work.cinder.snapshots) is not Deletion.BEGUN:
         _require_snapshot_gone(work, entry, snapshot["id"], snapshot["volume_id"])
 
 
-def _delete(work: Work, entry: Entry, resource: Resource, manager: Volumes | Snapshots) -> bool:
-    """Delete a resource of a step; return whether there is a sign that Cinder has deleted it.
+def _delete(work: Work, entry: Entry, resource: Resource, manager: Volumes | Snapshots) -> Deletion:
+    """Delete a resource of a step; return who has deleted it, as far as is known.
 
-    The ledger records the sign at once, so that a process that finds the resource gone knows why.
-    That volflow has asked is no sign: the request may not have reached Cinder.
+    The ledger has it too, so that a process that finds the resource gone knows why.
     """
     known = resource["id"] == entry.resource_id
 
-    def begun() -> None:
-        if known and _deletion(work, entry) != BEGUN:
-            note(work, entry.tag, **{DELETING: BEGUN})
+    def record(deletion: Deletion) -> None:
+        if known and _deletion(work, entry) is not deletion:
+            note(work, entry.tag, **{DELETING: deletion})
 
-    listed = resource["status"] == "deleting"
-    if listed:
-        begun()
+    if resource["status"] == "deleting":
+        record(Deletion.BEGUN)
+    elif known and _deletion(work, entry) is Deletion.UNKNOWN:
+        # The process can be killed before it has the answer.
+        record(Deletion.ASKED)
     try:
-        signed = manager.delete(resource["id"], begun=begun)
+        deletion = manager.delete(resource["id"], begun=lambda: record(Deletion.BEGUN))
     except CloudError as error:
         if known and _is_refused(error, _deletion(work, entry)):
             # If the resource is gone later, volflow has not deleted it.
-            note(work, entry.tag, **{DELETING: False})
+            record(Deletion.UNKNOWN)
         raise
-    if signed or listed or (known and _deletion(work, entry) == BEGUN):
-        return True
-    if known:
-        note(work, entry.tag, **{DELETING: False})
-    return False
+    if resource["status"] == "deleting" or (known and _deletion(work, entry) is Deletion.BEGUN):
+        return Deletion.BEGUN
+    record(deletion)
+    return deletion
 
 
-def _is_refused(error: CloudError, deletion: object) -> bool:
+def _is_refused(error: CloudError, deletion: Deletion) -> bool:
     """Whether an error says that Cinder does not delete a resource.
 
     :param deletion: what the ledger knows of the deletion. What Cinder has begun it ends, whatever
@@ -163,17 +162,20 @@ def _is_refused(error: CloudError, deletion: object) -> bool:
         return True
     if isinstance(error, (UnavailableError, WaitError)):
         return False
-    return deletion != BEGUN or error.status in REFUSED_FOR_STATE
+    return deletion is not Deletion.BEGUN or error.status in REFUSED_FOR_STATE
 
 
-def _deletion(work: Work, entry: Entry) -> object:
+def _deletion(work: Work, entry: Entry) -> Deletion:
     """What is known of the deletion of a step's resource.
 
     An earlier attempt of the same removal can have recorded it after the entry was read.
     """
     known = work.services.ledger.find(entry.tag)
     same = known is not None and known.resource_id == entry.resource_id
-    return (known if known and same else entry).details.get(DELETING)
+    found = (known if known and same else entry).details.get(DELETING)
+    if isinstance(found, str):
+        return Deletion(found)
+    return Deletion.ASKED if found else Deletion.UNKNOWN
 
 
 def _require_volume_gone(work: Work, entry: Entry, volume_id: str) -> None:

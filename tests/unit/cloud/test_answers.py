@@ -13,6 +13,7 @@ import pytest
 from tests.support.small_cloud import DROPPED, MISSING, PROXY, Mood, Reply, SmallCloud
 from tests.unit.cloud.conftest import Login
 from volflow.cloud.answers import seconds_of
+from volflow.cloud.client import Deletion
 from volflow.errors import (
     CloudError,
     QuotaError,
@@ -145,12 +146,13 @@ def test_a_lost_answer_to_a_deletion_is_no_failure(
 
 def test_who_has_deleted_a_volume_is_known(small_cloud: SmallCloud, log_in: Login) -> None:
     volumes = log_in().cinder.volumes
-    assert volumes.delete(small_cloud.put("volumes"))
-    # Its answer is lost, and nothing shows what has become of the volume.
+    assert volumes.delete(small_cloud.put("volumes")) is Deletion.BEGUN
+    # Its answer is lost, and the volume is gone before anything shows that it is deleted.
     small_cloud.lost = True
     small_cloud.mood = wrong(DROPPED, "DELETE /volumes/.*", times=1)
-    assert not volumes.delete(small_cloud.put("volumes"))
-    assert not volumes.delete("00000000-0000-4000-8000-000000000001")
+    assert volumes.delete(small_cloud.put("volumes")) is Deletion.ASKED
+    missing = "00000000-0000-4000-8000-000000000001"
+    assert volumes.delete(missing) is Deletion.UNKNOWN
 
 
 @pytest.mark.parametrize("reply", [Reply(200, b"<html>"), Reply(200, {}), Reply(200)])

@@ -11,7 +11,7 @@ from tests.support.fake_cinder import FakeClient
 from tests.support.small_cloud import DROPPED, MISSING, PROXY, Reply, SmallCloud
 from tests.unit.cloud.conftest import Login
 from volflow.cloud.cinder import NEWEST, Cinder
-from volflow.cloud.client import Client
+from volflow.cloud.client import Client, Deletion
 from volflow.cloud.patience import Patience, undoing
 from volflow.cloud.wait import Wait
 from volflow.errors import CloudError, ResourceNotFoundError, StoppedError, UnavailableError
@@ -84,7 +84,8 @@ def test_a_repeated_request_does_not_prove_a_deletion(
 
     small_cloud.mood = mood
     manager = getattr(log_in().cinder, kind)
-    assert not manager.delete(made, begun=lambda: begun.append(made))
+    deleted = manager.delete(made, begun=lambda: begun.append(made))
+    assert deleted is Deletion.UNKNOWN
     assert begun == []
 
 
@@ -106,7 +107,8 @@ def test_a_resource_that_is_shown_as_deleting_is_being_deleted(
 
     small_cloud.mood = mood
     manager = getattr(log_in().cinder, kind)
-    assert manager.delete(made, begun=lambda: begun.append(shown["status"]))
+    deleted = manager.delete(made, begun=lambda: begun.append(shown["status"]))
+    assert deleted is Deletion.BEGUN
     assert begun[0] == "deleting"
     assert small_cloud.log.count(f"DELETE /{kind}/{made}") == 1
     assert small_cloud.resources[kind] == {}
