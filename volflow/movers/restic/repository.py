@@ -43,7 +43,6 @@ class ResticRepository:
     def __init__(self, program: ResticProgram) -> None:
         self._program = program
         self._browser = Browser(program)
-        self._locks = Locks(program)
 
     @property
     def location(self) -> str:
@@ -130,7 +129,7 @@ class ResticRepository:
 
     def unlock(self, owners: Sequence[Process] = (), others: Sequence[Process] = ()) -> None:
         """Remove the locks of processes that have ended: see :meth:`Locks.remove`."""
-        self._locks.remove(owners, others)
+        Locks(self._program).remove(owners, others)
 
     def manifest(self, backup_id: str) -> str:
         """The text of a manifest."""
