@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import os
 import socket
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 
+from volflow.times import moment_of, utc
+
 # Where the id of the machine is, and where it was before systemd (machine-id(5)).
 _MACHINE_IDS = ("/etc/machine-id", "/var/lib/dbus/machine-id")
+# By how much two times of this host's clock may differ although they mean the same moment.
+_TOLERANCE = timedelta(seconds=2)
 
 
 def host_name() -> str:
@@ -72,6 +78,8 @@ class Process:
     :ivar boot: the id of its boot
     :ivar pid_namespace: the PID namespace that ``pid`` belongs to; empty if it is not known
     :ivar started: when it started, in clock ticks since boot; empty if it is not known
+    :ivar ended: when it was seen that it had ended; None if that is not known. It is no part of
+        what tells two processes apart
     """
 
     host: str
@@ -80,6 +88,7 @@ class Process:
     started: str
     machine: str = ""
     pid_namespace: str = ""
+    ended: datetime | None = field(default=None, compare=False)
 
     @classmethod
     def current(cls) -> Process:
@@ -109,14 +118,17 @@ class Process:
             return None
         host, boot, pid, moment, *more = words
         # The form of a PID namespace tells it from what 0.1.0 has written in this place.
-        known = more[:2] if len(more) > 1 and ":" in more[1] else []
-        return cls(host, boot, int(pid), moment, *known)
+        if len(more) < 2 or ":" not in more[1]:
+            return cls(host, boot, int(pid), moment)
+        ended = moment_of(more[2]) if len(more) > 2 else None
+        return cls(host, boot, int(pid), moment, more[0], more[1], ended)
 
     def __str__(self) -> str:
         """One line of text: its fields, separated by spaces."""
         host = "_".join(self.host.split())
         words = (host, self.boot, str(self.pid), self.started, self.machine, self.pid_namespace)
-        return " ".join(word or "-" for word in words)
+        ended = [utc(self.ended)] if self.ended else []
+        return " ".join([*(word or "-" for word in words), *ended])
 
     def has_ended(self) -> bool:
         """Whether it is proved that this process does not exist any more.
@@ -143,6 +155,22 @@ class Process:
             return Path(f"/proc/{self.pid}").exists() and started(self.pid) != self.started
         except OSError:
             return False
+
+    def looked_at(self) -> Process:
+        """This process, with the present as the time of its end if it is seen to have ended."""
+        if self.ended is None and self.has_ended():
+            return replace(self, ended=datetime.now(UTC))
+        return self
+
+    def may_have_lived(self, moment: datetime) -> bool:
+        """Whether this process may have existed at a time of this host's clock."""
+        if self.ended is not None and moment > self.ended + _TOLERANCE:
+            return False
+        if self.boot != boot_id() or not self.started.isdecimal():
+            return True
+        booted = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+        began = booted + int(self.started) / os.sysconf("SC_CLK_TCK")
+        return moment.timestamp() >= began - _TOLERANCE.total_seconds()
 
     def runs(self) -> bool:
         """Whether this process exists here, and has not ended."""

@@ -281,10 +281,13 @@ class Repository(Protocol):
     def unlock(self, owners: Sequence[Process] = (), others: Sequence[Process] = ()) -> None:
         """Remove the locks of processes that were killed. Locks of running ones stay.
 
+        Without a lock of one of the owners there is nothing to do.
+
         :param owners: processes that may have held a lock, and whose volflow has ended
         :param others: processes that may hold other locks, and may run. No lock is removed before
             it is proved of the process of each lock that it runs here or has ended
         :raises RepositoryError: a lock may belong to a running process, or cannot be removed
+            without harm
         """
         ...
 

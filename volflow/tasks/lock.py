@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from persistence import Entry, EntryState
@@ -44,7 +44,7 @@ class RepositoryLock(Temporary):
                 run_id=work.services.run_id,
                 item=work.volume_id,
                 kind=cls.kind,
-                details={"processes": list(map(str, processes[-_KEPT:]))},
+                details={"processes": _texts(processes[-_KEPT:])},
             )
 
         def doubt() -> None:
@@ -52,13 +52,20 @@ class RepositoryLock(Temporary):
             stays = True
 
         def note(pid: int) -> None:
-            # The mover's process writes its id into the lock; only this tells whose lock it is.
-            processes.append(Process.of(pid))
+            # The mover's process writes its id into the lock; this tells whose lock it is.
+            processes[:] = [*_looked_at(processes), Process.of(pid)]
             intend()
 
         intend()
-        with program.noting(note):
-            yield doubt
+        try:
+            with program.noting(note):
+                yield doubt
+        finally:
+            found = _looked_at(processes)
+            if _texts(found) != _texts(processes):
+                processes[:] = found
+                # A lock of a later time is that of another process with the same id.
+                intend()
         if stays:
             cls.release(work)
         else:
@@ -71,10 +78,21 @@ class RepositoryLock(Temporary):
 
     @classmethod
     def remove(cls, work: Work, entry: Entry) -> None:
+        processes = _processes(entry)
+        owners = _looked_at(processes)
+        if _texts(owners) != _texts(processes):
+            # Its volflow was killed and could not record this. The next attempt may be much later.
+            work.services.ledger.intend(
+                entry.tag,
+                run_id=entry.run_id,
+                item=entry.item,
+                kind=entry.kind,
+                details={**entry.details, "processes": _texts(owners)},
+            )
         # One run has locks for several volumes: their processes prove as much.
         others = work.services.ledger.open(kind=cls.kind)
         work.repository.unlock(
-            _processes(entry),
+            owners,
             [process for one in others if one.tag != entry.tag for process in _processes(one)],
         )
 
@@ -83,3 +101,11 @@ def _processes(entry: Entry) -> list[Process]:
     """The processes that may have held a lock."""
     found = map(Process.parse, entry.details.get("processes", ()))
     return [process for process in found if process]
+
+
+def _looked_at(processes: Iterable[Process]) -> list[Process]:
+    return [process.looked_at() for process in processes]
+
+
+def _texts(processes: Iterable[Process]) -> list[str]:
+    return list(map(str, processes))

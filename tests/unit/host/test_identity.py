@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -129,6 +130,30 @@ def test_what_the_first_release_stored_names_a_process_and_proves_nothing(dead: 
     assert (old.host, old.pid, old.started) == (dead.host, dead.pid, dead.started)
     assert (old.machine, old.pid_namespace) == ("", "")
     assert not old.has_ended()
+
+
+def test_when_a_process_was_seen_to_have_ended_is_kept(dead: Process) -> None:
+    assert dead.ended is None
+    seen = dead.looked_at()
+    assert seen.ended is not None
+    again = Process.parse(str(seen))
+    assert again is not None
+    assert again == dead == seen
+    assert again.ended == seen.ended == again.looked_at().ended
+    assert Process.current().looked_at().ended is None
+
+
+def test_a_process_lives_from_its_start_to_its_end(dead: Process) -> None:
+    now, second = datetime.now(UTC), timedelta(seconds=1)
+    ended = replace(dead, ended=now)
+    assert not dead.may_have_lived(now - 60 * second)
+    # Two times of this host's clock can differ a little.
+    for one, moment in ((dead, now), (dead, now + 60 * second), (ended, now + second)):
+        assert one.may_have_lived(moment)
+    assert not ended.may_have_lived(now + 3 * second)
+    for unknown in (replace(ended, boot=ELSEWHERE), replace(ended, started="")):
+        assert unknown.may_have_lived(now - 60 * second)
+        assert not unknown.may_have_lived(now + 60 * second)
 
 
 def test_the_first_release_can_read_the_text() -> None:

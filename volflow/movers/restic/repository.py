@@ -7,18 +7,16 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import re
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
 from volflow.errors import RepositoryError
-from volflow.host.identity import Process, host_name, started
+from volflow.host.identity import Process
 from volflow.movers.base import (
     MANIFEST,
     Change,
@@ -27,6 +25,7 @@ from volflow.movers.base import (
     StoredBackup,
 )
 from volflow.movers.restic.browse import Browser
+from volflow.movers.restic.locks import Locks
 from volflow.movers.restic.program import ResticProgram, time_of
 from volflow.movers.restic.readback import missing
 from volflow.movers.verdicts import ORIGINAL, Listing, tags_of_note
@@ -34,13 +33,6 @@ from volflow.times import moment_of
 
 LOG = logging.getLogger(__name__)
 
-# Seconds for the removal of a lock; restic tries for minutes to reach a repository.
-_UNLOCK_LIMIT = 20.0
-# Seconds for a restic to end after its volflow has ended, and between two looks at it. It gets
-# SIGINT at once, and SIGKILL after five seconds (volflow/host/program.py).
-_ENDS_WITHIN, _LOOK = 15.0, 0.1
-# restic takes a lock for stale that was not refreshed for so long, whosever it is.
-_STALE = timedelta(minutes=30)
 # A snapshot that restic (0.14 to 0.19) cannot read, in the lines of its standard error.
 _UNREAD = re.compile("(could not|failed to) load snapshot")
 # How often to list the snapshots if one of them cannot be read.
@@ -172,73 +164,8 @@ class ResticRepository:
         )
 
     def unlock(self, owners: Sequence[Process] = (), others: Sequence[Process] = ()) -> None:
-        """Remove the locks of processes that have ended. Locks of running ones stay.
-
-        restic removes a lock whose host name is that of this host if it does not see the process.
-        Containers and cloned hosts share a host name, and there the process can be alive. So restic
-        may remove locks only if it is proved of each that its process has ended.
-
-        :param owners: processes that may have held a lock, and whose volflow has ended. One that
-            still runs is about to end: it is waited for.
-        :param others: processes that may hold other locks; they may run
-        :raises RepositoryError: a lock stays: its process runs, or it is not proved that it has
-            ended, or it is a zombie, which restic takes for a running process
-        """
-        for lock_id, lock in self._own_locks():
-            pid = int(lock["pid"])
-            known = [one for one in (*owners, *others) if one.pid == pid]
-            if self._is_seen_for_long(pid, owners) or any(one.has_ended() for one in known):
-                continue
-            stale_at = time_of(lock["time"]) + _STALE
-            if datetime.now(UTC) < stale_at:
-                raise RepositoryError(
-                    f"Lock {lock_id[:8]} of the repository {self.location} may belong to a "
-                    f"running process: {pid} on a host named {lock['hostname']}, which can "
-                    "be another container or a cloned host. Make sure that nothing works in the "
-                    f"repository, then use 'restic unlock'; or wait until {stale_at:%H:%M} "
-                    "UTC, then use 'volflow leftover clean'."
-                )
-        self._program.run("unlock", limit=_UNLOCK_LIMIT)
-        for lock_id, lock in self._own_locks():
-            pid = int(lock["pid"])
-            if any(owner.pid == pid for owner in owners) or (_is_seen(pid) and not started(pid)):
-                raise RepositoryError(
-                    f"Lock {lock_id[:8]} of the repository {self.location} cannot be removed yet: "
-                    f"process {pid} that held it has not ended, or is still a zombie. Use 'volflow "
-                    "leftover clean' when it is gone."
-                )
-
-    @staticmethod
-    def _is_seen_for_long(pid: int, owners: Sequence[Process]) -> bool:
-        """Whether the process that holds a lock is still there after it could have ended.
-
-        A zombie, and one of these processes, disappears by itself, but may need some seconds.
-        """
-        deadline = time.monotonic() + _ENDS_WITHIN
-        while _is_seen(pid):
-            ending = not started(pid) or any(one.pid == pid and one.runs() for one in owners)
-            if not ending or time.monotonic() > deadline:
-                return True
-            time.sleep(_LOOK)
-        return False
-
-    def _own_locks(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """The locks with the name of this host, by id."""
-        for lock_id in self._locks():
-            try:
-                said = self._program.run(
-                    *("cat", "lock", lock_id, "--no-lock"), limit=_UNLOCK_LIMIT
-                )
-            except RepositoryError:
-                if lock_id in self._locks():
-                    raise
-                continue  # A running process has removed its lock meanwhile.
-            lock = json.loads(said)
-            if lock["hostname"] == host_name():
-                yield lock_id, lock
-
-    def _locks(self) -> list[str]:
-        return self._program.run("list", "locks", "--no-lock", limit=_UNLOCK_LIMIT).split()
+        """Remove the locks of processes that have ended: see :meth:`Locks.remove`."""
+        Locks(self._program).remove(owners, others)
 
     def manifest(self, backup_id: str) -> str:
         """The text of a manifest."""
@@ -264,17 +191,6 @@ class ResticRepository:
     def mounted(self, backup_id: str, mount_point: Path) -> AbstractContextManager[ServedBackup]:
         """Mount a backup by FUSE while the ``with`` block runs."""
         return self._browser.mounted(backup_id, mount_point)
-
-
-def _is_seen(pid: int) -> bool:
-    """Whether restic sees a process: also a zombie, and only in this PID namespace."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True  # of another user
-    return True
 
 
 def _stored(snapshot: Mapping[str, Any]) -> StoredBackup:

@@ -1,19 +1,13 @@
-"""Backups as restic snapshots, and the locks of dead processes."""
+"""Backups as restic snapshots."""
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from tests.support.restic import replaced
-from volflow.errors import RepositoryError
-from volflow.host.identity import host_name
 from volflow.movers.restic import repository
 from volflow.movers.restic.program import ResticProgram
 from volflow.movers.restic.repository import ResticRepository
@@ -80,40 +74,3 @@ def test_forgetting_a_backup_forgets_what_it_replaced(recorded: Recorded) -> Non
 def test_pruning_forgets_what_was_replaced(recorded: Recorded) -> None:
     ResticRepository(recorded).prune()
     assert recorded.done[1:] == [("forget", "a1", "b1"), ("prune",)]
-
-
-class Locked(ResticProgram):
-    """A repository with one lock that restic does not remove."""
-
-    holder: int
-    host: str
-
-    def run(self, *command: str, limit: float | None = None) -> str:
-        if command[0] == "cat":
-            time = datetime.now(UTC).isoformat()
-            return json.dumps({"hostname": self.host, "pid": self.holder, "time": time})
-        return "f00d" * 16 + "\n" if command[0] == "list" else ""
-
-
-@pytest.fixture
-def zombie() -> Iterator[int]:
-    """A process that has ended and that its parent has not yet waited for."""
-    process = subprocess.Popen(["true"])
-    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-    yield process.pid
-    process.wait()
-
-
-def test_the_lock_of_a_zombie_is_reported(
-    tmp_path: Path, zombie: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """restic counts a zombie as a running process, and reports nothing."""
-    monkeypatch.setattr(repository, "_ENDS_WITHIN", 0.2)
-    found = replaced(tmp_path, Locked)
-    found.holder, found.host = zombie, host_name()
-    with pytest.raises(RepositoryError, match=f"Lock f00df00d .* process {zombie} .* zombie"):
-        ResticRepository(found).unlock()
-    found.holder = os.getpid()
-    ResticRepository(found).unlock()
-    found.holder, found.host = zombie, "another"
-    ResticRepository(found).unlock()
