@@ -28,6 +28,11 @@ from volflow.movers.stall import StallGuard
 OLDEST = (0, 14, 0)
 # Commands that only look at the repository, or write little to it. The others may take long.
 _LOOKS = frozenset(["cat", "forget", "init", "list", "snapshots", "tag", "unlock"])
+# Commands that need no lock where nobody can write, and those that fail there.
+_READS = frozenset(
+    ["cat", "check", "diff", "dump", "ls", "list", "mount", "restore", "snapshots", "stats"]
+)
+_WRITES = frozenset(["backup", "forget", "prune", "tag"])
 # Environment variables with credentials of storage services for restic and rclone.
 _CREDENTIALS = re.compile(
     r"^(AWS|AZURE|B2|GOOGLE|OS|ST|RCLONE|RESTIC)_|^https?_proxy$|^no_proxy$", re.IGNORECASE
@@ -208,11 +213,39 @@ class ResticProgram:
             options += ["--option", option]
         return options
 
-    def _options(self) -> list[str]:
+    def _options(self, command: Sequence[str]) -> list[str]:
+        """The options of a command.
+
+        :raises RepositoryError: it writes to a repository that is read-only
+        """
         settings = self.settings
+        options = self._own_options()
+        if command[0] in _WRITES:
+            self.check_writable()
+        elif command[0] in _READS and "--no-lock" not in command and self._local_is_read_only():
+            options.append("--no-lock")
         if path := settings.password_file:
-            return [*self._own_options(), "--password-file", str(path)]
-        return [*self._own_options(), "--password-command", settings.password_command]
+            return [*options, "--password-file", str(path)]
+        return [*options, "--password-command", settings.password_command]
+
+    def check_writable(self) -> None:
+        """Fail at once, where restic tries for most of a minute.
+
+        :raises RepositoryError: the repository is a directory that is read-only
+        """
+        if self._local_is_read_only():
+            raise RepositoryError(
+                f"The repository {self.location} cannot be written to: check how its file "
+                "system is mounted."
+            )
+
+    def _local_is_read_only(self) -> bool:
+        """Whether the repository is a directory in which even root cannot write."""
+        path = str(self.settings.local_path or "")
+        if not path:
+            return False
+        looked = self.privilege.attempt("test", "-d", path, "-a", "!", "-w", path)
+        return looked.returncode == 0
 
     def _environment(self) -> dict[str, str]:
         return {
@@ -233,7 +266,7 @@ class ResticProgram:
         self.check()
         return self.privilege.start(
             self.settings.program,
-            *self._options(),
+            *self._options(command),
             *command,
             environment=self._environment(),
             gentle=True,
@@ -316,7 +349,7 @@ class ResticProgram:
         process = namespace.start(
             *through,
             self.settings.program,
-            *self._options(),
+            *self._options(command),
             *command,
             cwd=namespace.root,
             # Two reports a second are enough for people.
