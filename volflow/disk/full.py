@@ -23,11 +23,42 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 _WORDS = tuple(os.strerror(number).lower() for number in _FULL)
 # What a file system must still take to be not full. One that is full may take a few blocks.
 _ROOM = 2**20
+# A file system with less free space than this, or than this part of what was written, may have been
+# full for a moment: some reserve more than they need for what is not yet on the disk.
+_DOUBTFUL, _PART = 256 * 2**20, 16
 # These have other reasons.
 _OTHERS = (
     *(UsageError, StoppedError),
     *(BackupNotFoundError, NoRepositoryError, PasswordError),
 )
+
+
+class Watch:
+    """Tells whether a file system may have been full while a loop device wrote to a file in it.
+
+    A loop device takes a write of which its file took only a part for a complete one: nothing
+    reports that the rest is lost.
+
+    :param directory: a directory of the file system
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._most = self._least = self._free()
+
+    def _free(self) -> int:
+        found = os.statvfs(self._directory)
+        return found.f_bavail * found.f_frsize
+
+    def look(self) -> None:
+        """Look how much is free now."""
+        self._least = min(self._least, self._free())
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether what was written must be read to know that it is there."""
+        self.look()
+        return self._least < max(_DOUBTFUL, (self._most - self._least) // _PART)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from volflow.disk import full, sparse
-from volflow.errors import HostError, UsageError
+from volflow.errors import FullError, HostError, UsageError
 from volflow.host.host import Host
 from volflow.host.namespace import MountNamespace
 from volflow.host.privilege import Privilege, find_program
@@ -158,18 +158,25 @@ class Exporter:
 
     def _fill_image(self, raw: Path, region: Region, *, verify: bool) -> None:
         """Make the file system of a region in an empty file, and write the files into it."""
+        watch = full.Watch(raw.parent)
         with self._namespace() as namespace:
             region.file_system.make(namespace, str(raw))
             _mount(namespace, raw, region, read_only=False)
-            self._fill(namespace, [Path(region.path)])
+            self._fill(namespace, [Path(region.path)], look=watch.look)
             # What the kernel could not write behind the back of the copy is reported only here.
             namespace.run("sync", "--file-system", namespace.root / region.path)
             namespace.unmount()
             # Nothing reports what an unmount could not write; but then the journal is not empty,
             # and the kernel does not mount such a file system from a read-only device.
             _mount(namespace, raw, region, read_only=True)
-            if verify:
-                self._compare(namespace)
+            doubtful = watch.doubtful
+            try:
+                if verify or doubtful:
+                    self._compare(namespace)
+            except HostError as error:
+                if doubtful:
+                    raise FullError(f"The target is full. {error}", str(error)) from error
+                raise
             namespace.unmount()
 
     @contextlib.contextmanager
@@ -202,13 +209,27 @@ class Exporter:
                     stopping=self._stop.event,
                 )
 
-    def _fill(self, namespace: MountNamespace, paths: Sequence[Path]) -> None:
+    def _fill(
+        self,
+        namespace: MountNamespace,
+        paths: Sequence[Path],
+        look: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Write these paths.
+
+        :param look: called every second or so
+        """
         with self._reporting("copy") as progress:
+
+            def tell(copied: CopyProgress) -> None:
+                look()
+                progress(copied)
+
             self._mover.restore(
                 namespace,
                 self._backup.id,
                 paths,
-                progress=progress,
+                progress=tell,
                 stopping=self._stop.event,
             )
         for region in self._manifest.regions:

@@ -6,6 +6,7 @@ import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -74,3 +75,23 @@ def test_an_error_of_the_system_names_the_target(tmp_path: Path) -> None:
 def test_a_stop_on_a_full_file_system_stays_one(small: Path) -> None:
     with pytest.raises(StoppedError), full.told(TARGET, small):
         raise StoppedError("stop")
+
+
+def test_a_file_system_that_was_nearly_full_is_doubtful(monkeypatch: pytest.MonkeyPatch) -> None:
+    def free(gib: float) -> None:
+        found = SimpleNamespace(f_bavail=int(gib * 2**30), f_frsize=1)
+        monkeypatch.setattr(os, "statvfs", lambda _: found)
+
+    free(100)
+    watch = full.Watch(TARGET)
+    free(50)
+    assert not watch.doubtful
+    free(2)
+    watch.look()
+    free(50)
+    assert watch.doubtful
+    free(1)
+    small = full.Watch(TARGET)
+    assert not small.doubtful
+    free(0.2)
+    assert small.doubtful
