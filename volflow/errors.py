@@ -85,6 +85,20 @@ class NoProgressError(HostError):
         self.said = said
 
 
+class FullError(HostError):
+    """The file system that volflow writes a backup's files to is full.
+
+    :ivar said: what the program has said that could not write
+    """
+
+    # A copy that is made without the constructor has this value.
+    said: str = ""
+
+    def __init__(self, message: str, said: str = "") -> None:
+        super().__init__(message)
+        self.said = said
+
+
 class DiskError(VolflowError):
     """volflow cannot back up or restore the content of a volume."""
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import os
 import signal
+import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.support.repositories import Subject
-from tests.support.saving import REGION, TAGS, save_directory
+from tests.support.saving import REGION, TAGS, directory_namespace, save_directory
 from volflow.errors import (
     BackupNotFoundError,
     NoRepositoryError,
@@ -82,10 +84,44 @@ def test_whether_it_exists_can_be_told_without_the_password(subject: Subject) ->
 def test_a_read_only_storage_is_reported_before_a_copy(subject: Subject) -> None:
     if not subject.read_only_is_noticed:
         pytest.skip("restic tries for minutes to write to a storage service")
+    subject.repository.check_writable()
     subject.read_only()
-    with pytest.raises(RepositoryError) as caught:
-        subject.repository.backups()
-    assert not isinstance(caught.value, NoRepositoryError | PasswordError)
+    for act in (
+        subject.repository.check_writable,
+        subject.repository.prune,
+        lambda: subject.repository.forget("0" * 64),
+        lambda: subject.repository.note_gone("v", run_id="r", project_id="p"),
+    ):
+        with pytest.raises(RepositoryError, match="cannot be written to") as caught:
+            act()
+        assert not isinstance(caught.value, NoRepositoryError | PasswordError)
+
+
+def test_a_read_only_storage_can_be_read(subject: Subject, files: Path, tmp_path: Path) -> None:
+    if not subject.read_only_is_noticed:
+        pytest.skip("restic tries for minutes to write to a storage service")
+    old = stored(subject, files)
+    (files / "new").write_text("new\n")
+    new = stored(subject, files)
+    subject.read_only()
+    repository = subject.repository
+    assert [backup.id for backup in repository.backups()] == [old, new]
+    assert repository.manifest(new)
+    assert repository.nodes(new, REGION / "text")
+    assert f"/{REGION}/new" in [change.path for change in repository.changes(old, new)]
+    assert repository.read_all(new, REGION) >= 2**20
+    assert repository.check_data()
+    empty, point = tmp_path / "empty", tmp_path / "point"
+    for each in (empty, point):
+        each.mkdir()
+    options: dict[str, Any] = {"progress": lambda _: None, "stopping": threading.Event()}
+    with directory_namespace(empty) as namespace:
+        subject.mover.restore(namespace, new, [REGION], **options)
+        subject.mover.compare(namespace, new, REGION, **options)
+    assert (empty / "text").read_text() == "a text\n"
+    if os.path.exists("/dev/fuse"):
+        with repository.mounted(new, point) as found:
+            assert (found.path / REGION / "text").read_text() == "a text\n"
 
 
 def test_its_name_holds_no_secret(subject: Subject) -> None:

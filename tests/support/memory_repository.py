@@ -105,11 +105,12 @@ class MemoryRepository:
         except KeyError:
             raise BackupNotFoundError(f"There is no backup {backup_id}.") from None
 
-    def backups(self) -> Sequence[Listed]:
-        storage = self.opened()
-        if storage.read_only:
+    def check_writable(self) -> None:
+        if self.opened().read_only:
             raise RepositoryError("The repository cannot be written to.")
-        return storage.listing().backups
+
+    def backups(self) -> Sequence[Listed]:
+        return self.opened().listing().backups
 
     def holds(self, backup: Listed) -> bool:
         return {backup.id, backup.verdict_id} <= set(self.opened().backups)
@@ -118,10 +119,12 @@ class MemoryRepository:
         return self.files(backup_id)[f"/{MANIFEST}"].content.decode()
 
     def forget(self, backup_id: str) -> None:
+        self.check_writable()
         storage = self.opened()
         storage.remove([*storage.listing().family(backup_id), backup_id])
 
     def prune(self, abandoned: Callable[[Listed], bool] = lambda _: False) -> str:
+        self.check_writable()
         storage = self.opened()
         if storage.locks:
             raise RepositoryError("The repository is locked.")
@@ -131,6 +134,7 @@ class MemoryRepository:
         return f"{freed} backups freed"
 
     def note_gone(self, volume_id: str, *, run_id: str, project_id: str) -> None:
+        self.check_writable()
         self.opened().add(tags_of_note(run_id, volume_id, project_id), {})
 
     def check_data(self, percent: float = 0.0) -> str:

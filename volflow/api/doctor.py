@@ -99,6 +99,8 @@ def _restic(context: Context) -> str:
 def _repository(context: Context) -> str:
     mover = context.repositories.of()
     stored = mover.backups()
+    # Backups can be restored from a read-only one, but none can be stored.
+    mover.check_writable()
     if odd := [backup for backup in stored if backup.of_the_future()]:
         raise RepositoryError(" ".join(doubts(odd)))
     return f"{mover.location} holds {len(stored)} backups"

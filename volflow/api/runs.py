@@ -15,7 +15,7 @@ from volflow.observers.progress import Observer
 from volflow.results import stored
 from volflow.results.holdings import Holdings
 from volflow.results.outcome import RunResult
-from volflow.results.request import Request, complete_request, request_of
+from volflow.results.request import BackupRequest, Request, complete_request, request_of
 from volflow.runs import lease
 from volflow.runs.prepare import checks, load_libraries, prepare
 from volflow.stop import StopMode
@@ -225,4 +225,6 @@ class RunApi:
             # A repository that cannot be used fails its own volumes when their turn comes.
             projects = complete_request(run).projects.values()
             backups, _ = self._context.backups.look(filter(None, projects))
+        elif isinstance(complete_request(run), BackupRequest):
+            self._context.repositories.of().check_writable()
         return drive(self._context, run, backups)

@@ -16,8 +16,10 @@ from typing import Any
 import openstack.exceptions
 from cliff.app import App
 from cliff.commandmanager import CommandManager
+from cliff.help import HelpAction, HelpExit
 
 from volflow import Stop, Volflow, load_config, logs
+from volflow.cli.output import OutputError, discard, written
 from volflow.cli.progress import reporter
 from volflow.cli.selection import filled
 from volflow.cloud.clouds_yaml import CloudsConfig
@@ -148,6 +150,24 @@ class VolflowApp(App):
         for name in self.quieted:
             # Do not even format the messages: keystoneauth logs each request.
             logging.getLogger(name).setLevel(logging.ERROR)
+
+    def print_help_if_requested(self) -> None:
+        try:
+            with written():
+                super().print_help_if_requested()
+        except OutputError:
+            discard()
+            raise
+
+    def interact(self) -> None:
+        """Show the help: without a command there is nothing to do, and nothing to ask.
+
+        :raises SystemExit: always; the command line is wrong
+        """
+        try:
+            HelpAction([], argparse.SUPPRESS, default=self)(self.parser, self.options, None)
+        except HelpExit as shown:
+            raise SystemExit(2) from shown
 
     def run_subcommand(self, argv: list[str]) -> int:
         stop = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}

@@ -16,6 +16,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     if not _streams():
         return 1
+    from volflow.cli.output import OutputError, discard, written
+
+    try:
+        with written():
+            try:
+                return _main(argv)
+            finally:
+                sys.stdout.flush()
+    except OutputError as error:
+        discard()
+        print(error, file=sys.stderr)
+        return 1
+
+
+def _main(argv: Sequence[str] | None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments == ["--version"]:
         # Scripts ask this often. It needs none of the libraries.

@@ -21,6 +21,7 @@ Table = tuple[Sequence[str], Iterable[Any]]
 def show(command: Lister, parsed_args: argparse.Namespace, results: Sequence[RunResult]) -> Table:
     """Return the table of results; the worst outcome becomes the command's exit status."""
     volumes = [volume for result in results for volume in result.volumes]
+    command.results = results
     command.status = worst([result.outcome for result in results]).exit_status
     if parsed_args.formatter != "table":
         return _full(results)

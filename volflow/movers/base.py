@@ -214,8 +214,17 @@ class Repository(Protocol):
         """
         ...
 
+    def check_writable(self) -> None:
+        """Fail if it is known that nothing can be stored.
+
+        What only reads works nevertheless.
+
+        :raises RepositoryError: the repository is a read-only directory
+        """
+        ...
+
     def backups(self) -> Sequence[StoredBackup]:
-        """All backups, the oldest data first. Fails also if it is a read-only directory.
+        """All backups, the oldest data first.
 
         A warning names what cannot be read, and is missing in the list.
 

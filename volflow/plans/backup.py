@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from volflow.cloud.connection import Cloud
 from volflow.cloud.volumes import project_of
-from volflow.errors import CloudError, VolflowError
+from volflow.errors import CloudError, ConfigError, RepositoryError, VolflowError
 from volflow.movers.base import StoredBackup
 from volflow.plans import backup_quota, preflight
 from volflow.plans.quota import QuotaUse
@@ -76,9 +76,12 @@ class BackupPlanner:
         selected = selection.find(self.cloud.cinder)
         projects = _projects(selected)
         troubles = self._projects_without_access(projects)
+        if not self.repositories.per_project:
+            self.repositories.of().check_writable()
         if stored is None:
             stored, unusable = self.backups.look(p for p in projects if p not in troubles)
             troubles |= unusable
+            troubles |= self._read_only(p for p in projects if p not in troubles)
         selected = selected.without(
             {
                 volume["id"]: troubles[project_of(volume)]
@@ -113,6 +116,16 @@ class BackupPlanner:
             try:
                 self.cloud.in_project(project_id)
             except CloudError as error:
+                troubles[project_id] = error
+        return troubles
+
+    def _read_only(self, projects: Iterable[str]) -> dict[str, VolflowError]:
+        """Why nothing can be stored in the repository of a project, by its id."""
+        troubles: dict[str, VolflowError] = {}
+        for project_id in projects:
+            try:
+                self.repositories.of(project_id).check_writable()
+            except (RepositoryError, ConfigError) as error:
                 troubles[project_id] = error
         return troubles
 

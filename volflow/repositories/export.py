@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import logging
 import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from volflow.disk import sparse
-from volflow.errors import HostError, UsageError
+from volflow.disk import full, sparse
+from volflow.errors import FullError, HostError, UsageError
 from volflow.host.host import Host
 from volflow.host.namespace import MountNamespace
 from volflow.host.privilege import Privilege, find_program
@@ -21,6 +23,8 @@ from volflow.repositories.contents import BackupContents
 from volflow.repositories.manifest import Manifest, Region, sparse_files_fit
 from volflow.results.outcome import CopyProgress
 from volflow.stop import Stop
+
+LOG = logging.getLogger(__name__)
 
 
 class Exporter:
@@ -78,23 +82,28 @@ class Exporter:
         )
         for path in inside:
             self._contents.node(str(path))
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with _directory(directory):
+            self._write_files(directory, inside, verify=verify)
+
+    def _write_files(self, directory: Path, inside: Sequence[Path], *, verify: bool) -> None:
         privilege = self._host.privilege
         privilege.run("chmod", "0700", str(directory))
         # This directory gets the owner and mode of the volume's root.
         filled = directory / f".volflow-{self._backup.id[:8]}-{time.time_ns()}"
-        filled.mkdir(mode=0o700)
         try:
-            with self._namespace() as namespace:
-                root = self._manifest.root
-                namespace.bind(filled, namespace.root / root)
-                self._fill(namespace, [root / path for path in inside] or [root])
-                if verify and not inside:
-                    namespace.run("sync", "--file-system", namespace.root / root)
-                    self._compare(namespace)
-            each = ("find", str(filled), "-mindepth", "1", "-maxdepth", "1")
-            move = ("mv", "--no-clobber", "--target-directory", str(directory), "{}", "+")
-            privilege.run(*each, "-exec", *move)
+            # The files are removed last: the file system is full as long as they are there.
+            with full.told(directory, directory):
+                filled.mkdir(mode=0o700)
+                with self._namespace() as namespace:
+                    root = self._manifest.root
+                    namespace.bind(filled, namespace.root / root)
+                    self._fill(namespace, [root / path for path in inside] or [root])
+                    if verify and not inside:
+                        namespace.run("sync", "--file-system", namespace.root / root)
+                        self._compare(namespace)
+                each = ("find", str(filled), "-mindepth", "1", "-maxdepth", "1")
+                move = ("mv", "--no-clobber", "--target-directory", str(directory), "{}", "+")
+                privilege.run(*each, "-exec", *move)
         finally:
             with undisturbed():
                 privilege.attempt("rm", "--recursive", "--force", "--one-file-system", str(filled))
@@ -122,30 +131,53 @@ class Exporter:
         if qcow2 and find_program("qemu-img") is None:
             raise HostError("qemu-img is not installed: install the package 'qemu-utils'.")
         sparse_files_fit(self._manifest, restores_holes=self._mover.restores_holes)
-        image.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with _directory(image.parent):
+            self._write_image(image, region, qcow2=qcow2, verify=verify)
+
+    def _write_image(self, image: Path, region: Region, *, qcow2: bool, verify: bool) -> None:
         raw, done = (image.with_name(f".{image.name}.{part}") for part in ("raw", "done"))
         try:
-            # A killed process may have left these files.
-            for part in (raw, done):
-                part.unlink(missing_ok=True)
-            os.truncate(_made(raw), region.size)
-            with self._namespace() as namespace:
-                region.file_system.make(namespace, str(raw))
-                _mount(namespace, raw, region, read_only=False)
-                self._fill(namespace, [Path(region.path)])
-                namespace.unmount()
-                if verify:
-                    _mount(namespace, raw, region, read_only=True)
-                    self._compare(namespace)
-                    namespace.unmount()
-            if qcow2:
-                # Created here, because everybody could read a file that qemu-img creates.
-                command = ("convert", "-f", "raw", "-O", "qcow2", str(raw), str(_made(done)))
-                Privilege(helper="", stopping=self._stop.event).run("qemu-img", *command)
-            (done if qcow2 else raw).rename(image)
+            # The parts are removed last: the file system is full as long as they are there.
+            with full.told(image, image.parent):
+                # A killed process may have left these files.
+                for part in (raw, done):
+                    part.unlink(missing_ok=True)
+                with _written(raw):
+                    os.truncate(raw, region.size)
+                    self._fill_image(raw, region, verify=verify)
+                if qcow2:
+                    # Created here, because everybody could read a file that qemu-img creates.
+                    with _written(done):
+                        command = ("convert", "-f", "raw", "-O", "qcow2", str(raw), str(done))
+                        Privilege(helper="", stopping=self._stop.event).run("qemu-img", *command)
+                (done if qcow2 else raw).rename(image)
+                _sync(image.parent)
         finally:
             for part in (raw, done):
                 part.unlink(missing_ok=True)
+
+    def _fill_image(self, raw: Path, region: Region, *, verify: bool) -> None:
+        """Make the file system of a region in an empty file, and write the files into it."""
+        watch = full.Watch(raw.parent)
+        with self._namespace() as namespace:
+            region.file_system.make(namespace, str(raw))
+            _mount(namespace, raw, region, read_only=False)
+            self._fill(namespace, [Path(region.path)], look=watch.look)
+            # What the kernel could not write behind the back of the copy is reported only here.
+            namespace.run("sync", "--file-system", namespace.root / region.path)
+            namespace.unmount()
+            # Nothing reports what an unmount could not write; but then the journal is not empty,
+            # and the kernel does not mount such a file system from a read-only device.
+            _mount(namespace, raw, region, read_only=True)
+            doubtful = watch.doubtful
+            try:
+                if verify or doubtful:
+                    self._compare(namespace)
+            except HostError as error:
+                if doubtful:
+                    raise FullError(f"The target is full. {error}", str(error)) from error
+                raise
+            namespace.unmount()
 
     @contextlib.contextmanager
     def _namespace(self) -> Iterator[MountNamespace]:
@@ -177,13 +209,27 @@ class Exporter:
                     stopping=self._stop.event,
                 )
 
-    def _fill(self, namespace: MountNamespace, paths: Sequence[Path]) -> None:
+    def _fill(
+        self,
+        namespace: MountNamespace,
+        paths: Sequence[Path],
+        look: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Write these paths.
+
+        :param look: called every second or so
+        """
         with self._reporting("copy") as progress:
+
+            def tell(copied: CopyProgress) -> None:
+                look()
+                progress(copied)
+
             self._mover.restore(
                 namespace,
                 self._backup.id,
                 paths,
-                progress=progress,
+                progress=tell,
                 stopping=self._stop.event,
             )
         for region in self._manifest.regions:
@@ -196,10 +242,49 @@ def _mount(namespace: MountNamespace, image: Path, region: Region, *, read_only:
     namespace.mount(str(image), namespace.root / region.path, kind.type, options)
 
 
-def _made(file: Path) -> Path:
-    """Create a file that only its owner can read."""
-    os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-    return file
+@contextlib.contextmanager
+def _written(file: Path) -> Iterator[None]:
+    """Create a file that only its owner can read, which the block fills.
+
+    :raises OSError: something of it could not be written
+    """
+    # The kernel tells each descriptor only of the errors since it was opened.
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        yield
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sync(directory: Path) -> None:
+    """Make the names in a directory durable."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _directory(path: Path) -> Iterator[None]:
+    """Make a directory for the block; if the block fails, remove it unless it holds something."""
+    new = [each for each in (path, *path.parents) if not each.exists()]
+    try:
+        with full.told(path, _existing(path)):
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        yield
+    except BaseException:
+        for each in new:
+            try:
+                each.rmdir()
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                if error.errno != errno.ENOTEMPTY:
+                    LOG.warning("%s could not be removed: %s", each, error)
+                break
+        raise
 
 
 def _existing(path: Path) -> Path:

@@ -16,6 +16,7 @@ from volflow.plans.restore_target import Joining, RestoreTarget
 from volflow.repositories.backups import Backups
 from volflow.results.options import RestoreOptions
 from volflow.results.request import BackupRequest, RestoreRequest
+from volflow.runs.volume_result import ABORTED
 from volflow.runs.work import RunWork
 from volflow.stop import StopMode
 from volflow.tasks.base import Step
@@ -53,7 +54,7 @@ class FlowBuilder:
             if not item.state.final or item.key in group_of
         }
         aborted = self._run.stop == StopMode.ABORT
-        return FlowGraph(factories, shared, undo="The run was aborted." if aborted else None)
+        return FlowGraph(factories, shared, undo=ABORTED if aborted else None)
 
     def _shared(self, key: str, members: Sequence[str]) -> GroupSnapshot | RestoredGroup:
         """The step that the volumes of a group share."""

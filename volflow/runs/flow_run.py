@@ -18,6 +18,7 @@ from volflow.errors import DrivenError
 from volflow.flows.graph import Component
 from volflow.results.outcome import VolumeResult
 from volflow.runs.engine import load
+from volflow.runs.failures import told
 from volflow.runs.lease import RunLease
 from volflow.runs.logbook import Logbook
 from volflow.runs.resume import rewind, rewind_shared, undo, undo_shared
@@ -158,4 +159,4 @@ class FlowRun:
             raise
         except Exception as error:  # noqa: BLE001
             # A task raised it, and the flow has ended: its atoms show how.
-            LOG.info("A flow ended with: %s", error)
+            LOG.info("A flow ended with: %s", told(error))

@@ -11,11 +11,12 @@ from taskflow.storage import Storage
 
 from persistence import Entry, Ledger
 from volflow.cloud.marks import tag
-from volflow.errors import SourceDeletedError
+from volflow.errors import SourceDeletedError, StoppedError
 from volflow.flows.graph import Component
 from volflow.movers.base import UNCHECKED
 from volflow.results.outcome import Figures, Outcome, VolumeResult
 from volflow.results.request import BackupRequest, RequestedTarget, RestoreRequest
+from volflow.runs.failures import message
 from volflow.runs.work import RunWork
 from volflow.tasks.as_left import OVERWRITE
 from volflow.tasks.base import Step
@@ -23,6 +24,9 @@ from volflow.tasks.new_volume import NewVolume
 from volflow.tasks.remarks import remarks
 from volflow.tasks.restore import RestoreData
 from volflow.tasks.save import Save
+
+#: Why a volume was undone that would not have failed.
+ABORTED = "The run was aborted."
 
 
 def volume_result(
@@ -114,21 +118,20 @@ def leftover_line(entry: Entry) -> str:
 
 
 def _error(component: Component, storage: Storage, volume_id: str) -> str:
-    """Why a volume failed: the message of a step, or why the volume was only undone."""
-    message = _message(storage, [*component.steps(volume_id), *component.shared])
-    undone = component.undo_only.get(volume_id)
-    return message or undone or "It was undone before it was complete; see the log."
-
-
-def _message(storage: Storage, steps: Sequence[Step]) -> str | None:
-    """The message of the first step that failed, if one did."""
+    """Why a volume failed: the message of a step that did, or why the volume was undone."""
     failures = storage.get_execute_failures()
-    for step in steps:
-        if step.name in failures:
-            exception = failures[step.name].exception
-            text = failures[step.name].exception_str if exception is None else str(exception)
-            return text or type(exception).__name__
-    return None
+    found = [
+        failures[step.name]
+        for step in (*component.steps(volume_id), *component.shared)
+        if step.name in failures
+    ]
+    # A step that was interrupted did not fail: a flow ends with it only if its run is aborted.
+    failed = [failure for failure in found if not failure.check(StoppedError)]
+    if failed:
+        return message(failed[0])
+    if undone := component.undo_only.get(volume_id, ABORTED if found else ""):
+        return undone
+    return "It was undone before it was complete; see the log."
 
 
 def _fetched(storage: Storage, symbol: str, otherwise: Any) -> Any:

@@ -14,7 +14,9 @@ from volflow.movers.base import StoredBackup
 
 
 def context(*stored: StoredBackup) -> Any:
-    mover = SimpleNamespace(location="here", backups=lambda: list(stored))
+    mover = SimpleNamespace(
+        location="here", backups=lambda: list(stored), check_writable=lambda: None
+    )
     return cast(Any, SimpleNamespace(repositories=SimpleNamespace(of=lambda: mover)))
 
 

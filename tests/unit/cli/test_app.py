@@ -131,11 +131,12 @@ def test_a_silent_repository_is_reported(
     until(lambda: restics(silent) == [])
 
 
-def _at_a_terminal(typed: bytes) -> tuple[int, str]:
+def _at_a_terminal(typed: bytes, program: str = ASKS) -> tuple[int, str]:
     """Answer the question of a command at a terminal; returns its exit status and all it shows."""
     pid, terminal = pty.fork()
     if not pid:
-        os.execv(sys.executable, [sys.executable, "-c", ASKS])
+        os.environ["PAGER"] = "cat"
+        os.execv(sys.executable, [sys.executable, "-c", program])
     shown, asked = b"", False
     deadline = time.monotonic() + LIMIT
     while time.monotonic() < deadline:
@@ -177,3 +178,26 @@ def test_a_yes_at_a_question_is_agreement(typed: bytes) -> None:
     status, shown = _at_a_terminal(typed)
     assert status == 0
     assert "IT WAS DONE" in shown
+
+
+NO_COMMAND = "import sys; from volflow.cli import main; sys.exit(main.main([]))"
+
+
+def test_without_a_command_the_help_is_shown() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", NO_COMMAND],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=LIMIT,
+    )
+    assert (done.returncode, done.stderr) == (2, "")
+    assert "backup create" in done.stdout
+
+
+def test_without_a_command_a_terminal_is_not_asked_for_one() -> None:
+    status, shown = _at_a_terminal(b"", NO_COMMAND)
+    assert status == 2
+    assert "backup create" in shown
+    assert "(Cmd)" not in shown

@@ -30,6 +30,8 @@ class World:
     :ivar volumes: the project of each volume
     :ivar closed: the projects in which the user has no role
     :ivar damaged: the projects with a repository that cannot be used
+    :ivar read_only: the projects with a repository in which nothing can be stored; with None, the
+        one that all projects share
     :ivar busy: the volumes that cannot be snapshotted now
     """
 
@@ -37,6 +39,8 @@ class World:
     closed: tuple[str, ...] = ()
     damaged: tuple[str, ...] = ()
     busy: tuple[str, ...] = ()
+    read_only: tuple[str | None, ...] = ()
+    per_project: bool = True
     looked: list[str] = field(default_factory=list)
 
     def plan(self, *stored: StoredBackup, **selection: Any) -> BackupPlan:
@@ -66,8 +70,12 @@ class World:
             raise CloudError(f"no role in {project_id}")
         return FakeClient().cinder(project_id)
 
-    def of(self, project_id: str) -> Any:
-        return SimpleNamespace(local_path=None)
+    def of(self, project_id: str | None = None) -> Any:
+        def check() -> None:
+            if project_id in self.read_only:
+                raise RepositoryError(f"read-only: {project_id}")
+
+        return SimpleNamespace(local_path=None, check_writable=check)
 
     def look(self, projects: Any) -> tuple[list[StoredBackup], dict[str, VolflowError]]:
         self.looked += projects
@@ -109,3 +117,15 @@ def test_a_volume_that_is_left_out_counts_if_it_has_a_backup() -> None:
 def test_a_filtered_backup_does_not_count_the_volumes_of_the_project() -> None:
     plan = World({"a": "p", "b": "p"}).plan(everything=True, name="a")
     assert plan.volumes_in_project == {}
+
+
+def test_a_read_only_repository_of_a_project_leaves_out_its_volumes() -> None:
+    plan = World({"a": "one", "b": "two"}, read_only=("two",)).plan()
+    assert left_out(plan) == {"b": "read-only: two"}
+
+
+@pytest.mark.parametrize("listed", [False, True])
+def test_a_read_only_repository_of_all_projects_is_refused(listed: bool) -> None:
+    world = World({"a": "one"}, read_only=(None,), per_project=False)
+    with pytest.raises(RepositoryError, match="read-only"):
+        world.plan(*[stored("a", "one")] if listed else ())

@@ -14,7 +14,7 @@ from persistence import ItemState, State
 from tests.support.fake_cinder import FakeClient
 from tests.support.work import work_of
 from volflow import logs
-from volflow.errors import CloudError, SourceDeletedError, VolflowError
+from volflow.errors import CloudError, SourceDeletedError, StoppedError, VolflowError
 from volflow.flows.graph import Component
 from volflow.flows.volume import volume_flow
 from volflow.results import stored
@@ -105,6 +105,11 @@ def test_any_other_failure_is_one(tmp_path: Path, error: VolflowError, request_:
         request_ = RestoreRequest(backups={"volume": "backup"})
     result = FailedVolume(tmp_path, error).result(request_)
     assert (result.outcome, result.error) == (Outcome.FAILED, str(error))
+
+
+def test_an_interrupted_volume_of_an_aborted_run_did_not_fail_by_itself(tmp_path: Path) -> None:
+    result = FailedVolume(tmp_path, StoppedError("restic backup was stopped.")).result(FOUND)
+    assert (result.outcome, result.error) == (Outcome.FAILED, "The run was aborted.")
 
 
 def test_a_deleted_volume_with_a_leftover_is_a_failure(tmp_path: Path) -> None:

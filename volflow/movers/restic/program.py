@@ -1,10 +1,9 @@
-"""The program restic (https://restic.net): how it is called, and what its errors mean."""
+"""The program restic (https://restic.net): how it is called."""
 
 from __future__ import annotations
 
 import os
 import re
-import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
@@ -12,22 +11,28 @@ from pathlib import Path
 from typing import IO, Protocol
 
 from volflow.errors import (
-    BackupNotFoundError,
     NoProgressError,
     NoRepositoryError,
     PasswordError,
     RepositoryError,
     StoppedError,
+    VolflowError,
 )
 from volflow.host import program
 from volflow.host.namespace import MountNamespace
 from volflow.host.privilege import Privilege, find_program
 from volflow.host.program import Ended, Limit, Program
+from volflow.movers.restic import messages
 from volflow.movers.stall import StallGuard
 
 OLDEST = (0, 14, 0)
 # Commands that only look at the repository, or write little to it. The others may take long.
 _LOOKS = frozenset(["cat", "forget", "init", "list", "snapshots", "tag", "unlock"])
+# Commands that need no lock where nobody can write, and those that fail there.
+_READS = frozenset(
+    ["cat", "check", "diff", "dump", "ls", "list", "mount", "restore", "snapshots", "stats"]
+)
+_WRITES = frozenset(["backup", "forget", "prune", "tag"])
 # Environment variables with credentials of storage services for restic and rclone.
 _CREDENTIALS = re.compile(
     r"^(AWS|AZURE|B2|GOOGLE|OS|ST|RCLONE|RESTIC)_|^https?_proxy$|^no_proxy$", re.IGNORECASE
@@ -40,93 +45,6 @@ _OVERRIDDEN = (
     "RESTIC_PASSWORD_COMMAND",
 )
 
-# What the storages say if the file "config" is not there: REST and a directory, S3, SFTP, Swift,
-# Azure, GCS, B2. Only this proves that there is no repository.
-_NOT_THERE = (
-    r"does not exist|doesn't exist|no such file or directory|\bno ?such ?(key|bucket|file)\b"
-    r"|\bnot found\b|\b404\b"
-)
-# Exit statuses of restic 0.17 and newer.
-_NO_REPOSITORY, _LOCKED, _WRONG_PASSWORD = 10, 11, 12
-_ABSENT = "There is no repository at {location}; 'volflow repository init' creates one"
-_LOCK = (
-    "The repository {location} is locked by another process, which removes, prunes or checks "
-    "backups: try again when it has ended. If it was killed, 'restic unlock' removes its lock"
-)
-_PASSWORD = "The password is not that of the repository {location}"
-
-_BY_STATUS: dict[int, tuple[str, type[RepositoryError]]] = {
-    _NO_REPOSITORY: (_ABSENT, NoRepositoryError),
-    _LOCKED: (_LOCK, RepositoryError),
-    _WRONG_PASSWORD: (_PASSWORD, PasswordError),
-}
-
-# What restic (0.14 to 0.19) prints on its standard error, and what it means.
-_MEANINGS: list[tuple[str, str, type[RepositoryError]]] = [
-    (
-        r"connection refused|no such host|network is unreachable|no route to host|i/o timeout"
-        r"|connection reset|server misbehaving|name resolution|handshake timeout|\bdial (tcp|unix)"
-        r"|deadline exceeded|timeout awaiting",
-        "The repository {location} cannot be reached",
-        RepositoryError,
-    ),
-    (
-        r"\bx509: |\btls: |certificate (is|has|signed|verify)",
-        "The server of the repository {location} does not prove its identity: check its "
-        "certificate, and whether this host trusts the authority that has signed it",
-        RepositoryError,
-    ),
-    (
-        # The words of S3, B2, GCS and Azure, Swift, rest-server, SFTP, FTP and of a directory.
-        r"access ?denied|forbidden|unauthorized|not authorized|authorization ?fail"
-        r"|authentication ?fail|(invalid access key|access key id .*not exist)"
-        r"|signature .*does not match|\b(error|status|code|response)\W+40[13]\b"
-        r"|permission denied \(|\b530 |unable to open config file:.*permission denied",
-        "The storage of the repository {location} refuses access: check its credentials, and what "
-        "they allow",
-        RepositoryError,
-    ),
-    (
-        r"\b(error|status|code|response)\W+(429|5\d\d)\b|internal server error|bad gateway"
-        r"|service ?unavailable|gateway time-?out|too many requests|slow ?down|internal ?error",
-        "The server of the repository {location} has a problem or too much to do: try again later",
-        RepositoryError,
-    ),
-    (
-        rf"unable to open config file:(?!.*(authenticate|lookup )).*({_NOT_THERE})",
-        _ABSENT,
-        NoRepositoryError,
-    ),
-    (
-        r"unable to open (config file|repository)",
-        "The repository {location} cannot be opened, and restic does not say that there is none: "
-        "check the location and its server",
-        RepositoryError,
-    ),
-    (
-        r"wrong password or no key found",
-        _PASSWORD,
-        PasswordError,
-    ),
-    (
-        r"config file already exists",
-        "There is a repository at {location} already",
-        RepositoryError,
-    ),
-    (r"already locked", _LOCK, RepositoryError),
-    (
-        r"unable to create lock|permission denied|read-only file system",
-        "The repository {location} cannot be written to",
-        RepositoryError,
-    ),
-    (r"no space left on device|quota", "The repository {location} is full", RepositoryError),
-    (
-        r"no matching ID found|no snapshot found|not a valid snapshot"
-        r"|failed to load snapshot .*(no such file|not exist|not found)",
-        "The repository {location} holds no such backup",
-        BackupNotFoundError,
-    ),
-]
 # What restic says when volflow ends it.
 _OUR_SIGNAL = "signal interrupt received"
 # Lines of restic's errors to keep where they are only shown.
@@ -283,7 +201,7 @@ class ResticProgram:
     def _ended(self, error: NoProgressError) -> RepositoryError:
         """What it means that restic was ended; it may have said why it waited."""
         # A sign that a repository does not exist is none if restic goes on.
-        known = self._known(error.said)
+        known = messages.known(self.location, error.said)
         if known and not isinstance(known, NoRepositoryError):
             return RepositoryError(f"{str(error).rstrip('.')}. {known}")
         said = [line for line in error.said.strip().splitlines() if _OUR_SIGNAL not in line]
@@ -295,11 +213,39 @@ class ResticProgram:
             options += ["--option", option]
         return options
 
-    def _options(self) -> list[str]:
+    def _options(self, command: Sequence[str]) -> list[str]:
+        """The options of a command.
+
+        :raises RepositoryError: it writes to a repository that is read-only
+        """
         settings = self.settings
+        options = self._own_options()
+        if command[0] in _WRITES:
+            self.check_writable()
+        elif command[0] in _READS and "--no-lock" not in command and self._local_is_read_only():
+            options.append("--no-lock")
         if path := settings.password_file:
-            return [*self._own_options(), "--password-file", str(path)]
-        return [*self._own_options(), "--password-command", settings.password_command]
+            return [*options, "--password-file", str(path)]
+        return [*options, "--password-command", settings.password_command]
+
+    def check_writable(self) -> None:
+        """Fail at once, where restic tries for most of a minute.
+
+        :raises RepositoryError: the repository is a directory that is read-only
+        """
+        if self._local_is_read_only():
+            raise RepositoryError(
+                f"The repository {self.location} cannot be written to: check how its file "
+                "system is mounted."
+            )
+
+    def _local_is_read_only(self) -> bool:
+        """Whether the repository is a directory in which even root cannot write."""
+        path = str(self.settings.local_path or "")
+        if not path:
+            return False
+        looked = self.privilege.attempt("test", "-d", path, "-a", "!", "-w", path)
+        return looked.returncode == 0
 
     def _environment(self) -> dict[str, str]:
         return {
@@ -320,7 +266,7 @@ class ResticProgram:
         self.check()
         return self.privilege.start(
             self.settings.program,
-            *self._options(),
+            *self._options(command),
             *command,
             environment=self._environment(),
             gentle=True,
@@ -407,7 +353,7 @@ class ResticProgram:
         process = namespace.start(
             *through,
             self.settings.program,
-            *self._options(),
+            *self._options(command),
             *command,
             cwd=namespace.root,
             # Two reports a second are enough for people.
@@ -437,32 +383,13 @@ class ResticProgram:
             errors.append(f"{left_out} more messages of restic are not shown")
         return status, errors
 
-    def error(self, doing: str, status: int, errors: Sequence[str]) -> RepositoryError:
+    def error(self, doing: str, status: int, errors: Sequence[str]) -> VolflowError:
         """What a failure of restic means.
 
         :param doing: restic's command
         :param errors: the lines of its standard error
         """
-        text = "\n".join(errors).strip()
-        if status in _BY_STATUS:
-            meaning, kind = _BY_STATUS[status]
-            said = next((line for line in text.splitlines() if line.startswith("Fatal")), text)
-            return kind(f"{meaning.format(location=self.location)}. restic said: {said}")
-        if known := self._known(text):
-            return known
-        shown = "\n".join(text.splitlines()[-5:]) or "it said nothing"
-        return RepositoryError(
-            f"'{shlex.join(['restic', doing])}' failed with exit status {status}: {shown}"
-        )
-
-    def _known(self, text: str) -> RepositoryError | None:
-        """What known words of restic mean; quotes the line that has them."""
-        for pattern, meaning, kind in _MEANINGS:
-            found = [line for line in text.splitlines() if re.search(pattern, line, re.IGNORECASE)]
-            if found:
-                said = f"{meaning.format(location=self.location)}. restic said: {found[-1]}"
-                return kind(said)
-        return None
+        return messages.meaning(self.location, doing, status, errors)
 
 
 def _text(output: bytes) -> str:

@@ -81,11 +81,7 @@ class ResticRepository:
         return self._program.exists()
 
     def backups(self) -> Sequence[StoredBackup]:
-        """All backups in the repository, the oldest data first.
-
-        Fails also if it is a directory that is read-only.
-        """
-        self._local_is_writable()
+        """All backups in the repository, the oldest data first."""
         return self._listing().backups
 
     def holds(self, backup: StoredBackup) -> bool:
@@ -128,20 +124,12 @@ class ResticRepository:
             raise RepositoryError(message)
         LOG.warning("%s", message)
 
-    def _local_is_writable(self) -> None:
-        """Fail at once, where restic tries for most of a minute.
+    def check_writable(self) -> None:
+        """Fail at once if nothing can be stored: the repository is a directory that is read-only.
 
-        :raises RepositoryError: the repository is a directory that is read-only
+        :raises RepositoryError: it is
         """
-        path = self._program.settings.local_path
-        if path is None:
-            return
-        there = self._program.privilege.attempt("test", "-d", str(path)).returncode == 0
-        if there and self._program.privilege.attempt("test", "-w", str(path)).returncode:
-            raise RepositoryError(
-                f"The repository {self.location} cannot be written to: check how its file "
-                "system is mounted."
-            )
+        self._program.check_writable()
 
     def forget(self, backup_id: str) -> None:
         """Remove a backup and its verdict from the list; :meth:`prune` frees the space."""
