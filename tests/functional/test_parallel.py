@@ -86,7 +86,8 @@ def test_a_failure_does_not_harm_other_volumes(site: Site, the_lab: Any) -> None
 
     with (
         books(the_lab) as told,
-        site.volflow() as volflow,
+        # volflow waits as long as this for the end of the state that does not end.
+        site.volflow(wait__limit=60, wait__limit_per_gib=0) as volflow,
         faults.injected(places, act) as happened,
     ):
         result = volflow.backups.create(Selection(everything=True), parallel=AT_A_TIME)
