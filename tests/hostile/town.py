@@ -18,7 +18,7 @@ from cinderclient import exceptions
 from tests.fault_matrix.image import TEXT, change
 from tests.hostile.estate import SNAPSHOTS, VOLUMES, Estate, Thing
 from tests.hostile.office import Desk, Told, tell, until_settled
-from tests.hostile.vandal import Vandal
+from tests.hostile.vandal import DESCRIPTION, Vandal
 from tests.support import tree
 from tests.support.auditor import TOKEN_VARIABLE
 from tests.support.people import Keystone, Person, Town, admin_api
@@ -148,8 +148,15 @@ class Scene:
             f"{kind[:-1]} {each['id']} stays {each['status']}"
             for kind, found in self._shown().items()
             for each in found
-            if each["status"].endswith("ing") and not each["status"].startswith("error")
+            if each["status"].endswith("ing")
+            and not each["status"].startswith("error")
+            and not self._is_refused(each)
         ]
+
+    def _is_refused(self, shown: dict[str, Any]) -> bool:
+        """Whether a volume is what a refused request of a tenant has left in Cinder."""
+        unknown = self.estate.find(shown["id"]) is None
+        return unknown and (shown["status"], shown["description"]) == ("creating", DESCRIPTION)
 
     def _peace(self, vandals: list[Vandal]) -> list[str]:
         """Undo what the tenants did that stands in the way, as they do when they are asked."""
@@ -162,6 +169,9 @@ class Scene:
             with contextlib.suppress(exceptions.ClientException):
                 client.transfers.delete(transfer.id)
         found = until_settled(self._busy)
+        for each in self._shown()[VOLUMES]:
+            if self._is_refused(each):
+                self._remove_by_hand(client.volumes, each["id"])
         attached = {each["volume_id"] for each in self.town.api.all("attachments")}
         for each in self._shown()[VOLUMES]:
             if each["status"] not in ("available", "in-use"):

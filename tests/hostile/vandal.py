@@ -24,6 +24,9 @@ _PAUSE = 0.6
 # Most of what a tenant makes is small in number, so that the lab stays quick.
 _MOST = 20
 _MARK = "volflow"
+# The description of the volumes that it asks Cinder for. Cinder can refuse the request after it has
+# recorded the volume, if its source is deleted at that moment: it stays "creating" for ever.
+DESCRIPTION = "made by a tenant"
 
 
 class Vandal(threading.Thread):
@@ -185,6 +188,7 @@ class Vandal(threading.Thread):
                 volume.size,
                 source_volid=volume.id,
                 name=volume.name,
+                description=DESCRIPTION,
                 metadata=dict(volume.metadata),
             ),
         )
@@ -202,6 +206,7 @@ class Vandal(threading.Thread):
                 snapshot_id=snapshot.id,
                 # Never the name that volflow would give it: nobody could tell them apart.
                 name="from a snapshot",
+                description=DESCRIPTION,
                 metadata=self._forged(),
             ),
         )
