@@ -64,6 +64,8 @@ class Mover:
 
     def check(self) -> None: ...
 
+    def check_writable(self) -> None: ...
+
     def backups(self) -> Sequence[StoredBackup]:
         return ()
 
