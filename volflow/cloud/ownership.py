@@ -60,7 +60,8 @@ def why_not_ours(cinder: Cinder, resource: Mapping[str, Any], mark: Mark) -> str
     :param resource: a volume, snapshot, group or group snapshot with this mark
     """
     if mark.kind in (GROUP, GROUP_SNAPSHOT):
-        if "metadata" in resource:
+        # Groups, which have no size, are listed with their tag as their metadata.
+        if "size" in resource:
             return f"volflow does not mark a volume or a snapshot as '{mark.kind}'"
         return _why_not_group(resource, mark)
     if mark.kind in (SNAPSHOT, SAFETY):

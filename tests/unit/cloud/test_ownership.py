@@ -179,6 +179,21 @@ def test_a_group_snapshot_has_the_name_that_volflow_gives() -> None:
     assert ownership.why_not_ours(cinder, {"name": "nightly"}, mark)
 
 
+def test_a_group_snapshot_of_a_run_is_known_as_it_is_listed(cloud: FakeClient) -> None:
+    group = cloud.groups.create("type", name="group").id
+    mark = Mark(RUN, group, "group snapshot")
+    cinder = cloud.cinder()
+    for name in (NAME, "nightly"):
+        cloud.group_snapshots.create(group, name=name, description=str(mark))
+    why = {
+        one["name"]: ownership.why_not_removable(cinder, one, mark)
+        for one in cinder.group_snapshots.marked()
+    }
+    assert why == {NAME: None, "nightly": f"its name is not '{NAME}'"}
+    volume = cinder.volumes.get(cloud.put(str(mark), name=NAME))
+    assert ownership.why_not_ours(cinder, volume, mark)
+
+
 def entry(resource_id: str | None, **details: Any) -> Entry:
     now = datetime.now(UTC)
     state = EntryState.PRESENT
