@@ -81,7 +81,8 @@ class BackupPlanner:
         if stored is None:
             stored, unusable = self.backups.look(p for p in projects if p not in troubles)
             troubles |= unusable
-            troubles |= self._read_only(p for p in projects if p not in troubles)
+            if self.repositories.per_project:
+                troubles |= self._read_only(p for p in projects if p not in troubles)
         selected = selected.without(
             {
                 volume["id"]: troubles[project_of(volume)]

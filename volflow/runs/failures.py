@@ -1,4 +1,4 @@
-"""What is told of the failures that TaskFlow keeps."""
+"""The messages of the failures that TaskFlow keeps."""
 
 from __future__ import annotations
 

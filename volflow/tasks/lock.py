@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from persistence import Entry, EntryState
 from volflow.host import program
 from volflow.host.identity import Process
+from volflow.tasks.as_left import note
 from volflow.tasks.base import Temporary
 from volflow.tasks.work import Work
 
@@ -51,14 +52,14 @@ class RepositoryLock(Temporary):
             nonlocal stays
             stays = True
 
-        def note(pid: int) -> None:
-            # The mover's process writes its id into the lock; this tells whose lock it is.
+        def started(pid: int) -> None:
+            # The mover's process writes its id into the lock. Only this entry says which run it is.
             processes[:] = [*_looked_at(processes), Process.of(pid)]
             intend()
 
         intend()
         try:
-            with program.noting(note):
+            with program.noting(started):
                 yield doubt
         finally:
             found = _looked_at(processes)
@@ -82,13 +83,7 @@ class RepositoryLock(Temporary):
         owners = _looked_at(processes)
         if _texts(owners) != _texts(processes):
             # Its volflow was killed and could not record this. The next attempt may be much later.
-            work.services.ledger.intend(
-                entry.tag,
-                run_id=entry.run_id,
-                item=entry.item,
-                kind=entry.kind,
-                details={**entry.details, "processes": _texts(owners)},
-            )
+            note(work, entry.tag, processes=_texts(owners))
         # One run has locks for several volumes: their processes prove as much.
         others = work.services.ledger.open(kind=cls.kind)
         work.repository.unlock(

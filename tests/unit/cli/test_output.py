@@ -1,4 +1,4 @@
-"""A standard output that takes nothing is named, and so is the run whose result is lost."""
+"""If the standard output fails, the error says so and names the run that has ended."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Failures are told by their messages, however TaskFlow wraps them."""
+"""The log shows the messages of failures, however TaskFlow wraps them."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from volflow.errors import (
 )
 
 # What the storages say if the file "config" is not there: REST and a directory, S3, SFTP, Swift,
-# Azure, GCS, B2. Only this proves that there is no repository.
+# Azure, GCS, B2. Nothing else proves that the repository does not exist.
 _NOT_THERE = (
     r"does not exist|doesn't exist|no such file or directory|\bno ?such ?(key|bucket|file)\b"
     r"|\bnot found\b|\b404\b"
@@ -74,7 +74,7 @@ _MEANINGS: list[tuple[str, str, type[RepositoryError]]] = [
     ),
     (
         r"unable to open (config file|repository)",
-        "The repository {location} cannot be opened, and restic does not say that there is none: "
+        "The repository {location} cannot be opened, and restic does not say that it is missing: "
         "check the location and its server",
         RepositoryError,
     ),
