@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.waiting import until
 from volflow.host.namespace import _HOLDER, MountNamespace
 from volflow.host.privilege import Privilege
 
@@ -32,17 +33,17 @@ def test_closing_a_namespace_ends_detached_processes(tmp_path: Path) -> None:
     """Only the namespace's holder can find such a process, also with sudo."""
     namespace = MountNamespace(Privilege(), tmp_path)
     seconds = f"30{os.getpid()}"
-    outside = os.spawnlp(os.P_NOWAIT, "sleep", "sleep", f"{seconds}1")
-    try:
-        namespace.run("sh", "-c", f"setsid sleep {seconds} >/dev/null 2>&1 &")
-        assert running(seconds)
-        namespace.close()
-        namespace.close()
-        assert running(seconds) == []
-        assert running(f"{seconds}1") == [outside]
-    finally:
-        os.kill(outside, 9)
-        os.waitpid(outside, 0)
+    with subprocess.Popen(["sleep", f"{seconds}1"]) as outside:
+        try:
+            namespace.run("sh", "-c", f"setsid sleep {seconds} >/dev/null 2>&1 &")
+            # The shell does not wait until its child has become the program.
+            until(lambda: bool(running(seconds)))
+            namespace.close()
+            namespace.close()
+            assert running(seconds) == []
+            assert running(f"{seconds}1") == [outside.pid]
+        finally:
+            outside.kill()
 
 
 def test_it_is_never_the_namespace_of_the_host() -> None:
