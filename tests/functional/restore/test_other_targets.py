@@ -60,7 +60,9 @@ def test_no_volume_is_made_while_cinder_does_not_say_whether_one_exists(stage: S
     for status in (401, 403, 413, 500, 503, None):
         with Refusing(stage.site, was.volume, status) as environment:
             said = stage.run(
-                *("restore", "create", was.volume, "--yes"), status=1, environment=environment
+                *("restore", "create", was.volume, "--yes"),
+                status=1,
+                environment={**environment, "OS_CLOUD__PATIENCE": "2"},
             )
         assert was.volume in said, (status, said)
         after = {volume.id for volume in stage.site.cloud.client.volumes.list()}
