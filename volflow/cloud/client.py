@@ -17,7 +17,7 @@ from cinderclient import exceptions
 
 from volflow.cloud.answers import answered
 from volflow.cloud.patience import Patience, is_undoing
-from volflow.cloud.wait import Resource, Wait, existing, is_in_transition
+from volflow.cloud.wait import Resource, Wait, existing, is_being_deleted, is_in_transition
 from volflow.errors import CloudError, ResourceNotFoundError, UnavailableError
 
 LOG = logging.getLogger(__name__)
@@ -193,14 +193,14 @@ class Client:
 
         def seen() -> Resource | None:
             found = existing(look)
-            if found is not None and _is_being_deleted(found):
+            if found is not None and is_being_deleted(found):
                 sign()
             return found
 
         def under_way() -> Resource | None:
             nonlocal deletion
             found = seen()
-            if found is not None and _is_being_deleted(found):
+            if found is not None and is_being_deleted(found):
                 return found
             # The request may have reached Cinder or not. What is still there was not deleted.
             if deletion is not Deletion.BEGUN:
@@ -216,7 +216,7 @@ class Client:
                 found = seen()
                 if found is None:
                     return deletion
-                if not _is_being_deleted(found):
+                if not is_being_deleted(found):
                     raise
                 break
             except CloudError as error:
@@ -288,10 +288,6 @@ class Client:
             return answered("Reading Cinder's messages", newest, refused=self._refused)
         except CloudError as error:
             return f"(Cinder's message could not be read: {error})"
-
-
-def _is_being_deleted(resource: Resource) -> bool:
-    return bool(resource["status"] == "deleting")
 
 
 def plain(resource: Any, *needed: str) -> Resource:

@@ -43,6 +43,11 @@ def is_in_transition(resource: Resource) -> bool:
     return not status.startswith("error") and (status.endswith("ing") or status in _TRANSITIONS)
 
 
+def is_being_deleted(resource: Resource) -> bool:
+    """Whether Cinder has begun to delete a resource."""
+    return bool(resource["status"] == "deleting")
+
+
 @dataclass(frozen=True)
 class Wait:
     """How often to read a resource, and for how long.
@@ -141,7 +146,7 @@ class Wait:
                 raise WaitError(f"{what} could not be deleted by Cinder{': ' if why else '.'}{why}")
             # Cinder sets it to 'deleting' before it accepts the request, and sets it back when it
             # cannot delete it.
-            deleting = status == "deleting"
+            deleting = is_being_deleted(resource)
             seen, otherwise = seen or deleting, 0 if deleting else otherwise + 1
             if otherwise >= (_BELIEVED if seen else _UNCHANGED):
                 why = reason(resource)

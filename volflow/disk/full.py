@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,8 +48,7 @@ class Watch:
         self._most = self._least = self._free()
 
     def _free(self) -> int:
-        found = os.statvfs(self._directory)
-        return found.f_bavail * found.f_frsize
+        return shutil.disk_usage(self._directory).free
 
     def look(self) -> None:
         """Look how much is free now."""
@@ -104,8 +104,7 @@ def _takes_nothing(directory: Path) -> bool:
         file = os.open(directory, os.O_TMPFILE | os.O_WRONLY, 0o600)
     except OSError as error:
         # Not every file system has such files.
-        found = os.statvfs(directory)
-        return error.errno in _FULL or found.f_bavail * found.f_frsize < _ROOM
+        return error.errno in _FULL or shutil.disk_usage(directory).free < _ROOM
     try:
         os.posix_fallocate(file, 0, _ROOM)
     except OSError as error:

@@ -101,11 +101,16 @@ def device_size(path: str) -> int:
     return BlockDevice(path).size
 
 
-def devices_below(path: Path) -> set[str]:
-    """The block device of the file system that contains a path, and the devices below it."""
+def nearest_existing(path: Path) -> Path:
+    """A path, or its nearest ancestor that exists."""
     while not path.exists():
         path = path.parent
-    number = path.stat().st_dev
+    return path
+
+
+def devices_below(path: Path) -> set[str]:
+    """The block device of the file system that contains a path, and the devices below it."""
+    number = nearest_existing(path).stat().st_dev
     start = Path(f"/sys/dev/block/{os.major(number)}:{os.minor(number)}")
     pending, found = [start.resolve()] if start.exists() else [], set()
     while pending:

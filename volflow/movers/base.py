@@ -266,8 +266,8 @@ class Repository(Protocol):
 
         No backup may be stored at the same time.
 
-        :raises RepositoryError: not everything can be read, so it is not known what is needed
         :param abandoned: says whether the run of an unfinished copy will not continue: it goes too
+        :raises RepositoryError: not everything can be read, so it is not known what is needed
         """
         ...
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from volflow.disk import full, sparse
 from volflow.errors import FullError, HostError, UsageError
+from volflow.host.devices import nearest_existing
 from volflow.host.host import Host
 from volflow.host.namespace import MountNamespace
 from volflow.host.privilege import Privilege, find_program
@@ -78,7 +79,7 @@ class Exporter:
         sparse_files_fit(
             self._manifest,
             restores_holes=self._mover.restores_holes,
-            room=shutil.disk_usage(_existing(directory)).free,
+            room=shutil.disk_usage(nearest_existing(directory)).free,
         )
         for path in inside:
             self._contents.node(str(path))
@@ -271,7 +272,7 @@ def _directory(path: Path) -> Iterator[None]:
     """Make a directory for the block; if the block fails, remove it unless it holds something."""
     new = [each for each in (path, *path.parents) if not each.exists()]
     try:
-        with full.told(path, _existing(path)):
+        with full.told(path, nearest_existing(path)):
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
         yield
     except BaseException:
@@ -285,13 +286,6 @@ def _directory(path: Path) -> Iterator[None]:
                     LOG.warning("%s could not be removed: %s", each, error)
                 break
         raise
-
-
-def _existing(path: Path) -> Path:
-    """A directory, or its nearest ancestor that exists."""
-    while not path.exists():
-        path = path.parent
-    return path
 
 
 def _inside(path: str) -> Path:

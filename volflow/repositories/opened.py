@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-import os
+import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
 from oslo_config import cfg
 
+from volflow.host.devices import nearest_existing
 from volflow.host.privilege import Privilege
 from volflow.movers.base import Mover, Repository
 from volflow.movers.restic.mover import ResticMover
@@ -96,7 +97,4 @@ def free_bytes(path: Path | None) -> int | None:
     """
     if path is None:
         return None
-    while not path.exists():
-        path = path.parent
-    found = os.statvfs(path)
-    return found.f_bavail * found.f_frsize
+    return shutil.disk_usage(nearest_existing(path)).free

@@ -10,6 +10,7 @@ from persistence import Runs
 from volflow.cloud.cinder import Cinder
 from volflow.cloud.client import Deletion
 from volflow.cloud.volumes import USABLE
+from volflow.cloud.wait import is_being_deleted
 from volflow.errors import CloudError, ResourceNotFoundError, UnavailableError
 from volflow.plans.preflight import why_not_removable
 from volflow.printable import bounded
@@ -91,7 +92,7 @@ def _make_gone(
     volume_id, now = old["id"], cinder.volumes.existing(old["id"])
     if now is None:
         return None if new.removed or cinder.volumes.sees_all_projects() else _LOST
-    deleting = now["status"] == "deleting"
+    deleting = is_being_deleted(now)
     if not deleting:
         if aborting:
             return "the run was aborted"

@@ -53,7 +53,7 @@ class RepositoryLock(Temporary):
             stays = True
 
         def started(pid: int) -> None:
-            # The mover's process writes its id into the lock. Only this entry says which run it is.
+            # The mover writes its process id into the lock. Only this entry names the run of it.
             processes[:] = [*_looked_at(processes), Process.of(pid)]
             intend()
 

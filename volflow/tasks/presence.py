@@ -16,7 +16,7 @@ from volflow.cloud.client import REFUSED_FOR_STATE, Deletion
 from volflow.cloud.marks import TAG_KEY, tag_of
 from volflow.cloud.snapshots import Snapshots
 from volflow.cloud.volumes import Volumes
-from volflow.cloud.wait import Resource, Resources
+from volflow.cloud.wait import Resource, Resources, is_being_deleted
 from volflow.errors import ChangedError, CloudError, NotDeletedError, UnavailableError, WaitError
 from volflow.tasks.as_left import CHANGED, note
 from volflow.tasks.remarks import Remark
@@ -134,7 +134,7 @@ def _delete(work: Work, entry: Entry, resource: Resource, manager: Volumes | Sna
         if known and _deletion(work, entry) is not deletion:
             note(work, entry.tag, **{DELETING: deletion})
 
-    if resource["status"] == "deleting":
+    if is_being_deleted(resource):
         record(Deletion.BEGUN)
     elif known and _deletion(work, entry) is Deletion.UNKNOWN:
         # The process can be killed before it has the answer.
@@ -146,7 +146,7 @@ def _delete(work: Work, entry: Entry, resource: Resource, manager: Volumes | Sna
             # If the resource is gone later, volflow has not deleted it.
             record(Deletion.UNKNOWN)
         raise
-    if resource["status"] == "deleting" or (known and _deletion(work, entry) is Deletion.BEGUN):
+    if is_being_deleted(resource) or (known and _deletion(work, entry) is Deletion.BEGUN):
         return Deletion.BEGUN
     record(deletion)
     return deletion

@@ -8,7 +8,7 @@ from typing import Any
 from volflow.cloud import ownership
 from volflow.cloud.cinder import Cinder
 from volflow.cloud.marks import CLAIMED, RESTORED, Mark
-from volflow.cloud.wait import existing
+from volflow.cloud.wait import existing, is_being_deleted
 from volflow.errors import (
     CloudError,
     ResourceNotFoundError,
@@ -34,7 +34,7 @@ def source_of(work: Work, volume_id: str) -> dict[str, Any]:
         if work.services.stopping.wait(_AGAIN):
             raise StoppedError(f"Stopped while looking for volume {volume_id}.")
         volume = existing(lambda: work.cinder.volumes.get(volume_id))
-    if volume is None or volume["status"] == "deleting":
+    if volume is None or is_being_deleted(volume):
         raise SourceDeletedError(
             f"Volume {volume_id} was deleted, or moved to another project, before its snapshot was "
             "made."

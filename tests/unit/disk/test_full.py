@@ -79,7 +79,8 @@ def test_a_stop_on_a_full_file_system_stays_one(small: Path) -> None:
 
 def test_a_file_system_that_was_nearly_full_is_doubtful(monkeypatch: pytest.MonkeyPatch) -> None:
     def free(gib: float) -> None:
-        found = SimpleNamespace(f_bavail=int(gib * 2**30), f_frsize=1)
+        left = int(gib * 2**30)
+        found = SimpleNamespace(f_bavail=left, f_bfree=left, f_blocks=2**40, f_frsize=1)
         monkeypatch.setattr(os, "statvfs", lambda _: found)
 
     free(100)
