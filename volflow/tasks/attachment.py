@@ -7,6 +7,7 @@ from typing import Any
 
 from persistence import Entry, EntryState, StateError
 from volflow.cloud.marks import SAFETY_VOLUME, tag_of
+from volflow.errors import CloudError
 from volflow.tasks import as_left
 from volflow.tasks.base import Temporary
 from volflow.tasks.claim import Claim
@@ -65,11 +66,20 @@ class Attachment(Temporary):
                 return
             # Somebody can have opened the device, and can read it as long as it is open.
             why = cls.device.why_remaining(work)
-            if why:
+            if why and not cls._is_attached_elsewhere(work, entry):
                 LOG.warning("%s is left over: %s", tag, why)
                 ledger.leftover(tag, why)
         except StateError:
             LOG.exception("%s could not be looked up in the ledger", tag)
+
+    @staticmethod
+    def _is_attached_elsewhere(work: Work, entry: Entry) -> bool:
+        """Whether the volume has another attachment, so that its device may stay for that one."""
+        try:
+            return bool(work.cinder.attachments.list(str(entry.details["volume_id"])))
+        except CloudError as error:
+            LOG.info("The attachments of %s could not be listed: %s", entry.tag, error)
+            return False
 
     @classmethod
     def remove(cls, work: Work, entry: Entry) -> None:

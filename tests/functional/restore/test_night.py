@@ -20,8 +20,8 @@ pytestmark = [pytest.mark.lab, pytest.mark.slow, pytest.mark.page]
 PAGE = Path(__file__).parents[3] / "docs" / "restore.rst"
 # The project of a lost cloud, as on the page.
 OLD_PROJECT = "5ca1ab1e000000000000000000000001"
-# The time of the first backups, which the page restores by time.
-THEN = "2026-02-27 22:00:00"
+# The time of the first backup, which the page restores by time.
+THEN = "2026-02-27T22:00:00Z"
 NO_CLOUD = ("No cloud", "Without volflow")
 
 
@@ -48,8 +48,11 @@ class Night:
         wrapper = site.home / "restic-of-then"
         wrapper.write_text(
             "#!/bin/sh\n"
-            'for word; do [ "$word" = backup ] && '
-            f'exec restic "$@" --time {shlex.quote(THEN)}; done\n'
+            "for word; do\n"
+            "    shift\n"
+            f"    case $word in taken=*) word=taken={THEN};; esac\n"
+            '    set -- "$@" "$word"\n'
+            "done\n"
             'exec restic "$@"\n'
         )
         wrapper.chmod(0o755)

@@ -108,6 +108,19 @@ def test_a_device_that_cinder_has_not_removed_is_a_leftover(
     assert [leftovers.clean(work, one) for one in leftovers.known(state)] == [None]
 
 
+def test_a_device_that_another_attachment_of_the_volume_uses_is_no_leftover(
+    state: State, cloud: FakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work, volume_id, attachment_id = attached(state, cloud)
+    monkeypatch.setattr(host_of(work).connector, "ends_with_attachment", lambda connection: True)
+    Device(work).execute(attachment_id, volume_id)
+    other = cloud.attach(volume_id, server="of somebody else")
+    host_of(work).left = ["/dev/standin"]
+    Attachment(work).revert()
+    assert list(cloud.attachments) == [other]
+    assert state.ledger.leftovers() == []
+
+
 def test_a_flush_fails_while_the_device_stays(state: State, cloud: FakeClient) -> None:
     work, volume_id, attachment_id = attached(state, cloud)
     Device(work).execute(attachment_id, volume_id)
