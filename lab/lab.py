@@ -13,7 +13,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -23,6 +23,8 @@ from lab import clouds, keystone, loop, mount, pool, process, settings
 
 READY_SECONDS = 90.0
 LOCK_SECONDS = 60.0
+# Seconds that a device may stay in use although nothing shows by whom.
+_UNSEEN = 120.0
 
 #: Receives messages for the user while a lab starts or stops.
 Say = Callable[[str], None]
@@ -330,17 +332,32 @@ class Lab:
         own = [each for each in ours if each.file == str(self.directory.pool_file)]
         exported = [each for each in ours if each not in own]
         for devices in (exported, own):
-            # The devices are ours, so unmount everything mounted from them, whoever mounted it.
-            for mounted in mount.of_devices({str(each.path) for each in devices}):
-                if mounted.point != self.directory.pool_mount:
-                    self._say(f"unmounting {mounted.point}")
-                mount.unmount(mounted)
+            self._unmount(devices)
             for device in devices:
-                if not loop.detach(device):
-                    users = ", ".join(loop.users_of(device.path)) or "nobody that can be seen"
-                    raise LabError(
-                        f"{device.path} ({device.backing_file}) is still in use, by {users}"
-                    )
+                self._free(device)
+
+    def _unmount(self, devices: Collection[loop.Loop]) -> None:
+        """Unmount everything mounted from devices of our files, whoever mounted it."""
+        for mounted in mount.of_devices({str(each.path) for each in devices}):
+            if mounted.point != self.directory.pool_mount:
+                self._say(f"unmounting {mounted.point}")
+            mount.unmount(mounted)
+
+    def _free(self, device: loop.Loop) -> None:
+        """Free a loop device of our files.
+
+        A mount namespace that somebody made while this looked for mounts has a copy of them. And
+        where the last mount ends with its namespace, the kernel writes what it still has to write.
+
+        :raises LabError: it stays in use
+        """
+        deadline = time.monotonic() + _UNSEEN
+        while not loop.detach(device):
+            users = loop.users_of(device.path)
+            if users or time.monotonic() > deadline:
+                by = ", ".join(users) or "nobody that can be seen"
+                raise LabError(f"{device.path} ({device.backing_file}) is still in use, by {by}")
+            self._unmount([device])
 
     # What it needs
 

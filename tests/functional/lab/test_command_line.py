@@ -9,12 +9,13 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lab import Lab, LabError, loop, pool
+from lab import Lab, LabError, loop, mount, pool
 from tests.support.lab_tools import (
     CHECKOUT,
     CinderUser,
@@ -145,6 +146,37 @@ class TestKilled:
             holder.kill()
             holder.communicate()
         assert {each["state"] for each in running.status().services} == {"up"}
+
+    def test_down_frees_a_pool_that_a_new_namespace_has_mounted_too(
+        self, own: Lab, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Somebody makes the namespace between the look for mounts and the unmount."""
+        own.up(size_gib=5)
+        point = own.directory.path.parent / "mnt"
+        point.mkdir()
+        bind = shlex.join(["mount", "--bind", *map(str, (own.directory.pool_mount, point))])
+        look = mount.of_devices
+        holders: list[subprocess.Popen[bytes]] = []
+
+        def late(devices: Collection[str]) -> Any:
+            found = look(devices)
+            if found and not holders:
+                command = ["unshare", "--mount", "--propagation", "private", "sh", "-c"]
+                command.append(f"{bind} && echo mounted && exec sleep 600")
+                holders.append(subprocess.Popen(command, stdout=subprocess.PIPE))
+                assert holders[0].stdout is not None
+                assert holders[0].stdout.readline() == b"mounted\n"
+            return found
+
+        monkeypatch.setattr(mount, "of_devices", late)
+        try:
+            own.down()
+            assert holders
+            assert not remains(own.directory.path)
+        finally:
+            for holder in holders:
+                holder.kill()
+                holder.communicate()
 
     @pytest.mark.parametrize("seconds", [0.5, 1.8])
     def test_down_removes_everything_after_up_was_killed(self, own: Lab, seconds: float) -> None:
