@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from volflow.disk import holes
@@ -34,6 +34,15 @@ def find(runs: Privilege | MountNamespace, tree: Path) -> dict[str, Sparse]:
         blocks, size, path = record.split(b" ", 2)
         if 512 * int(blocks) < int(size):
             paths.append(os.fsdecode(path))
+    return looked(runs, tree, paths)
+
+
+def looked(runs: Privilege | MountNamespace, tree: Path, paths: Sequence[str]) -> dict[str, Sparse]:
+    """Those of some files that are sparse, by path in the tree.
+
+    :param paths: files with fewer blocks than their size needs
+    :raises HostError: the program that looks at them failed
+    """
     if not paths:
         return {}
     out = runs.run(*_HOLES, "look", str(tree), stdin=json.dumps(paths))

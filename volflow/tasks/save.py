@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from persistence import Backup, Entry, EntryState
-from volflow.disk import sparse
+from volflow.disk.survey import survey
 from volflow.disk.traffic import bytes_read
 from volflow.errors import HostError, RepositoryError, VolflowError
 from volflow.host.namespace import MountNamespace
@@ -72,14 +72,19 @@ class Save(Temporary):
         if known is None:
             self.intend(unchecked=True)
         size = services.host.device_size(device)
+        file_systems = found_file_systems(file_system)
+        surveys = [
+            survey(namespace, namespace.root / region_path(number), until=taken_at.timestamp())
+            for number in range(len(file_systems))
+        ]
         regions = tuple(
             Region(
                 path=str(region_path(number)),
                 size=size,
                 file_system=found,
-                sparse=sparse.find(namespace, namespace.root / region_path(number)),
+                sparse=dict(surveys[number].sparse),
             )
-            for number, found in enumerate(found_file_systems(file_system))
+            for number, found in enumerate(file_systems)
         )
         manifest = Manifest(
             run_id=services.run_id, **description, snapshot=snapshot, regions=regions

@@ -13,6 +13,7 @@ import pytest
 
 from persistence import State
 from volflow.disk.filesystem import FileSystem
+from volflow.disk.survey import Survey
 from volflow.errors import RepositoryError
 from volflow.host.identity import Process
 from volflow.movers.base import Saved, StoredBackup
@@ -125,7 +126,7 @@ class Mounted:
 @pytest.fixture
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[State]:
     monkeypatch.setattr(save, "bytes_read", lambda device: 0)
-    monkeypatch.setattr(save.sparse, "find", lambda *_: {})
+    monkeypatch.setattr(save, "survey", lambda *_, **__: Survey())
     with State.open(f"sqlite:///{tmp_path}/state.sqlite", migrate=True) as found:
         yield found
 
