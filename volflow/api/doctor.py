@@ -27,6 +27,7 @@ _PACKAGES = {
     "setpriv": "util-linux",
     "umount": "mount",
     "unshare": "util-linux",
+    "wipefs": "util-linux",
     "xfs_db": "xfsprogs",
 }
 

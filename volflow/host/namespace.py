@@ -17,12 +17,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from volflow.errors import HostError, NoProgressError
-from volflow.host import devices
+from volflow.host import devices, refused_mount
+from volflow.host.kernel_log import KernelLog
 from volflow.host.privilege import Privilege
 from volflow.host.program import Program
 
 LOG = logging.getLogger(__name__)
 
+# The driver of ext4 mounts all three, and takes the same options for all. Other drivers do not.
+_DRIVERS = {"ext2": "ext4", "ext3": "ext4"}
 # mount(8) creates the directory and its parents.
 _MAKE = "X-mount.mkdir=0700"
 # Seconds that a file system may stay busy after the last program in it has ended.
@@ -123,23 +126,38 @@ class MountNamespace:
         """Mount the device in the namespace. The directory is created.
 
         :param fs_type: the probed type; the kernel must not guess it
-        :raises HostError: the device is read-only and its journal is not empty; or quotes the
-            message of mount
+        :raises HostError: the device is read-only and its journal is not empty; or gives the reason
+            of the kernel, or else the message of mount
         """
-        try:
-            self.run("mount", "-t", fs_type, "-o", ",".join([*options, _MAKE]), device, path)
-        except NoProgressError:
-            raise
-        except HostError as error:
-            if not devices.is_read_only(device):
+        driver = _DRIVERS.get(fs_type, fs_type)
+        with KernelLog(self._privilege) as log:
+            try:
+                self.run("mount", "-t", driver, "-o", ",".join([*options, _MAKE]), device, path)
+            except NoProgressError:
                 raise
-            raise HostError(
-                f"The device {device} is read-only and its journal must be replayed: its "
-                f"{fs_type} was not unmounted cleanly, and can be mounted only after a change. "
-                f"Check why the storage attaches it read-only. {error}"
-            ) from error
+            except HostError as error:
+                reason = self._refused(log, device, fs_type, str(error))
+                if not devices.is_read_only(device):
+                    raise HostError(reason) from error
+                raise HostError(
+                    f"The device {device} is read-only and its journal must be replayed: its "
+                    f"{fs_type} was not unmounted cleanly, and can be mounted only after a change. "
+                    f"Check why the storage attaches it read-only. {reason}"
+                ) from error
         # A read-only file system does not grow.
         self._mounted[path] = (0, 0) if "ro" in options else self._used(path)
+
+    @staticmethod
+    def _refused(log: KernelLog, device: str, fs_type: str, said: str) -> str:
+        """Why the device could not be mounted.
+
+        :param said: the message of mount
+        """
+        kernel = refused_mount.about(device, log.said())
+        if not kernel:
+            return said
+        reason = refused_mount.why(fs_type, kernel) or said
+        return f"{reason} The kernel said: {'; '.join(kernel)}"
 
     def bind(self, directory: Path, path: Path) -> None:
         """Bind-mount a directory of the host in the namespace.
