@@ -176,6 +176,7 @@ class BackupApi:
         *,
         at: datetime | None = None,
         among: Sequence[StoredBackup] | None = None,
+        complete: bool = False,
     ) -> StoredBackup:
         """Find a backup by its id or the beginning of it, or by its volume.
 
@@ -184,13 +185,17 @@ class BackupApi:
         :param at: only among the backups that existed at this moment
         :param among: only among these backups, as :meth:`list` returned them: the repository is
             not asked again
+        :param complete: prefer the last complete backup of a volume, as a restore does
         :raises NoBackupThenError: all that match are later than ``at``
         :raises BackupNotFoundError: no backup matches
         :raises AmbiguousNameError: several volumes have, or had, that name
         :raises UsageError: several backups match
         """
         found = find_named(
-            *(self.list() if among is None else among, name_or_id), at=at, exists=self._exists
+            *(self.list() if among is None else among, name_or_id),
+            at=at,
+            exists=self._exists,
+            complete=complete,
         )
         if found.note:
             LOG.warning("%s", found.note)

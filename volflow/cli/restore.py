@@ -152,6 +152,12 @@ class RestoreCreate(Lister):
             help="restore volumes of the project with id A to that with id B (may be repeated)",
         )
         parser.add_argument(
+            "--allow-partial",
+            action="store_true",
+            help="restore the last backup of a volume even if it is partial (default: the last "
+            "complete one, if there is any)",
+        )
+        parser.add_argument(
             "--remove-old-vol",
             action="store_true",
             help="remove the volumes that new ones replace, after all is restored and verified",
@@ -193,6 +199,7 @@ class RestoreCreate(Lister):
             project_map=mapped("--project-map", parsed_args.project_map),
             remove_old_vol=parsed_args.remove_old_vol,
             name=new_name,
+            allow_partial=parsed_args.allow_partial,
         )
         if parsed_args.dry_run:
             plan = self.volflow.restores.plan(
@@ -227,7 +234,12 @@ class RestoreCreate(Lister):
                 name = option.replace("_", "-")
                 raise UsageError(f"--{name} is for volumes; --to-path and --to-image create none.")
         stored = self.volflow.backups.list()
-        backup = self.volflow.backups.find(parsed_args.what[0], at=parsed_args.at, among=stored)
+        backup = self.volflow.backups.find(
+            parsed_args.what[0],
+            at=parsed_args.at,
+            among=stored,
+            complete=not parsed_args.allow_partial,
+        )
         exporter = self.volflow.backups.export(backup)
         where = parsed_args.to_path or parsed_args.to_image
         doubts = self.volflow.restores.notes_on_backups(stored, [backup])

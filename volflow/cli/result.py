@@ -11,8 +11,8 @@ from volflow import LeftOut, RunResult, StoredBackup, VolumeResult
 from volflow.cli import columns
 from volflow.cli.command import Lister
 from volflow.printable import printable
-from volflow.report.remarks import cut, remarks
-from volflow.report.words import plural, snapshotted
+from volflow.report.remarks import counted, cut, remarks, shown
+from volflow.report.words import snapshotted
 from volflow.results.outcome import worst
 
 Table = tuple[Sequence[str], Iterable[Any]]
@@ -128,10 +128,9 @@ def not_in(backup: StoredBackup, unread: Sequence[str]) -> list[str]:
     if not unread:
         return []
     name = backup.tags.get("name") or backup.tags.get("volume")
-    what = plural(len(unread), "file")
-    lines = [f"Backup {backup.id[:8]} of {name} is partial: {what} could not be read, and"
-             " cannot be restored:"]  # fmt: skip
-    return [*lines, *(f"  {line}" for line in cut(unread, backup.id))]
+    lines = [f"Backup {backup.id[:8]} of {name} is partial: {counted(unread)} could not be read,"
+             " and cannot be restored:"]  # fmt: skip
+    return [*lines, *(f"  {line}" for line in cut([shown(one) for one in unread], backup.id))]
 
 
 def say(text: str) -> None:

@@ -33,6 +33,7 @@ from volflow.cli import columns
 from volflow.cli.command import Command, Lister, ShowOne
 from volflow.cli.progress import reporter
 from volflow.cli.result import Table, show
+from volflow.report.remarks import counted
 from volflow.report.words import plural, snapshotted
 from volflow.results import stored
 
@@ -293,7 +294,7 @@ def _line(item: Item, driven: bool) -> str:
         if result.target_id:
             parts.append(f"restored to {result.target_id}")
         if result.unread:
-            parts.append(f"{plural(len(result.unread), 'file')} could not be read")
+            parts.append(f"{counted(result.unread)} could not be read")
         if result.leftovers:
             parts.append(plural(len(result.leftovers), "leftover"))
         parts.append(columns.Seconds(result.seconds).human_readable())

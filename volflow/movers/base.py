@@ -84,9 +84,28 @@ class StoredBackup:
 
     @property
     def unread(self) -> int:
-        """The number of files that could not be read and are missing from the backup."""
+        """The number of files and directories that could not be read and are not in the backup.
+
+        A directory counts as one, whatever was in it.
+        """
         found = self.tags.get("unread", "")
         return int(found) if found.isdecimal() else 0
+
+    @property
+    def files(self) -> int | None:
+        """The number of files in the backup; None if it was not recorded."""
+        return self._count("files")
+
+    @property
+    def files_before(self) -> int | None:
+        """If this backup is partial and has far fewer files than the last complete one before it:
+        the number of files of that one.
+        """
+        return self._count("files_before")
+
+    def _count(self, key: str) -> int | None:
+        found = self.tags.get(key, "")
+        return int(found) if _COUNT.fullmatch(found) else None
 
     @property
     def outcome(self) -> Outcome:
@@ -378,8 +397,8 @@ class Mover(Protocol):
         storage has lost it.
 
         :param copy_id: what :meth:`save` returned
-        :param tags: those of the copy; with ``unread``, the number of its unreadable files, the
-            backup is partial
+        :param tags: those of the copy, and what is known now: with ``unread``, the number of its
+            unreadable files and directories, the backup is partial
         :param listed_at: the same as for :meth:`save`
         :returns: whether the storage has lost something that it had accepted
         :raises StoppedError: ``stopping`` was set; there is no verdict

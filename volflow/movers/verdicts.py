@@ -24,7 +24,9 @@ _GONE = "gone"
 ORIGINAL = "original"
 # The tags that a verdict repeats, for people who look with restic. Not the name, by which they
 # restore the latest snapshot.
-_REPEATED = ("run", "project", "taken", "number", "unread")
+_REPEATED = ("run", "project", "taken", "number")
+# The tags that a verdict adds to the copy.
+_ADDED = ("unread", "files", "files_before")
 # The shortest beginning of an id that restic prints.
 _SHORTEST = 8
 # Another host may be between a copy and its verdict, or between listing the two.
@@ -39,9 +41,10 @@ def tags_of_copy(tags: Mapping[str, str]) -> dict[str, str]:
 def tags_of_verdict(copy_id: str, tags: Mapping[str, str]) -> dict[str, str]:
     """The tags of the verdict on a copy.
 
-    :param tags: those of the copy, and the number of its unreadable files if there are any
+    :param tags: those of the copy; the number of its unreadable files and directories if there are
+        any; the number of files that it holds
     """
-    repeated = {key: tags[key] for key in _REPEATED if key in tags}
+    repeated = {key: tags[key] for key in (*_REPEATED, *_ADDED) if key in tags}
     return {_COPY: copy_id, _VOLUME: tags.get("volume", ""), **repeated}
 
 
@@ -91,8 +94,7 @@ class Listing:
             if not one.finished and verdict is not None:
                 del tags["state"]
                 tags["checked"] = verdict.id
-                if "unread" in verdict.tags:
-                    tags["unread"] = verdict.tags["unread"]
+                tags |= {key: verdict.tags[key] for key in _ADDED if key in verdict.tags}
             if missing := gone.get(_project_of_run(one)):
                 tags[_GONE] = ",".join(sorted(missing))
             found.append(replace(one, tags=tags))

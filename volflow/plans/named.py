@@ -9,14 +9,15 @@ from datetime import datetime
 from volflow import times
 from volflow.errors import UsageError
 from volflow.movers.base import StoredBackup
-from volflow.repositories.backups import AmbiguousNameError, find
+from volflow.repositories.backups import AmbiguousNameError, complete_instead, find, until
 
 
 @dataclass(frozen=True)
 class Found:
     """A backup.
 
-    :ivar note: which volume it is of, in one sentence, if others have or had the same name
+    :ivar note: which volume it is of, if others have or had the same name; which partial backups
+        are passed over for it
     """
 
     backup: StoredBackup
@@ -29,6 +30,7 @@ def find_named(
     *,
     at: datetime | None = None,
     exists: Callable[[str], bool | None],
+    complete: bool = False,
 ) -> Found:
     """The backup that :func:`~volflow.repositories.backups.find` finds.
 
@@ -37,9 +39,27 @@ def find_named(
 
     :param exists: whether the volume with this id exists; None if that is not known. Only asked if
         several volumes have the name
+    :param complete: prefer the last complete backup of a volume. A backup that is named by its id
+        is taken as it is
     :raises BackupNotFoundError: no backup matches
     :raises UsageError: several backups match, or several volumes of that name exist
     """
+    found = _found(stored, what, at, exists)
+    # No backup by this id is meant if a volume has this id or name.
+    by_volume = any(one.finished and what in _names(one) for one in until(stored, at))
+    if not complete or not by_volume:
+        return found
+    backup, passed_over = complete_instead(until(stored, at), found.backup)
+    notes = [note for note in (found.note, passed_over) if note]
+    return Found(backup, " ".join(notes) or None)
+
+
+def _found(
+    stored: Sequence[StoredBackup],
+    what: str,
+    at: datetime | None,
+    exists: Callable[[str], bool | None],
+) -> Found:
     try:
         return Found(find(stored, what, at=at))
     except AmbiguousNameError as error:
@@ -69,6 +89,10 @@ def _line(backup: StoredBackup, exists: bool | None) -> str:
         f"\n  {_volume(backup)}, project {backup.tags.get('project') or '-'}, {word}, last backup "
         f"{backup.id[:8]} of {times.local(backup.taken_at)}"
     )
+
+
+def _names(backup: StoredBackup) -> tuple[str | None, str | None]:
+    return backup.tags.get("volume"), backup.tags.get("name")
 
 
 def _volume(backup: StoredBackup) -> str:

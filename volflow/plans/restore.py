@@ -119,7 +119,13 @@ class RestorePlanner:
             errors = list(unusable.values())
             raise type(errors[0])("\n".join(map(str, errors)))
         chosen = choose(
-            self.backups, stored, selection, projects=projects, at=at, exists=self._exists
+            self.backups,
+            stored,
+            selection,
+            projects=projects,
+            at=at,
+            partial=options.allow_partial,
+            exists=self._exists,
         )
         targets, not_restorable = self._targets(chosen.backups, options, all_or_nothing=named)
         targets = assign_groups(

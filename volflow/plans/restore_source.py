@@ -17,6 +17,7 @@ from volflow.plans.selection import Selection
 from volflow.repositories.backups import (
     Backups,
     NoBackupThenError,
+    complete_instead,
     doubts,
     in_order,
     latest,
@@ -59,21 +60,28 @@ def choose(
     *,
     projects: Collection[str],
     at: datetime | None,
+    partial: bool = False,
     exists: Callable[[str], bool | None] = lambda volume_id: None,
 ) -> Chosen:
     """Choose the backups to restore: the last one of each volume that existed then.
+
+    If that one is partial, it is the last complete one before it, if there is any.
 
     :param backups: reads manifests, for filters that need them
     :param stored: the backups, the oldest first
     :param projects: ids of the projects whose volumes ``--all`` covers
     :param at: restore the volumes as of this time
+    :param partial: take the last backup even if it is partial
     :param exists: whether the volume with this id exists; None if that is not known
     :raises BackupNotFoundError: no backup matches the selection
     :raises UsageError: no volume matches one of the filters
     """
     selection.check()
     if selection.volumes:
-        found = [find_named(stored, name, at=at, exists=exists) for name in selection.volumes]
+        found = [
+            find_named(stored, name, at=at, exists=exists, complete=not partial)
+            for name in selection.volumes
+        ]
         return Chosen([one.backup for one in found], notes=[one.note for one in found if one.note])
     before = until(stored, at)
     if at and stored and not before:
@@ -107,13 +115,20 @@ def choose(
             )
             left_out.append(_left_out(backup, reason, wanted=True))
     unmatched.refuse_names()
+    passed_over: list[str] = []
+    if not partial:
+        # A member of a group comes back as it was in this group.
+        same = ("project", "group") if selection.groups else ("project",)
+        better = [complete_instead(before, backup, same=same) for backup in chosen]
+        chosen = [backup for backup, _ in better]
+        passed_over = [note for _, note in better if note]
     if selection.metadata or selection.volume_type:
         chosen, filtered = _by_manifest(backups, chosen, selection, unmatched)
         left_out += filtered
     if not chosen:
         lines = "".join(f"\n{one.name or one.volume_id}: {one.reason}" for one in left_out)
         raise BackupNotFoundError(f"No backup matches the selection.{lines}")
-    return Chosen(chosen, left_out, unmatched.notes())
+    return Chosen(chosen, left_out, [*unmatched.notes(), *passed_over])
 
 
 def _only_unfinished(

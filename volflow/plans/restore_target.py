@@ -13,7 +13,7 @@ from volflow.cloud.cinder import Cinder
 from volflow.cloud.connection import Cloud
 from volflow.cloud.marks import TAG_KEY, foreign_value
 from volflow.cloud.volumes import Volume, project_of
-from volflow.errors import UsageError, VolflowError
+from volflow.errors import DiskError, UsageError, VolflowError
 from volflow.movers.base import StoredBackup
 from volflow.plans import preflight
 from volflow.plans.quota import VolumeSize
@@ -149,6 +149,12 @@ def choose_target(
     project_id = backup.tags.get("project")
     mover = repositories.mover(project_id)
     cinder = cloud.in_project(options.target_project(project_id))
+    if manifest.holds_nothing:
+        raise DiskError(
+            f"Backup {backup.id[:8]} of {backup.tags.get('name') or manifest.volume_id} holds no "
+            "file: the root directory could not be read when it was made. Name another backup of "
+            "this volume; 'volflow backup list' shows them."
+        )
     sparse_files_fit(manifest, restores_holes=mover.restores_holes)
     existing = _existing_volume(cinder, manifest, options)
     if existing is None or options.new:

@@ -8,9 +8,12 @@ from typing import Any
 
 from taskflow import states
 
+from volflow.printable import bounded, printable
 from volflow.report.words import plural
 from volflow.results.outcome import Outcome, VolumeResult
 
+# Characters of a path to show.
+_LONGEST = 300
 # The number of unreadable files to name. There can be as many as the volume has files.
 _NAMED = 20
 
@@ -22,7 +25,7 @@ def remarks(volume: VolumeResult) -> list[str]:
     lines = [f"{how}: {volume.error}"] if volume.error else []
     # A restore cannot restore files that the backup does not contain.
     when = "could not be read when it was backed up" if volume.target_id else "could not be read"
-    lines += cut([f"{when}: {path}" for path in volume.unread], volume.backup_id or "")
+    lines += cut([f"{when}: {shown(path)}" for path in volume.unread], volume.backup_id or "")
     if volume.kept:
         lines.append(f"kept {plural(volume.kept, 'existing file')} instead of the backup's")
     lines += [f"left over: {leftover}" for leftover in volume.leftovers]
@@ -37,6 +40,26 @@ def remarks(volume: VolumeResult) -> list[str]:
     if volume.removed:
         lines.append("the old volume was removed")
     return lines
+
+
+def shown(unread: str) -> str:
+    """The path of what could not be read, for people: of a limited length, a directory as such."""
+    path = bounded(printable(unread), _LONGEST)
+    if not unread.endswith("/"):
+        return path
+    return f"{path.rstrip('/') or '/'} (a directory, with everything in it)"
+
+
+def counted(unread: Sequence[str]) -> str:
+    """How many directories and files could not be read."""
+    many = sum(path.endswith("/") for path in unread)
+    parts = []
+    if many:
+        words = "directory with everything in it", "directories with everything in them"
+        parts.append(f"{many:,} {words[many > 1]}")
+    if len(unread) > many or not many:
+        parts.append(plural(len(unread) - many, "file"))
+    return " and ".join(parts)
 
 
 def cut(lines: Sequence[str], backup_id: str) -> list[str]:

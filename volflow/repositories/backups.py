@@ -22,8 +22,12 @@ from volflow.movers.base import StoredBackup
 from volflow.repositories.contents import BackupContents
 from volflow.repositories.manifest import Manifest
 from volflow.repositories.opened import Repositories
+from volflow.results.outcome import Outcome
 
 LOG = logging.getLogger(__name__)
+
+# The number of backups to name that are passed over.
+_NAMED = 3
 
 
 class Backups:
@@ -351,6 +355,39 @@ def latest(stored: Iterable[StoredBackup], *, by_project: bool = True) -> list[S
     return list(last.values())
 
 
+def complete_instead(
+    stored: Iterable[StoredBackup], last: StoredBackup, *, same: Sequence[str] = ("project",)
+) -> tuple[StoredBackup, str | None]:
+    """The last complete backup of a volume, if the last one is partial.
+
+    :param last: the last backup of the volume
+    :param same: the tags that the complete one must have in common with it
+    :returns: a backup, and which later ones are passed over for it, in one sentence. The last one
+        itself if it is complete, or if the volume has no complete one
+    """
+    if last.outcome is not Outcome.PARTIAL or last.of_the_future():
+        return last, None
+    keys = ("volume", *same)
+    finished = [
+        one
+        for one in stored
+        if one.finished and one.order <= last.order
+        if all(one.tags.get(key, "") == last.tags.get(key, "") for key in keys)
+    ]
+    whole = [one for one in finished if one.outcome is Outcome.COMPLETE]
+    if not whole:
+        return last, None
+    passed = [one for one in finished if one.order > whole[-1].order]
+    named = ", ".join(f"{one.id[:8]} of {times.local(one.taken_at)}" for one in passed[-_NAMED:])
+    more = f" and {len(passed) - _NAMED} earlier ones" if len(passed) > _NAMED else ""
+    return whole[-1], (
+        f"The last complete backup of {last.tags.get('name') or last.tags.get('volume')} is "
+        f"{whole[-1].id[:8]} of {times.local(whole[-1].taken_at)}: it is restored. Passed over, "
+        f"because they are partial: {named}{more}. To restore one of these, give its id; or "
+        "use --allow-partial."
+    )
+
+
 def doubts(backups: Iterable[StoredBackup]) -> list[str]:
     """What a person should know about these backups: one sentence for each that is doubtful."""
     now = datetime.now(UTC)
@@ -361,6 +398,11 @@ def doubts(backups: Iterable[StoredBackup]) -> list[str]:
             found.append(
                 f"{name} is unfinished: volflow was interrupted, and nobody knows whether all "
                 "files are in it."
+            )
+        if backup.files_before is not None:
+            found.append(
+                f"{name} is partial and holds only {backup.files or 0:,} files; the last complete "
+                f"one before it holds {backup.files_before:,}."
             )
         if backup.of_the_future(now):
             found.append(

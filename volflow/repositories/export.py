@@ -50,13 +50,22 @@ class Exporter:
         self._stop = stop
 
     def unread(self, paths: Sequence[str] = ()) -> tuple[str, ...]:
-        """The files that could not be read and are not in the backup.
+        """The files and directories that could not be read and are not in the backup.
 
         :param paths: only what is below these paths in the volume; all unless given
         """
         wanted = [Path("/") / _inside(path) for path in paths] or [Path("/")]
         found = self._manifest.unread
-        return tuple(one for one in found if any(Path(one).is_relative_to(w) for w in wanted))
+        return tuple(
+            one
+            for one in found
+            if any(
+                Path(one).is_relative_to(path)
+                # Nothing is known of what was in a directory that could not be read.
+                or (one.endswith("/") and path.is_relative_to(one))
+                for path in wanted
+            )
+        )
 
     def to_directory(
         self, directory: Path, paths: Sequence[str] = (), *, verify: bool = False

@@ -39,7 +39,8 @@ class Region:
     :ivar size: bytes of the device
     :ivar sparse: the sparse files, by their path in the tree
     :ivar unread: what could not be read and is not in the backup, by its absolute path in the
-        tree; a name without a slash if the path is unknown
+        tree; a name without a slash if the path is unknown. A path that ends with a slash is a
+        directory: all that was below it is missing too
     """
 
     path: str
@@ -92,16 +93,24 @@ class Manifest:
 
     def in_volume(self, path: str) -> str:
         """The path in the volume, as people see it, for a path in the backup."""
-        return path.removeprefix(str(self.root))
+        return path.removeprefix(str(self.root)) or "/"
 
     @property
     def unread(self) -> tuple[str, ...]:
-        """The paths in the volume of the files that could not be read and are not in the backup."""
+        """The paths in the volume of what could not be read and is not in the backup.
+
+        A path that ends with a slash is a directory: all that was below it is missing too.
+        """
         return tuple(
-            self.in_volume(f"{region.path}{path}") if path.startswith("/") else path
+            self.in_volume(f"{region.path}{path}") if path.startswith("/") or not path else path
             for region in self.regions
             for path in region.unread
         )
+
+    @property
+    def holds_nothing(self) -> bool:
+        """Whether the root of the volume could not be read, so that nothing is in the backup."""
+        return "/" in self.unread
 
     def without(self, unread: Sequence[str]) -> Manifest:
         """This manifest for a backup that lacks some files.
@@ -112,7 +121,7 @@ class Manifest:
         missing: dict[str, list[str]] = {region.path: [] for region in self.regions}
         for path in unread:
             for region in self.regions:
-                prefix = self.in_volume(region.path)
+                prefix = self.in_volume(region.path).rstrip("/")
                 if path.startswith(f"{prefix}/"):
                     missing[region.path].append(path.removeprefix(prefix))
                     break

@@ -13,7 +13,7 @@ from typing import Any, Self
 _STORED = {"keep_extra": "keep_newer"}
 # Options that release 0.1.0 does not know. They are stored only if they are used, so that it can
 # continue the other restores.
-_ADDED = ("overwrite", "name")
+_ADDED = ("overwrite", "name", "allow_partial")
 
 
 class Overwrite(StrEnum):
@@ -45,6 +45,8 @@ class RestoreOptions:
     :ivar remove_old_vol: once everything is verified, remove the volumes that new ones replace
     :ivar overwrite: which files of an existing volume to replace with those of the backup
     :ivar name: the name of the new volume; that of the backup by default
+    :ivar allow_partial: restore the last backup of a volume even if it is partial; by default the
+        last complete one, if there is any
     :param keep_newer: the former name of ``keep_extra``
     """
 
@@ -61,6 +63,7 @@ class RestoreOptions:
     remove_old_vol: bool = False
     overwrite: Overwrite = Overwrite.ALWAYS
     name: str | None = None
+    allow_partial: bool = False
     keep_newer: InitVar[bool | None] = None
 
     def __post_init__(self, keep_newer: bool | None) -> None:

@@ -159,4 +159,4 @@ def _missing(steps: Sequence[Step], tags: Mapping[str, str]) -> tuple[str, ...]:
         return ("nobody knows which files, because the backup is unfinished",)
     names = next((step.unread for step in steps if isinstance(step, RestoreData)), ())
     count = tags.get("unread")
-    return names or ((f"{count} files, which the backup names",) if count else ())
+    return names or ((f"{count} files or directories, which the backup names",) if count else ())

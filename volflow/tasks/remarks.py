@@ -16,6 +16,10 @@ class Remark(StrEnum):
     SIZE = "size"
     COPIED_BACK = "copied back"
     COPIES = "copies"
+    MISSING = "missing files"
+    FLAGS = "inode flags"
+    SOCKETS = "sockets"
+    TIMES = "times"
 
     def of(self, work: Work, text: str) -> None:
         """Record a remark. A resumed run keeps it, or replaces it."""

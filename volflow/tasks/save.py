@@ -16,10 +16,12 @@ from volflow.errors import HostError, RepositoryError, VolflowError
 from volflow.host.namespace import MountNamespace
 from volflow.movers.base import MANIFEST, MountedTree, Saved, StoredBackup
 from volflow.repositories.manifest import Manifest, Region, region_path
-from volflow.results.outcome import Outcome
+from volflow.results.outcome import Figures, Outcome
+from volflow.tasks import missing
 from volflow.tasks.base import Temporary
 from volflow.tasks.filesystem import found_file_systems
 from volflow.tasks.lock import RepositoryLock
+from volflow.tasks.remarks import Remark
 from volflow.tasks.work import Work
 from volflow.times import moment_of
 
@@ -159,7 +161,8 @@ class Save(Temporary):
                 self.intend(unchecked=True, nothing_stored=True)
             raise
         figures = replace(saved.figures, bytes_read=bytes_read(device) - read_before)
-        unread = tuple(dict.fromkeys(manifest.in_volume(path) for path in saved.unread))
+        unread = missing.named(namespace, manifest, saved.unread)
+        missing.refuse_nothing(self.work.repository, saved.id, manifest, unread)
         return asdict(Saved(saved.id, figures, unread)) | {"parent_id": parent_id}
 
     def _confirm(
@@ -176,11 +179,19 @@ class Save(Temporary):
         """
         unread = known["unread"]
         namespace.write(namespace.root / MANIFEST, manifest.without(unread).to_json())
+        figures = Figures(**known["figures"])
+        more = {"files": str(figures.files_total)}
+        if unread:
+            more["unread"] = str(len(unread))
+            before = missing.files_before(self.work, tags, taken_at)
+            if before and figures.files_total < missing.FEW * before:
+                more["files_before"] = str(before)
+                Remark.MISSING.of(self.work, missing.far_fewer(figures.files_total, before))
         return self.work.mover.confirm(
             namespace,
             known["id"],
             volume_id=self.work.volume_id,
-            tags={**tags, **({"unread": str(len(unread))} if unread else {})},
+            tags={**tags, **more},
             listed_at=_listed_at(taken_at, tags),
             stopping=self.services.stopping,
         )

@@ -7,7 +7,7 @@ from dataclasses import replace
 from tests.support.reports import (
     step,
 )
-from volflow.report.remarks import remarks
+from volflow.report.remarks import counted, remarks
 from volflow.results.outcome import Outcome, VolumeResult
 
 
@@ -47,3 +47,18 @@ def test_of_many_unread_files_only_the_first_are_named() -> None:
 def test_existing_files_that_stay_are_counted() -> None:
     volume = VolumeResult("v", "", Outcome.COMPLETE, kept=1)
     assert remarks(volume) == ["kept 1 existing file instead of the backup's"]
+
+
+def test_a_directory_that_could_not_be_read_is_told_as_one() -> None:
+    lines = remarks(
+        VolumeResult("v", "", Outcome.PARTIAL, unread=("/", "/a/dir/", "/file", "/" + "x" * 4000))
+    )
+    assert lines[:3] == [
+        "could not be read: / (a directory, with everything in it)",
+        "could not be read: /a/dir (a directory, with everything in it)",
+        "could not be read: /file",
+    ]
+    assert len(lines[3]) < 400
+    assert counted(["/a/", "/b"]) == "1 directory with everything in it and 1 file"
+    assert counted(["/a/", "/b/"]) == "2 directories with everything in them"
+    assert counted(["/a", "/b"]) == "2 files"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -65,6 +66,11 @@ class Repository:
         self.locked = self.loses = self.lost = False
         self.unlocked = 0
         self.looked = 0
+        self.files = 5
+        self.names = ["regions/0", "regions/0/stored"]
+
+    def nodes(self, backup_id: str, path: Path) -> list[SimpleNamespace]:
+        return [SimpleNamespace(path=f"/{name}") for name in self.names]
 
     def _add(self, tags: Mapping[str, str], listed_at: datetime) -> str:
         found = StoredBackup(f"{len(self.stored):08}", datetime.now(UTC), dict(tags))
@@ -83,7 +89,7 @@ class Repository:
         if self.killed == "stored":
             raise Killed
         unread = tuple(f"regions/0{path}" for path in self.unread)
-        return Saved(copy_id, Figures(files_new=5, bytes_stored=10), unread)
+        return Saved(copy_id, Figures(files_new=self.files, bytes_stored=10), unread)
 
     def confirm(self, namespace: Any, copy_id: str, **options: Any) -> bool:
         if self.killed == "unconfirmed":
@@ -118,6 +124,11 @@ class Mounted:
 
     root = Path("/m")
     manifest: Manifest
+
+    def run(self, *command: Any, stdin: str) -> str:
+        """The paths that end with "dir" are directories, and so is the tree."""
+        paths = stdin.split("\0")[:-1]
+        return json.dumps([path for path in paths if path.endswith(("dir", "regions/0"))])
 
     def write(self, path: Path, text: str) -> None:
         self.manifest = Manifest.from_json(text)
