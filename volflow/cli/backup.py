@@ -11,7 +11,7 @@ from volflow.cli.agreement import agree
 from volflow.cli.command import Lister, ShowOne
 from volflow.cli.result import Table, say, show, tell_left_out
 from volflow.cli.selection import add_selection, filled, positive, selection
-from volflow.report.remarks import cut, shown
+from volflow.report.remarks import cut, shown_path
 from volflow.report.words import plural, snapshotted
 
 
@@ -198,7 +198,7 @@ class BackupShow(ShowOne):
             "run_id": manifest.run_id,
             "outcome": str(backup.outcome),
             "unread": columns.Lines(
-                manifest.unread, cut([shown(one) for one in manifest.unread], backup.id)
+                manifest.unread, cut([shown_path(one) for one in manifest.unread], backup.id)
             ),
             "size_gib": manifest.size_gib,
             "volume": columns.Tree(manifest.volume),

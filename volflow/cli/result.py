@@ -11,7 +11,7 @@ from volflow import LeftOut, RunResult, StoredBackup, VolumeResult
 from volflow.cli import columns
 from volflow.cli.command import Lister
 from volflow.printable import printable
-from volflow.report.remarks import counted, cut, remarks, shown
+from volflow.report.remarks import counted, cut, remarks, shown_path
 from volflow.report.words import snapshotted
 from volflow.results.outcome import worst
 
@@ -130,7 +130,7 @@ def not_in(backup: StoredBackup, unread: Sequence[str]) -> list[str]:
     name = backup.tags.get("name") or backup.tags.get("volume")
     lines = [f"Backup {backup.id[:8]} of {name} is partial: {counted(unread)} could not be read,"
              " and cannot be restored:"]  # fmt: skip
-    return [*lines, *(f"  {line}" for line in cut([shown(one) for one in unread], backup.id))]
+    return [*lines, *(f"  {line}" for line in cut([shown_path(one) for one in unread], backup.id))]
 
 
 def say(text: str) -> None:

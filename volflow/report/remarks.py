@@ -25,7 +25,7 @@ def remarks(volume: VolumeResult) -> list[str]:
     lines = [f"{how}: {volume.error}"] if volume.error else []
     # A restore cannot restore files that the backup does not contain.
     when = "could not be read when it was backed up" if volume.target_id else "could not be read"
-    lines += cut([f"{when}: {shown(path)}" for path in volume.unread], volume.backup_id or "")
+    lines += cut([f"{when}: {shown_path(path)}" for path in volume.unread], volume.backup_id or "")
     if volume.kept:
         lines.append(f"kept {plural(volume.kept, 'existing file')} instead of the backup's")
     lines += [f"left over: {leftover}" for leftover in volume.leftovers]
@@ -42,7 +42,7 @@ def remarks(volume: VolumeResult) -> list[str]:
     return lines
 
 
-def shown(unread: str) -> str:
+def shown_path(unread: str) -> str:
     """The path of what could not be read, for people: of a limited length, a directory as such."""
     path = bounded(printable(unread), _LONGEST)
     if not unread.endswith("/"):

@@ -401,8 +401,8 @@ def doubts(backups: Iterable[StoredBackup]) -> list[str]:
             )
         if backup.files_before is not None:
             found.append(
-                f"{name} is partial and holds only {backup.files or 0:,} files; the last complete "
-                f"one before it holds {backup.files_before:,}."
+                f"{name} is partial. Files in it: {backup.files or 0:,}; in the last complete one "
+                f"before it: {backup.files_before:,}."
             )
         if backup.of_the_future(now):
             found.append(

@@ -87,6 +87,6 @@ def files_before(work: Work, tags: Mapping[str, str], taken_at: datetime) -> int
 def far_fewer(files: int, before: int) -> str:
     """The warning of a backup that has far fewer files than the last complete one."""
     return (
-        f"WARNING: this backup holds only {files:,} files. The last complete one before it holds "
-        f"{before:,}. Keep that one; check the file system in the guest."
+        f"WARNING: far fewer files than before. Files in this backup: {files:,}; in the last "
+        f"complete one: {before:,}. Keep that one, and check the file system in the guest."
     )

@@ -57,7 +57,7 @@ def test_a_restore_takes_the_last_complete_backup_and_names_the_partial_one(stag
         _damage(device, "/many")
     done = stage.cli("backup", "create", volume, status=3)
     assert "could not be read: /many (a directory, with everything in it)" in done.stderr
-    assert "WARNING: this backup holds only 1 files" in done.stderr
+    assert "Files in this backup: 1; in the last complete one: 21." in done.stderr
     listed = stage.rows("backup", "list", "--volume", "many gone")
     (partial,) = [one["ID"] for one in listed if one["Outcome"] == "partial"]
     shown = json.loads(stage.run("backup", "show", partial, "-f", "json"))

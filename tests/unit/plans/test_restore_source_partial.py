@@ -97,7 +97,7 @@ def test_neither_the_future_nor_another_project_is_taken_instead() -> None:
 def test_a_restore_says_that_a_backup_has_far_fewer_files() -> None:
     few = partial(stored("a", 5, "r5"), files="10", files_before="1000")
     (note,) = notes_on_backups([*A, few], [few])
-    assert "holds only 10 files; the last complete one before it holds 1,000" in note
+    assert "Files in it: 10; in the last complete one before it: 1,000." in note
 
 
 def test_the_moment_bounds_which_complete_backup_counts() -> None:
