@@ -8,8 +8,9 @@ This file runs as a program of its own, as root, with nothing but the standard l
 
 from __future__ import annotations
 
+import errno
 import os
-import sys
+import runpy
 
 _BLOCK = 1024**2
 
@@ -22,19 +23,25 @@ def make_equal(source: str, target: str, size: int) -> int:
     :raises OSError: one of the devices is too small, or fails
     """
     written = 0
+    at = source
     read = os.open(source, os.O_RDONLY)
     try:
         write = os.open(target, os.O_RDWR)
         try:
             for offset in range(0, size, _BLOCK):
                 count = min(_BLOCK, size - offset)
+                at = source
                 wanted = _read(read, count, offset)
+                at = target
                 if _read(write, count, offset) != wanted:
                     _write(write, wanted, offset)
                     written += count
             os.fsync(write)
         finally:
             os.close(write)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OSError(error.errno or errno.EIO, reason, at) from error
     finally:
         os.close(read)
     return written
@@ -57,5 +64,10 @@ def _write(descriptor: int, data: bytes, offset: int) -> None:
         view, offset = view[done:], offset + done
 
 
+def main(source: str, target: str, size: str) -> None:
+    """Make the target equal, and print the number of bytes that were written."""
+    print(make_equal(source, target, int(size)))
+
+
 if __name__ == "__main__":
-    print(make_equal(sys.argv[1], sys.argv[2], int(sys.argv[3])))
+    runpy.run_path(f"{os.path.dirname(__file__)}/helper.py")["run"](main)

@@ -8,8 +8,10 @@ the backup, a directory before its contents, each as :func:`entry` writes it. It
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import runpy
 import stat
 import sys
 from collections.abc import Iterable, Iterator
@@ -61,7 +63,12 @@ def choose(tree: str, entries: Iterable[tuple[str, bool, int]], *, newer: bool) 
             if above in below:
                 fate = below[above]
             else:
-                fate = _fate(root, path, directory, modified, newer=newer)
+                try:
+                    fate = _fate(root, path, directory, modified, newer=newer)
+                except OSError as error:
+                    reason = error.strerror or str(error)
+                    where = error.filename if isinstance(error, _NamedError) else path
+                    raise OSError(error.errno or errno.EIO, reason, where) from error
                 if fate == _RESTORED:
                     found["restored"].append(path)
                     merged[above].whole = False
@@ -77,6 +84,10 @@ def choose(tree: str, entries: Iterable[tuple[str, bool, int]], *, newer: bool) 
         os.close(root)
     found["kept"] = _summed_up(merged)
     return found
+
+
+class _NamedError(OSError):
+    """An error that names the whole path in the tree."""
 
 
 class _Directory:
@@ -115,7 +126,7 @@ def _fate(root: int, path: str, directory: bool, modified: int, *, newer: bool) 
         if not newer:
             return _KEPT
         # A directory in the place of a file counts as its newest content.
-        last = _newest(parent, name, status.st_mtime_ns) if here else status.st_mtime_ns
+        last = _newest(parent, name, path, status.st_mtime_ns) if here else status.st_mtime_ns
         return _KEPT if last // 1000 > modified else _RESTORED
     finally:
         os.close(parent)
@@ -135,11 +146,37 @@ def _open(root: int, path: str) -> int:
     return fd
 
 
-def _newest(parent: int, name: str, last: int) -> int:
-    """The latest modification in a directory, in nanoseconds since the epoch."""
-    for _, directories, files, fd in os.fwalk(name, dir_fd=parent, follow_symlinks=False):
-        for each in (*directories, *files):
-            last = max(last, os.lstat(each, dir_fd=fd).st_mtime_ns)
+def _newest(parent: int, name: str, path: str, last: int) -> int:
+    """The latest modification in a directory, in nanoseconds since the epoch.
+
+    :param path: its path in the tree
+    :raises OSError: something in it cannot be examined; it names the path
+    """
+    top = os.open(name, os.O_PATH | _DIRECTORY, dir_fd=parent)
+    try:
+        # However deep the tree is, one directory is open at a time.
+        pending = [""]
+        while pending:
+            above = pending.pop()
+            try:
+                fd = _open(top, above)
+                try:
+                    listed = os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=fd)
+                finally:
+                    os.close(fd)
+                try:
+                    for each in os.listdir(listed):
+                        status = os.lstat(each, dir_fd=listed)
+                        last = max(last, status.st_mtime_ns)
+                        if stat.S_ISDIR(status.st_mode):
+                            pending.append(f"{above}/{each}" if above else each)
+                finally:
+                    os.close(listed)
+            except OSError as error:
+                where = f"{path}/{above}" if above else path
+                raise _NamedError(error.errno, error.strerror, where) from error
+    finally:
+        os.close(top)
     return last
 
 
@@ -159,4 +196,4 @@ def main(tree: str, when: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    runpy.run_path(f"{os.path.dirname(__file__)}/helper.py")["run"](main)

@@ -17,6 +17,7 @@ import ctypes
 import errno
 import json
 import os
+import runpy
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -49,9 +50,9 @@ def look(tree: str, paths: Iterable[str]) -> dict[str, Sparse]:
     found: dict[str, Sparse] = {}
     for path in paths:
         try:
-            size, ranges = _data(os.path.join(tree, path))
+            size, ranges = _data(_open(tree, path, os.O_RDONLY))
         except OSError as error:
-            print(f"{path}: {error}", file=sys.stderr)
+            print(f"{ascii(path)[1:-1]}: {error.strerror}", file=sys.stderr)
         else:
             # Small files can live in the inode: no blocks, but no hole either.
             if sum(length for _, length in ranges) < size:
@@ -69,13 +70,18 @@ def shape(tree: str, now: dict[str, Sparse], files: dict[str, Sparse]) -> None:
     :param files: the wanted ones
     """
     for path, sparse in now.items():
+        if files.get(path) == sparse:
+            # A file that stays as it is may be immutable.
+            continue
         data = files[path]["data"] if path in files else [[0, sparse["size"]]]
-        with _opened(tree, path) as fd:
+        with _named(path), _opened(tree, path) as fd:
             for start, end in _without(data, sparse["data"]):
                 _write_zeros(fd, start, end)
     for path, sparse in files.items():
+        if now.get(path) == sparse:
+            continue
         # Files that could not be read at the backup do not exist now.
-        with suppress(FileNotFoundError), _opened(tree, path) as fd:
+        with _named(path), suppress(FileNotFoundError), _opened(tree, path) as fd:
             # A hole that ends inside a block only zeroes it: the last one goes past the end.
             end = os.fstat(fd).st_size + _PAST_THE_END
             for start, stop in _without([[0, end]], sparse["data"]):
@@ -83,8 +89,17 @@ def shape(tree: str, now: dict[str, Sparse], files: dict[str, Sparse]) -> None:
 
 
 @contextmanager
-def _opened(tree: str, path: str) -> Iterator[int]:
-    """A file of the tree.
+def _named(path: str) -> Iterator[None]:
+    """Let an error name this path."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OSError(error.errno or errno.EIO, reason, path) from error
+
+
+def _open(tree: str, path: str, flags: int) -> int:
+    """Open a file of the tree.
 
     The list comes from a repository, whose owner may not be trusted on this host: no path may lead
     out of the tree, by its name or by a symbolic link.
@@ -101,9 +116,18 @@ def _opened(tree: str, path: str) -> Iterator[int]:
             below = os.open(directory, flags, dir_fd=parent)
             os.close(parent)
             parent = below
-        fd = os.open(name, os.O_WRONLY | os.O_NOFOLLOW, dir_fd=parent)
+        return os.open(name, flags | os.O_NOFOLLOW, dir_fd=parent)
     finally:
         os.close(parent)
+
+
+@contextmanager
+def _opened(tree: str, path: str) -> Iterator[int]:
+    """A file of the tree, to write to. Its times and capabilities stay as they are.
+
+    :raises OSError: the path leads out of the tree, or does not exist
+    """
+    fd = _open(tree, path, os.O_WRONLY)
     try:
         status = os.fstat(fd)
         capability = os.getxattr(fd, _CAPABILITY) if _CAPABILITY in os.listxattr(fd) else None
@@ -149,10 +173,9 @@ def _punch(fd: int, start: int, length: int) -> None:
         raise OSError(error, f"a hole cannot be made: {os.strerror(error)}")
 
 
-def _data(path: str) -> tuple[int, Ranges]:
-    """The size of a file, and the ranges that hold data."""
+def _data(fd: int) -> tuple[int, Ranges]:
+    """The size of an open file, which is closed, and the ranges that hold data."""
     ranges: Ranges = []
-    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     try:
         size, position = os.fstat(fd).st_size, 0
         while position < size:
@@ -167,8 +190,8 @@ def _data(path: str) -> tuple[int, Ranges]:
     return size, ranges
 
 
-def main() -> None:
-    verb, tree = sys.argv[1:]
+def main(verb: str, tree: str) -> None:
+    """Look, or shape."""
     given = json.load(sys.stdin)
     if verb == "look":
         json.dump(look(tree, given), sys.stdout)
@@ -177,4 +200,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    runpy.run_path(f"{os.path.dirname(__file__)}/helper.py")["run"](main)

@@ -17,8 +17,9 @@ from volflow.observers.totals import Totals
 from volflow.repositories.manifest import Manifest, Region
 from volflow.results.options import Overwrite
 from volflow.tasks.base import Step
+from volflow.tasks.flags import CLEARING, flags_kept
 from volflow.tasks.mount import mounted
-from volflow.tasks.restore import CLEARING, RestoreData
+from volflow.tasks.restore import RestoreData
 from volflow.tasks.verify import Verify
 from volflow.tasks.work import Work
 
@@ -112,14 +113,16 @@ class MergeData(RestoreData):
 
     def execute(self, choice: dict[str, Any]) -> dict[str, int]:  # type: ignore[override]
         namespace, chosen = mounted(self.work), _Chosen(choice, self._overwrite)
-        regions, paths, without = [], [], []
+        regions: list[Region] = []
+        paths, without = [], []
         self._files = 0
-        for region in self._manifest.regions:
-            regions.append(self._merged(namespace, region, chosen))
-            more, less = chosen.paths(region)
-            paths += more
-            without += less
-        return self._copy(namespace, regions, paths, without)
+        with flags_kept(self.work, namespace, self._manifest.regions):
+            for region in self._manifest.regions:
+                regions.append(self._merged(namespace, region, chosen))
+                more, less = chosen.paths(region)
+                paths += more
+                without += less
+            return self._copy(namespace, regions, paths, without)
 
     def _figures(self, namespace: MountNamespace, totals: Totals) -> dict[str, int]:
         return {"files_new": self._files}
@@ -133,7 +136,7 @@ class MergeData(RestoreData):
         cleared = chosen.cleared(region)
         gone = [] if cleared is None else [f"f{path}\0" for path in cleared]
         # What the backup could not read is not extra.
-        known = [f"s{path.lstrip('/')}\0" for path in region.unread]
+        known = [f"s{path.strip('/')}\0" for path in region.unread]
         for path, directory, _ in self.work.mover.paths(self._backup_id, Path(region.path)):
             one = f"{'d' if directory else 'f'}{path}\0"
             known.append(one)
@@ -144,7 +147,7 @@ class MergeData(RestoreData):
                 gone.append(one)
             if path in region.sparse:
                 files[path] = region.sparse[path]
-        namespace.run(*CLEARING, place, stdin="".join(gone))
+        self._clear(namespace, region, gone)
         if not self._keep_extra:
             namespace.run(*CLEARING, place, "extra", stdin="".join(known))
         return replace(region, sparse=sparse.find(namespace, place) | files)

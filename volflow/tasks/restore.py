@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import sys
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from volflow.disk import clearing, sparse
+from volflow.disk import sparse
 from volflow.host.namespace import MountNamespace
 from volflow.observers.totals import Totals
 from volflow.repositories.manifest import Manifest, Region
 from volflow.tasks.base import Step
+from volflow.tasks.flags import CLEARING, flags_kept, tell_replaced
 from volflow.tasks.lock import RepositoryLock
 from volflow.tasks.mount import mounted
 from volflow.tasks.work import Work
-
-# The program must not depend on installed packages or on the environment.
-CLEARING = (sys.executable, "-I", "-S", clearing.__file__)
 
 
 class RestoreData(Step):
@@ -50,14 +48,16 @@ class RestoreData(Step):
         """How much was restored, as :class:`Figures` has it."""
         namespace = mounted(self.work)
         regions = self._manifest.regions
+        paths = [Path(region.path) for region in regions]
         if self._over:
-            regions = tuple(self._make_room(namespace, region) for region in regions)
-        else:
-            for region in regions:
-                # Remove what a killed process wrote: restic fails on existing links.
-                place = namespace.root / region.path
-                namespace.run("find", place, "-xdev", "-mindepth", "1", "-delete")
-        return self._copy(namespace, regions, [Path(region.path) for region in regions])
+            with flags_kept(self.work, namespace, regions):
+                regions = tuple(self._make_room(namespace, region) for region in regions)
+                return self._copy(namespace, regions, paths)
+        for region in regions:
+            # Remove what a killed process wrote: restic fails on existing links.
+            place = namespace.root / region.path
+            namespace.run("find", place, "-xdev", "-mindepth", "1", "-delete")
+        return self._copy(namespace, regions, paths)
 
     def _copy(
         self,
@@ -123,8 +123,14 @@ class RestoreData(Step):
             # A file that could not be read is not in the backup: the existing one stays as it is.
             if path in wanted:
                 files[path] = wanted[path]
-        namespace.run(*CLEARING, place, stdin="".join(listed))
+        self._clear(namespace, region, listed)
         return replace(region, sparse=sparse.find(namespace, place) | files)
+
+    def _clear(self, namespace: MountNamespace, region: Region, listed: Sequence[str]) -> None:
+        """Remove what exists at these paths, as :mod:`volflow.disk.clearing` takes them."""
+        said = namespace.run(*CLEARING, namespace.root / region.path, stdin="".join(listed))
+        flagged = [self._manifest.in_volume(f"{region.path}/{one}") for one in json.loads(said)]
+        tell_replaced(self.work, flagged)
 
     def revert(self, *args: Any, **kwargs: Any) -> None:
         RepositoryLock.release(self.work)

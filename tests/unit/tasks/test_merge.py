@@ -28,7 +28,9 @@ PATHS = [
 def _work(tmp_path: Path) -> Work:
     me = Privilege(helper="")
     mover = SimpleNamespace(paths=lambda *_: list(PATHS))
-    work = Work(cast(Any, None), "v", cast(Any, None), cast(Any, None), cast(Any, mover))
+    ledger = SimpleNamespace(find=lambda tag: None)
+    services = SimpleNamespace(run_id="r", ledger=ledger)
+    work = Work(cast(Any, services), "v", cast(Any, None), cast(Any, None), cast(Any, mover))
     namespace = SimpleNamespace(root=tmp_path, run=me.run, records=me.records)
     work.namespace = cast(Any, namespace)
     return work
