@@ -5,18 +5,19 @@ from __future__ import annotations
 import os
 import random
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.support import namespaces, repository, restic
-from tests.support.cloud import in_a_namespace, run
+from tests.support.cloud import in_a_namespace, run, unmount
 from tests.support.saving import REGION, TAGS, save
 from volflow import config
 from volflow.disk.filesystem import FileSystem, probe
-from volflow.errors import FullError
+from volflow.errors import FullError, HostError, VolflowError
 from volflow.host.host import Host
 from volflow.host.namespace import MountNamespace
 from volflow.host.privilege import Privilege
@@ -152,7 +153,8 @@ def _needed(exporter: Exporter, place: Place) -> int:
 def test_an_image_that_does_not_fit_is_not_left(
     exporter: Exporter, place: Place, name: str, verify: bool
 ) -> None:
-    place.keep(_needed(exporter, place) - DATA // 2)
+    # There is room for the files, but not for the file system too.
+    place.keep((DATA + _needed(exporter, place)) // 2)
     target = place.path / "new" / name
     with pytest.raises(FullError, match=f"{target} could not be written.* is full"):
         exporter.to_image(target, verify=verify)
@@ -178,12 +180,118 @@ def test_an_image_that_nearly_fits_is_complete_or_not_left(
         (place.path / "filler").unlink()
 
 
-def test_a_directory_that_is_too_small_is_named_and_not_left(
+def test_a_target_without_room_is_refused_before_anything_is_made(
     exporter: Exporter, place: Place
 ) -> None:
     place.keep(DATA // 2)
+    free = place.free
+    target = place.path / "new" / "below"
+    writes: list[Callable[[], None]] = [
+        lambda: exporter.to_directory(target),
+        lambda: exporter.to_directory(target, ["/blob"]),
+        lambda: exporter.to_image(target / "z.img"),
+        lambda: exporter.to_image(target / "z.qcow2"),
+    ]
+    for write in writes:
+        with pytest.raises(FullError, match=rf"{target}.* needs 25,16\d,\d+ bytes.*{free:,} bytes"):
+            write()
+        assert place.left() == []
+
+
+def test_a_directory_that_becomes_too_small_is_named_and_not_left(
+    exporter: Exporter, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.keep(DATA + RESERVED)
+    restore = ResticMover.restore
+
+    def meanwhile(self: ResticMover, *args: Any, **kwargs: Any) -> None:
+        (place.path / "filler").unlink()
+        place.keep(DATA // 2)
+        restore(self, *args, **kwargs)
+
+    monkeypatch.setattr(ResticMover, "restore", meanwhile)
     for paths in ([], ["/blob"]):
         target = place.path / "new" / "below"
-        with pytest.raises(FullError, match=f"{target} could not be written.* is full"):
+        with pytest.raises(
+            FullError, match=rf"{target} could not be written.* is full \(\d"
+        ) as told:
             exporter.to_directory(target, paths)
+        assert "repository" not in str(told.value)
         assert place.left() == []
+        (place.path / "filler").unlink()
+        place.keep(DATA + RESERVED)
+
+
+@pytest.fixture
+def thin(tmp_path: Path) -> Iterator[Path]:
+    """A file system that shows more room than the device below it has."""
+    below, path = tmp_path / "below", tmp_path / "thin"
+    below.mkdir()
+    path.mkdir()
+    run("mount", "-t", "tmpfs", "-o", f"size={DATA // 2}", "tmpfs", str(below))
+    namespaces.new_image(below / "image", SIZE)
+    run("mount", "-o", "loop", str(below / "image"), str(path))
+    try:
+        yield path
+    finally:
+        unmount(path)
+        # The loop device lets go of its file a moment later.
+        unmount(below)
+
+
+def test_a_directory_on_a_device_that_takes_no_more_is_no_success(
+    exporter: Exporter, thin: Path
+) -> None:
+    """Only who asks for the errors of what was written is told of them."""
+    with pytest.raises(VolflowError, match=r"(could not be|Not everything could be) written"):
+        exporter.to_directory(thin / "new")
+
+
+def test_an_image_on_a_device_that_takes_no_more_is_no_success(
+    exporter: Exporter, thin: Path
+) -> None:
+    with pytest.raises(VolflowError, match=r"(could not be|Not everything could be) written"):
+        exporter.to_image(thin / "z.img")
+    assert not (thin / "z.img").exists()
+
+
+def test_a_target_without_inodes_is_named(exporter: Exporter, tmp_path: Path) -> None:
+    path = tmp_path / "few"
+    path.mkdir()
+    run("mount", "-t", "tmpfs", "-o", "nr_inodes=3", "tmpfs", str(path))
+    try:
+        with pytest.raises(FullError, match=rf"{path}/x could not be written.* free inodes"):
+            exporter.to_directory(path / "x")
+        assert list(path.iterdir()) == []
+    finally:
+        run("umount", str(path))
+
+
+def test_a_read_only_target_is_refused_by_name(exporter: Exporter, place: Place) -> None:
+    there = place.path / "there"
+    there.mkdir()
+    run("mount", "-o", "remount,ro", str(place.path))
+    for write in (
+        lambda: exporter.to_directory(there),
+        lambda: exporter.to_image(there / "z.img"),
+    ):
+        with pytest.raises(HostError, match=f"{there}.* read-only"):
+            write()
+
+
+def test_a_name_that_appears_meanwhile_is_kept_and_no_success(
+    exporter: Exporter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target, restore = tmp_path / "target", ResticMover.restore
+
+    def meanwhile(self: ResticMover, *args: Any, **kwargs: Any) -> None:
+        restore(self, *args, **kwargs)
+        (target / "blob").write_text("of somebody else")
+
+    monkeypatch.setattr(ResticMover, "restore", meanwhile)
+    with pytest.raises(HostError, match="not empty"):
+        exporter.to_directory(target)
+    assert {each.name: each.read_text() for each in target.iterdir() if each.is_file()} == {
+        "blob": "of somebody else"
+    }
+    assert not [each for each in target.iterdir() if each.name.startswith(".volflow")]

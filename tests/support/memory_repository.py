@@ -154,6 +154,9 @@ class MemoryRepository:
             if recursive or os.path.dirname(name) == f"/{path}" or name == f"/{path}"
         ]
 
+    def size(self, backup_id: str) -> int:
+        return sum(len(entry.content) for entry in self.files(backup_id).values())
+
     def changes(self, old_id: str, new_id: str, *, metadata: bool = False) -> Iterator[Change]:
         old, new = self.files(old_id), self.files(new_id)
         for path in sorted(old.keys() | new.keys()):

@@ -167,6 +167,11 @@ class MountNamespace:
         self.run("mount", "--bind", "-o", _MAKE, directory, path)
         self._mounted[path] = self._used(path)
 
+    @property
+    def mounted(self) -> list[Path]:
+        """Where file systems are mounted in the namespace."""
+        return list(self._mounted)
+
     def written(self) -> tuple[int, int]:
         """The inodes and bytes by which the writable mounts have grown."""
         now = [(self._used(path), before) for path, before in self._mounted.items()]

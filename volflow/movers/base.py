@@ -327,6 +327,13 @@ class Repository(Protocol):
         """
         ...
 
+    def size(self, backup_id: str) -> int:
+        """The bytes of all files of a backup, with their holes.
+
+        Files with several names count once.
+        """
+        ...
+
     def changes(self, old_id: str, new_id: str, *, metadata: bool = False) -> Iterator[Change]:
         """The differences between two backups, with paths in the backup.
 

@@ -48,6 +48,10 @@ class BackupContents:
             replace(node, path=self._manifest.in_volume(node.path.lstrip("/"))) for node in found
         )
 
+    def size(self) -> int:
+        """The bytes of all its files, with their holes; files with several names count once."""
+        return self._repository.size(self._backup_id)
+
     def changes(self, newer_id: str, *, metadata: bool = False) -> Iterator[Change]:
         """The differences between this backup and a newer one of the same volume.
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from volflow.disk import full, sparse
+from volflow.disk import durable, full, sparse
 from volflow.errors import FullError, HostError, UsageError
 from volflow.host.devices import nearest_existing
 from volflow.host.host import Host
@@ -92,14 +92,17 @@ class Exporter:
         )
         for path in inside:
             self._contents.node(str(path))
+        full.needs(directory, self._bytes(inside))
         with _directory(directory):
             self._write_files(directory, inside, verify=verify)
 
     def _write_files(self, directory: Path, inside: Sequence[Path], *, verify: bool) -> None:
         privilege = self._host.privilege
-        privilege.run("chmod", "0700", str(directory))
+        with full.told(directory, directory):
+            privilege.run("chmod", "0700", str(directory))
         # This directory gets the owner and mode of the volume's root.
         filled = directory / f".volflow-{self._backup.id[:8]}-{time.time_ns()}"
+        names: set[bytes] = set()
         try:
             # The files are removed last: the file system is full as long as they are there.
             with full.told(directory, directory):
@@ -108,15 +111,55 @@ class Exporter:
                     root = self._manifest.root
                     namespace.bind(filled, namespace.root / root)
                     self._fill(namespace, [root / path for path in inside] or [root])
+                    durable.settle(namespace, namespace.root / root)
                     if verify and not inside:
-                        namespace.run("sync", "--file-system", namespace.root / root)
                         self._compare(namespace)
+                names = self._names(filled)
                 each = ("find", str(filled), "-mindepth", "1", "-maxdepth", "1")
                 move = ("mv", "--no-clobber", "--target-directory", str(directory), "{}", "+")
                 privilege.run(*each, "-exec", *move)
-        finally:
+                # It is not empty if somebody else has made a file of the same name meanwhile.
+                privilege.run("rmdir", str(filled))
+                durable.settle(privilege, directory)
+        except BaseException:
             with undisturbed():
-                privilege.attempt("rm", "--recursive", "--force", "--one-file-system", str(filled))
+                moved = names - self._names(filled) if names else set()
+                self._remove([filled, *(directory / os.fsdecode(one) for one in moved)])
+            raise
+
+    def _names(self, directory: Path) -> set[bytes]:
+        """The names in a directory; none if it does not exist."""
+        if not directory.exists():
+            return set()
+        find = ("find", str(directory), "-mindepth", "1", "-maxdepth", "1", "-printf", "%f\\0")
+        return set(self._host.privilege.records(*find))
+
+    def _remove(self, paths: Sequence[Path]) -> None:
+        command = ("xargs", "--null", "rm", "--recursive", "--force", "--one-file-system", "--")
+        text = "\0".join(map(str, paths))
+        done = self._host.privilege.attempt(*command, stdin=text)
+        if done.returncode:
+            LOG.warning("Not all temporary files could be removed: %s", done.stderr.strip())
+
+    def _bytes(self, paths: Sequence[Path] = ()) -> int:
+        """The bytes that the files of these paths take at least; of the whole backup by default."""
+        holes: dict[str, int] = {}
+        for region in self._manifest.regions if self._mover.restores_holes else ():
+            for path, one in region.sparse.items():
+                where = self._manifest.in_volume(f"{region.path}/{path}")
+                holes[where] = one["size"] - sum(length for _, length in one["data"])
+        if not paths:
+            return max(0, self._contents.size() - sum(holes.values()))
+        # The names of one file have the same size and time: it counts once.
+        found = {
+            (node.size, node.modified_at, node.uid, node.gid): max(
+                0, node.size - holes.get(node.path, 0)
+            )
+            for path in paths
+            for node in self._contents.list(str(path), recursive=True)
+            if node.type == "file"
+        }
+        return sum(found.values())
 
     def root(self) -> Node:
         """The metadata of the root of the volume."""
@@ -141,6 +184,7 @@ class Exporter:
         if qcow2 and find_program("qemu-img") is None:
             raise HostError("qemu-img is not installed: install the package 'qemu-utils'.")
         sparse_files_fit(self._manifest, restores_holes=self._mover.restores_holes)
+        full.needs(image, self._bytes())
         with _directory(image.parent):
             self._write_image(image, region, qcow2=qcow2, verify=verify)
 
@@ -152,19 +196,32 @@ class Exporter:
                 # A killed process may have left these files.
                 for part in (raw, done):
                     part.unlink(missing_ok=True)
-                with _written(raw):
+                with durable.new_file(raw):
                     os.truncate(raw, region.size)
                     self._fill_image(raw, region, verify=verify)
                 if qcow2:
                     # Created here, because everybody could read a file that qemu-img creates.
-                    with _written(done):
+                    with durable.new_file(done):
                         command = ("convert", "-f", "raw", "-O", "qcow2", str(raw), str(done))
                         Privilege(helper="", stopping=self._stop.event).run("qemu-img", *command)
                 (done if qcow2 else raw).rename(image)
-                _sync(image.parent)
+                self._settle(image)
         finally:
             for part in (raw, done):
-                part.unlink(missing_ok=True)
+                try:
+                    part.unlink(missing_ok=True)
+                except OSError as error:
+                    # The reason of the failure matters more.
+                    LOG.warning("%s could not be removed: %s", part, error)
+
+    def _settle(self, image: Path) -> None:
+        """Make an image durable under its name; without that, it does not keep it."""
+        try:
+            durable.settle(Privilege(helper="", stopping=self._stop.event), image, image.parent)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                image.unlink(missing_ok=True)
+            raise
 
     def _fill_image(self, raw: Path, region: Region, *, verify: bool) -> None:
         """Make the file system of a region in an empty file, and write the files into it."""
@@ -174,7 +231,7 @@ class Exporter:
             _mount(namespace, raw, region, read_only=False)
             self._fill(namespace, [Path(region.path)], look=watch.look)
             # What the kernel could not write behind the back of the copy is reported only here.
-            namespace.run("sync", "--file-system", namespace.root / region.path)
+            durable.settle(namespace, namespace.root / region.path)
             namespace.unmount()
             # Nothing reports what an unmount could not write; but then the journal is not empty,
             # and the kernel does not mount such a file system from a read-only device.
@@ -250,30 +307,6 @@ def _mount(namespace: MountNamespace, image: Path, region: Region, *, read_only:
     kind = region.file_system
     options = ["loop", *kind.mount_options(read_only=read_only)]
     namespace.mount(str(image), namespace.root / region.path, kind.type, options)
-
-
-@contextlib.contextmanager
-def _written(file: Path) -> Iterator[None]:
-    """Create a file that only its owner can read, which the block fills.
-
-    :raises OSError: something of it could not be written
-    """
-    # The kernel tells each descriptor only of the errors since it was opened.
-    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        yield
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _sync(directory: Path) -> None:
-    """Make the names in a directory durable."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextlib.contextmanager

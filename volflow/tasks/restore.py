@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from volflow.disk import sparse
+from volflow.disk import durable, sparse
 from volflow.host.namespace import MountNamespace
 from volflow.observers.totals import Totals
 from volflow.repositories.manifest import Manifest, Region
@@ -88,7 +88,7 @@ class RestoreData(Step):
             place = namespace.root / region.path
             sparse.shape(namespace, place, region.sparse)
             # Once this task has succeeded, a resumed run relies on it, even after a loss of power.
-            namespace.run("sync", "--file-system", place)
+            durable.settle(namespace, place)
         return self._figures(namespace, totals)
 
     def _figures(self, namespace: MountNamespace, totals: Totals) -> dict[str, int]:

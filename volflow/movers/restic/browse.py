@@ -37,6 +37,11 @@ class Browser:
         found = [node for node in map(json.loads, lines) if node["struct_type"] == "node"]
         return [_node(node) for node in found]
 
+    def size(self, backup_id: str) -> int:
+        """The bytes of all files of a backup; of those with several names once."""
+        found = self._program.run("stats", "--mode", "restore-size", "--json", backup_id)
+        return int(json.loads(found)["total_size"])
+
     def changes(self, old_id: str, new_id: str, *, metadata: bool = False) -> Iterator[Change]:
         """The differences between two backups, with paths in the backup."""
         options = ["--metadata"] if metadata else []

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 
+from volflow.disk.full import Room
 from volflow.errors import (
     BackupNotFoundError,
     FullError,
+    HostError,
     NoRepositoryError,
     PasswordError,
     RepositoryError,
     VolflowError,
 )
+from volflow.movers.restic.said import CRASHED, Said
 
 # What the storages say if the file "config" is not there: REST and a directory, S3, SFTP, Swift,
 # Azure, GCS, B2. Nothing else proves that the repository does not exist.
@@ -29,6 +34,10 @@ _LOCK = (
     "backups: try again when it has ended. If it was killed, 'restic unlock' removes its lock"
 )
 _PASSWORD = "The password is not that of the repository {location}"
+
+# A restore that found no space had less than this at its end.
+_NEARLY_FULL = 64 * 2**20
+_CRASH_ADVICE = ". Try again, or install a newer restic"
 
 _BY_STATUS: dict[int, tuple[str, type[RepositoryError]]] = {
     _NO_REPOSITORY: (_ABSENT, NoRepositoryError),
@@ -94,7 +103,11 @@ _MEANINGS: list[tuple[str, str, type[RepositoryError]]] = [
         "The repository {location} cannot be written to",
         RepositoryError,
     ),
-    (r"no space left on device|quota", "The repository {location} is full", RepositoryError),
+    (
+        r"no space left on device|quota|insufficient storage|minimum free drive",
+        "The repository {location} is full",
+        RepositoryError,
+    ),
     (
         r"no matching ID found|no snapshot found|not a valid snapshot"
         r"|failed to load snapshot .*(no such file|not exist|not found)",
@@ -102,40 +115,122 @@ _MEANINGS: list[tuple[str, str, type[RepositoryError]]] = [
         BackupNotFoundError,
     ),
 ]
-# What a restore says of each file that it could not write.
-_TARGET_FULL = re.compile(
-    r"^ignoring error for .*(no space left on device|disk quota exceeded)", re.IGNORECASE
-)
 
 
-def meaning(location: str, doing: str, status: int, errors: Sequence[str]) -> VolflowError:
-    """What a failure of restic means.
+@dataclass(frozen=True)
+class Place:
+    """A directory of this host that restic writes to.
+
+    :ivar name: what a message calls it
+    :ivar path: its path
+    :ivar needed: the bytes that restic must be able to write there
+    :ivar room: what its file system can still take
+    """
+
+    name: str
+    path: Path
+    needed: int
+    room: Room
+
+    @property
+    def problem(self) -> str:
+        """What is wrong with it, as a sentence without its period; empty if nothing is."""
+        why = self.room.problem(self.needed)
+        return f"{self.name} {why}" if why else ""
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where restic writes.
+
+    :ivar own: the repository, the temporary directory, the cache
+    :ivar target: where a restore writes the files of a volume
+    """
+
+    own: Sequence[Place] = ()
+    target: Sequence[Place] = ()
+
+
+def meaning(
+    location: str,
+    doing: str,
+    status: int,
+    errors: Sequence[str],
+    *,
+    volumes: Sequence[Path] = (),
+    look: Callable[[], Places] = Places,
+) -> VolflowError:
+    """What a failure of restic means: by facts where there are some, else by restic's own words.
 
     :param location: the repository's name, without secrets
     :param doing: restic's command
     :param errors: the lines of its standard error
+    :param volumes: directories below which volumes are mounted
+    :param look: looks at what restic writes to
     """
-    if doing == "restore" and (full := [one for one in errors if _TARGET_FULL.search(one)]):
-        said = f"restic said: {full[-1]}"
-        return FullError(f"The file system that is restored to is full. {said}", said)
-    text = "\n".join(errors).strip()
-    if status in _BY_STATUS:
+    said = Said(errors, volumes)
+    quoted = said.fatal or (said.own[-1].text if said.own else said.shown)
+    if status in _BY_STATUS and not said.of_files:
         words, kind = _BY_STATUS[status]
-        said = next((line for line in text.splitlines() if line.startswith("Fatal")), text)
-        return kind(f"{words.format(location=location)}. restic said: {said}")
-    if found := known(location, text):
+        return kind(f"{words.format(location=location)}. restic said: {quoted}")
+    places = look()
+    if said.of_files and (error := _of_target(said, places)):
+        return error
+    if error := _of_place(said, places):
+        return error
+    if found := _known(location, said):
         return found
-    shown = "\n".join(text.splitlines()[-5:]) or "it said nothing"
+    problems = [each for place in places.own if (each := place.problem)]
+    if status == CRASHED and said.crash:
+        why = ". ".join(problems) or f"'restic {doing}' failed"
+        return RepositoryError(
+            f"{why}. restic crashed: {said.crash}{'' if problems else _CRASH_ADVICE}"
+        )
+    if not said.shown and problems:
+        return RepositoryError(f"{'. '.join(problems)}. restic said nothing.")
+    failed = f"'{shlex.join(['restic', doing])}' failed with exit status {status}"
     return RepositoryError(
-        f"'{shlex.join(['restic', doing])}' failed with exit status {status}: {shown}"
+        ". ".join([f"{failed}: {said.shown or 'it said nothing'}".rstrip("."), *problems])
     )
 
 
-def known(location: str, text: str) -> RepositoryError | None:
+def _of_target(said: Said, places: Places) -> VolflowError | None:
+    """What is wrong with the target of a restore that could not write some files."""
+    for place in places.target:
+        room = place.room
+        # A file system keeps more than a few blocks for itself.
+        needed = _NEARLY_FULL if said.seems_full else place.needed
+        if problem := room.problem(needed):
+            words = f"restic said: {said.shown}"
+            if room.unusable:
+                return HostError(f"{place.name} {problem}. {words}")
+            return FullError(f"{place.name} {problem}. {words}", words)
+    return None
+
+
+def _of_place(said: Said, places: Places) -> VolflowError | None:
+    """The place that an error of the system is about, where restic's own words name both."""
+    for line in reversed(said.own):
+        if not line.reason:
+            continue
+        named = [place for place in places.own if line.names(place.path)]
+        if not named:
+            continue
+        place = max(named, key=lambda each: len(str(each.path)))
+        # Its unfinished files have been removed meanwhile.
+        why = place.problem or f"{place.name} {replace(place.room, refuses=line.reason).problem()}"
+        return RepositoryError(f"{why}. restic said: {line.text}")
+    return None
+
+
+def known(location: str, errors: Sequence[str]) -> RepositoryError | None:
     """What known words of restic mean; quotes the line that has them."""
+    return _known(location, Said(errors))
+
+
+def _known(location: str, said: Said) -> RepositoryError | None:
     for pattern, words, kind in _MEANINGS:
-        found = [line for line in text.splitlines() if re.search(pattern, line, re.IGNORECASE)]
+        found = [line for line in said.own if re.search(pattern, line.words, re.IGNORECASE)]
         if found:
-            said = f"{words.format(location=location)}. restic said: {found[-1]}"
-            return kind(said)
+            return kind(f"{words.format(location=location)}. restic said: {found[-1].text}")
     return None

@@ -97,7 +97,7 @@ class ResticMover:
 
         status, errors = self._program.follow(namespace, command, read, watch, all_errors=True)
         if status not in (0, _SOME_UNREAD) or "snapshot_id" not in summary:
-            raise self._program.error("backup", status, errors)
+            raise self._program.error("backup", status, errors, namespace=namespace)
         # The manifest is always new. Only files of the volume are counted.
         own = namespace.run("stat", "--format=%s", namespace.root / MANIFEST)
         return Saved(
@@ -137,7 +137,7 @@ class ResticMover:
             summary.clear()
             status, errors = self._program.follow(namespace, command, read, watch)
             if status or "snapshot_id" not in summary:
-                raise self._program.error("backup", status, errors)
+                raise self._program.error("backup", status, errors, namespace=namespace)
             lost = missing(self._program, copy_id, summary["snapshot_id"])
             if not lost:
                 return attempt > 0
@@ -214,7 +214,7 @@ class ResticMover:
                 )
             # The exit status is 1 if some files could not be restored.
             if status:
-                raise self._program.error("restore", status, errors)
+                raise self._program.error("restore", status, errors, namespace=namespace)
 
     def compare(
         self,
@@ -246,7 +246,7 @@ class ResticMover:
         program = (sys.executable, "-I", "-S", comparison.__file__, namespace.root)
         status, errors = self._program.follow(namespace, command, read, watch, through=program)
         if status:
-            raise self._program.error("dump", status, errors)
+            raise self._program.error("dump", status, errors, namespace=namespace)
         if differing:
             more = f" and {len(differing) - _NAMED} more" if len(differing) > _NAMED else ""
             raise HostError(

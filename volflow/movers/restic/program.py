@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO, Protocol
 
+from volflow.disk import full, room
 from volflow.errors import (
     NoProgressError,
     NoRepositoryError,
@@ -23,6 +24,7 @@ from volflow.host.namespace import MountNamespace
 from volflow.host.privilege import Privilege, find_program
 from volflow.host.program import Ended, Limit, Program
 from volflow.movers.restic import messages
+from volflow.movers.restic.messages import Place, Places
 from volflow.movers.stall import StallGuard
 
 OLDEST = (0, 14, 0)
@@ -33,6 +35,9 @@ _READS = frozenset(
     ["cat", "check", "diff", "dump", "ls", "list", "mount", "restore", "snapshots", "stats"]
 )
 _WRITES = frozenset(["backup", "forget", "prune", "tag"])
+# Commands that store data, and the free bytes without which they fail: restic writes several files
+# of 16 MiB and more at a time, first to its temporary directory.
+_STORES, _PACKS = frozenset(["backup", "prune"]), 64 * 2**20
 # Environment variables with credentials of storage services for restic and rclone.
 _CREDENTIALS = re.compile(
     r"^(AWS|AZURE|B2|GOOGLE|OS|ST|RCLONE|RESTIC)_|^https?_proxy$|^no_proxy$", re.IGNORECASE
@@ -201,7 +206,7 @@ class ResticProgram:
     def _ended(self, error: NoProgressError) -> RepositoryError:
         """What it means that restic was ended; it may have said why it waited."""
         # A sign that a repository does not exist is none if restic goes on.
-        known = messages.known(self.location, error.said)
+        known = messages.known(self.location, error.said.splitlines())
         if known and not isinstance(known, NoRepositoryError):
             return RepositoryError(f"{str(error).rstrip('.')}. {known}")
         said = [line for line in error.said.strip().splitlines() if _OUR_SIGNAL not in line]
@@ -383,13 +388,63 @@ class ResticProgram:
             errors.append(f"{left_out} more messages of restic are not shown")
         return status, errors
 
-    def error(self, doing: str, status: int, errors: Sequence[str]) -> VolflowError:
+    def error(
+        self,
+        doing: str,
+        status: int,
+        errors: Sequence[str],
+        *,
+        namespace: MountNamespace | None = None,
+    ) -> VolflowError:
         """What a failure of restic means.
 
         :param doing: restic's command
         :param errors: the lines of its standard error
+        :param namespace: where the volume that it reads or writes is mounted
         """
-        return messages.meaning(self.location, doing, status, errors)
+
+        def look() -> Places:
+            return Places(self._places(doing), self._targets(namespace))
+
+        return messages.meaning(
+            self.location,
+            doing,
+            status,
+            errors,
+            volumes=[namespace.root] if namespace else [],
+            look=look,
+        )
+
+    def _places(self, doing: str) -> list[Place]:
+        """The directories of this host to which restic writes, and what they can take."""
+        repository = self.settings.local_path
+        writes = _PACKS if doing in _STORES else room.ENOUGH
+        found = [
+            ("The temporary directory", temporary_directory(), writes),
+            ("The cache directory", self.settings.cache_dir, 1),
+        ]
+        if repository:
+            found.insert(0, ("The repository", repository, writes))
+        looked = full.look(self.privilege, [path for _, path, _ in found])
+        return [
+            Place(f"{name} {path}", path, needed, each)
+            for (name, path, needed), each in zip(found, looked, strict=False)
+        ]
+
+    def _targets(self, namespace: MountNamespace | None) -> list[Place]:
+        if namespace is None:
+            return []
+        paths = namespace.mounted
+        name = "The file system that is restored to"
+        return [
+            Place(name, path, room.ENOUGH, each)
+            for path, each in zip(paths, full.look(namespace, paths), strict=False)
+        ]
+
+
+def temporary_directory() -> Path:
+    """Where restic makes temporary files. sudo does not pass it on."""
+    return Path((os.environ.get("TMPDIR") if os.geteuid() == 0 else "") or "/tmp")
 
 
 def _text(output: bytes) -> str:

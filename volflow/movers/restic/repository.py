@@ -168,6 +168,10 @@ class ResticRepository:
         """The object with this path. If it is a directory, its contents follow."""
         return self._browser.nodes(backup_id, path, recursive=recursive)
 
+    def size(self, backup_id: str) -> int:
+        """The bytes of all files of a backup, with their holes."""
+        return self._browser.size(backup_id)
+
     def changes(self, old_id: str, new_id: str, *, metadata: bool = False) -> Iterator[Change]:
         """The differences between two backups, with paths in the backup."""
         return self._browser.changes(old_id, new_id, metadata=metadata)
