@@ -14,6 +14,7 @@ from oslo_config import cfg
 
 from persistence import State
 from volflow import config
+from volflow.disk.rehearsal import Rehearsal
 from volflow.errors import ConfigError, UsageError
 from volflow.host.host import Host
 from volflow.observers.progress import NullObserver, Observer
@@ -51,6 +52,7 @@ class Context:
         self.observer = observer or NullObserver()
         self._driven: set[str] = set()
         self.host = host or Host(conf, self.directory, self.stop.event)
+        self.rehearsal = Rehearsal(self.host.namespace)
         self._cloud_arguments = cloud_arguments
         if cloud is not None:
             vars(self)["cloud"] = cloud

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from persistence import RunState, State
 from tests.support.fake_cinder import FakeClient
+from tests.support.rehearsals import Able
 from volflow.tasks.concurrency import Slots
 from volflow.tasks.work import Services, Work
 
@@ -100,6 +101,7 @@ def work_of(state: State, cloud: FakeClient, volume_id: str, run_id: str | None 
         ledger=state.ledger,
         catalogue=state.catalogue,
         observer=cast(Any, None),
+        rehearsal=cast(Any, Able()),
         slots=Slots(1, threading.Event()),
     )
     return Work(services, volume_id, cloud.cinder(), cast(Any, None), cast(Any, None))

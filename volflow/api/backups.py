@@ -303,6 +303,7 @@ class BackupApi:
             context.repositories.mover(backup.tags.get("project")),
             self._contents(backup),
             context.host,
+            context.rehearsal,
             context.observer,
             context.stop,
         )

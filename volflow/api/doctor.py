@@ -17,6 +17,7 @@ from volflow.repositories.backups import doubts
 # The Debian package of each program that runs use.
 _PACKAGES = {
     "blkid": "util-linux",
+    "debugfs": "e2fsprogs",
     "df": "coreutils",
     "dumpe2fs": "e2fsprogs",
     "find": "findutils",
@@ -24,10 +25,15 @@ _PACKAGES = {
     "mkfs.xfs": "xfsprogs",
     "mount": "mount",
     "nsenter": "util-linux",
+    "od": "coreutils",
     "setpriv": "util-linux",
+    "stat": "coreutils",
+    "truncate": "coreutils",
+    "tune2fs": "e2fsprogs",
     "umount": "mount",
     "unshare": "util-linux",
     "wipefs": "util-linux",
+    "xfs_admin": "xfsprogs",
     "xfs_db": "xfsprogs",
 }
 
@@ -51,6 +57,7 @@ def examine(context: Context) -> Iterator[Finding]:
     for check, look in (
         ("privilege", _privilege),
         ("programs", _programs),
+        ("file systems", _file_systems),
         ("os-brick", _os_brick),
         ("restic", _restic),
         ("repository", _repository),
@@ -75,12 +82,21 @@ def _privilege(context: Context) -> str:
 
 
 def _programs(context: Context) -> str:
-    wanted = {name for names in filesystem.programs().values() for name in names} | set(_PACKAGES)
+    wanted = {name for names in filesystem.PROGRAMS.values() for name in names} | set(_PACKAGES)
     missing = sorted(name for name in wanted if find_program(name) is None)
     if missing:
         packages = ", ".join(sorted({_PACKAGES[name] for name in missing}))
         raise HostError(f"missing: {', '.join(missing)}; install: {packages}")
     return "all are installed"
+
+
+def _file_systems(context: Context) -> str:
+    lacks = context.rehearsal.abilities()
+    return "; ".join(
+        f"{kind} can be created and mounted"
+        + (f", except with {', '.join(f'{n} ({why})' for n, why in each.items())}" if each else "")
+        for kind, each in lacks.items()
+    )
 
 
 def _os_brick(context: Context) -> str:

@@ -72,7 +72,10 @@ class RestoreApi:
         """
         selection = Selection.of(selection)
         context = self._context
-        return RestorePlanner(context.cloud, context.repositories, context.backups).plan(
+        planner = RestorePlanner(
+            context.cloud, context.repositories, context.backups, context.rehearsal
+        )
+        return planner.plan(
             selection,
             options or RestoreOptions(),
             prepare(context),

@@ -255,7 +255,9 @@ class RestoreCreate(Lister):
                 f"{root.gid}; only the owner of {where} can read it."
             )
         else:
-            exporter.to_image(parsed_args.to_image, verify=parsed_args.verify)
+            differences = exporter.to_image(parsed_args.to_image, verify=parsed_args.verify)
+            for name, (was, now) in differences.items():
+                say(f"The image differs: file system: {name} was {was!r} and is {now!r}.")
         if (exporter.unread() or not backup.finished) and not parsed_args.dry_run:
             self.status = Outcome.PARTIAL.exit_status
         return ("Name", "Volume", "Backup", "Written to"), [

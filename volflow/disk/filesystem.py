@@ -1,62 +1,223 @@
-"""File systems: recognises, describes, creates and mounts them."""
+"""File systems: recognises, describes and creates them."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+import logging
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
-from volflow.errors import DiskError
+from volflow.disk import extended, first_format, xfs
+from volflow.errors import DiskError, HostError, NoProgressError
 from volflow.host.namespace import MountNamespace
 from volflow.host.privilege import Privilege
 
+LOG = logging.getLogger(__name__)
+
 # Guests are not trusted: nothing on their file systems may act on this host.
 _SAFE = ("nosuid", "nodev", "noexec")
+# A file system that is smaller than its device by less is as large as it can be.
+_REST = 1024**2
+# Of a file system that nobody uses.
+_ANY = "7f6d3c52-0d8b-4f3e-9a55-3f9c1c1f2a01"
+
+Runs = Privilege | MountNamespace
+# How a file system that was made again differs: the former and the present value of each property,
+# by its name; None where it has none.
+Differences = dict[str, tuple[str | None, str | None]]
 
 
 @dataclass(frozen=True)
 class FileSystem:
     """A file system, with everything that is needed to create one like it.
 
-    :ivar type: as in mount(8): ``ext4`` or ``xfs``
-    :ivar parameters: for mkfs; the names depend on the type. ``size`` in bytes is for information
+    :ivar type: as blkid(8) names it: ``ext2``, ``ext3``, ``ext4`` or ``xfs``
+    :ivar uuid: empty if it has none
+    :ivar parameters: its description: names and values as the tools of the type print them
+    :ivar raw: what the tools printed; empty if a release described it that kept less
     """
 
     type: str
     uuid: str
     label: str = ""
     parameters: dict[str, str] = field(default_factory=dict)
+    raw: str = ""
 
     @property
     def size(self) -> int:
         """Its size in bytes, which can be smaller than its device; 0 if it is not known."""
-        return int(self.parameters.get("size", 0))
+        return xfs.size(self.parameters) if self.is_xfs else extended.size(self.parameters)
+
+    @property
+    def is_xfs(self) -> bool:
+        return self.type == "xfs"
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> FileSystem:
+        """Read what :meth:`to_dict` returned, of this release or an earlier one."""
+        found = cls(**{each.name: values[each.name] for each in fields(cls) if each.name in values})
+        parameters = first_format.translated(found.type, found.parameters)
+        return replace(found, parameters=parameters)
+
     def mount_options(self, *, read_only: bool) -> list[str]:
         """Options for mount(8). The journal is replayed in either case."""
         # This host may have mounted a volume with the same UUID.
-        own = ["nouuid"] if self.type == "xfs" else []
+        own = ["nouuid"] if self.is_xfs else []
         return ["ro" if read_only else "rw", *_SAFE, *own]
 
-    def make(self, runs: Privilege | MountNamespace, device: str, size: int | None = None) -> None:
+    @property
+    def features(self) -> tuple[str, ...]:
+        """The names of its features."""
+        return tuple((xfs if self.is_xfs else extended).features(self.parameters))
+
+    @property
+    def optional(self) -> tuple[str, ...]:
+        """Those of its features without which the same files can be stored.
+
+        A kernel that does not know such a feature may still read the file system, or use it.
+        """
+        return tuple((xfs if self.is_xfs else extended).optional(self.parameters))
+
+    def without(self, features: Collection[str], *, known: bool = True) -> FileSystem:
+        """This file system without some of its features.
+
+        :param known: whether mkfs knows them, so that it can be told that they are not wanted
+        """
+        if self.is_xfs:
+            return replace(self, parameters=xfs.without(self.parameters, features, known=known))
+        return replace(self, parameters=extended.without(self.parameters, features))
+
+    @property
+    def tried(self) -> tuple[str, ...]:
+        """Features of its type that it does not have, and that a host may lack."""
+        return tuple(n for n in (xfs if self.is_xfs else extended).TRIED if n not in self.features)
+
+    def having(self, feature: str) -> FileSystem:
+        """This file system with one more feature."""
+        kind = xfs if self.is_xfs else extended
+        return replace(self, parameters=kind.having(self.parameters, feature))
+
+    def asked(self, said: str) -> FileSystem:
+        """This file system, also without features that this mkfs would add unasked.
+
+        :param said: what a dry run of mkfs has printed
+        """
+        unasked = xfs.unasked(self.parameters, said) if self.is_xfs else {}
+        return replace(self, parameters=self.parameters | unasked)
+
+    def sample(self) -> FileSystem:
+        """A file system with the same features that can be small."""
+        kind = xfs if self.is_xfs else extended
+        return replace(self, uuid=_ANY, parameters=kind.sample(self.parameters))
+
+    @property
+    def kind(self) -> frozenset[tuple[str, str]]:
+        """What it has in common with others that are created with the same options."""
+        kind = xfs if self.is_xfs else extended
+        return frozenset(kind.lasting(self.parameters, same_size=True).items()) - {
+            (name, self.parameters.get(name, "")) for name in extended.OWN
+        }
+
+    def size_on(self, room: int, *, was: int, grow: bool) -> int:
+        """The bytes that this file system gets on a device.
+
+        :param room: bytes of the device
+        :param was: bytes of the device that it was on
+        :param grow: whether it fills the device
+        """
+        return room if grow else min(room, self.size or was or room)
+
+    def size_in(self, room: int) -> int:
+        """The bytes that this file system gets, if it fills this many bytes."""
+        return self.size if 0 <= room - self.size < _REST else room
+
+    def mkfs(self, device: str, room: int, *, dry_run: bool = False) -> list[str]:
+        """The command that creates it on a device or in a file.
+
+        :param room: bytes that it fills
+        :param dry_run: it only says what it would create
+        """
+        size = self.size_in(room)
+        same = size == self.size
+        if self.is_xfs:
+            options = xfs.make(self.parameters, self.uuid, self.label, same_size=same, size=size)
+            return ["mkfs.xfs", "-N" if dry_run else "-q", *options, device]
+        options = extended.make(self.parameters, self.uuid, self.label, same_size=same)
+        return ["mkfs.ext4", "-n" if dry_run else "-q", *options, device, f"{size // 1024}k"]
+
+    def make(self, runs: Runs, device: str, room: int) -> FileSystem:
         """Create this file system on a device or in a file. The previous content is lost.
 
-        :param runs: runs mkfs; in a namespace, mkfs ends with this process
-        :param size: size in bytes; that of the device by default
-        :raises HostError: mkfs failed, or cannot create such a file system
+        :param runs: runs the programs; in a namespace, they end with this process
+        :param room: bytes that it fills
+        :returns: the new file system, described like this one
+        :raises HostError: a program failed, or cannot create such a file system
         """
-        runs.run(*_KINDS[self.type].mkfs(self, device, size))
+        runs.run(*self.mkfs(device, room))
+        if self.is_xfs:
+            if not self.uuid:
+                runs.run("xfs_admin", "-U", "nil", device)
+            return self._described(runs, device)
+        made = self._described(runs, device)
+        same = self.size_in(room) == self.size
+        tuning = extended.tune(self.parameters, made.parameters, same_size=same)
+        for command in tuning:
+            try:
+                runs.run(*command, device)
+            except NoProgressError:
+                raise
+            except HostError as error:
+                # The files fit all the same, and the result tells the difference.
+                LOG.warning("The new file system stays as mkfs has made it: %s", error)
+        return self._described(runs, device) if tuning else made
+
+    def settle(self, runs: Runs, device: str) -> None:
+        """Remove from an unmounted file system where this host had mounted it.
+
+        :raises HostError: a program failed
+        """
+        if not self.is_xfs:
+            runs.run("tune2fs", "-M", extended.last_mounted_on(self.parameters), device)
+
+    def _described(self, runs: Runs, device: str) -> FileSystem:
+        parameters, raw = (xfs if self.is_xfs else extended).describe(runs, device)
+        return replace(self, parameters=parameters, raw=raw)
+
+    def differences(self, now: FileSystem) -> Differences:
+        """How a file system that was made again differs from this one."""
+        lasting = xfs.lasting if self.is_xfs else extended.lasting
+        same = now.size == self.size
+        before, after = (lasting(each.parameters, same_size=same) for each in (self, now))
+        names = before.keys() | after.keys() if self.raw else before.keys()
+        return {
+            name: (before.get(name), after.get(name))
+            for name in sorted(names)
+            if before.get(name) != after.get(name)
+        }
 
 
-@dataclass(frozen=True)
-class _Kind:
-    describe: Callable[[Privilege, str], dict[str, str]]
-    mkfs: Callable[[FileSystem, str, int | None], list[str]]
-    programs: tuple[str, ...]
+PROGRAMS = {
+    "ext2": extended.PROGRAMS,
+    "ext3": extended.PROGRAMS,
+    "ext4": extended.PROGRAMS,
+    "xfs": xfs.PROGRAMS,
+}
+
+
+def new(runs: Runs, kind: str, file: str, size: int) -> FileSystem:
+    """Create a file system in a file, as mkfs of this host does by default.
+
+    :param kind: its type
+    :param size: bytes of the file
+    :raises HostError: a program failed
+    """
+    runs.run("truncate", f"--size={size}", file)
+    runs.run(f"mkfs.{kind}", "-q", "-f" if kind == "xfs" else "-F", file)
+    parameters, raw = (xfs if kind == "xfs" else extended).describe(runs, file)
+    return FileSystem(kind, "", parameters=parameters, raw=raw)
 
 
 def probe(privilege: Privilege, device: str) -> FileSystem:
@@ -78,17 +239,20 @@ def probe(privilege: Privilege, device: str) -> FileSystem:
             f"The volume has a partition table ({found['PTTYPE']}); so far volflow supports only "
             "volumes that are one plain file system."
         )
-    kind = found.get("TYPE", "")
-    if kind not in _KINDS:
+    # The name of ext4 with the flag of its first years, test_filesystem.
+    kind = found.get("TYPE", "").replace("ext4dev", "ext4")
+    if kind not in PROGRAMS:
         raise DiskError(
-            f"The volume has '{kind}', which volflow does not support; it supports "
-            f"{' and '.join(_KINDS)} so far."
+            f"The volume has '{kind}', which volflow does not support; so far it supports "
+            f"{', '.join(PROGRAMS)}."
         )
+    parameters, raw = (xfs if kind == "xfs" else extended).describe(privilege, device)
     return FileSystem(
         type=kind,
         uuid=found.get("UUID", ""),
         label=_label(privilege, device),
-        parameters=_KINDS[kind].describe(privilege, device),
+        parameters=parameters,
+        raw=raw,
     )
 
 
@@ -116,82 +280,3 @@ def _label(privilege: Privilege, device: str) -> str:
     # blkid escapes everything but plain ASCII, unless it prints only one value.
     only = ("--output", "value", "--match-tag", "LABEL")
     return privilege.attempt("blkid", "--probe", *only, device).stdout.removesuffix("\n")
-
-
-def programs() -> dict[str, tuple[str, ...]]:
-    """The programs that each type of file system needs on this host."""
-    return {name: kind.programs for name, kind in _KINDS.items()}
-
-
-def _describe_ext4(privilege: Privilege, device: str) -> dict[str, str]:
-    text = privilege.run("dumpe2fs", "-h", device)
-    values = {
-        name.strip(): value.strip()
-        for name, _, value in (line.partition(":") for line in text.splitlines())
-    }
-    # needs_recovery is a state, not a feature for mkfs.
-    features = [f for f in values["Filesystem features"].split() if f != "needs_recovery"]
-    blocks, inodes = int(values["Block count"]), int(values["Inode count"])
-    block_size = int(values["Block size"])
-    reserved = int(values["Reserved block count"])
-    return {
-        "features": ",".join(features),
-        "block_size": str(block_size),
-        "inode_size": values["Inode size"],
-        "bytes_per_inode": str(max(1024, blocks * block_size // max(1, inodes))),
-        "reserved_percent": f"{min(50.0, 100 * reserved / blocks):.4f}",
-        "default_mount_options": values.get("Default mount options", ""),
-        "size": str(blocks * block_size),
-    }
-
-
-def _mkfs_ext4(fs: FileSystem, device: str, size: int | None) -> list[str]:
-    p = fs.parameters
-    return [
-        *("mkfs.ext4", "-q", "-F", "-U", fs.uuid, "-L", fs.label, "-O", f"none,{p['features']}"),
-        *("-b", p["block_size"], "-I", p["inode_size"], "-i", p["bytes_per_inode"]),
-        *("-m", p["reserved_percent"], "-E", "root_owner=0:0", device),
-        *([f"{size // 1024}k"] if size else []),
-    ]
-
-
-# The features of XFS that mkfs.xfs takes by name, by its option.
-_XFS_FEATURES = {
-    "-m": ("crc", "finobt", "rmapbt", "reflink", "bigtime", "inobtcount"),
-    "-i": ("sparse",),
-}
-
-
-def _describe_xfs(privilege: Privilege, device: str) -> dict[str, str]:
-    text = privilege.run("xfs_db", "-r", "-c", "info", device)
-    values = dict(re.findall(r"(\w+)=(\w+)", text))
-    names = [name for group in _XFS_FEATURES.values() for name in group]
-    found = {name: values[name] for name in names if name in values}
-    block_size = re.search(r"^data\s+=\s+bsize=(\d+)", text, re.MULTILINE)
-    inode_size = re.search(r"\bisize=(\d+)", text)
-    if not block_size or not inode_size:
-        raise DiskError("xfs_db does not say the block and inode size of the volume's XFS.")
-    blocks = re.search(r"^data\s.*\bblocks=(\d+)", text, re.MULTILINE)
-    size = {"size": str(int(block_size[1]) * int(blocks[1]))} if blocks else {}
-    return {**found, "block_size": block_size[1], "inode_size": inode_size[1], **size}
-
-
-def _mkfs_xfs(fs: FileSystem, device: str, size: int | None) -> list[str]:
-    p = fs.parameters
-
-    def named(option: str) -> list[str]:
-        return [f"{name}={p[name]}" for name in _XFS_FEATURES[option] if name in p]
-
-    meta = [*named("-m"), f"uuid={fs.uuid}"]
-    inode = [f"size={p['inode_size']}", *named("-i")]
-    label = ["-L", fs.label] if fs.label else []
-    data = ["-d", f"size={size}"] if size else []
-    block = ["-b", f"size={p['block_size']}"]
-    features = ["-m", ",".join(meta), "-i", ",".join(inode)]
-    return ["mkfs.xfs", "-q", "-f", *label, *block, *features, *data, device]
-
-
-_KINDS = {
-    "ext4": _Kind(_describe_ext4, _mkfs_ext4, ("mkfs.ext4", "dumpe2fs")),
-    "xfs": _Kind(_describe_xfs, _mkfs_xfs, ("mkfs.xfs", "xfs_db")),
-}

@@ -154,12 +154,11 @@ def _copy(
     if merge:
         file_system = ProbeTarget(work, safety, region.file_system)
     else:
-        size = None if options.grow else region.size
         file_system = MakeFileSystem(
             work,
             region.file_system,
-            size=size,
             was=region.size,
+            grow=options.grow,
             safety=safety,
             new=target.destination is Destination.NEW,
         )

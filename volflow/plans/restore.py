@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from volflow.cloud.connection import Cloud
+from volflow.disk.rehearsal import Rehearsal
 from volflow.errors import UsageError, VolflowError
 from volflow.movers.base import StoredBackup
 from volflow.plans import preflight
 from volflow.plans.quota import QuotaUse
+from volflow.plans.restore_file_systems import rehearse
 from volflow.plans.restore_groups import assign_groups, notes_on_groups
 from volflow.plans.restore_options import check_options
 from volflow.plans.restore_quota import quota_use, within_quotas
@@ -78,11 +80,13 @@ class RestorePlanner:
     """Decides what a restore does.
 
     :ivar backups: the backups in the repositories
+    :ivar rehearsal: tries which file systems this host can create
     """
 
     cloud: Cloud
     repositories: Repositories
     backups: Backups
+    rehearsal: Rehearsal
 
     def plan(
         self,
@@ -127,7 +131,9 @@ class RestorePlanner:
             partial=options.allow_partial,
             exists=self._exists,
         )
-        targets, not_restorable = self._targets(chosen.backups, options, all_or_nothing=named)
+        targets, not_restorable, notes_on_file_systems = self._targets(
+            chosen.backups, options, all_or_nothing=named
+        )
         targets = assign_groups(
             self.cloud, targets, options, groups_selected=bool(selection.groups)
         )
@@ -150,6 +156,7 @@ class RestorePlanner:
                 *self._notes_on_namesakes(selection, options, targets),
                 *notes_on_groups(targets),
                 *notes_on_marks(targets),
+                *notes_on_file_systems,
                 *notes_on_backups(stored, [target.backup for target in targets]),
             ),
             last_backups=self._last_backups(targets, stored),
@@ -217,8 +224,8 @@ class RestorePlanner:
 
     def _targets(
         self, backups: Sequence[StoredBackup], options: RestoreOptions, *, all_or_nothing: bool
-    ) -> tuple[list[RestoreTarget], list[LeftOut]]:
-        """Where each backup goes, and which volumes cannot be restored."""
+    ) -> tuple[list[RestoreTarget], list[LeftOut], list[str]]:
+        """Where each backup goes, which volumes cannot be restored, and notes."""
         check_options(options, len(backups))
         if all_or_nothing:
             _refuse_two_of_one_volume(backups)
@@ -238,8 +245,9 @@ class RestorePlanner:
             except VolflowError as error:
                 refused[backup.id] = error
         targets, superseded = one_of_each(targets, per_project=self.repositories.per_project)
+        targets, not_created, notes = rehearse(self.rehearsal, targets, options)
         targets, over_quota = within_quotas(self.cloud, targets, options)
-        troubles = {**unreadable, **refused, **superseded, **over_quota}
+        troubles = {**unreadable, **refused, **superseded, **not_created, **over_quota}
         if troubles and (all_or_nothing or not targets):
             raise _as_one(list(troubles.values()), len(backups))
         if options.remove_old_vol and all(t.destination is Destination.IN_PLACE for t in targets):
@@ -247,11 +255,15 @@ class RestorePlanner:
                 "--remove-old-vol removes old volumes that new ones replace, but all of these are "
                 "restored in place. Use --new to create new volumes."
             )
-        return targets, [
-            LeftOut(b.tags["volume"], b.tags.get("name", ""), str(troubles[b.id]), True)
-            for b in backups
-            if b.id in troubles
-        ]
+        return (
+            targets,
+            [
+                LeftOut(b.tags["volume"], b.tags.get("name", ""), str(troubles[b.id]), True)
+                for b in backups
+                if b.id in troubles
+            ],
+            notes,
+        )
 
 
 def _check_maps(options: RestoreOptions, manifests: Iterable[Manifest]) -> None:

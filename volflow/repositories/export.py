@@ -11,7 +11,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from volflow.disk import durable, full, sparse
+from volflow.disk import capacity, durable, full, sparse
+from volflow.disk.filesystem import Differences
+from volflow.disk.rehearsal import Rehearsal
 from volflow.errors import FullError, HostError, UsageError
 from volflow.host.devices import nearest_existing
 from volflow.host.host import Host
@@ -38,6 +40,7 @@ class Exporter:
         mover: Mover,
         contents: BackupContents,
         host: Host,
+        rehearsal: Rehearsal,
         observer: Observer,
         stop: Stop,
     ) -> None:
@@ -46,6 +49,7 @@ class Exporter:
         self._mover = mover
         self._contents = contents
         self._host = host
+        self._rehearsal = rehearsal
         self._observer = observer
         self._stop = stop
 
@@ -165,12 +169,14 @@ class Exporter:
         """The metadata of the root of the volume."""
         return self._contents.node()
 
-    def to_image(self, image: Path, *, verify: bool = False) -> None:
+    def to_image(self, image: Path, *, verify: bool = False) -> Differences:
         """Write the file system into a disk image of the volume's size.
 
         The image gets its name when it is complete.
 
         :param image: a new file; with the suffix .qcow2 it becomes a qcow2 image
+        :returns: how its file system differs from the one in the backup
+        :raises DiskError: this host cannot create that file system, or its files do not fit
         :raises UsageError: it exists, or the volume has several regions
         :raises HostError: qemu-img is not installed, for qcow2
         """
@@ -186,9 +192,11 @@ class Exporter:
         sparse_files_fit(self._manifest, restores_holes=self._mover.restores_holes)
         full.needs(image, self._bytes())
         with _directory(image.parent):
-            self._write_image(image, region, qcow2=qcow2, verify=verify)
+            return self._write_image(image, region, qcow2=qcow2, verify=verify)
 
-    def _write_image(self, image: Path, region: Region, *, qcow2: bool, verify: bool) -> None:
+    def _write_image(
+        self, image: Path, region: Region, *, qcow2: bool, verify: bool
+    ) -> Differences:
         raw, done = (image.with_name(f".{image.name}.{part}") for part in ("raw", "done"))
         try:
             # The parts are removed last: the file system is full as long as they are there.
@@ -198,7 +206,7 @@ class Exporter:
                     part.unlink(missing_ok=True)
                 with durable.new_file(raw):
                     os.truncate(raw, region.size)
-                    self._fill_image(raw, region, verify=verify)
+                    differences = self._fill_image(raw, region, verify=verify)
                 if qcow2:
                     # Created here, because everybody could read a file that qemu-img creates.
                     with durable.new_file(done):
@@ -206,6 +214,7 @@ class Exporter:
                         Privilege(helper="", stopping=self._stop.event).run("qemu-img", *command)
                 (done if qcow2 else raw).rename(image)
                 self._settle(image)
+                return differences
         finally:
             for part in (raw, done):
                 try:
@@ -223,16 +232,20 @@ class Exporter:
                 image.unlink(missing_ok=True)
             raise
 
-    def _fill_image(self, raw: Path, region: Region, *, verify: bool) -> None:
+    def _fill_image(self, raw: Path, region: Region, *, verify: bool) -> Differences:
         """Make the file system of a region in an empty file, and write the files into it."""
         watch = full.Watch(raw.parent)
         with self._namespace() as namespace:
-            region.file_system.make(namespace, str(raw))
+            fit = self._rehearsal.fit(region.file_system, region.size)
+            size = fit.file_system.size_on(region.size, was=region.size, grow=False)
+            made = fit.file_system.make(namespace, str(raw), size)
             _mount(namespace, raw, region, read_only=False)
+            capacity.require(region.used, namespace, namespace.root / region.path)
             self._fill(namespace, [Path(region.path)], look=watch.look)
             # What the kernel could not write behind the back of the copy is reported only here.
             durable.settle(namespace, namespace.root / region.path)
             namespace.unmount()
+            made.settle(namespace, str(raw))
             # Nothing reports what an unmount could not write; but then the journal is not empty,
             # and the kernel does not mount such a file system from a read-only device.
             _mount(namespace, raw, region, read_only=True)
@@ -245,6 +258,7 @@ class Exporter:
                     raise FullError(f"The target is full. {error}", str(error)) from error
                 raise
             namespace.unmount()
+        return region.file_system.differences(made)
 
     @contextlib.contextmanager
     def _namespace(self) -> Iterator[MountNamespace]:

@@ -15,13 +15,16 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from volflow.disk.capacity import Used
 from volflow.disk.filesystem import FileSystem
 from volflow.disk.holes import Sparse
 from volflow.errors import DiskError, RepositoryError
 
 Json = dict[str, Any]
 
-FORMAT = 1
+FORMAT = 2
+# Those that this release reads.
+_READS = (1, FORMAT)
 # The directory of a backup that holds the regions.
 _REGIONS = Path("regions")
 
@@ -41,6 +44,7 @@ class Region:
     :ivar unread: what could not be read and is not in the backup, by its absolute path in the
         tree; a name without a slash if the path is unknown. A path that ends with a slash is a
         directory: all that was below it is missing too
+    :ivar used: the room that the files take
     """
 
     path: str
@@ -48,6 +52,7 @@ class Region:
     file_system: FileSystem
     sparse: dict[str, Sparse] = field(default_factory=dict)
     unread: tuple[str, ...] = ()
+    used: Used = field(default_factory=Used)
 
 
 @dataclass(frozen=True)
@@ -179,16 +184,17 @@ class Manifest:
         """
         try:
             values = json.loads(text)
-            if values["format"] != FORMAT:
+            if values["format"] not in _READS:
                 raise RepositoryError(
                     f"The backup's manifest has format {values['format']}; this volflow reads "
-                    f"{FORMAT}. Use a newer volflow."
+                    f"{' and '.join(map(str, _READS))}. Use a newer volflow."
                 )
             values["regions"] = tuple(
                 Region(
                     **region
                     | {
-                        "file_system": FileSystem(**region["file_system"]),
+                        "file_system": FileSystem.from_dict(region["file_system"]),
+                        "used": Used(**region.get("used", {})),
                         "unread": tuple(region.get("unread", ())),
                     }
                 )

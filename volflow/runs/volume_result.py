@@ -68,7 +68,10 @@ def volume_result(
         unread=unread,
         leftovers=leftovers,
         error=error,
-        differences=tuple(_fetched(storage, steps[0].symbol("differences"), [])),
+        differences=(
+            *_fetched(storage, steps[0].symbol("file_system"), {}).get("differences", ()),
+            *_fetched(storage, steps[0].symbol("differences"), []),
+        ),
         remarks=remarks(work.services.ledger, work.run_id, volume_id),
         kept=_fetched(storage, steps[0].symbol("choice"), {}).get("files", 0),
     )

@@ -120,6 +120,7 @@ class WorkFactory:
             ledger=context.state.ledger,
             catalogue=context.state.catalogue,
             observer=observers(context.conf, context.state, context.observer),
+            rehearsal=context.rehearsal,
             slots=Slots(parallel, context.stop.event),
             parents=parents,
             numbers=numbers,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from typing import Any
 
 from volflow.disk import filesystem
 from volflow.disk.filesystem import FileSystem
+from volflow.disk.rehearsal import Fit
 from volflow.errors import DiskError, HostError, StoppedError
 from volflow.movers.stall import StallGuard
 from volflow.tasks.base import Step
@@ -15,6 +17,8 @@ from volflow.tasks.new_volume import NewVolume
 from volflow.tasks.remarks import Remark
 from volflow.tasks.safety_snapshot import SafetySnapshot
 from volflow.tasks.work import Work
+
+LOG = logging.getLogger(__name__)
 
 # mkfs leaves a remainder that is too small for a group of its own unused.
 _REMAINDER = 64 * 1024**2
@@ -31,7 +35,7 @@ def found_file_systems(stored: dict[str, Any]) -> list[FileSystem]:
 
     :param stored: one file system as a dictionary; volflow supports only one per volume so far
     """
-    return [FileSystem(**stored)]
+    return [FileSystem.from_dict(stored)]
 
 
 class Probe(Step):
@@ -49,7 +53,24 @@ class Probe(Step):
                 f"the file system has the UUID {found.uuid}, and that of the last backup has "
                 f"{last}: was the volume formatted meanwhile?",
             )
+        self._remark_features(found, self.services.host.device_size(device))
         return found.to_dict()
+
+    def _remark_features(self, found: FileSystem, room: int) -> None:
+        """Tell at once if this host could not create this file system again."""
+        try:
+            fit = self.services.rehearsal.fit(found, room)
+        except DiskError as error:
+            text = (
+                f"{error} On this host, only 'restore create --to-path' and 'backup extract' can "
+                "restore this backup."
+            )
+        except HostError as error:
+            text = f"whether this host can create the file system again is unknown: {error}"
+        else:
+            text = f"a restore on this host leaves out {fit}" if fit.left_out else ""
+        if text:
+            Remark.FEATURES.of(self.work, text)
 
 
 class ProbeTarget(Step):
@@ -88,8 +109,10 @@ class MakeFileSystem(Step):
     This step has nothing to revert: other steps delete a new volume, and revert an existing one to
     its safety snapshot.
 
-    :param size: maximum size in bytes; that of the device by default
+    Its result has the differences between the file system in the backup and the new one too.
+
     :param was: size of the volume in the backup, in bytes
+    :param grow: whether the file system fills the volume; else it keeps its size
     :param safety: the safety snapshot, if the target is an existing volume
     :param new: whether this run has made the volume, empty
     """
@@ -102,14 +125,14 @@ class MakeFileSystem(Step):
         work: Work,
         file_system: FileSystem,
         *,
-        size: int | None = None,
         was: int = 0,
+        grow: bool = False,
         safety: SafetySnapshot | None = None,
         new: bool = False,
     ) -> None:
         super().__init__(work)
-        self._file_system, self._size, self._safety = file_system, size, safety
-        self._was, self._new = was, new
+        self._file_system, self._safety = file_system, safety
+        self._was, self._grow, self._new = was, grow, new
 
     def execute(self, device: str, clone_id: str, attachment_id: str) -> dict[str, Any]:
         if self._new:
@@ -119,10 +142,19 @@ class MakeFileSystem(Step):
             found = filesystem.signature(self.services.host.privilege, device)
             _remark_other(self.work, self._file_system, *found)
         room = self.services.host.device_size(device)
-        size = self._size if self._size and self._size < room else None
+        size = self._file_system.size_on(room, was=self._was, grow=self._grow)
         self._remark_size(size, room)
-        self._make(device, size)
-        return self._file_system.to_dict()
+        try:
+            fit = self.services.rehearsal.fit(self._file_system, size)
+        except HostError as error:
+            LOG.warning("It is tried on the device, because it could not be rehearsed: %s", error)
+            fit = Fit(self._file_system)
+        made = self._make(fit.file_system, device, size)
+        differences = [
+            {"name": f"file system: {name}", "was": was, "now": now, "why": _why(fit, name)}
+            for name, (was, now) in self._file_system.differences(made).items()
+        ]
+        return self._file_system.to_dict() | {"differences": differences}
 
     def _require_blank(self, device: str, volume_id: str) -> None:
         """Make sure that nothing is on the new volume but what this step has written.
@@ -149,27 +181,20 @@ class MakeFileSystem(Step):
             details={**details, "formatted": volume_id},
         )
 
-    def _remark_size(self, size: int | None, room: int) -> None:
-        """Tell of a file system that gets another size, or does not fill the volume.
+    def _remark_size(self, size: int, room: int) -> None:
+        """Tell of a file system that does not fill the volume.
 
-        :param size: the size to make; None to fill the volume
-        :param room: size of the device
+        :param size: bytes of the file system
+        :param room: bytes of the device
         """
-        fills, before = size or room, self._file_system.size
-        if size and size + _REMAINDER < room:
+        if size + _REMAINDER < room:
             Remark.SIZE.of(
                 self.work,
                 f"the file system keeps its size of {_mib(size)}, and the volume has {_mib(room)}; "
                 "--grow makes it fill the volume",
             )
-        elif before and before + _REMAINDER < min(self._was, fills):
-            Remark.SIZE.of(
-                self.work,
-                f"the file system had {_mib(before)} in a volume of {_mib(self._was)}; it now has "
-                f"{_mib(fills)}",
-            )
 
-    def _make(self, device: str, size: int | None) -> None:
+    def _make(self, file_system: FileSystem, device: str, size: int) -> FileSystem:
         """Make it, unless the run is asked to stop in the meantime: a resume starts again.
 
         :raises StoppedError: the run was asked to stop
@@ -178,13 +203,18 @@ class MakeFileSystem(Step):
         namespace = services.host.namespace()
         try:
             with StallGuard(services.stopping, math.inf).watching(namespace.close):
-                self._file_system.make(namespace, device, size)
+                return file_system.make(namespace, device, size)
         except HostError as error:
             if services.stopping.is_set():
                 raise StoppedError("Stopped while making a file system.") from error
             raise
         finally:
             namespace.close()
+
+
+def _why(fit: Fit, name: str) -> str:
+    """Why a value of a new file system is not that of the backup."""
+    return str(fit) if fit.left_out and "eature" in name else "mkfs cannot set it"
 
 
 def _remark_other(work: Work, backup: FileSystem, what: str, uuid: str) -> None:

@@ -85,8 +85,10 @@ class Unmount(Step):
         super().__init__(mount.work)
         self._mount, self._strict = mount, strict
 
-    def execute(self) -> None:
-        if self._strict:
-            self._mount.unmount()
-        else:
+    def execute(self, device: str, file_system: dict[str, Any]) -> None:
+        if not self._strict:
             self._mount.revert()
+            return
+        self._mount.unmount()
+        for found in found_file_systems(file_system):
+            found.settle(self.services.host.privilege, device)

@@ -14,6 +14,7 @@ class Remark(StrEnum):
 
     FILE_SYSTEM = "file system"
     SIZE = "size"
+    FEATURES = "features"
     COPIED_BACK = "copied back"
     COPIES = "copies"
     MISSING = "missing files"

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from volflow.disk import durable, sparse
+from volflow.disk import capacity, durable, sparse
 from volflow.host.namespace import MountNamespace
 from volflow.observers.totals import Totals
 from volflow.repositories.manifest import Manifest, Region
@@ -57,6 +57,7 @@ class RestoreData(Step):
             # Remove what a killed process wrote: restic fails on existing links.
             place = namespace.root / region.path
             namespace.run("find", place, "-xdev", "-mindepth", "1", "-delete")
+            capacity.require(region.used, namespace, place)
         return self._copy(namespace, regions, paths)
 
     def _copy(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from persistence import Backup, Entry, EntryState
+from volflow.disk import capacity
 from volflow.disk.survey import survey
 from volflow.disk.traffic import bytes_read
 from volflow.errors import HostError, RepositoryError, VolflowError
@@ -85,6 +86,12 @@ class Save(Temporary):
                 size=size,
                 file_system=found,
                 sparse=dict(surveys[number].sparse),
+                used=capacity.used(
+                    namespace,
+                    namespace.root / region_path(number),
+                    surveys[number].used,
+                    fixed_inodes=not found.is_xfs,
+                ),
             )
             for number, found in enumerate(file_systems)
         )

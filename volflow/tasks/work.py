@@ -11,6 +11,7 @@ from typing import Any
 from persistence import Catalogue, Ledger
 from volflow.cloud.cinder import Cinder
 from volflow.cloud.marks import tag
+from volflow.disk.rehearsal import Rehearsal
 from volflow.errors import StoppedError
 from volflow.host.host import Host
 from volflow.host.namespace import MountNamespace
@@ -26,6 +27,7 @@ class Services:
     :ivar ledger: where each temporary resource is recorded before it is made
     :ivar catalogue: where each backup is recorded when it is stored
     :ivar observer: receives the progress of each copy
+    :ivar rehearsal: tries which file systems this host can create
     :ivar slots: limit the number of volumes that are copied in parallel
     :ivar parents: the backup that is the parent of the next one, by volume id
     :ivar numbers: the number of the last backup, by volume id
@@ -42,6 +44,7 @@ class Services:
     ledger: Ledger
     catalogue: Catalogue
     observer: Observer
+    rehearsal: Rehearsal
     slots: Slots
     parents: Mapping[str, str] = field(default_factory=dict)
     numbers: Mapping[str, int] = field(default_factory=dict)

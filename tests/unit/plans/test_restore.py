@@ -10,8 +10,10 @@ from uuid import UUID
 
 import pytest
 
+from tests.support.rehearsals import Able
 from volflow.cloud.connection import Cloud
 from volflow.cloud.quotas import Quota
+from volflow.disk.rehearsal import Rehearsal
 from volflow.errors import CloudError, QuotaError, RepositoryError, UsageError, VolflowError
 from volflow.movers.base import StoredBackup
 from volflow.plans.restore import RestorePlan, RestorePlanner
@@ -51,7 +53,10 @@ class World:
 
     def plan(self, *backups: StoredBackup, named: bool = False, **options: Any) -> RestorePlan:
         """Plan a restore of these backups: each by its id, or all of all projects."""
-        planner = RestorePlanner(cast(Cloud, self), cast(Repositories, self), cast(Backups, self))
+        planner = RestorePlanner(
+            *(cast(Cloud, self), cast(Repositories, self), cast(Backups, self)),
+            cast(Rehearsal, Able()),
+        )
         return planner.plan(
             Selection(volumes=tuple(one.id for one in backups))
             if named

@@ -10,6 +10,7 @@ from uuid import UUID
 
 import pytest
 
+from volflow.disk.capacity import Used
 from volflow.disk.filesystem import FileSystem
 from volflow.errors import RepositoryError
 from volflow.repositories.manifest import FORMAT, Manifest, Region, region_path
@@ -22,7 +23,8 @@ def manifest() -> Manifest:
     region = Region(
         path="regions/0",
         size=2**30,
-        file_system=FileSystem("ext4", "uuid", "ä label", {"block_size": "4096"}),
+        file_system=FileSystem("ext4", "uuid", "ä label", {"Block size": "4096"}, "raw"),
+        used=Used(10, 11, 12),
         sparse={"odd\udcff\nname": {"size": 10, "data": [[0, 5]]}},
     )
     return Manifest(
@@ -74,6 +76,22 @@ def test_a_manifest_without_unread_files_is_read(manifest: Manifest) -> None:
     assert Manifest.from_json(json.dumps(values)) == manifest
 
 
+def test_a_manifest_of_the_first_format_is_read(manifest: Manifest) -> None:
+    values = json.loads(manifest.to_json()) | {"format": 1}
+    for region in values["regions"]:
+        del region["used"]
+        region["file_system"] = {
+            "type": "ext4",
+            "uuid": "uuid",
+            "label": "",
+            "parameters": {"features": "has_journal,extent", "block_size": "1024", "size": "4096"},
+        }
+    (region,) = Manifest.from_json(json.dumps(values)).regions
+    assert region.file_system.size == 4096
+    assert region.file_system.features == ("has_journal", "extent")
+    assert region.used == Used()
+
+
 def test_the_size_is_that_of_the_snapshot(manifest: Manifest) -> None:
     assert manifest.size_gib == 3
     assert manifest.volume_id == VOLUME_ID
@@ -84,14 +102,14 @@ def _changed(manifest: Manifest, **changes: Any) -> str:
 
 
 def test_a_newer_format_is_refused(manifest: Manifest) -> None:
-    with pytest.raises(RepositoryError, match=r"has format 99; this volflow reads 1.*newer"):
+    with pytest.raises(RepositoryError, match=r"has format 99; this volflow reads 1 and 2.*newer"):
         Manifest.from_json(_changed(manifest, format=99))
-    assert FORMAT == 1
+    assert FORMAT == 2
 
 
 @pytest.mark.parametrize(
     "text",
-    ["", "{", "[]", "null", "{}", '"text"', '{"format": 1}', '{"format": 1, "regions": [{}]}'],
+    ["", "{", "[]", "null", "{}", '"text"', '{"format": 2}', '{"format": 2, "regions": [{}]}'],
 )
 def test_a_damaged_manifest_is_refused(text: str) -> None:
     with pytest.raises(RepositoryError, match="manifest is damaged"):

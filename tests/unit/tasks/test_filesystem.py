@@ -12,10 +12,12 @@ import pytest
 
 from persistence import State
 from tests.support.fake_cinder import FakeClient
+from tests.support.rehearsals import Able
 from tests.support.work import work_of
 from volflow.cloud.marks import RESTORED
 from volflow.disk.filesystem import FileSystem, probe
-from volflow.errors import DiskError
+from volflow.disk.rehearsal import CannotCreateError, Fit
+from volflow.errors import DiskError, HostError
 from volflow.host.privilege import Privilege
 from volflow.tasks.claim import Claim
 from volflow.tasks.filesystem import MakeFileSystem, Probe, ProbeTarget
@@ -144,25 +146,75 @@ def test_a_restore_in_place_tells_of_another_file_system(
     assert all("remark" not in entry.kind for entry in state.ledger.open())
 
 
-def test_a_file_system_that_gets_larger_is_told(
+def test_a_file_system_fills_the_volume_only_on_request(
     work: Work, cloud: FakeClient, disk: Path, tmp_path: Path
 ) -> None:
-    step = MakeFileSystem(work, backed_up(tmp_path, "200M"), size=400 * MIB, was=400 * MIB)
-    step.execute(str(disk), new(work, cloud), "attachment")
-    (remark,) = told(work)
-    assert remark == "the file system had 200 MiB in a volume of 400 MiB; it now has 400 MiB"
+    for grow, size in ((False, 200 * MIB), (True, 400 * MIB)):
+        step = MakeFileSystem(work, backed_up(tmp_path, "200M"), was=400 * MIB, grow=grow)
+        volume_id = new(work, cloud)
+        step.execute(str(disk), volume_id, "attachment")
+        assert probe(Privilege(helper=""), str(disk)).size == size
 
 
 def test_a_file_system_that_keeps_its_size_is_told(
     work: Work, cloud: FakeClient, disk: Path, tmp_path: Path
 ) -> None:
-    step = MakeFileSystem(work, backed_up(tmp_path, "200M"), size=200 * MIB, was=200 * MIB)
+    step = MakeFileSystem(work, backed_up(tmp_path, "200M"), was=200 * MIB)
     step.execute(str(disk), new(work, cloud), "attachment")
     (remark,) = told(work)
     assert remark == (
         "the file system keeps its size of 200 MiB, and the volume has 400 MiB; --grow makes it "
         "fill the volume"
     )
+
+
+class Unable(Able):
+    """A host that lacks a feature, or cannot create the file system at all."""
+
+    def __init__(self, lacks: str | Exception) -> None:
+        self.lacks = lacks
+
+    def fit(self, file_system: FileSystem, room: int) -> Fit:
+        if isinstance(self.lacks, Exception):
+            raise self.lacks
+        return Fit(file_system.without([self.lacks]), {self.lacks: "nobody has it"})
+
+
+def unable(work: Work, lacks: str | Exception) -> Work:
+    services = replace(work.services, rehearsal=cast(Any, Unable(lacks)))
+    return replace(work, services=services)
+
+
+@pytest.mark.parametrize(
+    ("lacks", "said"),
+    [
+        ("resize_inode", "a restore on this host leaves out 'resize_inode' (nobody has it)"),
+        (CannotCreateError("No.", "no"), "No. On this host, only 'restore create --to-path'"),
+        (HostError("no loop device"), "is unknown: no loop device"),
+    ],
+    ids=["a feature", "all of it", "unknown"],
+)
+def test_a_backup_tells_what_this_host_could_not_create_again(
+    work: Work, disk: Path, lacks: str | Exception, said: str
+) -> None:
+    mkfs(disk, "-U", UUID)
+    Probe(unable(work, lacks)).execute(str(disk))
+    (remark,) = told(work)
+    assert said in remark
+
+
+def test_a_restore_tells_each_difference(
+    work: Work, cloud: FakeClient, disk: Path, tmp_path: Path
+) -> None:
+    wanted = backed_up(tmp_path)
+    step = MakeFileSystem(unable(work, "resize_inode"), wanted, new=True)
+    made = step.execute(str(disk), new(work, cloud), "attachment")
+    assert FileSystem.from_dict(made) == wanted
+    told_of = {each["name"]: each for each in made["differences"]}
+    assert set(told_of) == {"file system: Compatible features", "file system: Reserved GDT blocks"}
+    features = told_of["file system: Compatible features"]
+    assert set(features["was"].split()) - set(features["now"].split()) == {"resize_inode"}
+    assert features["why"] == "'resize_inode' (nobody has it)"
 
 
 def test_a_backup_tells_that_the_volume_was_formatted(

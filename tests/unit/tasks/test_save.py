@@ -125,8 +125,10 @@ class Mounted:
     root = Path("/m")
     manifest: Manifest
 
-    def run(self, *command: Any, stdin: str) -> str:
+    def run(self, *command: Any, stdin: str = "") -> str:
         """The paths that end with "dir" are directories, and so is the tree."""
+        if "--file-system" in command:
+            return "4096 100 90 1000 989"
         paths = stdin.split("\0")[:-1]
         return json.dumps([path for path in paths if path.endswith(("dir", "regions/0"))])
 
