@@ -134,6 +134,13 @@ BACKUP_OPTS: list[cfg.Opt] = [
         min=1,
         help="Maximum number of volumes in parallel.",
     ),
+    cfg.FloatOpt(
+        "full_every",
+        default=7.0,
+        min=0,
+        help="Days after which a backup reads every file of a volume again, not only those that "
+        "changed. It stores nothing twice. The volumes take turns. 0 means never.",
+    ),
 ]
 
 WAIT_OPTS: list[cfg.Opt] = [

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.support import tree
+from tests.support.aged import age
 from tests.support.cloud import run
 from tests.support.site import PASSWORD, Site
 
@@ -79,6 +80,7 @@ def test_a_second_backup_reads_no_content(site: Site, the_lab: Any) -> None:
     """
     volume = site.cloud.create(name="steady")
     site.cloud.fill(volume, "ext4", _fill)
+    age(site.cloud, volume)
 
     def backup() -> tuple[Any, int]:
         os.sync()
@@ -136,6 +138,7 @@ def test_changes_are_in_the_next_backup_and_not_in_the_last(site: Site) -> None:
         os.utime(root / "sly", ns=(tree.MOMENT, tree.MOMENT))
 
     site.cloud.fill(volume, "ext4", fill)
+    age(site.cloud, volume)
     old = site.cloud.on(volume, tree.describe, read_only=True)
     first = site.backup(volume).volumes[0]
     site.cloud.on(volume, change)

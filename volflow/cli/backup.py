@@ -102,7 +102,11 @@ class BackupList(Lister):
             action="store_true",
             help="search the repositories of all projects, if each has its own (administrators)",
         )
-        parser.add_argument("--long", action="store_true", help="also show the project and group")
+        parser.add_argument(
+            "--long",
+            action="store_true",
+            help="also show the project, the group, and when a backup last read everything",
+        )
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
@@ -121,6 +125,7 @@ class BackupList(Lister):
             *("ID", "Created", "Volume", "Name", "Outcome"),
             *("Size GiB", "Files", "Read", "New data", "Data of"),
         )
+        last = ("Last full read",) if parsed_args.long else ()
         rows = []
         for backup in reversed(found):
             tags = backup.tags
@@ -135,9 +140,10 @@ class BackupList(Lister):
                     *_columns(known.get(backup.id)),
                     columns.Time(backup.taken_at),
                     *(tags.get(name) or "-" for name in more),
+                    *(columns.Time(backup.full_at) for _ in last),
                 )
             )
-        return (*names, *(name.title() for name in more)), rows
+        return (*names, *(name.title() for name in more), *last), rows
 
 
 class BackupDelete(Lister):

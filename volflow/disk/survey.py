@@ -37,6 +37,29 @@ class Paths:
 
 
 @dataclass(frozen=True)
+class Window:
+    """A time in which files may have changed without a trace.
+
+    A file that was changed before and after a snapshot, within one tick of the clock, has the same
+    ctime after both changes.
+
+    :ivar since: files with a ctime and mtime before this are older; seconds since the epoch
+    :ivar until: files with a ctime after this have certainly changed later, which their ctime shows
+    """
+
+    since: float
+    until: float = float("inf")
+
+    def has(self, modified: float, changed: float, *, coarse: bool) -> bool:
+        """Whether a file with these times is in it.
+
+        :param coarse: its ctime may be in whole seconds: then a later one shows nothing either,
+            because this host may have set the same one on the copy of the volume
+        """
+        return max(modified, changed) >= self.since and (coarse or changed <= self.until)
+
+
+@dataclass(frozen=True)
 class Survey:
     """A mounted tree as a whole.
 
@@ -50,6 +73,7 @@ class Survey:
         b, c
     :ivar sockets: restic stores no sockets
     :ivar unstorable_times: entries with an mtime that restic cannot store
+    :ivar unsettled: the regular files in a given window, by path in the tree
     """
 
     sparse: Mapping[str, Sparse] = field(default_factory=dict)
@@ -59,54 +83,68 @@ class Survey:
     entries: Mapping[str, int] = field(default_factory=dict)
     sockets: Paths = Paths()
     unstorable_times: Paths = Paths()
+    unsettled: tuple[str, ...] = ()
 
 
-def survey(runs: Privilege | MountNamespace, tree: Path, *, until: float = float("inf")) -> Survey:
+def survey(
+    runs: Privilege | MountNamespace,
+    tree: Path,
+    *,
+    until: float = float("inf"),
+    window: Window | None = None,
+) -> Survey:
     """Look at everything in a tree, in one pass.
 
     No file is read, and only those are opened that look sparse. What cannot be examined is left
     out: the copy cannot read it either, and reports it.
 
     :param until: seconds since the epoch, for :attr:`Survey.recent`
+    :param window: for :attr:`Survey.unsettled`
     :raises HostError: the tree could not be searched
     """
     entries: Counter[bytes] = Counter()
     sockets: list[bytes] = []
     unstorable: list[bytes] = []
-    candidates: list[str] = []
+    unsettled: list[bytes] = []
+    candidates: list[bytes] = []
     linked: set[bytes] = set()
     newest, recent = float("-inf"), 0.0
     blocks, odd_times = 0, 0
     for record in runs.records("sh", "-c", _FIND, "sh", str(tree)):
-        kind, own, size, links, inode, modified, changed, path = record.split(b" ", 7)
+        kind, own, size, links, inode, mtime, ctime, path = record.split(b" ", 7)
         entries[kind] += 1
+        modified, changed = float(mtime), float(ctime)
         if kind == b"f":
             if links == b"1" or inode not in linked:
                 blocks += int(own)
             if links != b"1":
                 linked.add(inode)
             if 512 * int(own) < int(size):
-                candidates.append(os.fsdecode(path))
+                candidates.append(path)
+            if window and window.has(
+                modified, changed, coarse=not ctime.partition(b".")[2].strip(b"0")
+            ):
+                unsettled.append(path)
         elif kind == b"d":
             blocks += int(own)
         elif kind == b"s" and len(sockets) < SHOWN:
             sockets.append(path)
-        if not _EARLIEST <= float(modified) <= _LATEST:
+        if not _EARLIEST <= modified <= _LATEST:
             odd_times += 1
             if len(unstorable) < SHOWN:
                 unstorable.append(path)
-        moment = float(changed)
-        newest = max(newest, moment)
-        if recent < moment <= until:
-            recent = moment
+        newest = max(newest, changed)
+        if recent < changed <= until:
+            recent = changed
     return Survey(
-        sparse=sparse.looked(runs, tree, candidates),
+        sparse=sparse.looked(runs, tree, list(map(os.fsdecode, candidates))),
         newest=newest if entries else 0.0,
         recent=recent,
         used=512 * blocks,
         entries={os.fsdecode(kind): number for kind, number in entries.items()},
         sockets=_paths(entries[b"s"], sockets),
         unstorable_times=_paths(odd_times, unstorable),
+        unsettled=tuple(map(os.fsdecode, unsettled)),
     )
 
 

@@ -11,7 +11,8 @@ from volflow.tasks.description import Describe
 from volflow.tasks.device import Device
 from volflow.tasks.filesystem import Probe
 from volflow.tasks.group import GroupSnapshot, MemberSnapshot
-from volflow.tasks.mount import Mount, Unmount
+from volflow.tasks.mount import Unmount
+from volflow.tasks.mount_clone import MountClone
 from volflow.tasks.save import Save
 from volflow.tasks.slot import AcquireSlot, ReleaseSlot
 from volflow.tasks.snapshot import Snapshot
@@ -46,7 +47,7 @@ def member_backup_flow(work: Work, group: GroupSnapshot) -> linear_flow.Flow:
 
 def _copy(work: Work) -> list[Step]:
     volume, attachment, device = TemporaryVolume(work), Attachment(work), Device(work)
-    mount = Mount(work, read_only=True)
+    mount = MountClone(volume)
     return [
         volume,
         attachment,

@@ -147,6 +147,20 @@ class MountNamespace:
         # A read-only file system does not grow.
         self._mounted[path] = (0, 0) if "ro" in options else self._used(path)
 
+    def remount(self, device: str, path: Path, fs_type: str, options: Sequence[str]) -> None:
+        """Change the options of a mounted file system.
+
+        :raises HostError: the kernel refuses; gives its reason, or else the message of mount
+        """
+        driver = _DRIVERS.get(fs_type, fs_type)
+        with KernelLog(self._privilege) as log:
+            try:
+                self.run("mount", "-t", driver, "-o", ",".join(["remount", *options]), device, path)
+            except NoProgressError:
+                raise
+            except HostError as error:
+                raise HostError(self._refused(log, device, fs_type, str(error))) from error
+
     @staticmethod
     def _refused(log: KernelLog, device: str, fs_type: str, said: str) -> str:
         """Why the device could not be mounted.

@@ -55,6 +55,14 @@ class StoredBackup:
         return moment_of(self.tags.get("taken", "")) or self.created_at
 
     @property
+    def full_at(self) -> datetime | None:
+        """The time of the data of the last backup that read everything: this one or an ancestor.
+
+        None if it was not recorded: by release 0.1.0.
+        """
+        return moment_of(self.tags.get("full", ""))
+
+    @property
     def number(self) -> int:
         """Counts the backups of a volume; 0 if it was not recorded."""
         found = self.tags.get("number", "")

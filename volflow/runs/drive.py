@@ -52,13 +52,13 @@ def _drive(context: Context, run: Run, stored: Sequence[StoredBackup]) -> RunRes
         stop.next_run()
 
 
-def _parents(request: Request, stored: Sequence[StoredBackup]) -> dict[str, str]:
-    """Ids of the parent backups, by volume."""
+def _parents(request: Request, stored: Sequence[StoredBackup]) -> dict[str, StoredBackup]:
+    """The parent backups, by volume."""
     if not isinstance(request, BackupRequest) or request.full:
         return {}
     # A backup in the repository of another project cannot be a parent.
     return {
-        backup.tags["volume"]: backup.id
+        backup.tags["volume"]: backup
         for backup in parents(stored)
         if backup.tags.get("project", "") == request.projects.get(backup.tags["volume"])
     }

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from datetime import timedelta
 
 from persistence import Run
 from volflow.cloud.connection import Cloud
 from volflow.cloud.login import Login
 from volflow.context import Context
 from volflow.errors import CloudError
+from volflow.movers.base import StoredBackup
 from volflow.observers.all import observers
 from volflow.repositories.opened import Repositories
 from volflow.results.request import Request, RestoreRequest, complete_request
@@ -76,7 +78,7 @@ class WorkFactory:
     def of_run(
         self,
         run: Run,
-        parents: Mapping[str, str] | None = None,
+        parents: Mapping[str, StoredBackup] | None = None,
         numbers: Mapping[str, int] | None = None,
         *,
         file_systems: Mapping[str, str] | None = None,
@@ -84,7 +86,7 @@ class WorkFactory:
     ) -> RunWork:
         """The work of a run.
 
-        :param parents: ids of the backups to compare with, by volume
+        :param parents: the backups to compare with, by volume
         :param numbers: the number of the last backup, by volume
         :param file_systems: the UUID of the file system in the last backup, by volume
         :param patience: seconds for which the removal of a resource is tried again
@@ -108,7 +110,7 @@ class WorkFactory:
         self,
         run_id: str,
         parallel: int,
-        parents: Mapping[str, str],
+        parents: Mapping[str, StoredBackup],
         numbers: Mapping[str, int],
         volumes_in_project: Mapping[str, int],
         patience: float,
@@ -125,6 +127,7 @@ class WorkFactory:
             parents=parents,
             numbers=numbers,
             volumes_in_project=volumes_in_project,
+            full_every=timedelta(days=context.conf.backup.full_every),
             stopping=context.stop.event,
             patience=patience,
         )

@@ -21,6 +21,7 @@ class Remark(StrEnum):
     FLAGS = "inode flags"
     SOCKETS = "sockets"
     TIMES = "times"
+    FULL_READ = "full read"
 
     def of(self, work: Work, text: str) -> None:
         """Record a remark. A resumed run keeps it, or replaces it."""

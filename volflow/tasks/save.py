@@ -5,17 +5,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import asdict, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from persistence import Backup, Entry, EntryState
 from volflow.disk import capacity
-from volflow.disk.survey import survey
 from volflow.disk.traffic import bytes_read
 from volflow.errors import HostError, RepositoryError, VolflowError
 from volflow.host.namespace import MountNamespace
 from volflow.movers.base import MANIFEST, MountedTree, Saved, StoredBackup
+from volflow.repositories.increment import Increment
 from volflow.repositories.manifest import Manifest, Region, region_path
 from volflow.results.outcome import Figures, Outcome
 from volflow.tasks import missing
@@ -24,7 +24,6 @@ from volflow.tasks.filesystem import found_file_systems
 from volflow.tasks.lock import RepositoryLock
 from volflow.tasks.remarks import Remark
 from volflow.tasks.work import Work
-from volflow.times import moment_of
 
 LOG = logging.getLogger(__name__)
 
@@ -50,7 +49,8 @@ class Save(Temporary):
         file_system: dict[str, Any],
     ) -> dict[str, Any]:
         services, namespace = self.services, self.work.namespace
-        if namespace is None:
+        increment = self.work.increment
+        if namespace is None or increment is None:
             raise HostError("The volume is not mounted.")
         project_id = description["volume"].get("os-vol-tenant-attr:tenant_id") or ""
         tags = {
@@ -65,8 +65,8 @@ class Save(Temporary):
         }
         # By it the next backup knows whether it reads the same file system.
         tags["file_system"] = found_file_systems(file_system)[0].uuid
-        taken_at = moment_of(snapshot["created_at"]) or datetime.now(UTC)
-        tags["taken"] = taken_at.strftime("%Y-%m-%dT%H:%M:%SZ")
+        tags |= increment.tags
+        taken_at = increment.taken_at
         tags["number"] = str(services.numbers.get(self.work.volume_id, 0) + 1)
         entry = services.ledger.find(self.tag)
         # What a killed process of this run stored.
@@ -76,10 +76,7 @@ class Save(Temporary):
             self.intend(unchecked=True)
         size = services.host.device_size(device)
         file_systems = found_file_systems(file_system)
-        surveys = [
-            survey(namespace, namespace.root / region_path(number), until=taken_at.timestamp())
-            for number in range(len(file_systems))
-        ]
+        surveys = increment.surveys
         regions = tuple(
             Region(
                 path=str(region_path(number)),
@@ -98,9 +95,10 @@ class Save(Temporary):
         manifest = Manifest(
             run_id=services.run_id, **description, snapshot=snapshot, regions=regions
         )
+        parent_id = _parent(increment, earlier, tags)
         with RepositoryLock.watched(self.work) as doubt:
             if known is None:
-                known = self._store(namespace, manifest, device, tags, taken_at, earlier)
+                known = self._store(namespace, manifest, device, tags, taken_at, earlier, parent_id)
                 self.present(known["id"], unchecked=True, **known)
             confirmed = (
                 earlier is not None
@@ -138,15 +136,15 @@ class Save(Temporary):
         tags: dict[str, str],
         taken_at: datetime,
         earlier: StoredBackup | None,
+        parent_id: str | None,
     ) -> dict[str, Any]:
         """Store the volume, without a verdict.
 
-        :param earlier: what a killed process stored. As the parent it spares reading every file
-            again; files that could not be read are not in it, so they are tried again.
+        :param earlier: what a killed process stored
+        :param parent_id: files that have not changed since this backup are not read
         :returns: a :class:`Saved` and the id of the parent, as JSON values
         """
         services = self.services
-        parent_id = earlier.id if earlier else services.parents.get(self.work.volume_id)
         if earlier:
             tags["attempt"] = str(_attempt(earlier) + 1)
         namespace.write(namespace.root / MANIFEST, manifest.to_json())
@@ -230,6 +228,21 @@ class Save(Temporary):
             if entry.details.get("unfinished"):
                 raise  # Release 0.1.0 stored it without the tag that makes it unfinished.
             LOG.info("The unfinished copy of %s stays for now: %s", work.volume_id, error)
+
+
+def _parent(increment: Increment, earlier: StoredBackup | None, tags: dict[str, str]) -> str | None:
+    """The id of the parent, if any; and since when nothing was read completely, in the tags.
+
+    :param earlier: what a killed process stored of the same snapshot. As the parent it spares
+        reading every file again; files that could not be read are not in it, so they are tried
+        again.
+    """
+    if earlier is None:
+        return increment.parent.id if increment.parent else None
+    if increment.parent is None and earlier.tags.get("full") != tags["full"]:
+        return None  # it has not read everything, and this backup must
+    tags["full"] = earlier.tags.get("full", tags["full"])
+    return earlier.id
 
 
 def _known(entry: Entry | None, earlier: StoredBackup | None) -> dict[str, Any] | None:

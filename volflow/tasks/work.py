@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import Any
 
 from persistence import Catalogue, Ledger
@@ -15,8 +16,9 @@ from volflow.disk.rehearsal import Rehearsal
 from volflow.errors import StoppedError
 from volflow.host.host import Host
 from volflow.host.namespace import MountNamespace
-from volflow.movers.base import Mover, Repository
+from volflow.movers.base import Mover, Repository, StoredBackup
 from volflow.observers.progress import Observer
+from volflow.repositories.increment import Increment
 from volflow.tasks.concurrency import Slots
 
 
@@ -34,6 +36,7 @@ class Services:
     :ivar volumes_in_project: the number of volumes, by project id, of each project that the run
         covers completely
     :ivar file_systems: the UUID of the file system in the last backup, by volume id
+    :ivar full_every: how often a backup of a volume reads everything; zero for never
     :ivar stopping: set when the run is asked to stop
     :ivar patience: seconds for which the removal of a resource is tried again
     :ivar in_vain: the kinds of resources for which all this time has passed in vain
@@ -46,10 +49,11 @@ class Services:
     observer: Observer
     rehearsal: Rehearsal
     slots: Slots
-    parents: Mapping[str, str] = field(default_factory=dict)
+    parents: Mapping[str, StoredBackup] = field(default_factory=dict)
     numbers: Mapping[str, int] = field(default_factory=dict)
     volumes_in_project: Mapping[str, int] = field(default_factory=dict)
     file_systems: Mapping[str, str] = field(default_factory=dict)
+    full_every: timedelta = timedelta()
     stopping: threading.Event = field(default_factory=threading.Event)
     patience: float = 0.0
     in_vain: set[str] = field(default_factory=set)
@@ -66,6 +70,7 @@ class Work:
     :ivar mover: what copies into and out of that repository
     :ivar changed_too: a person has agreed to undo also what others have changed since
     :ivar namespace: the mount namespace, while something is mounted
+    :ivar increment: what a backup reads of what is mounted
     :ivar undoing: a request to stop does not end the waits for a removal
     """
 
@@ -75,9 +80,24 @@ class Work:
     repository: Repository
     mover: Mover
     namespace: MountNamespace | None = None
+    increment: Increment | None = None
     undoing: bool = True
     changed_too: bool = False
     _connections: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def plan_increment(self, snapshot: Mapping[str, Any], file_system: str) -> Increment:
+        """Decide what the backup of a snapshot reads.
+
+        :param file_system: the UUID of the file system on it
+        """
+        return Increment.plan(
+            self.volume_id,
+            snapshot,
+            file_system,
+            parent=self.services.parents.get(self.volume_id),
+            repository=self.repository,
+            full_every=self.services.full_every,
+        )
 
     def interruptible(self) -> Work:
         """The same work, with waits for a removal that a request to stop ends."""

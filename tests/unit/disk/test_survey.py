@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from volflow.disk import survey as module
-from volflow.disk.survey import Paths, survey
+from volflow.disk.survey import Paths, Window, survey
 from volflow.host.privilege import Privilege
 
 # The files belong to the user who runs the tests.
@@ -93,3 +93,28 @@ def test_an_empty_tree_has_its_root_alone(tmp_path: Path) -> None:
     assert found.entries == {"d": 1}
     assert not found.sparse
     assert found.sockets == found.unstorable_times == Paths()
+
+
+def test_files_in_a_window_of_time_are_unsettled(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "directory").mkdir()
+    now = (tmp_path / "file").stat().st_ctime
+
+    def unsettled(since: float, until: float) -> tuple[str, ...]:
+        return survey(ME, tmp_path, window=Window(since, until)).unsettled
+
+    assert unsettled(now - 10, now + 10) == ("file",)
+    assert unsettled(now + 10, now + 20) == ()
+    # Its ctime shows that it has changed since.
+    assert unsettled(now - 20, now - 10) == ()
+    # A later mtime alone is enough.
+    os.utime(tmp_path / "file", (now + 100, now + 100))
+    assert unsettled(now + 50, now + 200) == ("file",)
+
+
+def test_a_ctime_in_whole_seconds_proves_no_later_change() -> None:
+    window = Window(100.0, 200.0)
+
+    assert window.has(300.0, 300.0, coarse=True)
+    assert not window.has(300.0, 300.0, coarse=False)
+    assert not window.has(99.0, 99.0, coarse=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -139,7 +140,6 @@ class Mounted:
 @pytest.fixture
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[State]:
     monkeypatch.setattr(save, "bytes_read", lambda device: 0)
-    monkeypatch.setattr(save, "survey", lambda *_, **__: Survey())
     with State.open(f"sqlite:///{tmp_path}/state.sqlite", migrate=True) as found:
         yield found
 
@@ -149,6 +149,7 @@ class Run:
 
     def __init__(self, state: State, repository: Repository) -> None:
         self._state, self._repository = state, repository
+        self.parent = StoredBackup("parent", TAKEN, {"taken": "2026-10-31T00:00:00Z"})
         self.id = state.runs.create("backup", {}, [(VOLUME, "n")], host="h", boot_id="b", pid=1).id
 
     def step(self) -> Save:
@@ -159,13 +160,15 @@ class Run:
             stopping=None,
             patience=0.0,
             volumes_in_project={},
-            parents={VOLUME: "parent"},
+            parents={VOLUME: self.parent},
+            full_every=timedelta(),
             numbers={VOLUME: 6},
             host=SimpleNamespace(device_size=lambda device: 1),
         )
         both = cast(Any, self._repository)
         work = Work(cast(Any, services), VOLUME, cast(Any, None), both, both)
         work.namespace = cast(Any, Mounted())
+        work.increment = replace(work.plan_increment(SNAPSHOT, ""), surveys=(Survey(),))
         return Save(work)
 
     def save(self, killed: str = "") -> dict[str, Any]:

@@ -1,0 +1,101 @@
+"""Mounts the temporary volume of a backup, and prepares what the backup reads again."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from volflow.disk import touching
+from volflow.disk.filesystem import FileSystem
+from volflow.disk.survey import Survey, survey
+from volflow.errors import HostError, NoProgressError
+from volflow.repositories.manifest import region_path
+from volflow.tasks.filesystem import found_file_systems
+from volflow.tasks.mount import Mount, mounted
+from volflow.tasks.remarks import Remark
+from volflow.tasks.temporary_volume import TemporaryVolume
+
+LOG = logging.getLogger(__name__)
+
+# The program must not depend on installed packages or on the environment.
+_TOUCH = (sys.executable, "-I", "-S", touching.__file__)
+
+
+class MountClone(Mount):
+    """Mounts the temporary volume read-only; its revert unmounts it.
+
+    If the parent of the backup may have an older state of some files with the same times, these
+    files get another ctime first, so that they are read. For that the volume is writable for a
+    moment. It is never another volume than the one that this run has made from its snapshot, and
+    will delete.
+    """
+
+    def __init__(self, volume: TemporaryVolume) -> None:
+        super().__init__(volume.work, read_only=True)
+        self._volume = volume
+
+    def execute(  # type: ignore[override]
+        self, device: str, file_system: dict[str, Any], snapshot: dict[str, Any], clone_id: str
+    ) -> None:
+        super().execute(device, file_system)
+        namespace = mounted(self.work)
+        found = found_file_systems(file_system)
+        increment = self.work.plan_increment(snapshot, found[0].uuid)
+        surveys = tuple(
+            survey(
+                namespace,
+                namespace.root / region_path(number),
+                until=increment.clocks_until,
+                window=increment.window,
+            )
+            for number in range(len(found))
+        )
+        for number, (kind, seen) in enumerate(zip(found, surveys, strict=True)):
+            if not seen.unsettled:
+                continue
+            try:
+                self._touch(device, namespace.root / region_path(number), kind, seen, clone_id)
+            except NoProgressError:
+                raise
+            except HostError as error:
+                LOG.info("The files of %s get no other ctime: %s", self.work.volume_id, error)
+                Remark.FULL_READ.of(
+                    self.work,
+                    "all files were read, not only those that changed since the last backup: "
+                    f"some changed so near to it that their times may not show a later change, "
+                    f"and the file system cannot be made writable on this host ({error})",
+                )
+                increment = increment.full()
+        # Only their number matters from here on.
+        surveys = tuple(replace(seen, unsettled=()) for seen in surveys)
+        self.work.increment = replace(increment, surveys=surveys)
+
+    def _touch(
+        self, device: str, tree: Path, kind: FileSystem, seen: Survey, clone_id: str
+    ) -> None:
+        """Give the unsettled files of the temporary volume another ctime.
+
+        :raises HostError: that is not possible; the volume is read-only again
+        """
+        entry = self.services.ledger.find(self._volume.tag)
+        if entry is None or entry.resource_id != clone_id:
+            raise HostError(f"volume {clone_id} is not the temporary volume of this run")
+        namespace = mounted(self.work)
+        writable = [*kind.mount_options(read_only=False), "noatime"]
+        namespace.remount(device, tree, kind.type, writable)
+        try:
+            unread = namespace.run(
+                *_TOUCH, tree, stdin="".join(f"{path}\0" for path in seen.unsettled)
+            )
+        finally:
+            namespace.remount(device, tree, kind.type, kind.mount_options(read_only=True))
+        LOG.info(
+            "%s: %d files are read again because they changed near the last backup; %d of them "
+            "cannot be opened",
+            self.work.volume_id,
+            len(seen.unsettled),
+            unread.count("\0"),
+        )
