@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from volflow.errors import HostError
+from volflow.errors import HostError, NoProgressError
 from volflow.host.namespace import MountNamespace
 from volflow.host.privilege import Privilege
 
@@ -25,10 +25,36 @@ def settle(runs: Privilege | MountNamespace, *places: Path) -> None:
     for place in places:
         # fsync first: it names the file, and reports also what only its directory has lost.
         for how in ((), ("--file-system",)):
-            try:
-                runs.run("sync", *how, str(place))
-            except HostError as error:
-                raise HostError(f"Not everything could be written to {place}: {error}") from error
+            _sync(runs, place, *how)
+
+
+def unmount(namespace: MountNamespace, device: str) -> None:
+    """Unmount what was written to, and make it durable.
+
+    :param device: the block device of the file systems
+    :raises HostError: something could not be written, or a file system stays busy
+    """
+    settle(namespace, *namespace.mounted)
+    namespace.unmount()
+    # What the unmount itself writes goes to the device.
+    settle_device(namespace, device)
+
+
+def settle_device(runs: Privilege | MountNamespace, device: str) -> None:
+    """Make durable everything that was written to a block device.
+
+    :raises HostError: something could not be written
+    """
+    _sync(runs, Path(device))
+
+
+def _sync(runs: Privilege | MountNamespace, place: Path, *how: str) -> None:
+    try:
+        runs.run("sync", *how, str(place))
+    except NoProgressError:
+        raise
+    except HostError as error:
+        raise HostError(f"Not everything could be written to {place}: {error}") from error
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ import contextlib
 import logging
 import os
 import select
+import shutil
 import subprocess
 import tempfile
 import threading
@@ -47,6 +48,8 @@ _CHUNK, _LINE = 64 * 1024, 64 * 2**20
 _LAST_WORDS = 64 * 1024
 # Bytes of output that a program may hand over as a whole.
 _MOST = 2**30
+# Free bytes below which a program's messages are not written to the temporary directory.
+_ROOM = 64 * 2**20
 # Marks the programs of one process in their environment.
 _MARK = "VOLFLOW_BOND"
 
@@ -606,6 +609,9 @@ def _unmarked(environment: Mapping[str, str]) -> dict[str, str]:
 
 def _temporary_file() -> IO[bytes]:
     try:
+        if shutil.disk_usage(tempfile.gettempdir()).free < _ROOM:
+            # What a program says must not be lost because a disk is full: that may be what it says.
+            return os.fdopen(os.memfd_create("volflow"), "w+b")
         # The file has no name: nobody else can open it.
         return tempfile.TemporaryFile()
     except OSError as error:

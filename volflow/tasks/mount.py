@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from volflow.disk import durable
 from volflow.errors import HostError
 from volflow.host.namespace import MountNamespace
 from volflow.repositories.manifest import region_path
@@ -51,15 +52,19 @@ class Mount(Step):
                 found.mount_options(read_only=self._read_only),
             )
 
-    def unmount(self) -> None:
+    def unmount(self, *, written: str = "") -> None:
         """Unmount and end the namespace, if one is open.
 
+        :param written: the device, if all that was written to it must be durable
         :raises HostError: the file system stays busy, or its data could not be written
         """
         namespace, self.work.namespace = self.work.namespace, None
         if namespace is not None:
             try:
-                namespace.unmount()
+                if written:
+                    durable.unmount(namespace, written)
+                else:
+                    namespace.unmount()
             finally:
                 namespace.close()
 
@@ -89,6 +94,8 @@ class Unmount(Step):
         if not self._strict:
             self._mount.revert()
             return
-        self._mount.unmount()
+        self._mount.unmount(written=device)
+        privilege = self.services.host.privilege
         for found in found_file_systems(file_system):
-            found.settle(self.services.host.privilege, device)
+            found.settle(privilege, device)
+        durable.settle_device(privilege, device)

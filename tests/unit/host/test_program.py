@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -13,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import namespaces
+from tests.support.cloud import run
 from tests.support.waiting import until
 from volflow.errors import HostError, NoProgressError, StoppedError
 from volflow.host.privilege import Limits, Privilege
@@ -250,3 +253,20 @@ def test_the_watch_ends_with_what_it_watches_for() -> None:
         os.waitpid(child, 0)
         os.close(reading)
         os.close(writing)
+
+
+def test_what_a_program_says_is_kept_though_the_temporary_directory_is_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if why := namespaces.missing():
+        pytest.skip(why)
+    run("mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(tmp_path))
+    try:
+        (tmp_path / "filler").write_bytes(bytes(64 * 1024))
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+        done = Privilege().attempt("sh", "-c", "seq 20000; seq 20000 >&2; exit 3")
+    finally:
+        run("umount", str(tmp_path))
+    assert done.returncode == 3
+    assert done.stdout == "".join(f"{number}\n" for number in range(1, 20001))
+    assert done.stderr.endswith("\n20000\n")
