@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,8 @@ from volflow.disk.filesystem import FileSystem
 from volflow.errors import HostError
 from volflow.host.namespace import MountNamespace
 from volflow.host.privilege import Privilege
+from volflow.tasks.mount import Mount, Unmount
+from volflow.tasks.work import Work
 
 MIB = 2**20
 REGION = Path("regions/0")
@@ -97,6 +100,17 @@ def test_a_file_that_could_not_be_written_is_no_success(tmp_path: Path, thin: st
             run("dd", "if=/dev/urandom", f"of={point}/f", "bs=1M", "count=32", "status=none")
     finally:
         unmount(point)
+
+
+def test_the_unmount_of_a_restore_is_no_success_if_something_was_lost(
+    namespace: MountNamespace, thin: str
+) -> None:
+    nothing: Any = None
+    work = Work(nothing, "volume", nothing, nothing, nothing, namespace=namespace)
+    _write(namespace)
+    with pytest.raises(HostError, match=r"^Not everything could be written to "):
+        Unmount(Mount(work, read_only=False), strict=True).execute(thin)
+    assert work.namespace is None
 
 
 def test_what_is_written_is_no_failure(tmp_path: Path) -> None:
