@@ -109,7 +109,7 @@ def test_the_unmount_of_a_restore_is_no_success_if_something_was_lost(
     work = Work(nothing, "volume", nothing, nothing, nothing, namespace=namespace)
     _write(namespace)
     with pytest.raises(HostError, match=r"^Not everything could be written to "):
-        Unmount(Mount(work, read_only=False), strict=True).execute(thin)
+        Unmount(Mount(work, read_only=False), strict=True).execute(thin, {})
     assert work.namespace is None
 
 
