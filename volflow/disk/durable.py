@@ -54,7 +54,10 @@ def _sync(runs: Privilege | MountNamespace, place: Path, *how: str) -> None:
     except NoProgressError:
         raise
     except HostError as error:
-        raise HostError(f"Not everything could be written to {place}: {error}") from error
+        raise HostError(
+            f"Not everything could be written to {place}: check its storage and the kernel log. "
+            f"{error}"
+        ) from error
 
 
 @contextlib.contextmanager

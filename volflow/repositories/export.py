@@ -147,6 +147,10 @@ class Exporter:
 
     def _bytes(self, paths: Sequence[Path] = ()) -> int:
         """The bytes that the files of these paths take at least; of the whole backup by default."""
+        in_files = [region.used.in_files for region in self._manifest.regions]
+        if not paths and all(in_files):
+            return sum(in_files)
+        # Older backups do not say it.
         holes: dict[str, int] = {}
         for region in self._manifest.regions if self._mover.restores_holes else ():
             for path, one in region.sparse.items():
