@@ -112,8 +112,8 @@ def _open(tree: str, path: str, flags: int) -> int:
     parent = os.open(tree, os.O_PATH | os.O_DIRECTORY)
     try:
         for directory in directories:
-            flags = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW
-            below = os.open(directory, flags, dir_fd=parent)
+            way = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW
+            below = os.open(directory, way, dir_fd=parent)
             os.close(parent)
             parent = below
         return os.open(name, flags | os.O_NOFOLLOW, dir_fd=parent)

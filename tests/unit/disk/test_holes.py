@@ -142,3 +142,16 @@ def test_parts_outside_of_other_ranges_are_found() -> None:
 
 def _ranges(ends: list[int]) -> list[list[int]]:
     return [[start, end - start] for start, end in zip(ends[::2], ends[1::2], strict=True)]
+
+
+def test_a_file_below_directories_gets_its_holes_too(tmp_path: Path) -> None:
+    file = tmp_path / "directory/below/sparse"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"x")
+    os.truncate(file, 2**22)
+    runs = ME
+    found = sparse.find(runs, tmp_path)
+    assert found.keys() == {"directory/below/sparse"}
+    file.write_bytes(b"x" + bytes(2**22 - 1))
+    sparse.shape(runs, tmp_path, found)
+    assert sparse.find(runs, tmp_path) == found
