@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import struct
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -271,8 +271,13 @@ def crc32c(data: bytes) -> int:
     return value ^ 0xFFFFFFFF
 
 
-if __name__ == "__main__":
+def main(device: str) -> None:
+    """Print what is on the device."""
     try:
-        print(json.dumps(read(sys.argv[1])))
+        print(json.dumps(read(device)))
     except OSError as error:
-        sys.exit(f"{sys.argv[1]}: {error.strerror}")
+        raise OSError(error.errno, error.strerror, device) from error
+
+
+if __name__ == "__main__":
+    runpy.run_path(f"{os.path.dirname(__file__)}/helper.py")["run"](main)

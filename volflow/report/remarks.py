@@ -14,6 +14,8 @@ from volflow.results.outcome import Outcome, VolumeResult
 
 # Characters of a path to show.
 _LONGEST = 300
+# Characters of a line. JSON has the whole text.
+_LONGEST_LINE = 1000
 # The number of unreadable files to name. There can be as many as the volume has files.
 _NAMED = 20
 
@@ -39,7 +41,7 @@ def remarks(volume: VolumeResult) -> list[str]:
         lines.append(f"not removed: {volume.not_removed}")
     if volume.removed:
         lines.append("the old volume was removed")
-    return lines
+    return [bounded(line, _LONGEST_LINE) for line in lines]
 
 
 def shown_path(unread: str) -> str:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from volflow.disk import capacity, durable, full, sparse
+from volflow.disk import capacity, durable, full, sparse, special
 from volflow.disk.filesystem import Differences
 from volflow.disk.rehearsal import Rehearsal
 from volflow.errors import FullError, HostError, UsageError
@@ -318,7 +318,14 @@ class Exporter:
                 stopping=self._stop.event,
             )
         for region in self._manifest.regions:
-            sparse.shape(namespace, namespace.root / region.path, region.sparse)
+            place = namespace.root / region.path
+            sparse.shape(namespace, place, region.sparse)
+            inside = {
+                path: socket
+                for path, socket in region.sockets.items()
+                if any((Path(region.path) / path).is_relative_to(one) for one in paths)
+            }
+            special.make_sockets(namespace, place, inside)
 
 
 def _mount(namespace: MountNamespace, image: Path, region: Region, *, read_only: bool) -> None:

@@ -18,6 +18,7 @@ from uuid import UUID
 from volflow.disk.capacity import Used
 from volflow.disk.filesystem import FileSystem
 from volflow.disk.holes import Sparse
+from volflow.disk.special import NUMBERS
 from volflow.errors import DiskError, RepositoryError
 
 Json = dict[str, Any]
@@ -41,6 +42,8 @@ class Region:
     :ivar path: the path of the tree in the backup
     :ivar size: bytes of the device
     :ivar sparse: the sparse files, by their path in the tree
+    :ivar sockets: the sockets, by their path in the tree, as :mod:`volflow.disk.special` has them:
+        restic stores none
     :ivar unread: what could not be read and is not in the backup, by its absolute path in the
         tree; a name without a slash if the path is unknown. A path that ends with a slash is a
         directory: all that was below it is missing too
@@ -53,6 +56,7 @@ class Region:
     sparse: dict[str, Sparse] = field(default_factory=dict)
     unread: tuple[str, ...] = ()
     used: Used = field(default_factory=Used)
+    sockets: dict[str, list[int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -237,6 +241,10 @@ def _require(manifest: Manifest) -> None:
             raise ValueError(f"region {number} has the path {region.path!r}")
     numbers = [manifest.size_gib, *(region.size for region in manifest.regions)]
     numbers += [each["size"] for region in manifest.regions for each in region.sparse.values()]
+    sockets = [each for region in manifest.regions for each in region.sockets.values()]
+    if any(len(each) != NUMBERS for each in sockets):
+        raise ValueError("a socket is not described")
+    numbers += [number for each in sockets for number in each]
     if not all(isinstance(number, int) for number in numbers):
         raise TypeError("a size is not a number")
 

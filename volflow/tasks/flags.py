@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from volflow.disk import clearing
+from volflow.disk import clearing, durable
 from volflow.errors import VolflowError
 from volflow.host.namespace import MountNamespace
 from volflow.host.program import undisturbed
@@ -102,7 +102,7 @@ def _set_again(namespace: MountNamespace, wanted: dict[str, dict[str, int]]) -> 
                 place = namespace.root / path
                 said = namespace.run(*CLEARING, place, "set", stdin=json.dumps(flags))
                 troubles += [f"/{one} ({why})" for one, why in json.loads(said).items()]
-                namespace.run("sync", "--file-system", place)
+                durable.settle(namespace, place)
     return troubles
 
 

@@ -137,6 +137,8 @@ class MergeData(RestoreData):
         gone = [] if cleared is None else [f"f{path}\0" for path in cleared]
         # What the backup could not read is not extra.
         known = [f"s{path.strip('/')}\0" for path in region.unread]
+        # A socket stays; one that is missing is made.
+        known += [f"f{path}\0" for path in region.sockets]
         for path, directory, _ in self.work.mover.paths(self._backup_id, Path(region.path)):
             one = f"{'d' if directory else 'f'}{path}\0"
             known.append(one)

@@ -8,19 +8,27 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from volflow.disk import directories
+from volflow.disk import directories, special
+from volflow.disk.special import Sockets
+from volflow.disk.survey import Survey
 from volflow.errors import DiskError
 from volflow.host.namespace import MountNamespace
 from volflow.movers.base import Repository
 from volflow.observers.totals import Totals
+from volflow.printable import bounded
 from volflow.repositories.manifest import Manifest
 from volflow.results.outcome import Outcome
+from volflow.tasks.remarks import Remark
 from volflow.tasks.work import Work
 
 # The program must not depend on installed packages or on the environment.
 _DIRECTORIES = (sys.executable, "-I", "-S", directories.__file__)
 #: A partial backup with less than this part of the files of the last complete one has far fewer.
 FEW = 0.9
+#: If there are more sockets, the manifest does not list them.
+MOST_SOCKETS = 10_000
+# The number of paths to name, and characters of one.
+_SHOWN, _LONGEST = 5, 300
 # mkfs makes it.
 _MADE = "lost+found"
 
@@ -40,6 +48,42 @@ def named(namespace: MountNamespace, manifest: Manifest, unread: Sequence[str]) 
             f"{shown.rstrip('/')}/" if path in found else shown for path, shown in volume.items()
         )
     )
+
+
+def sockets(namespace: MountNamespace, path: Path, found: Survey) -> Sockets:
+    """The sockets of a file system, for the manifest: restic stores none.
+
+    :param path: where it is mounted, below the root of the namespace
+    :param found: what is known of it
+    """
+    if not 0 < found.sockets.count <= MOST_SOCKETS:
+        return {}
+    return special.find_sockets(namespace, namespace.root / path)
+
+
+def tell_not_kept(work: Work, found: Sequence[Survey]) -> None:
+    """Remark what cannot come back as it is: too many sockets, and times that restic cannot store.
+
+    :param found: of each file system
+    """
+    many = [one.sockets for one in found if one.sockets.count > MOST_SOCKETS]
+    if many:
+        count = sum(one.count for one in many)
+        Remark.SOCKETS.of(
+            work,
+            f"{count:,} sockets are not in the backup, because there are more than "
+            f"{MOST_SOCKETS:,}: their programs must make them again.",
+        )
+    odd = [one.unstorable_times for one in found if one.unstorable_times.count]
+    if odd:
+        count = sum(one.count for one in odd)
+        shown = [f"/{bounded(path, _LONGEST)}" for one in odd for path in one.shown][:_SHOWN]
+        more = f" and {count - len(shown):,} more" if count > len(shown) else ""
+        Remark.TIMES.of(
+            work,
+            "The modification times of these are before 1677 or after 2262. restic cannot store "
+            f"such a time, and restores another one: {', '.join(shown)}{more}.",
+        )
 
 
 def refuse_nothing(

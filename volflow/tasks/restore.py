@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from volflow.disk import capacity, durable, sparse
+from volflow.disk import capacity, durable, sparse, special
 from volflow.host.namespace import MountNamespace
 from volflow.observers.totals import Totals
 from volflow.repositories.manifest import Manifest, Region
@@ -88,6 +88,7 @@ class RestoreData(Step):
         for region in regions:
             place = namespace.root / region.path
             sparse.shape(namespace, place, region.sparse)
+            special.make_sockets(namespace, place, region.sockets)
             # Once this task has succeeded, a resumed run relies on it, even after a loss of power.
             durable.settle(namespace, place)
         return self._figures(namespace, totals)
@@ -124,6 +125,7 @@ class RestoreData(Step):
             # A file that could not be read is not in the backup: the existing one stays as it is.
             if path in wanted:
                 files[path] = wanted[path]
+        listed += [f"f{path}\0" for path in region.sockets]
         self._clear(namespace, region, listed)
         return replace(region, sparse=sparse.find(namespace, place) | files)
 

@@ -89,9 +89,11 @@ class Save(Temporary):
                     surveys[number].used,
                     fixed_inodes=not found.is_xfs,
                 ),
+                sockets=missing.sockets(namespace, region_path(number), surveys[number]),
             )
             for number, found in enumerate(file_systems)
         )
+        missing.tell_not_kept(self.work, surveys)
         manifest = Manifest(
             run_id=services.run_id, **description, snapshot=snapshot, regions=regions
         )

@@ -6,10 +6,11 @@ import errno
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
-from volflow.disk import directories, helper
+from volflow.disk import blocks, choosing, clearing, comparison, directories, helper
 
 
 def test_an_error_is_one_line_with_the_path_and_the_reason() -> None:
@@ -29,3 +30,39 @@ def test_a_program_of_the_package_runs_alone(tmp_path: Path, file: str) -> None:
         check=True,
     )
     assert done.stdout == b'["dir"]\n'
+
+
+PROGRAMS = {
+    blocks: ("{}", "{}", "1"),
+    choosing: ("{}", "never"),
+    clearing: ("{}",),
+    comparison: ("{}", "true"),
+}
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=lambda one: one.__name__)
+def test_a_program_names_the_path_it_failed_at(tmp_path: Path, program: ModuleType) -> None:
+    place = tmp_path / "no\x1bthing"
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-I",
+            "-S",
+            program.__file__,
+            *(one.format(place) for one in PROGRAMS[program]),
+        ],
+        input=b"",
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    shown = str(place).replace("\x1b", "\\x1b")
+    assert done.stderr.decode() == f"{shown}: No such file or directory\n"
+
+
+def test_every_program_ends_in_the_shared_way() -> None:
+    for path in Path(helper.__file__).parent.glob("*.py"):
+        text = path.read_text()
+        if '__name__ == "__main__"' in text:
+            said = f"{path.name} runs as a program: let it end as helper.py says"
+            assert text.endswith('/helper.py")["run"](main)\n'), said
