@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 import json
 import os
-import sys
+import runpy
 from typing import TypedDict
 
 # What a file system must still take to be not full. One that is full may take a few blocks.
@@ -65,5 +65,10 @@ def nearest(directory: str) -> str:
     return directory
 
 
+def main(*directories: str) -> None:
+    """Print what each can still take."""
+    print(json.dumps([look(nearest(each)) for each in directories]))
+
+
 if __name__ == "__main__":
-    print(json.dumps([look(nearest(each)) for each in sys.argv[1:]]))
+    runpy.run_path(f"{os.path.dirname(__file__)}/helper.py")["run"](main)
