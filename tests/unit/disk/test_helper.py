@@ -10,7 +10,18 @@ from types import ModuleType
 
 import pytest
 
-from volflow.disk import blocks, choosing, clearing, comparison, directories, helper
+from volflow.disk import (
+    blocks,
+    choosing,
+    clearing,
+    comparison,
+    directories,
+    helper,
+    holes,
+    room,
+    sockets,
+    superblocks,
+)
 
 
 def test_an_error_is_one_line_with_the_path_and_the_reason() -> None:
@@ -60,9 +71,11 @@ def test_a_program_names_the_path_it_failed_at(tmp_path: Path, program: ModuleTy
     assert done.stderr.decode() == f"{shown}: No such file or directory\n"
 
 
-def test_every_program_ends_in_the_shared_way() -> None:
-    for path in Path(helper.__file__).parent.glob("*.py"):
-        text = path.read_text()
-        if '__name__ == "__main__"' in text:
-            said = f"{path.name} runs as a program: let it end as helper.py says"
-            assert text.endswith('/helper.py")["run"](main)\n'), said
+@pytest.mark.parametrize(
+    "program",
+    [*PROGRAMS, directories, holes, room, sockets, superblocks],
+    ids=lambda one: one.__name__,
+)
+def test_a_program_ends_in_the_shared_way(program: ModuleType) -> None:
+    assert program.__file__ is not None
+    assert Path(program.__file__).read_text().endswith('/helper.py")["run"](main)\n')
