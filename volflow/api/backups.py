@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import fields
 from datetime import datetime
 from pathlib import Path
 
@@ -29,6 +30,9 @@ from volflow.runs.prepare import load_libraries, prepare
 from volflow.runs.request import create_run
 
 LOG = logging.getLogger(__name__)
+
+# A catalogue that was made from the repository has none of them.
+_FIGURES = {one.name for one in fields(Figures)}
 
 
 class BackupApi:
@@ -232,10 +236,10 @@ class BackupApi:
         known = {
             row.id[:8]: row.figures
             for row in self._context.state.catalogue.list(repository=location)
-            if row.figures
+            if row.figures.keys() & _FIGURES
         }
         return {
-            backup.id: Figures(**known[backup.id[:8]])
+            backup.id: Figures.of(known[backup.id[:8]])
             for backup in backups
             if backup.id[:8] in known
         }

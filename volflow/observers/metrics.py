@@ -15,7 +15,7 @@ from persistence import Backup, Item, ItemState, Run, Runs, State, StateError
 from volflow.observers.progress import NullObserver
 from volflow.printable import printable
 from volflow.results import stored
-from volflow.results.outcome import RunResult, VolumeResult
+from volflow.results.outcome import RunResult, VolumeResult, full_read_of
 from volflow.results.request import request_of
 
 LOG = logging.getLogger(__name__)
@@ -164,6 +164,10 @@ class _Volumes:
             "backup_last_success_timestamp_seconds",
             "When the last backup was stored, complete or partial; 0 if there is none.",
         )
+        self._full_read = gauge(
+            "backup_last_full_read_timestamp_seconds",
+            "Time of the data that a backup last read completely.",
+        )
         self._ended = gauge(
             "backup_last_end_timestamp_seconds", "When the last attempt at a backup ended."
         )
@@ -203,6 +207,9 @@ class _Volumes:
         self._leftovers.labels(*labels).set(leftovers)
         if backup:
             figures = Counter({key: int(value) for key, value in backup.figures.items()})
+            full_read = full_read_of(backup.figures)
+            if full_read is not None:
+                self._full_read.labels(*labels).set(full_read)
             read = figures["files_new"] + figures["files_changed"]
             self._size.labels(*labels).set(figures["bytes_total"])
             self._bytes_read.labels(*labels).set(figures["bytes_read"])

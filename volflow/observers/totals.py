@@ -18,7 +18,7 @@ class Totals:
 
     def __init__(self, catalogue: Catalogue, backup_id: str, repository: str) -> None:
         try:
-            figures = Figures(**catalogue.get(backup_id, repository).figures)
+            figures = Figures.of(catalogue.get(backup_id, repository).figures)
         except NotFound:
             figures = Figures()
         self.files, self.bytes = figures.files_total, figures.bytes_total

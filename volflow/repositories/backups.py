@@ -22,7 +22,7 @@ from volflow.movers.base import StoredBackup
 from volflow.repositories.contents import BackupContents
 from volflow.repositories.manifest import Manifest
 from volflow.repositories.opened import Repositories
-from volflow.results.outcome import Outcome
+from volflow.results.outcome import Outcome, full_read
 
 LOG = logging.getLogger(__name__)
 
@@ -226,7 +226,7 @@ def _catalogued(backup: StoredBackup, location: str) -> Backup:
         run_id=tags.get("run", ""),
         parent_id=None,
         outcome=str(backup.outcome),
-        figures={},
+        figures=full_read(backup.full_at),
     )
 
 

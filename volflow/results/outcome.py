@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Self
+
+# What a catalogue keeps beside the figures of a backup, in seconds since the epoch.
+_FULL_READ = "full_read_at"
 
 
 class Outcome(StrEnum):
@@ -50,6 +54,11 @@ class Figures:
     bytes_read: int = 0
     bytes_stored: int = 0
 
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Self:
+        """The figures among the values that a catalogue keeps of a backup."""
+        return cls(**{one.name: values[one.name] for one in fields(cls) if one.name in values})
+
     @property
     def files_total(self) -> int:
         return self.files_new + self.files_changed + self.files_unmodified
@@ -57,6 +66,19 @@ class Figures:
     @property
     def files_read(self) -> int:
         return self.files_new + self.files_changed
+
+
+def full_read(moment: datetime | None) -> dict[str, float]:
+    """What a catalogue keeps beside the figures of a backup: when everything was last read.
+
+    :param moment: the time of the data; None if it is not known
+    """
+    return {_FULL_READ: moment.timestamp()} if moment else {}
+
+
+def full_read_of(values: Mapping[str, Any]) -> float | None:
+    """When everything was last read, in seconds since the epoch; None if it is not known."""
+    return values.get(_FULL_READ)
 
 
 @dataclass(frozen=True)

@@ -17,13 +17,14 @@ from volflow.host.namespace import MountNamespace
 from volflow.movers.base import MANIFEST, MountedTree, Saved, StoredBackup
 from volflow.repositories.increment import Increment
 from volflow.repositories.manifest import Manifest, Region, region_path
-from volflow.results.outcome import Figures, Outcome
+from volflow.results.outcome import Figures, Outcome, full_read
 from volflow.tasks import missing
 from volflow.tasks.base import Temporary
 from volflow.tasks.filesystem import found_file_systems
 from volflow.tasks.lock import RepositoryLock
 from volflow.tasks.remarks import Remark
 from volflow.tasks.work import Work
+from volflow.times import moment_of
 
 LOG = logging.getLogger(__name__)
 
@@ -124,7 +125,7 @@ class Save(Temporary):
                 run_id=services.run_id,
                 parent_id=known["parent_id"],
                 outcome=str(Outcome.PARTIAL if known["unread"] else Outcome.COMPLETE),
-                figures=known["figures"],
+                figures=known["figures"] | full_read(moment_of(tags["full"])),
             )
         )
         services.ledger.gone(self.tag)

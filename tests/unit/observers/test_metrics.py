@@ -15,7 +15,7 @@ from persistence import Backup, ItemState, State
 from volflow import config
 from volflow.errors import ConfigError
 from volflow.observers.metrics import Metrics, registry
-from volflow.results.outcome import Outcome, VolumeResult
+from volflow.results.outcome import Outcome, VolumeResult, full_read
 
 NOW = datetime.now(UTC)
 HOSTILE = 'a"b\\c\nvolflow_leftovers 99\n# {}é\x1b[31m'
@@ -149,6 +149,15 @@ def test_a_volume_that_is_backed_up(state: State, tmp_path: Path) -> None:
         for outcome in ("complete", "partial", "failed", "aborted")
     }
     assert outcomes == {"complete": 0, "partial": 1, "failed": 0, "aborted": 0}
+
+
+def test_the_last_full_read_is_told_if_it_is_known(state: State, tmp_path: Path) -> None:
+    stored(state, "old", 2)
+    stored(state, "v", 2, figures={"files_new": 1} | full_read(NOW - timedelta(days=3)))
+    found = told(options(tmp_path), state)
+    ((labels, moment),) = found["volflow_backup_last_full_read_timestamp_seconds"]
+    assert labels["volume_id"] == "v"
+    assert moment == (NOW - timedelta(days=3)).timestamp()
 
 
 def test_a_failure_does_not_hide_the_last_success(state: State, tmp_path: Path) -> None:

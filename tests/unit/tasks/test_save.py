@@ -21,7 +21,7 @@ from volflow.host.identity import Process
 from volflow.movers.base import Saved, StoredBackup
 from volflow.movers.verdicts import Listing, tags_of_copy, tags_of_verdict
 from volflow.repositories.manifest import Manifest
-from volflow.results.outcome import Figures, Outcome
+from volflow.results.outcome import Figures, Outcome, full_read_of
 from volflow.runs.volume_result import _RunLedger
 from volflow.tasks import save
 from volflow.tasks.save import Save
@@ -149,7 +149,9 @@ class Run:
 
     def __init__(self, state: State, repository: Repository) -> None:
         self._state, self._repository = state, repository
-        self.parent = StoredBackup("parent", TAKEN, {"taken": "2026-10-31T00:00:00Z"})
+        self.parent: StoredBackup | None = StoredBackup(
+            "parent", TAKEN, {"taken": "2026-10-31T00:00:00Z"}
+        )
         self.id = state.runs.create("backup", {}, [(VOLUME, "n")], host="h", boot_id="b", pid=1).id
 
     def step(self) -> Save:
@@ -160,7 +162,7 @@ class Run:
             stopping=None,
             patience=0.0,
             volumes_in_project={},
-            parents={VOLUME: self.parent},
+            parents={VOLUME: self.parent} if self.parent else {},
             full_every=timedelta(),
             numbers={VOLUME: 6},
             host=SimpleNamespace(device_size=lambda device: 1),
@@ -202,8 +204,32 @@ def test_a_backup_without_unread_files_is_complete(state: State) -> None:
     assert repository.parents == ["parent"]
     (row,) = state.catalogue.list()
     assert (row.id, row.created_at, row.outcome) == (saved["id"], TAKEN, "complete")
+    assert full_read_of(row.figures) == datetime(2026, 10, 31, tzinfo=UTC).timestamp()
     assert run.counts
     assert state.ledger.open() == []
+
+
+def test_a_resumed_full_read_is_not_compared_with_an_incremental_copy(state: State) -> None:
+    repository = Repository()
+    run = Run(state, repository)
+    run.kill("stored")
+    # Another process finds that it must read everything.
+    run.parent = None
+    run.save()
+    assert repository.parents == ["parent", None]
+    (backup,) = repository.backups()
+    assert backup.full_at == TAKEN
+
+
+def test_a_resumed_full_read_does_not_begin_again(state: State) -> None:
+    repository = Repository()
+    run = Run(state, repository)
+    run.parent = None
+    run.kill("stored")
+    run.save()
+    assert repository.parents == [None, "00000000"]
+    (backup,) = repository.backups()
+    assert backup.full_at == TAKEN
 
 
 def test_a_lock_is_looked_for_where_the_storage_has_lost_something(state: State) -> None:
