@@ -8,6 +8,7 @@ from typing import Any
 from taskflow import states
 from taskflow.exceptions import NotFound
 from taskflow.storage import Storage
+from taskflow.types.failure import Failure
 
 from persistence import Entry, Ledger
 from volflow.cloud.marks import tag
@@ -138,11 +139,12 @@ def _error(component: Component, storage: Storage, volume_id: str) -> str:
 
 
 def _fetched(storage: Storage, symbol: str, otherwise: Any) -> Any:
-    """The result of a step, if the flow has run it."""
+    """The result of a step, if the flow has run it without a failure."""
     try:
-        return storage.fetch(symbol)
+        found = storage.fetch(symbol)
     except NotFound:
         return otherwise
+    return otherwise if isinstance(found, Failure) else found
 
 
 def _is_deleted(storage: Storage, steps: Sequence[Step]) -> bool:

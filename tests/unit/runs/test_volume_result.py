@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import pytest
 from taskflow.persistence import models
+from taskflow.types.failure import Failure
 
 from persistence import ItemState, State
 from tests.support.fake_cinder import FakeClient
@@ -22,7 +23,7 @@ from volflow.results.outcome import Outcome, VolumeResult
 from volflow.results.request import BackupRequest, Request, RestoreRequest
 from volflow.runs.engine import load
 from volflow.runs.lease import RunLease
-from volflow.runs.volume_result import volume_result
+from volflow.runs.volume_result import _fetched, volume_result
 from volflow.tasks.base import Step
 from volflow.tasks.snapshot import Snapshot
 from volflow.tasks.work import Work
@@ -138,3 +139,13 @@ def test_a_run_tells_a_deleted_volume_among_those_left_out_and_is_complete(tmp_p
     assert (left.volume_id, left.name, left.reason) == ("b", "two", WHY)
     assert told.outcome is Outcome.COMPLETE
     assert told.outcome.exit_status == 0
+
+
+def test_the_result_of_a_step_that_failed_is_none() -> None:
+    """TaskFlow returns the failure in its place."""
+    try:
+        raise ValueError("failed")
+    except ValueError:
+        failure = Failure()
+    storage = cast(Any, SimpleNamespace(fetch=lambda symbol: failure))
+    assert _fetched(storage, "file_system", {}) == {}
