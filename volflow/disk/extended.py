@@ -107,6 +107,11 @@ _LARGE = frozenset(
         *("RAID stripe width", "Blocks per group", "Clusters per group"),
     }
 )
+# What mke2fs chooses itself if it is not told, and no file depends on.
+LAYOUT: Final = (
+    *("Total journal blocks", "Fast commit length", "Reserved GDT blocks", "RAID stride"),
+    *("RAID stripe width", "Flex block group size", "MMP update interval", "Directory Hash Seed"),
+)
 # Where the superblock has the three words of features: 1024 + 92 bytes.
 _WORDS = ("od", "--address-radix=n", "--endian=little", "--format=x4")
 _WORDS_AT = ("--skip-bytes=1116", "--read-bytes=12")
@@ -229,7 +234,9 @@ def make(values: Mapping[str, str], uuid: str, label: str, *, same_size: bool) -
     if same_size and "Inode count" in given:
         options += ["-N", values["Inode count"]]
     else:
-        options += ["-i", str(min(max(1024, block, _per_inode(values)), 2**26))]
+        # There are no more inodes than blocks, or clusters.
+        least = max(1024, block, given.get("Cluster size", 0) if "bigalloc" in known else 0)
+        options += ["-i", str(min(max(least, _per_inode(values)), 2**26))]
     if "bigalloc" in known:
         options += ["-C", values["Cluster size"]]
     # A group has as many blocks, or clusters, as a block has bits.
@@ -238,6 +245,9 @@ def make(values: Mapping[str, str], uuid: str, label: str, *, same_size: bool) -
         options += ["-g", values[per_group]]
     if "Flex block group size" in given:
         options += ["-G", values["Flex block group size"]]
+    elif "flex_bg" in known and "Block count" in given:
+        # dumpe2fs does not print the size of one group.
+        options += ["-G", "1"]
     journal = _journal(given, block) if "has_journal" in known else []
     options += ["-J", ",".join(journal)] if journal else []
     return [*options, "-E", ",".join(_extended(values, given, known, same_size=same_size))]

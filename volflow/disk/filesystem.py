@@ -100,6 +100,17 @@ class FileSystem:
         kind = xfs if self.is_xfs else extended
         return replace(self, parameters=kind.having(self.parameters, feature))
 
+    @property
+    def layout(self) -> tuple[str, ...]:
+        """The names of those of its parameters that mkfs can also choose itself."""
+        kind = xfs if self.is_xfs else extended
+        return tuple(name for name in kind.LAYOUT if name in self.parameters)
+
+    def choosing(self, *names: str) -> FileSystem:
+        """This file system without some parameters, so that mkfs chooses them."""
+        left = {name: value for name, value in self.parameters.items() if name not in names}
+        return replace(self, parameters=left)
+
     def asked(self, said: str) -> FileSystem:
         """This file system, also without features that this mkfs would add unasked.
 

@@ -166,6 +166,11 @@ class _Trial:
                 file_system = asked
                 continue
             unknown = self._unknown(file_system, str(error))
+            if not unknown and (others := self._refused(file_system, room)):
+                refused = f"{command[0]} of this host does not accept the value of the backup"
+                left_out |= dict.fromkeys(others, refused)
+                file_system = file_system.choosing(*others)
+                continue
             needed = sorted(unknown & set(file_system.features) - set(file_system.optional))
             if needed or not unknown:
                 why = f"it does not know the feature {', '.join(needed)}" if needed else str(error)
@@ -178,6 +183,18 @@ class _Trial:
             lacked = unknown & set(file_system.features)
             left_out |= dict.fromkeys(lacked, f"{command[0]} of this host does not know it")
             file_system = file_system.without(unknown, known=False)
+
+    def _refused(self, file_system: FileSystem, room: int) -> tuple[str, ...]:
+        """The parameters that mkfs has to choose itself, so that it can create a file system.
+
+        Other versions of mkfs have other bounds, for example for the size of a small journal.
+        """
+        for names in (*((name,) for name in file_system.layout), file_system.layout):
+            self._empty(file_system.size_in(room))
+            other = file_system.choosing(*names)
+            if names and self._attempt(*other.mkfs(self._file, room, dry_run=True))[1] is None:
+                return names
+        return ()
 
     def _unknown(self, file_system: FileSystem, said: str) -> set[str]:
         """The names of features that mkfs has refused."""

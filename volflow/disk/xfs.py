@@ -28,6 +28,11 @@ _SIZED = frozenset({"meta-data.agcount", "meta-data.agsize", "data.blocks", "rea
 _LARGE = frozenset(
     {"data.sunit", "data.swidth", "log.blocks", "log.sunit", "log.sectsz", "realtime.extsz"}
 )
+# What mkfs.xfs chooses itself if it is not told, and no file depends on.
+LAYOUT: Final = (
+    *("log.blocks", "log.sunit", "log.sectsz", "meta-data.agsize", "data.sunit", "data.imaxpct"),
+    *("naming.bsize", "realtime.extsz"),
+)
 # Those that mkfs.xfs began to add unasked after a release of volflow that did not record them.
 _YOUNG = ("meta-data.nrext64", "meta-data.exchange", "meta-data.metadir", "naming.parent")
 # Features that a host may lack.
@@ -56,6 +61,10 @@ _INCOMPATIBLE = "superblock.features_incompat"
 # That the UUID was changed (XFS_SB_FEAT_INCOMPAT_META_UUID), and that it must be repaired
 # (XFS_SB_FEAT_INCOMPAT_NEEDSREPAIR): mkfs.xfs sets neither.
 _STATES = 0x4 | 0x10
+_VERSION = "superblock.versionnum"
+# That there was an extended attribute (XFS_SB_VERSION_ATTRBIT) or a quota
+# (XFS_SB_VERSION_QUOTABIT): the kernel sets them on first use.
+_USED = 0x10 | 0x40
 # mkfs.xfs makes smaller logs and file systems only with an option for its own tests.
 _LEAST_LOG, _LEAST = 64 * 1024**2, 300 * 1024**2
 _SECTOR = 512
@@ -109,8 +118,9 @@ def size(values: Mapping[str, str]) -> int:
 def lasting(values: Mapping[str, str], *, same_size: bool) -> dict[str, str]:
     """The part of a description that a file system made again must have too."""
     found = {name: value for name, value in values.items() if same_size or name not in _SIZED}
-    if _INCOMPATIBLE in found:
-        found[_INCOMPATIBLE] = hex(int(found[_INCOMPATIBLE], 16) & ~_STATES)
+    for name, states in ((_INCOMPATIBLE, _STATES), (_VERSION, _USED)):
+        if name in found:
+            found[name] = hex(int(found[name], 16) & ~states)
     return found
 
 

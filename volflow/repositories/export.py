@@ -240,8 +240,8 @@ class Exporter:
         """Make the file system of a region in an empty file, and write the files into it."""
         watch = full.Watch(raw.parent)
         with self._namespace() as namespace:
-            fit = self._rehearsal.fit(region.file_system, region.size)
-            size = fit.file_system.size_on(region.size, was=region.size, grow=False)
+            size = region.file_system.size_on(region.size, was=region.size, grow=False)
+            fit = self._rehearsal.fit(region.file_system, size)
             made = fit.file_system.make(namespace, str(raw), size)
             _mount(namespace, raw, region, read_only=False)
             capacity.require(region.used, namespace, namespace.root / region.path)

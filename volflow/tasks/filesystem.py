@@ -53,7 +53,8 @@ class Probe(Step):
                 f"the file system has the UUID {found.uuid}, and that of the last backup has "
                 f"{last}: was the volume formatted meanwhile?",
             )
-        self._remark_features(found, self.services.host.device_size(device))
+        room = self.services.host.device_size(device)
+        self._remark_features(found, found.size_on(room, was=room, grow=False))
         return found.to_dict()
 
     def _remark_features(self, found: FileSystem, room: int) -> None:

@@ -74,6 +74,7 @@ def again(tmp_path: Path, found: filesystem.FileSystem, size: int = SIZE) -> Pat
         "-t ext4 -O meta_bg,^resize_inode",
         "-t ext4 -O sparse_super2,^resize_inode -E num_backup_sb=1",
         "-t ext4 -E stride=16,stripe_width=64 -G 64 -J size=8",
+        "-t ext4 -G 1 -E packed_meta_blocks=1",
         "-t ext4 -N 2000 -m 0 -J size=4 -E resize=20000000",
         "-t ext4 -O casefold -E encoding=utf8-12.1,encoding_flags=strict",
         "-t ext4 -O orphan_file,metadata_csum_seed",
@@ -122,13 +123,35 @@ def test_xfs_is_made_again_exactly(tmp_path: Path, disk: Path, options: str) -> 
     assert (other.uuid, other.label, other.size) == (found.uuid, "label", found.size)
 
 
-@pytest.mark.parametrize("mkfs", ["mkfs.ext4 -q -F -N 4000", "mkfs.xfs -q -f"])
+@pytest.mark.parametrize(
+    "mkfs",
+    [
+        "mkfs.ext4 -q -F -N 4000",
+        # It has as many inodes as clusters: there cannot be more.
+        "mkfs.ext4 -q -F -O bigalloc -b 2048 -C 16384 -I 128",
+        "mkfs.xfs -q -f",
+    ],
+)
 def test_a_larger_one_has_the_same_features(tmp_path: Path, disk: Path, mkfs: str) -> None:
     run(*mkfs.split(), disk)
     found = probe(disk)
     other = probe(again(tmp_path, found, 2 * SIZE))
     assert other.size == 2 * found.size
     assert other.features == found.features
+
+
+def test_what_the_kernel_sets_on_first_use_is_no_difference(tmp_path: Path, disk: Path) -> None:
+    run("mkfs.xfs", "-q", "-f", disk)
+    found = probe(disk)
+    # The bits of the first extended attribute and the first quota.
+    used = hex(int(found.parameters["superblock.versionnum"], 16) | 0x10 | 0x40)
+    run("xfs_db", "-x", "-c", "sb 0", "-c", f"write -d versionnum {used}", disk)
+    found = probe(disk)
+    assert found.parameters["superblock.versionnum"] == used
+    other = tmp_path / "other"
+    other.touch()
+    os.truncate(other, SIZE)
+    assert found.differences(found.make(Privilege(), str(other), SIZE)) == {}
 
 
 def test_a_file_system_without_a_uuid_is_made_again_without_one(tmp_path: Path, disk: Path) -> None:

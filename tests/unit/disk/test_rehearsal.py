@@ -131,6 +131,19 @@ def _with(found: FileSystem, more: dict[str, str]) -> FileSystem:
     return FileSystem.from_dict(stored | {"parameters": found.parameters | more})
 
 
+def test_a_value_that_mkfs_refuses_is_chosen_by_mkfs(rehearsal: Tries, disk: Path) -> None:
+    """The log of a small XFS is too small for a larger one."""
+    found = described(disk, "mkfs.xfs -q --unsupported -d size=100m")
+    room = 1024**3
+    fit = rehearsal.fit(found, room)
+    assert "does not accept" in fit.left_out["log.blocks"]
+    again = disk.with_name("again")
+    again.touch()
+    os.truncate(again, room)
+    made = fit.file_system.make(Privilege(helper=""), str(again), room)
+    assert set(found.differences(made)) == {"log.blocks"}
+
+
 def test_a_feature_that_is_off_and_unknown_to_mkfs_is_not_asked_for(
     rehearsal: Tries, disk: Path
 ) -> None:
