@@ -6,6 +6,8 @@ import json
 import os
 import re
 import struct
+import tempfile
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,6 +16,8 @@ from tests.support.cloud import run
 from tests.support.ground import Ground
 
 pytestmark = pytest.mark.lab
+
+GIB = 1024**3
 
 
 def _mbr(device: str) -> None:
@@ -37,15 +41,76 @@ def _write(device: str, offset: int, data: bytes) -> None:
         file.write(data)
 
 
-DISKS = {
+def _ext4(spoil: Callable[[str], object]) -> Callable[[str], object]:
+    """Something that is done to an ext4."""
+
+    def make(device: str) -> None:
+        run("mkfs.ext4", "-q", "-F", device)
+        spoil(device)
+
+    return make
+
+
+def _xfs(spoil: Callable[[str], object]) -> Callable[[str], object]:
+    """Something that is done to an XFS."""
+
+    def make(device: str) -> None:
+        run("mkfs.xfs", "-q", "-f", device)
+        spoil(device)
+
+    return make
+
+
+def _two(device: str) -> None:
+    """An XFS whose sectors leave room for the superblock of the ext4 that was there."""
+    run("mkfs.ext4", "-q", "-F", device)
+    with open(device, "rb") as file:
+        file.seek(1024)
+        superblock = file.read(1024)
+    run("mkfs.xfs", "-q", "-f", "-s", "size=4096", device)
+    _write(device, 1024, superblock)
+
+
+def _external_log(device: str) -> None:
+    with tempfile.NamedTemporaryFile() as log:
+        log.truncate(128 * 1024**2)
+        run("mkfs.xfs", "-q", "-f", "-l", f"logdev={log.name},size=64m", device)
+
+
+DISKS: dict[str, tuple[Callable[[str], object], str]] = {
     "empty": (lambda device: None, "has no known file system: is it formatted"),
     "swap": (lambda device: run("mkswap", device), "has 'swap', which volflow does not support"),
     "partitions": (_mbr, "has a partition table .dos."),
     "luks": (_luks, "has 'crypto_LUKS', which volflow does not support"),
     "noise": (lambda device: _write(device, 0, os.urandom(65536)), "has no known file system"),
-    "ext3": (
-        lambda device: run("mkfs.ext3", "-q", "-F", device),
-        "has 'ext3', which volflow does not support; it supports ext4 and xfs",
+    "unknown feature of ext4": (
+        _ext4(lambda device: run("debugfs", "-w", "-R", "feature FEATURE_I20", device)),
+        "unsupported feature",
+    ),
+    "luks over ext4": (_ext4(_luks), "ext4 at offset 1080, and also crypto_LUKS at offset 0"),
+    "partitions over ext4": (_ext4(_mbr), "partition table .dos at offset 510: partition 1 at"),
+    "two file systems": (_two, "several file systems: xfs at offset 0, ext4 at offset 1080"),
+    "mount options": (
+        _ext4(lambda device: run("tune2fs", "-E", "mount_opts=noload", device)),
+        "asks for mount options that volflow does not accept: noload",
+    ),
+    "external log": (_external_log, "log of the volume's xfs is on another device"),
+    "torn superblock": (
+        _xfs(lambda device: _write(device, 200, bytes(16))),
+        "The xfs of the volume is damaged: the checksum of its superblock is wrong",
+    ),
+    "unknown feature": (
+        _xfs(
+            lambda device: run(
+                *("xfs_db", "-x", "-c", "sb 0", "-c"),
+                *("write -d features_incompat 0x4000000b", device),
+            )
+        ),
+        "FEATURE_I30|newer xfsprogs",
+    ),
+    "no root": (
+        _xfs(lambda device: run("xfs_db", "-x", "-c", "sb 0", "-c", "write -d rootino 99", device)),
+        "The xfs is damaged: run 'xfs_repair' in the guest.* kernel said: XFS",
     ),
 }
 
@@ -78,6 +143,50 @@ def test_a_disk_without_a_known_file_system_fails(odd_disks: dict[str, Any], dis
     assert result["backup_id"] is None
     assert result["leftovers"] == []
     assert odd_disks["after"][disk] == odd_disks["before"][disk]
+
+
+# File systems that are whole, with marks in their data or a boot sector; and what is told of them.
+MARKED: dict[str, tuple[Callable[[str], object], str]] = {
+    "iso9660 in xfs": (
+        _xfs(lambda device: _write(device, 32768, b"\x01CD001\x01")),
+        "xfs at offset 0, whose superblock is sound; .* iso9660 at offset 32769",
+    ),
+    "luks in xfs": (
+        _xfs(lambda device: _write(device, 16384, b"SKUL\xba\xbe\x00\x02")),
+        "crypto_LUKS at offset 16384",
+    ),
+    "raid in ext4": (
+        _ext4(lambda device: _write(device, GIB - 65536, b"\xfc\x4e\x2b\xa9" + bytes(4))),
+        "linux_raid_member at offset 1073676288",
+    ),
+    "btrfs in ext4": (
+        _ext4(lambda device: _write(device, 65600, b"_BHRfS_M")),
+        "btrfs at offset 65600",
+    ),
+    "boot sector": (
+        _ext4(lambda device: _write(device, 510, b"\x55\xaa")),
+        "partition table .dos at offset 510. without partitions",
+    ),
+    "errors": (
+        _ext4(lambda device: run("debugfs", "-w", "-R", "set_super_value state 2", device)),
+        "the kernel of a guest has found errors in the ext4",
+    ),
+}
+
+
+def test_marks_in_the_data_do_not_prevent_a_backup(ground: Ground) -> None:
+    volumes = {}
+    for name, (make, _) in MARKED.items():
+        volumes[name] = ground.site.cloud.create(name=f"disk {name}")
+        with ground.site.cloud.attached(volumes[name]) as device:
+            make(device)
+    done = ground.site.cli("backup", "create", *volumes.values(), "-f", "json")
+    results = {each["volume_id"]: each for each in json.loads(done.stdout)}
+    for name, (_, told) in MARKED.items():
+        result = results[volumes[name]]
+        assert result["outcome"] == "complete", result["error"]
+        assert any(re.search(told, remark) for remark in result["remarks"]), result["remarks"]
+    assert ground.site.findings() == []
 
 
 def test_disks_that_fail_do_not_harm_other_volumes(

@@ -7,15 +7,14 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
-from volflow.disk import extended, first_format, xfs
-from volflow.errors import DiskError, HostError, NoProgressError
+from volflow.disk import extended, first_format, mounting, signatures, xfs
+from volflow.disk.signatures import Signature
+from volflow.errors import HostError, NoProgressError
 from volflow.host.namespace import MountNamespace
 from volflow.host.privilege import Privilege
 
 LOG = logging.getLogger(__name__)
 
-# Guests are not trusted: nothing on their file systems may act on this host.
-_SAFE = ("nosuid", "nodev", "noexec")
 # A file system that is smaller than its device by less is as large as it can be.
 _REST = 1024**2
 # Of a file system that nobody uses.
@@ -64,9 +63,8 @@ class FileSystem:
 
     def mount_options(self, *, read_only: bool) -> list[str]:
         """Options for mount(8). The journal is replayed in either case."""
-        # This host may have mounted a volume with the same UUID.
-        own = ["nouuid"] if self.is_xfs else []
-        return ["ro" if read_only else "rw", *_SAFE, *own]
+        journal = "has_journal" in self.features
+        return mounting.options(self.type, journal=journal, read_only=read_only)
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -231,63 +229,18 @@ def new(runs: Runs, kind: str, file: str, size: int) -> FileSystem:
     return FileSystem(kind, "", parameters=parameters, raw=raw)
 
 
-def probe(privilege: Privilege, device: str) -> FileSystem:
+def probe(privilege: Privilege, device: str, found: Signature | None = None) -> FileSystem:
     """Describe the file system that fills a device.
 
+    :param found: which one it is, if that is known
     :raises DiskError: the device has no file system, several, an unknown one, or a partition table
     """
-    # Low-level probing: the cache of blkid may be out of date.
-    done = privilege.attempt("blkid", "--probe", "--output", "export", device)
-    if done.returncode == 8:
-        raise DiskError("The volume has signatures of several file systems.")
-    found = dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
-    if done.returncode == 2 or not found:
-        raise DiskError("The volume has no known file system: is it formatted?")
-    if done.returncode:
-        raise DiskError(f"The volume could not be probed: {done.stderr.strip()}")
-    if "PTTYPE" in found:
-        raise DiskError(
-            f"The volume has a partition table ({found['PTTYPE']}); so far volflow supports only "
-            "volumes that are one plain file system."
-        )
-    # The name of ext4 with the flag of its first years, test_filesystem.
-    kind = found.get("TYPE", "").replace("ext4dev", "ext4")
-    if kind not in PROGRAMS:
-        raise DiskError(
-            f"The volume has '{kind}', which volflow does not support; so far it supports "
-            f"{', '.join(PROGRAMS)}."
-        )
-    parameters, raw = (xfs if kind == "xfs" else extended).describe(privilege, device)
+    found = found or signatures.identify(privilege, device)
+    parameters, raw = (xfs if found.type == "xfs" else extended).describe(privilege, device)
     return FileSystem(
-        type=kind,
-        uuid=found.get("UUID", ""),
-        label=_label(privilege, device),
+        type=found.type,
+        uuid=found.uuid,
+        label=found.label,
         parameters=parameters,
         raw=raw,
     )
-
-
-def signature(privilege: Privilege, device: str) -> tuple[str, str]:
-    """What is on a device, for people, and its UUID; both are empty if it is blank.
-
-    :raises DiskError: the device could not be read
-    """
-    done = privilege.attempt("blkid", "--probe", "--output", "export", device)
-    if done.returncode == 8:
-        return "signatures of several file systems", ""
-    found = dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
-    if done.returncode not in (0, 2):
-        raise DiskError(f"The volume could not be probed: {done.stderr.strip()}")
-    uuid = found.get("UUID", "")
-    if "TYPE" in found:
-        label = f" '{found['LABEL']}'" if found.get("LABEL") else ""
-        return f"{found['TYPE']}{label}{f' with the UUID {uuid}' if uuid else ''}", uuid
-    if "PTTYPE" in found:
-        return f"a partition table ({found['PTTYPE']})", ""
-    return "something that blkid recognises" if found.keys() - {"DEVNAME"} else "", ""
-
-
-def _label(privilege: Privilege, device: str) -> str:
-    # blkid escapes everything but plain ASCII, unless it prints only one value.
-    only = ("--output", "value", "--match-tag", "LABEL")
-    return privilege.attempt("blkid", "--probe", *only, device).stdout.removesuffix("\n")

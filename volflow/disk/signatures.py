@@ -25,6 +25,8 @@ _FAMILIES = {"ext": ("ext2", "ext3", "ext4"), "xfs": ("xfs",)}
 SUPPORTED = tuple(name for names in _FAMILIES.values() for name in names)
 _REPAIRS = {"ext": "e2fsck -f", "xfs": "xfs_repair"}
 _SUPERBLOCKS = (sys.executable, "-I", "-S", superblocks.__file__)
+# The name of ext4 with the flag of its first years: "test_filesystem".
+_DEV = "ext4dev"
 # The exit status of blkid: nothing found; several file systems.
 _NOTHING, _SEVERAL = 2, 8
 # Both formats write their superblock here, and leave that of an earlier file system, which has
@@ -41,13 +43,15 @@ class Signature:
     :ivar type: of the file system, as in mount(8)
     :ivar uuid: as blkid prints it; empty if it has none
     :ivar label: of the file system
-    :ivar remarks: what a person should know, in sentences without a capital and a full stop
+    :ivar decided: why it is this file system where blkid sees others too, for a remark
+    :ivar errors: what to do about the errors that a kernel has found in it, for a remark
     """
 
     type: str
     uuid: str
     label: str
-    remarks: tuple[str, ...] = ()
+    decided: str = ""
+    errors: str = ""
 
 
 @dataclass(frozen=True)
@@ -67,23 +71,27 @@ def identify(privilege: Privilege, device: str) -> Signature:
     """
     verdict, status = _blkid(privilege, device)
     found, partitions = _read(privilege, device)
-    if status == 0 and verdict.get("TYPE") in SUPPORTED and "PTTYPE" not in verdict:
-        chosen = _of(found, verdict["TYPE"])
+    if status == 0 and _type(verdict) in SUPPORTED and "PTTYPE" not in verdict:
+        chosen = _of(found, _type(verdict))
         decided = ""
     else:
         chosen, decided = _choose(_marks(privilege, device), verdict, found, partitions)
     tags = _tags(privilege, device, chosen.family)
-    kind = tags.get("TYPE", "")
+    kind = _type(tags)
     if kind not in SUPPORTED:
         raise DiskError(f"blkid does not recognise the {chosen.family} on the volume.")
     _require_whole(kind, chosen)
-    remarks = [decided] if decided else []
-    if chosen.errors:
-        remarks.append(
-            f"the kernel of a guest has found errors in the {kind}, which may be damaged: run "
-            f"'{_REPAIRS[chosen.family]}' in the guest"
-        )
-    return Signature(kind, tags.get("UUID", ""), _label(privilege, device, kind), tuple(remarks))
+    errors = (
+        f"the kernel of a guest has found errors in the {kind}, which may be damaged: run "
+        f"'{_REPAIRS[chosen.family]}' in the guest"
+    )
+    return Signature(
+        type=kind,
+        uuid=tags.get("UUID", ""),
+        label=_label(privilege, device, kind),
+        decided=decided,
+        errors=errors if chosen.errors else "",
+    )
 
 
 def describe(privilege: Privilege, device: str) -> tuple[str, str]:
@@ -94,7 +102,7 @@ def describe(privilege: Privilege, device: str) -> tuple[str, str]:
     verdict, status = _blkid(privilege, device)
     if status != _SEVERAL and not verdict.keys() - {"DEVNAME"}:
         return "", ""
-    if status == _SEVERAL or verdict.get("TYPE") not in SUPPORTED or "PTTYPE" in verdict:
+    if status == _SEVERAL or _type(verdict) not in SUPPORTED or "PTTYPE" in verdict:
         marks = _marks(privilege, device)
         try:
             chosen, _ = _choose(marks, verdict, *_read(privilege, device))
@@ -152,7 +160,7 @@ def _choose(
         )
     if tables:
         decided.append(
-            f"the boot sector of the {_type(chosen, marks)} has a partition table "
+            f"the boot sector of the {_marked(chosen, marks)} has a partition table "
             f"({_listed(tables)}) without partitions: volflow ignored it"
         )
     return chosen, "; ".join(decided)
@@ -177,12 +185,11 @@ def _unknown(marks: Sequence[_Mark], verdict: dict[str, str], found: Sequence[Su
         f" Its {_named(each, marks)} is damaged or left over: {each.damage or each.doubt}."
         for each in found
     )
-    supported = f"{', '.join(SUPPORTED[:-1])} and {SUPPORTED[-1]}"
-    kind = verdict.get("TYPE", "")
+    kind = _type(verdict)
     if kind and kind not in SUPPORTED:
         return (
-            f"The volume has '{printable(kind)}', which volflow does not support; it supports "
-            f"{supported} so far.{_also(marks)}{broken}"
+            f"The volume has '{printable(kind)}', which volflow does not support; so far it "
+            f"supports {', '.join(SUPPORTED)}.{_also(marks)}{broken}"
         )
     if "PTTYPE" in verdict:
         return (
@@ -230,12 +237,17 @@ def _blkid(privilege: Privilege, device: str, *only: str) -> tuple[dict[str, str
 
 def _tags(privilege: Privilege, device: str, family: str) -> dict[str, str]:
     """What blkid says of the file system of this family alone."""
-    return _blkid(privilege, device, "--match-types", ",".join(_FAMILIES[family]))[0]
+    return _blkid(privilege, device, "--match-types", ",".join((*_FAMILIES[family], _DEV)))[0]
+
+
+def _type(verdict: dict[str, str]) -> str:
+    return verdict.get("TYPE", "").replace(_DEV, "ext4")
 
 
 def _label(privilege: Privilege, device: str, kind: str) -> str:
     # blkid escapes everything but plain ASCII, unless it prints only one value.
-    only = ("--match-types", kind, "--output", "value", "--match-tag", "LABEL")
+    types = f"{kind},{_DEV}"
+    only = ("--match-types", types, "--output", "value", "--match-tag", "LABEL")
     return privilege.attempt("blkid", "--probe", *only, device).stdout.removesuffix("\n")
 
 
@@ -268,12 +280,12 @@ def _of(found: Sequence[Superblock], kind: str) -> Superblock:
     raise DiskError(f"The superblock of the volume's {kind} could not be read.")
 
 
-def _type(chosen: Superblock, marks: Sequence[_Mark]) -> str:
+def _marked(chosen: Superblock, marks: Sequence[_Mark]) -> str:
     return next((each.type for each in marks if each.offset == chosen.mark), chosen.family)
 
 
 def _named(chosen: Superblock, marks: Sequence[_Mark]) -> str:
-    return f"{_type(chosen, marks)} at offset {chosen.mark}"
+    return f"{_marked(chosen, marks)} at offset {chosen.mark}"
 
 
 def _also(marks: Sequence[_Mark]) -> str:

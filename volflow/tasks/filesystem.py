@@ -6,7 +6,7 @@ import logging
 import math
 from typing import Any
 
-from volflow.disk import filesystem
+from volflow.disk import filesystem, signatures
 from volflow.disk.filesystem import FileSystem
 from volflow.disk.rehearsal import Fit
 from volflow.errors import DiskError, HostError, StoppedError
@@ -45,7 +45,15 @@ class Probe(Step):
     default_provides = "file_system"
 
     def execute(self, device: str) -> dict[str, Any]:
-        found = filesystem.probe(self.services.host.privilege, device)
+        privilege = self.services.host.privilege
+        signature = signatures.identify(privilege, device)
+        for remark, text in (
+            (Remark.MARKS, signature.decided),
+            (Remark.ERRORS, signature.errors),
+        ):
+            if text:
+                remark.of(self.work, text)
+        found = filesystem.probe(privilege, device, signature)
         last = self.services.file_systems.get(self.work.volume_id)
         if last and last != found.uuid:
             Remark.FILE_SYSTEM.of(
@@ -140,7 +148,7 @@ class MakeFileSystem(Step):
             self._require_blank(device, clone_id)
         if self._safety:
             _overwriting(self._safety, clone_id, attachment_id)
-            found = filesystem.signature(self.services.host.privilege, device)
+            found = signatures.describe(self.services.host.privilege, device)
             _remark_other(self.work, self._file_system, *found)
         room = self.services.host.device_size(device)
         size = self._file_system.size_on(room, was=self._was, grow=self._grow)
@@ -155,7 +163,7 @@ class MakeFileSystem(Step):
             {"name": f"file system: {name}", "was": was, "now": now, "why": _why(fit, name)}
             for name, (was, now) in self._file_system.differences(made).items()
         ]
-        return self._file_system.to_dict() | {"differences": differences}
+        return made.to_dict() | {"differences": differences}
 
     def _require_blank(self, device: str, volume_id: str) -> None:
         """Make sure that nothing is on the new volume but what this step has written.
@@ -167,7 +175,7 @@ class MakeFileSystem(Step):
         details = entry.details if entry else {}
         if details.get("formatted") == volume_id:
             return  # a killed process was about to make the file system
-        what, _ = filesystem.signature(self.services.host.privilege, device)
+        what, _ = signatures.describe(self.services.host.privilege, device)
         if what:
             raise DiskError(
                 f"The new volume {volume_id} should be blank, but its device {device} has {what}: "

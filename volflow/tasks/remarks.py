@@ -13,6 +13,8 @@ class Remark(StrEnum):
     """The subjects of remarks: a volume has at most one of each. Stored runs have them."""
 
     FILE_SYSTEM = "file system"
+    MARKS = "marks"
+    ERRORS = "errors"
     SIZE = "size"
     FEATURES = "features"
     COPIED_BACK = "copied back"

@@ -209,7 +209,9 @@ def test_a_restore_tells_each_difference(
     wanted = backed_up(tmp_path)
     step = MakeFileSystem(unable(work, "resize_inode"), wanted, new=True)
     made = step.execute(str(disk), new(work, cloud), "attachment")
-    assert FileSystem.from_dict(made) == wanted
+    assert FileSystem.from_dict(made).features == tuple(
+        name for name in wanted.features if name != "resize_inode"
+    )
     told_of = {each["name"]: each for each in made["differences"]}
     assert set(told_of) == {"file system: Compatible features", "file system: Reserved GDT blocks"}
     features = told_of["file system: Compatible features"]
