@@ -13,7 +13,10 @@ from tests.support.site import Site
 
 pytestmark = pytest.mark.lab
 
-CHECKS = ("privilege", "programs", "os-brick", "restic", "repository", "state", "cloud", "quota")
+CHECKS = (
+    *("privilege", "programs", "file systems", "os-brick", "restic", "repository", "state"),
+    *("cloud", "quota"),
+)
 
 
 def _examined(site: Site, status: int, **more: Any) -> dict[str, dict[str, str]]:
@@ -34,6 +37,7 @@ def test_a_good_host_passes_every_check(shared_site: Site) -> None:
     assert _bad(found) == {}
     assert found["repository"]["Finding"] == f"{shared_site.repository} holds 0 backups"
     assert re.fullmatch(r"version \d+\.\d+\.\d+", found["restic"]["Finding"])
+    assert re.match(r"can create ext4( without .*)?; xfs", found["file systems"]["Finding"])
     assert re.fullmatch(r"Cinder API 3\.\d+, project \w+", found["cloud"]["Finding"])
 
 

@@ -91,12 +91,16 @@ def _programs(context: Context) -> str:
 
 
 def _file_systems(context: Context) -> str:
-    lacks = context.rehearsal.abilities()
-    return "; ".join(
-        f"{kind} can be created and mounted"
-        + (f", except with {', '.join(f'{n} ({why})' for n, why in each.items())}" if each else "")
-        for kind, each in lacks.items()
-    )
+    found = []
+    for kind, lacks in context.rehearsal.abilities().items():
+        by_reason: dict[str, list[str]] = {}
+        for name, why in lacks.items():
+            by_reason.setdefault(why, []).append(name)
+        without = " and ".join(f"{', '.join(n)} ({why})" for why, n in by_reason.items())
+        found.append(f"{kind} without {without}" if lacks else kind)
+    unknown = context.rehearsal.unknown
+    known = f"; what the kernel can mount is unknown, because {unknown}" if unknown else ""
+    return f"can create {'; '.join(found)}{known}"
 
 
 def _os_brick(context: Context) -> str:

@@ -8,6 +8,7 @@ has an unknown one (Documentation/filesystems/ext4/super.rst of the Linux kernel
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import Final
@@ -16,6 +17,7 @@ from volflow.disk.description import word
 from volflow.errors import DiskError
 from volflow.host.namespace import MountNamespace
 from volflow.host.privilege import Privilege
+from volflow.printable import printable
 
 COMPATIBLE: Final = "Compatible features"
 INCOMPATIBLE: Final = "Incompatible features"
@@ -107,14 +109,20 @@ _LARGE = frozenset(
         *("RAID stripe width", "Blocks per group", "Clusters per group"),
     }
 )
+# The superblock, byte by byte; in it, the three words of features, and texts that users choose.
+_SUPERBLOCK = ("od", "--address-radix=n", "--output-duplicates", "--format=x1")
+_SUPERBLOCK_AT = ("--skip-bytes=1024", "--read-bytes=1024")
+_WORDS_AT = (0x5C, 0x60, 0x64)
+_TEXTS_AT = {
+    "Filesystem volume name": (0x78, 16),
+    "Last mounted on": (0x88, 64),
+    "Mount options": (0x200, 64),
+}
 # What mke2fs chooses itself if it is not told, and no file depends on.
 LAYOUT: Final = (
     *("Total journal blocks", "Fast commit length", "Reserved GDT blocks", "RAID stride"),
     *("RAID stripe width", "Flex block group size", "MMP update interval", "Directory Hash Seed"),
 )
-# Where the superblock has the three words of features: 1024 + 92 bytes.
-_WORDS = ("od", "--address-radix=n", "--endian=little", "--format=x4")
-_WORDS_AT = ("--skip-bytes=1116", "--read-bytes=12")
 
 PROGRAMS: Final = ("mkfs.ext4", "dumpe2fs", "tune2fs", "debugfs")
 
@@ -126,23 +134,33 @@ def describe(runs: Privilege | MountNamespace, device: str) -> tuple[dict[str, s
     :raises DiskError: dumpe2fs does not name each feature
     """
     text = runs.run("dumpe2fs", "-h", device)
+    block = bytes.fromhex(runs.run(*_SUPERBLOCK, *_SUPERBLOCK_AT, device))
     found = {}
-    for line in text.splitlines():
+    for line in _one_line_each(text, block).split("\n"):
         name, colon, value = line.partition(":")
         if colon and name == name.lstrip():
             found[name.strip()] = value.strip()
     for name in _TRANSLATED & found.keys():
         found[name] = found[name].split()[0]
     names = found.pop("Filesystem features", "").replace("(none)", "").split()
-    words = [int(word, 16) for word in runs.run(*_WORDS, *_WORDS_AT, device).split()]
     # dumpe2fs names the bits in their order.
-    counts = [word.bit_count() for word in words]
-    if len(words) != len(FEATURES) or sum(counts) != len(names):
+    counts = [int.from_bytes(block[at : at + 4], "little").bit_count() for at in _WORDS_AT]
+    if sum(counts) != len(names):
         raise DiskError("dumpe2fs does not name each feature of the volume's file system.")
     for kind, count in zip(FEATURES, counts, strict=True):
         found[kind] = " ".join(name for name in names[:count] if name not in _STATES)
         names = names[count:]
     return found, text
+
+
+def _one_line_each(text: str, block: bytes) -> str:
+    """What dumpe2fs has printed, where no text in the superblock can look like another line."""
+    for name, (at, length) in _TEXTS_AT.items():
+        chosen = os.fsdecode(block[at : at + length].split(b"\0", 1)[0])
+        if "\n" in chosen:
+            before, line, after = text.partition(f"{name}:")
+            text = before + line + after.replace(chosen, printable(chosen), 1)
+    return text
 
 
 def size(values: Mapping[str, str]) -> int:

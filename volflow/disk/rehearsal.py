@@ -61,6 +61,7 @@ class Rehearsal:
     """Tries what this host can create. It remembers each answer.
 
     :param namespace: starts a mount namespace, which this class closes
+    :ivar unknown: why it is unknown what the kernel can mount; empty if it is known
     """
 
     def __init__(self, namespace: Callable[[], MountNamespace]) -> None:
@@ -69,6 +70,7 @@ class Rehearsal:
         self._lock = threading.Lock()
         self._known: dict[object, tuple[dict[str, str | None], dict[str, str]] | _Refusal] = {}
         self._mounted: dict[object, dict[str, str] | _Refusal] = {}
+        self.unknown = ""
 
     def fit(self, file_system: FileSystem, room: int) -> Fit:
         """What this host can create of a file system.
@@ -126,6 +128,10 @@ class Rehearsal:
                     self._mounted[key] = trial.write(made)
                 except CannotCreateError as error:
                     self._mounted[key] = _Refusal(str(error), error.why)
+                except _NothingMountedError as error:
+                    # Such as in a container without loop devices, where volumes can be mounted.
+                    self.unknown = str(error)
+                    self._mounted[key] = {}
         finally:
             namespace.close()
         cannot = self._mounted[key]
@@ -134,8 +140,12 @@ class Rehearsal:
         return Fit(made.without(cannot), refused | cannot)
 
 
-class _NotCreated(HostError):
+class _NotCreatedError(HostError):
     """mkfs could not create a small file system, so that nothing is known of the kernel."""
+
+
+class _NothingMountedError(HostError):
+    """The kernel mounts nothing here, so that nothing is known of the features."""
 
 
 class _Trial:
@@ -213,18 +223,18 @@ class _Trial:
         """Which features the kernel cannot write to, and why.
 
         :raises CannotCreateError: it cannot write to such a file system without them either
-        :raises HostError: it cannot write to any file system in a file
+        :raises _NothingMountedError: nothing in a file can be mounted here
         """
         sample = file_system.sample()
         error = self._written(sample)
-        if error is None or isinstance(error, _NotCreated):
+        if error is None or isinstance(error, _NotCreatedError):
             return {}
         optional = sample.optional
         bare = self._written(sample.without(optional))
         if bare is not None:
             plain = self._mounts(sample, f"mkfs.{'xfs' if sample.is_xfs else 'ext4'}", self._file)
             if plain is not None:
-                raise HostError(f"No file system in a file can be mounted: {plain}")
+                raise _NothingMountedError(f"no file system in a file can be mounted: {plain}")
             needed = [
                 name
                 for name in set(sample.features) - set(optional)
@@ -254,7 +264,7 @@ class _Trial:
         self._empty(_SMALL)
         _, error = self._attempt(*mkfs)
         if error is not None:
-            return _NotCreated(str(error))
+            return _NotCreatedError(str(error))
         options = ["loop", *sample.mount_options(read_only=False)]
         try:
             self._namespace.mount(self._file, self._place, sample.type, options)

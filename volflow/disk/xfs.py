@@ -57,14 +57,10 @@ _FEATURES = (
 )
 # Those that allow a kernel that does not know them to read (xfs_format.h of the Linux kernel).
 _READ_ONLY_COMPATIBLE = frozenset({"finobt", "rmapbt", "reflink", "inobtcount"})
-_INCOMPATIBLE = "superblock.features_incompat"
-# That the UUID was changed (XFS_SB_FEAT_INCOMPAT_META_UUID), and that it must be repaired
-# (XFS_SB_FEAT_INCOMPAT_NEEDSREPAIR): mkfs.xfs sets neither.
-_STATES = 0x4 | 0x10
-_VERSION = "superblock.versionnum"
-# That there was an extended attribute (XFS_SB_VERSION_ATTRBIT) or a quota
-# (XFS_SB_VERSION_QUOTABIT): the kernel sets them on first use.
-_USED = 0x10 | 0x40
+# Bits that tell what has happened to a file system, and that mkfs.xfs does not set: an attribute or
+# quotas were used (XFS_SB_VERSION_ATTRBIT and _QUOTABIT), the UUID was changed
+# (XFS_SB_FEAT_INCOMPAT_META_UUID), a repair is needed (XFS_SB_FEAT_INCOMPAT_NEEDSREPAIR).
+_STATES = {"superblock.versionnum": 0x10 | 0x40, "superblock.features_incompat": 0x4 | 0x10}
 # mkfs.xfs makes smaller logs and file systems only with an option for its own tests.
 _LEAST_LOG, _LEAST = 64 * 1024**2, 300 * 1024**2
 _SECTOR = 512
@@ -118,9 +114,9 @@ def size(values: Mapping[str, str]) -> int:
 def lasting(values: Mapping[str, str], *, same_size: bool) -> dict[str, str]:
     """The part of a description that a file system made again must have too."""
     found = {name: value for name, value in values.items() if same_size or name not in _SIZED}
-    for name, states in ((_INCOMPATIBLE, _STATES), (_VERSION, _USED)):
-        if name in found:
-            found[name] = hex(int(found[name], 16) & ~states)
+    for field, states in _STATES.items():
+        if field in found:
+            found[field] = hex(int(found[field], 16) & ~states)
     return found
 
 

@@ -139,7 +139,7 @@ def _error(component: Component, storage: Storage, volume_id: str) -> str:
 
 
 def _fetched(storage: Storage, symbol: str, otherwise: Any) -> Any:
-    """The result of a step, if the flow has run it without a failure."""
+    """The result of a step, if it has succeeded."""
     try:
         found = storage.fetch(symbol)
     except NotFound:

@@ -176,6 +176,19 @@ def test_states_are_no_features(tmp_path: Path, disk: Path) -> None:
     again(tmp_path, probe(disk))
 
 
+def test_no_text_on_a_volume_can_look_like_another_line(tmp_path: Path, disk: Path) -> None:
+    sizes = ("-b", "4096", "-I", "256")
+    run("mkfs.ext4", "-q", "-F", *sizes, "-L", "\nBlock size: 1", "-M", "\nInode size: 7", disk)
+    found = probe(disk)
+    assert (found.parameters["Block size"], found.parameters["Inode size"]) == ("4096", "256")
+    assert found.label == "\nBlock size: 1"
+    other = tmp_path / "other"
+    other.touch()
+    os.truncate(other, SIZE)
+    made = found.make(Privilege(), str(other), SIZE)
+    assert found.differences(made) == {}
+
+
 def test_what_differs_is_named(tmp_path: Path, disk: Path) -> None:
     run("mkfs.ext4", "-q", "-F", "-J", "size=4", disk)
     found = probe(disk)

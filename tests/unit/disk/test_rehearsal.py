@@ -11,6 +11,7 @@ import pytest
 
 from volflow.disk.filesystem import FileSystem, probe
 from volflow.disk.rehearsal import CannotCreateError, Rehearsal
+from volflow.errors import HostError
 from volflow.host.namespace import MountNamespace
 from volflow.host.privilege import Privilege
 
@@ -150,6 +151,20 @@ def test_a_feature_that_is_off_and_unknown_to_mkfs_is_not_asked_for(
     found = described(disk, "mkfs.xfs -q -f")
     newer = _with(found, {"meta-data.exchange": "0", "naming.parent": "0"})
     assert not rehearsal.fit(newer, SIZE).left_out
+
+
+def test_a_host_that_mounts_nothing_in_a_file_leaves_nothing_out(
+    rehearsal: Tries, disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as a container without loop devices, where volumes can be mounted."""
+
+    def refuse(*_: object) -> None:
+        raise HostError("no loop device")
+
+    monkeypatch.setattr(MountNamespace, "mount", refuse)
+    found = described(disk, "mkfs.ext4 -q -F -O quota")
+    assert rehearsal.fit(found, SIZE).file_system == found
+    assert rehearsal.unknown == "no file system in a file can be mounted: no loop device"
 
 
 def test_what_can_be_tried_is_told_by_type(rehearsal: Tries) -> None:

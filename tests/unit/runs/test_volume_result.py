@@ -35,6 +35,7 @@ class Look(Step):
     """The first step of a flow; it fails."""
 
     step = "read properties"
+    default_provides = "file_system"
 
     def __init__(self, work: Work, error: VolflowError) -> None:
         super().__init__(work)
