@@ -99,6 +99,11 @@ class FileSystem:
         return replace(self, parameters=kind.having(self.parameters, feature))
 
     @property
+    def nameless(self) -> tuple[str, ...]:
+        """Those of its features that mkfs has no name for, so that it cannot create them."""
+        return tuple(xfs.nameless(self.parameters)) if self.is_xfs else ()
+
+    @property
     def layout(self) -> tuple[str, ...]:
         """The names of those of its parameters that mkfs can also choose itself."""
         kind = xfs if self.is_xfs else extended

@@ -164,7 +164,9 @@ class _Trial:
 
         :raises CannotCreateError: it can create nothing that can hold the same files
         """
-        left_out: dict[str, str] = {}
+        program = file_system.mkfs(self._file, room)[0]
+        nameless = f"{program} of this host does not know it"
+        left_out = dict.fromkeys(file_system.nameless, nameless)
         while True:
             self._empty(file_system.size_in(room))
             command = file_system.mkfs(self._file, room, dry_run=True)

@@ -61,6 +61,8 @@ _READ_ONLY_COMPATIBLE = frozenset({"finobt", "rmapbt", "reflink", "inobtcount"})
 # quotas were used (XFS_SB_VERSION_ATTRBIT and _QUOTABIT), the UUID was changed
 # (XFS_SB_FEAT_INCOMPAT_META_UUID), a repair is needed (XFS_SB_FEAT_INCOMPAT_NEEDSREPAIR).
 _STATES = {"superblock.versionnum": 0x10 | 0x40, "superblock.features_incompat": 0x4 | 0x10}
+# The bits of those that mkfs.xfs has names for: finobt, rmapbt, reflink, inobtcount.
+_READ_ONLY_WORD, _NAMED_READ_ONLY = "superblock.features_ro_compat", 0x1 | 0x2 | 0x4 | 0x8
 # mkfs.xfs makes smaller logs and file systems only with an option for its own tests.
 _LEAST_LOG, _LEAST = 64 * 1024**2, 300 * 1024**2
 _SECTOR = 512
@@ -128,6 +130,12 @@ def features(values: Mapping[str, str]) -> list[str]:
 def optional(values: Mapping[str, str]) -> list[str]:
     """The features that a kernel does not need to know in order to read the file system."""
     return [name for name in features(values) if name in _READ_ONLY_COMPATIBLE]
+
+
+def nameless(values: Mapping[str, str]) -> list[str]:
+    """Features that mkfs.xfs has no name for, and that a kernel can read without knowing them."""
+    unknown = int(values.get(_READ_ONLY_WORD, "0"), 16) & ~_NAMED_READ_ONLY
+    return [f"features_ro_compat {unknown:#x}"] if unknown else []
 
 
 def without(values: Mapping[str, str], names: Collection[str], *, known: bool) -> dict[str, str]:

@@ -132,6 +132,14 @@ def _with(found: FileSystem, more: dict[str, str]) -> FileSystem:
     return FileSystem.from_dict(stored | {"parameters": found.parameters | more})
 
 
+def test_a_feature_of_xfs_that_has_no_name_is_left_out(rehearsal: Tries, disk: Path) -> None:
+    described(disk, "mkfs.xfs -q")
+    word = "write -d features_ro_compat 0x20d"
+    subprocess.run(["xfs_db", "-x", "-c", "sb 0", "-c", word, str(disk)], check=True)
+    fit = rehearsal.fit(described(disk), SIZE)
+    assert fit.left_out == {"features_ro_compat 0x200": "mkfs.xfs of this host does not know it"}
+
+
 def test_a_value_that_mkfs_refuses_is_chosen_by_mkfs(rehearsal: Tries, disk: Path) -> None:
     """The log of a small XFS is too small for a larger one."""
     found = described(disk, "mkfs.xfs -q --unsupported -d size=100m")
