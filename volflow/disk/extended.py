@@ -102,6 +102,10 @@ _SIZED = frozenset(
         "Reserved block count",
     }
 )
+# What is calculated with.
+NUMBERS: Final = (
+    *("Block count", "Block size", "Inode count", "Reserved block count", BYTES_PER_INODE),
+)
 # What a small file system may not have room for.
 _LARGE = frozenset(
     {

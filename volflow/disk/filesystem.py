@@ -9,7 +9,7 @@ from typing import Any
 
 from volflow.disk import extended, first_format, mounting, signatures, xfs
 from volflow.disk.signatures import Signature
-from volflow.errors import HostError, NoProgressError
+from volflow.errors import DiskError, HostError, NoProgressError
 from volflow.host.namespace import MountNamespace
 from volflow.host.privilege import Privilege
 
@@ -56,9 +56,19 @@ class FileSystem:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> FileSystem:
-        """Read what :meth:`to_dict` returned, of this release or an earlier one."""
+        """Read what :meth:`to_dict` returned, of this release or an earlier one.
+
+        :raises TypeError: a value is no text
+        :raises ValueError: a number is none
+        """
         found = cls(**{each.name: values[each.name] for each in fields(cls) if each.name in values})
+        texts = (found.type, found.uuid, found.label, found.raw, *found.parameters.values())
+        if not all(isinstance(text, str) for text in texts):
+            raise TypeError("a value of the file system is no text")
         parameters = first_format.translated(found.type, found.parameters)
+        numbers = xfs.NUMBERS if found.is_xfs else extended.NUMBERS
+        if not all(parameters.get(name, "0").isdecimal() for name in numbers):
+            raise ValueError("a number of the file system is none")
         return replace(found, parameters=parameters)
 
     def mount_options(self, *, read_only: bool) -> list[str]:
@@ -153,14 +163,22 @@ class FileSystem:
 
         :param room: bytes that it fills
         :param dry_run: it only says what it would create
+        :raises DiskError: the description is not that of a file system
         """
         size = self.size_in(room)
         same = size == self.size
-        if self.is_xfs:
-            options = xfs.make(self.parameters, self.uuid, self.label, same_size=same, size=size)
-            return ["mkfs.xfs", "-N" if dry_run else "-q", *options, device]
-        options = extended.make(self.parameters, self.uuid, self.label, same_size=same)
-        return ["mkfs.ext4", "-n" if dry_run else "-q", *options, device, f"{size // 1024}k"]
+        about = (self.parameters, self.uuid, self.label)
+        try:
+            if self.is_xfs:
+                options = xfs.make(*about, same_size=same, size=size)
+                return ["mkfs.xfs", "-N" if dry_run else "-q", *options, device]
+            options = extended.make(*about, same_size=same)
+            return ["mkfs.ext4", "-n" if dry_run else "-q", *options, device, f"{size // 1024}k"]
+        except (KeyError, ArithmeticError) as error:
+            # Whoever has the password of a repository can write any description there.
+            raise DiskError(
+                f"The backup does not describe its {self.type} completely: {error!r}."
+            ) from error
 
     def make(self, runs: Runs, device: str, room: int) -> FileSystem:
         """Create this file system on a device or in a file. The previous content is lost.

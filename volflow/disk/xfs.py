@@ -22,6 +22,8 @@ _FIELDS = (
     *("versionnum", "features2", "features_compat", "features_ro_compat", "features_incompat"),
     *("flags", "shared_vn", "inoalignmt", "spino_align"),
 )
+# What is calculated with.
+NUMBERS: Final = ("data.blocks", "data.bsize")
 # Where the new file system's own layout decides.
 _SIZED = frozenset({"meta-data.agcount", "meta-data.agsize", "data.blocks", "realtime.rtextents"})
 # What a small file system may not have room for.

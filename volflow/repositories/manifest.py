@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, astuple, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -245,6 +245,7 @@ def _require(manifest: Manifest) -> None:
     if any(len(each) != NUMBERS for each in sockets):
         raise ValueError("a socket is not described")
     numbers += [number for each in sockets for number in each]
+    numbers += [number for region in manifest.regions for number in astuple(region.used)]
     if not all(isinstance(number, int) for number in numbers):
         raise TypeError("a size is not a number")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from volflow.disk.description import word
@@ -9,6 +11,12 @@ from volflow.disk.filesystem import FileSystem
 from volflow.errors import DiskError
 
 XFS = {"data.bsize": "4096", "data.blocks": "81920", "meta-data.isize": "512"}
+RESERVED = {
+    "Compatible features": "resize_inode",
+    "Reserved GDT blocks": "9",
+    "Blocks per group": "8192",
+    "First block": "0",
+}
 EXT4 = {"Block size": "4096", "Block count": "81920", "Inode count": "20480"}
 
 
@@ -32,6 +40,31 @@ def test_a_value_cannot_add_an_option(kind: str, name: str) -> None:
     found = FileSystem(kind, "", parameters=parameters)
     with pytest.raises(DiskError, match=f"its {name} is '1,logdev=/dev/sda'"):
         found.mkfs("/dev/x", 2**30)
+
+
+@pytest.mark.parametrize("kind", ["ext4", "xfs"])
+def test_a_description_that_lacks_something_is_refused(kind: str) -> None:
+    with pytest.raises(DiskError, match=f"does not describe its {kind} completely"):
+        FileSystem(kind, "").mkfs("/dev/x", 2**30)
+
+
+@pytest.mark.parametrize(
+    ("kind", "parameters"),
+    [
+        ("ext4", {"Block size": 4096}),
+        ("ext4", {"Block count": "many"}),
+        ("xfs", {"data.bsize": "-1"}),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_no_description(kind: str, parameters: dict[str, Any]) -> None:
+    with pytest.raises((TypeError, ValueError), match="of the file system is no"):
+        FileSystem.from_dict({"type": kind, "uuid": "", "parameters": parameters})
+
+
+def test_a_size_of_zero_is_refused() -> None:
+    found = FileSystem("ext4", "", parameters={**EXT4, "Block size": "0", **RESERVED})
+    with pytest.raises(DiskError, match="does not describe its ext4 completely"):
+        found.mkfs("/dev/x", 0)
 
 
 def test_a_uuid_cannot_add_an_option() -> None:

@@ -16,6 +16,8 @@ from volflow.errors import RepositoryError
 from volflow.repositories.manifest import FORMAT, Manifest, Region, region_path
 
 VOLUME_ID = str(UUID(int=1))
+EXT4 = {"type": "ext4", "uuid": ""}
+REGION = {"path": "regions/0", "size": 1, "file_system": EXT4}
 
 
 @pytest.fixture
@@ -123,6 +125,9 @@ def test_a_damaged_manifest_is_refused(text: str) -> None:
         {"volume": {"id": "../../etc"}},
         {"regions": None},
         {"regions": [{"path": "x"}]},
+        {"regions": [{**REGION, "used": {"bytes": "many"}}]},
+        {"regions": [{**REGION, "file_system": {**EXT4, "parameters": {"Block count": "many"}}}]},
+        {"regions": [{**REGION, "file_system": {**EXT4, "parameters": None}}]},
         {"regions": [{"path": "x", "size": 1, "file_system": {"type": "ext4"}, "y": 1}]},
     ],
     ids=str,
