@@ -85,7 +85,7 @@ DISKS: dict[str, tuple[Callable[[str], object], str]] = {
     "noise": (lambda device: _write(device, 0, os.urandom(65536)), "has no known file system"),
     "unknown feature of ext4": (
         _ext4(lambda device: run("debugfs", "-w", "-R", "feature FEATURE_I20", device)),
-        "unsupported feature",
+        "does not support the feature FEATURE_I20 of this ext4",
     ),
     "luks over ext4": (_ext4(_luks), "ext4 at offset 1080, and also crypto_LUKS at offset 0"),
     "partitions over ext4": (_ext4(_mbr), "partition table .dos at offset 510: partition 1 at"),

@@ -137,7 +137,8 @@ def describe(runs: Privilege | MountNamespace, device: str) -> tuple[dict[str, s
     :raises HostError: dumpe2fs cannot read it
     :raises DiskError: dumpe2fs does not name each feature
     """
-    text = runs.run("dumpe2fs", "-h", device)
+    # Also if this dumpe2fs does not know a feature: the kernel may be newer.
+    text = runs.run("dumpe2fs", "-f", "-h", device)
     block = bytes.fromhex(runs.run(*_SUPERBLOCK, *_SUPERBLOCK_AT, device))
     found = {}
     for line in _one_line_each(text, block).split("\n"):
