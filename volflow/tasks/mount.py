@@ -6,11 +6,12 @@ import logging
 from typing import Any
 
 from volflow.disk import durable
-from volflow.errors import HostError
+from volflow.errors import HostError, NoProgressError
 from volflow.host.namespace import MountNamespace
 from volflow.repositories.manifest import region_path
 from volflow.tasks.base import Step
 from volflow.tasks.filesystem import found_file_systems
+from volflow.tasks.remarks import Remark
 from volflow.tasks.work import Work
 
 LOG = logging.getLogger(__name__)
@@ -97,5 +98,13 @@ class Unmount(Step):
         self._mount.unmount(written=device)
         privilege = self.services.host.privilege
         for found in found_file_systems(file_system):
-            found.settle(privilege, device)
+            try:
+                found.settle(privilege, device)
+            except NoProgressError:
+                raise
+            except HostError as error:
+                # The files are there. The tools refuse features that only the kernel knows.
+                Remark.LAST_MOUNT.of(
+                    self.work, f"the file system still says where this host mounted it: {error}"
+                )
         durable.settle_device(privilege, device)

@@ -17,6 +17,7 @@ class Remark(StrEnum):
     ERRORS = "errors"
     SIZE = "size"
     FEATURES = "features"
+    LAST_MOUNT = "last mount"
     COPIED_BACK = "copied back"
     COPIES = "copies"
     MISSING = "missing files"
