@@ -244,7 +244,7 @@ class _Trial:
             ]
             what = f" with the feature {' or '.join(sorted(needed))}" if needed else ""
             raise CannotCreateError(
-                f"The kernel of this host does not mount a {sample.type} like that of the "
+                f"The kernel of this host does not mount an {sample.type} like that of the "
                 f"volume{what}: {bare}",
                 "the kernel of this host does not mount it",
             )
