@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-# restic 0.14 to 0.19 says these lines of itself: the last error, a request to the storage that it
-# repeats, what the program that it starts for SFTP has said.
+# restic 0.14 to 0.19 says these lines of itself: the last error, which 0.14 does not always call
+# fatal; a request to the storage that it repeats; what its program for SFTP has said.
 _OWN = re.compile(
-    r"Fatal: |unable to create lock in backend|subprocess |"
+    r'Fatal: |(invalid id|loading (tree for )?snapshot) "[0-9a-f]*"|creating restorer failed: |'
+    r"unable to create lock in backend|subprocess |"
     r"(Save|Load|Stat|List|Remove|Delete|Open|Test)(\([^)]*\))? (failed|returned error)"
 )
 # A restore says this of each file that it could not write. What follows can contain such names,

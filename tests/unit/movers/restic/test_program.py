@@ -191,6 +191,8 @@ def test_a_silent_repository_is_given_up(tmp_path: Path, words: str, means: str,
     "said",
     [
         'Fatal: no matching ID found for prefix "ab"',
+        # restic 0.14, for a complete id.
+        'invalid id "ab": no matching ID found for prefix "ab"',
         # restic 0.19, for a complete id.
         "Fatal: failed to find snapshot: failed to load snapshot [null]: open /r/snapshots/00: no "
         "such file or directory",
