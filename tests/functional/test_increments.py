@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import json
 import os
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +25,22 @@ def write(path: Path, letter: str, *, mode: str = "r+b") -> None:
     with path.open(mode) as file:
         file.write(letter.encode() * 4096)
         file.flush()
+        os.fsync(file.fileno())
+
+
+def fill_to_the_brim(path: Path) -> None:
+    """Make a file that takes every block of its file system."""
+    with path.open("wb") as file:
+        size, end = 2**27, 0
+        while size >= 1024:
+            try:
+                os.posix_fallocate(file.fileno(), end, size)
+            except OSError as error:
+                if error.errno != errno.ENOSPC:
+                    raise
+                size //= 2
+            else:
+                end += size
         os.fsync(file.fileno())
 
 
@@ -152,7 +169,7 @@ def test_a_full_file_system_loses_no_file(site: Site) -> None:
     def fill(root: Path) -> None:
         for number in range(500):
             write(root / f"{number}", "A", mode="wb")
-        subprocess.run(["dd", "if=/dev/zero", f"of={root}/rest", "bs=1M"], check=False)
+        fill_to_the_brim(root / "rest")
         assert os.statvfs(root).f_bavail == 0
 
     with site.cloud.attached(volume) as device:
@@ -195,7 +212,11 @@ def test_a_full_read_comes_after_its_period(site: Site) -> None:
     age(site.cloud, volume)
     first = back_up(site, volume)
     assert back_up(site, volume).parent_id == first.backup_id
+    assert site.cli("backup", "create", volume, "--dry-run").stderr.count("All files are read") == 0
     site.overrides["backup__full_every"] = 1e-6
+    planned = site.cli("backup", "create", volume, "--dry-run", "-f", "json")
+    assert "All files are read, because a full read is due" in planned.stderr, planned
+    assert json.loads(planned.stdout)[0]["Changes since"] == ""
     second = back_up(site, volume)
     assert second.parent_id is None
     assert second.figures.files_new == 1

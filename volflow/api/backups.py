@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import fields
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from volflow.api.mount import MountedBackup, mounted
@@ -129,6 +129,16 @@ class BackupApi:
         from volflow.runs.work import WorkFactory
 
         return backup_steps(WorkFactory(self._context).without_run(), in_group=in_group)
+
+    def full_reads_due(self, plan: BackupPlan) -> frozenset[str]:
+        """Return the ids of the volumes that a backup now would read completely by schedule.
+
+        Volumes without a backup are not among them, although they are read completely too.
+
+        :param plan: what :meth:`plan` returned
+        """
+        every = timedelta(days=self._context.conf.backup.full_every)
+        return plan.full_reads_due(datetime.now(UTC), every)
 
     def free_bytes(self, plan: BackupPlan) -> dict[str, int]:
         """Return the free space of the repositories that a backup writes to.

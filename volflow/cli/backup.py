@@ -14,6 +14,9 @@ from volflow.cli.selection import add_selection, filled, positive, selection
 from volflow.report.remarks import cut, shown_path
 from volflow.report.words import plural, snapshotted
 
+# The number of volumes to name that are read completely.
+_NAMED = 5
+
 
 class BackupCreate(Lister):
     """Back up volumes; only files that changed since the last backup are read"""
@@ -41,14 +44,14 @@ class BackupCreate(Lister):
         chosen = selection(parsed_args, parsed_args.volumes)
         if parsed_args.dry_run:
             plan = self.volflow.backups.plan(chosen, parallel=parsed_args.parallel)
-            return _planned(self.volflow, plan)
+            return _planned(self.volflow, plan, full=parsed_args.full)
         result = self.volflow.backups.create(
             chosen, full=parsed_args.full, parallel=parsed_args.parallel
         )
         return show(self, parsed_args, [result])
 
 
-def _planned(volflow: Volflow, plan: BackupPlan) -> Table:
+def _planned(volflow: Volflow, plan: BackupPlan, *, full: bool) -> Table:
     selected = plan.selected
     for note in selected.notes:
         say(note)
@@ -70,9 +73,15 @@ def _planned(volflow: Volflow, plan: BackupPlan) -> Table:
     say(f"The repository grows by {', and by '.join(grows)}.")
     for location, free in volflow.backups.free_bytes(plan).items():
         say(f"{location} has {free / 1024**3:.0f} GiB free.")
+    complete = set(last) if full else volflow.backups.full_reads_due(plan)
+    read = [v["name"] or v["id"] for v in selected.volumes if v["id"] in complete & set(last)]
+    if read:
+        why = "of --full" if full else "a full read is due ([backup] full_every)"
+        more = f", and {len(read) - _NAMED} more" if len(read) > _NAMED else ""
+        say(f"All files are read, because {why}: {', '.join(read[:_NAMED])}{more}.")
     rows = []
     for volume in selected.volumes:
-        parent = last.get(volume["id"])
+        parent = None if volume["id"] in complete else last.get(volume["id"])
         rows.append(
             (
                 volume["name"],

@@ -16,6 +16,7 @@ import array
 import errno
 import fcntl
 import os
+import runpy
 import stat
 import sys
 import time
@@ -39,9 +40,10 @@ def touch(tree: str, paths: Iterable[str]) -> Iterator[str]:
     """
     late = []
     for path in paths:
+        whole = os.path.join(tree, path)
         try:
-            if not _touch(os.path.join(tree, path)):
-                late.append(path)
+            if not _touch(whole):
+                late.append(whole)
         except OSError as error:
             if error.errno not in _UNREADABLE:
                 raise
@@ -49,9 +51,9 @@ def touch(tree: str, paths: Iterable[str]) -> Iterator[str]:
     if late:
         # They were changed within this very second, by a clock that shows seconds only.
         time.sleep(_TICK)
-        for path in late:
-            if not _touch(os.path.join(tree, path)):
-                raise OSError(errno.EIO, "its ctime does not change", path)
+        for whole in late:
+            if not _touch(whole):
+                raise OSError(errno.EIO, "its ctime does not change", whole)
 
 
 def _touch(path: str) -> bool:
@@ -64,6 +66,10 @@ def _touch(path: str) -> bool:
         except PermissionError:
             _lift_and_set(fd)
         return os.fstat(fd).st_ctime_ns != before.st_ctime_ns
+    except OSError as error:
+        # Calls with a descriptor name no path.
+        error.filename = path
+        raise
     finally:
         os.close(fd)
 
@@ -78,7 +84,12 @@ def _lift_and_set(fd: int) -> None:
     fcntl.ioctl(fd, _SET_FLAGS, array.array("l", [kept]))
 
 
-if __name__ == "__main__":
+def main(tree: str) -> None:
+    """Give the files on the standard input another ctime; print those that cannot be opened."""
     given = sys.stdin.buffer.read().split(b"\0")[:-1]
-    for unread in touch(sys.argv[1], map(os.fsdecode, given)):
+    for unread in touch(tree, map(os.fsdecode, given)):
         sys.stdout.buffer.write(os.fsencode(unread) + b"\0")
+
+
+if __name__ == "__main__":
+    runpy.run_path(f"{os.path.dirname(__file__)}/helper.py")["run"](main)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from volflow.cloud.connection import Cloud
@@ -14,6 +15,7 @@ from volflow.movers.base import StoredBackup
 from volflow.plans import backup_quota, preflight
 from volflow.plans.quota import QuotaUse
 from volflow.plans.selection import Selected, Selection
+from volflow.repositories import full_reads
 from volflow.repositories.backups import Backups, latest, parents
 from volflow.repositories.opened import Repositories
 
@@ -48,6 +50,20 @@ class BackupPlan:
     def parents(self) -> list[StoredBackup]:
         """The backups with which those of the selected volumes are compared."""
         return parents(self.stored)
+
+    def full_reads_due(self, at: datetime, every: timedelta) -> frozenset[str]:
+        """The ids of the volumes with a backup that are read completely nevertheless.
+
+        :param at: when the backup runs
+        :param every: how often everything is read; zero for never
+        """
+        selected = {volume["id"] for volume in self.selected.volumes}
+        return frozenset(
+            volume_id
+            for parent in self.parents
+            if (volume_id := parent.tags.get("volume", "")) in selected
+            and full_reads.is_due(volume_id, at, full_reads.last(parent), every)
+        )
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 from datetime import datetime, timedelta
 
+from volflow.movers.base import StoredBackup
+
 
 def is_due(volume_id: str, taken_at: datetime, last: datetime, every: timedelta) -> bool:
     """Whether a backup should read everything.
@@ -24,3 +26,9 @@ def is_due(volume_id: str, taken_at: datetime, last: datetime, every: timedelta)
     slots = [(moment.timestamp() + offset) // period for moment in (taken_at, last)]
     # One later than this backup comes from a wrong clock.
     return slots[0] != slots[1]
+
+
+def last(parent: StoredBackup) -> datetime:
+    """The time of the data of the last full read, as far as a backup knows it."""
+    # Release 0.1.0 did not record it: its backup counts as one.
+    return parent.full_at or parent.taken_at

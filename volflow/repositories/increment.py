@@ -66,7 +66,7 @@ class Increment:
         if parent is None or parent.tags.get("file_system", file_system) != file_system:
             return cls(taken_at, None, taken_at)
         full = cls(taken_at, None, taken_at, parent)
-        last = parent.full_at or parent.taken_at
+        last = full_reads.last(parent)
         if full_reads.is_due(volume_id, taken_at, last, full_every):
             return full
         taken = _data_of(repository, parent)

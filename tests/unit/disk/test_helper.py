@@ -21,6 +21,7 @@ from volflow.disk import (
     room,
     sockets,
     superblocks,
+    touching,
 )
 
 
@@ -73,7 +74,7 @@ def test_a_program_names_the_path_it_failed_at(tmp_path: Path, program: ModuleTy
 
 @pytest.mark.parametrize(
     "program",
-    [*PROGRAMS, directories, holes, room, sockets, superblocks],
+    [*PROGRAMS, directories, holes, room, sockets, superblocks, touching],
     ids=lambda one: one.__name__,
 )
 def test_a_program_ends_in_the_shared_way(program: ModuleType) -> None:

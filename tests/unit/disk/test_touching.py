@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -86,3 +87,29 @@ def test_the_program_takes_paths_of_any_bytes(tmp_path: Path) -> None:
     subprocess.run(program, input=b"\xff\n\0", check=True)
 
     assert path.stat().st_ctime_ns != changed
+
+
+def test_the_program_names_the_file_that_it_cannot_change(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", touching.__file__, str(tmp_path)],
+        input=b"no\x1bthing\0",
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.decode() == f"{tmp_path}/no\\x1bthing: No such file or directory\n"
+
+
+def test_a_refused_change_has_the_whole_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(fd: int, mode: int) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(os, "fchmod", refuse)
+
+    with pytest.raises(OSError, match="Read-only") as caught:
+        list(touching.touch(str(tmp_path), ["file"]))
+
+    assert caught.value.filename == str(tmp_path / "file")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -129,3 +129,13 @@ def test_a_read_only_repository_of_all_projects_is_refused(listed: bool) -> None
     world = World({"a": "one"}, read_only=(None,), per_project=False)
     with pytest.raises(RepositoryError, match="read-only"):
         world.plan(*[stored("a", "one")] if listed else ())
+
+
+def test_a_plan_knows_which_volumes_are_due_for_a_full_read() -> None:
+    """A volume without a backup is not among them, nor one that is not selected."""
+    parents = [stored(volume, "p") for volume in ("a", "b", "other")]
+    parents[1].tags["full"] = "2026-01-20T00:00:00Z"
+    plan = World({"a": "p", "b": "p", "new": "p"}).plan(*parents)
+    at = datetime(2026, 1, 20, 0, 0, 1, tzinfo=UTC)
+    assert plan.full_reads_due(at, timedelta(days=7)) == {"a"}
+    assert plan.full_reads_due(at, timedelta()) == set()

@@ -1,0 +1,1 @@
+"""Random writes between snapshots: what an increment may miss, and for how long."""
