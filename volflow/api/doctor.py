@@ -95,12 +95,13 @@ def _file_systems(context: Context) -> str:
     for kind, lacks in context.rehearsal.abilities().items():
         by_reason: dict[str, list[str]] = {}
         for name, why in lacks.items():
-            by_reason.setdefault(why, []).append(name)
-        without = " and ".join(f"{', '.join(n)} ({why})" for why, n in by_reason.items())
+            who, _, _ = why.partition(" of this host")
+            by_reason.setdefault(who, []).append(name)
+        without = " or ".join(f"{', '.join(n)} ({who})" for who, n in by_reason.items())
         found.append(f"{kind} without {without}" if lacks else kind)
     unknown = context.rehearsal.unknown
     known = f"; what the kernel can mount is unknown, because {unknown}" if unknown else ""
-    return f"can create {'; '.join(found)}{known}"
+    return f"can create {' and '.join(found)}{known}"
 
 
 def _os_brick(context: Context) -> str:
