@@ -149,7 +149,7 @@ class Life:
         told = result.volumes[0]
         if str(result.outcome) != "complete":
             raise AssertionError(f"{self._what}: {result.outcome}: {told.error}")
-        # It was not stopped if volflow has not mounted the snapshot.
+        # The hook below keeps it when volflow mounts it.
         assert self._image_at >= began, "the snapshot was not kept"
         self._guest.stop()
         was = on_image(self._image, self._kind, self._site.home / "look")
