@@ -153,7 +153,11 @@ def test_a_tree_is_removed_however_deep_it_is(tree: Path) -> None:
         os.close(here)
         here = below
     os.close(here)
-    for verb, listed in ((("flags",), b""), (("extra",), b"d\0")):
-        done = _program(tree, *verb, stdin=listed)
-        assert (done.returncode, done.stderr) == (0, b"")
-    assert list(tree.iterdir()) == []
+    try:
+        for verb, listed in ((("flags",), b""), (("extra",), b"d\0")):
+            done = _program(tree, *verb, stdin=listed)
+            assert (done.returncode, done.stderr) == (0, b"")
+        assert list(tree.iterdir()) == []
+    finally:
+        # It is too deep for pytest to remove.
+        run("rm", "--recursive", "--force", str(tree))
