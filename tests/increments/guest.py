@@ -19,6 +19,11 @@ _BUSY = 8
 # Acts that are remembered.
 _REMEMBERED = 5000
 _BLOCK = 4096
+# Seconds after which data are written that the guest did not flush. A kernel takes half a minute;
+# the margin of volflow in the product is twice as long, and here too.
+_WRITE_BACK = 1.0
+# sync_file_range(2): to write the data and wait, without the times.
+_ALL_DATA = 1 | 2 | 4
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
@@ -41,6 +46,7 @@ class Guest:
         self._thread: threading.Thread | None = None
         self._failure: BaseException | None = None
         self._busy: list[int] = []
+        self._dirty: deque[tuple[float, int]] = deque()
         self._ways: list[Callable[[Path], None]] = [
             *(self.in_place, self.direct, self.mapped, self.unflushed, self.with_its_old_mtime),
             *(self.renamed_over, self.swapped, self.appended, self.mode, self.linked),
@@ -75,6 +81,7 @@ class Guest:
     def _write(self) -> None:
         try:
             while not self._stop.wait(self.chance.choice((0.001, 0.01, 0.05, 0.3))):
+                self._write_back(time.monotonic() - _WRITE_BACK)
                 way = self.chance.choice(self._ways)
                 busy = self.chance.random() < 0.8
                 path = self._file(self.chance.choice(self._busy if busy else range(_FILES)))
@@ -84,6 +91,15 @@ class Guest:
                 self.acts[what] += 1
         except BaseException as error:  # noqa: BLE001 - the test's thread raises it
             self._failure = error
+        finally:
+            self._write_back(time.monotonic())
+
+    def _write_back(self, before: float) -> None:
+        """Write the data of files that were written to before this moment, but not their times."""
+        while self._dirty and self._dirty[0][0] <= before:
+            fd = self._dirty.popleft()[1]
+            _LIBC.sync_file_range(fd, ctypes.c_int64(0), ctypes.c_int64(0), _ALL_DATA)
+            os.close(fd)
 
     def _did(self, what: str, path: Path) -> None:
         self.done.append((time.time(), what, path.stat().st_ino))
@@ -124,9 +140,9 @@ class Guest:
             memory.flush()
 
     def unflushed(self, path: Path) -> None:
-        with path.open("r+b") as file:
-            file.seek(self._place(path))
-            file.write(self.chance.randbytes(_BLOCK))
+        fd = os.open(path, os.O_WRONLY)
+        self._dirty.append((time.monotonic(), fd))
+        os.pwrite(fd, self.chance.randbytes(_BLOCK), self._place(path))
 
     def with_its_old_mtime(self, path: Path) -> None:
         before = path.stat()
