@@ -8,6 +8,7 @@ deleted still exists at the end. The tasks, flows, engines and the state databas
 from __future__ import annotations
 
 import itertools
+import json
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,16 @@ from volflow.repositories import opened
 from volflow.results.outcome import CopyProgress, Figures
 
 _GIB = 2**30
+
+
+# What xfs_db and superblocks.py print of an XFS of one GiB.
+_INFO = """\
+meta-data=/dev/standin           isize=512    agcount=4, agsize=65536 blks
+data     =                       bsize=4096   blocks=262144, imaxpct=25
+log      =internal log           bsize=4096   blocks=16384, version=2
+"""
+_XFS = {"family": "xfs", "mark": 0, "end": 512, "size": _GIB}
+_SUPERBLOCKS = json.dumps({"superblocks": [_XFS], "partitions": []})
 
 
 class Client(FakeClient):
@@ -97,7 +108,7 @@ class Namespace:
     root = Path("/nowhere")
 
     def run(self, *command: str | Path, stdin: str | None = None) -> str:
-        return ""
+        return "4096 262144 250000 100 90" if command[0] == "stat" else ""
 
     def records(self, *command: str | Path) -> Iterator[bytes]:
         return iter(())
@@ -160,11 +171,13 @@ class Privilege(privilege.Privilege):
     """Answers only the programs that examine a file system."""
 
     def attempt(self, *command: str, stdin: str | None = None, enter: Sequence[str] = ()) -> Ended:
+        if command[0] != "blkid":
+            return Ended(0, _SUPERBLOCKS, "")
         told = "" if "LABEL" in command else "TYPE=xfs\nUUID=33333333-0000-4000-8000-000000000000\n"
         return Ended(0, told, "")
 
     def run(self, *command: str, stdin: str | None = None, enter: Sequence[str] = ()) -> str:
-        return "meta-data isize=512\ndata = bsize=4096\n"
+        return _INFO
 
 
 class Repositories(opened.Repositories):

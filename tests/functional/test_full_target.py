@@ -122,7 +122,7 @@ def place(tmp_path: Path) -> Iterator[Place]:
     try:
         yield Place(path)
     finally:
-        run("umount", str(path))
+        unmount(path)
 
 
 def _holds_all(image: Path) -> bool:

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from cinderclient import exceptions
 
 from tests.support.auditor import Known
-from tests.support.waiting import LIMIT, until_available, until_gone
+from tests.support.waiting import LIMIT, until, until_available, until_gone
 
 T = TypeVar("T")
 
@@ -193,12 +193,10 @@ def run(*command: str, **arguments: Any) -> str:
 
 
 def unmount(point: Path) -> None:
-    """Unmount. Retries, as a program that another thread starts may briefly hold our files."""
-    for _ in range(20):
-        if subprocess.run(["umount", point], capture_output=True, check=False).returncode == 0:
-            return
-        time.sleep(0.1)
-    run("umount", str(point))
+    """Unmount. Waits while a loop device, or what another thread has just started, holds files."""
+    until(
+        lambda: subprocess.run(["umount", point], capture_output=True, check=False).returncode == 0
+    )
 
 
 def in_a_namespace(do: Callable[[], T]) -> T:
