@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any
+from typing import Any, Protocol
 
 from volflow.disk import extended, first_format, mounting, signatures, xfs
 from volflow.disk.signatures import Signature
@@ -24,6 +24,30 @@ Runs = Privilege | MountNamespace
 # How a file system that was made again differs: the former and the present value of each property,
 # by its name; None where it has none.
 Differences = dict[str, tuple[str | None, str | None]]
+
+
+class _Tools(Protocol):
+    """What the modules for the types of file systems have in common."""
+
+    @property
+    def LAYOUT(self) -> tuple[str, ...]: ...
+    @property
+    def NUMBERS(self) -> tuple[str, ...]: ...
+    @property
+    def TRIED(self) -> tuple[str, ...]: ...
+
+    def describe(self, runs: Runs, device: str) -> tuple[dict[str, str], str]: ...
+    def size(self, values: Mapping[str, str]) -> int: ...
+    def lasting(self, values: Mapping[str, str], *, same_size: bool) -> dict[str, str]: ...
+    def features(self, values: Mapping[str, str]) -> list[str]: ...
+    def optional(self, values: Mapping[str, str]) -> list[str]: ...
+    def having(self, values: Mapping[str, str], name: str) -> dict[str, str]: ...
+    def sample(self, values: Mapping[str, str]) -> dict[str, str]: ...
+
+
+def _tools(kind: str) -> _Tools:
+    """The module for a type of file systems."""
+    return xfs if kind == "xfs" else extended
 
 
 @dataclass(frozen=True)
@@ -45,11 +69,15 @@ class FileSystem:
     @property
     def size(self) -> int:
         """Its size in bytes, which can be smaller than its device; 0 if it is not known."""
-        return xfs.size(self.parameters) if self.is_xfs else extended.size(self.parameters)
+        return self._tools.size(self.parameters)
 
     @property
     def is_xfs(self) -> bool:
         return self.type == "xfs"
+
+    @property
+    def _tools(self) -> _Tools:
+        return _tools(self.type)
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -66,8 +94,7 @@ class FileSystem:
         if not all(isinstance(text, str) for text in texts):
             raise TypeError("a value of the file system is no text")
         parameters = first_format.translated(found.type, found.parameters)
-        numbers = xfs.NUMBERS if found.is_xfs else extended.NUMBERS
-        if not all(parameters.get(name, "0").isdecimal() for name in numbers):
+        if not all(parameters.get(name, "0").isdecimal() for name in found._tools.NUMBERS):
             raise ValueError("a number of the file system is none")
         return replace(found, parameters=parameters)
 
@@ -79,7 +106,7 @@ class FileSystem:
     @property
     def features(self) -> tuple[str, ...]:
         """The names of its features."""
-        return tuple((xfs if self.is_xfs else extended).features(self.parameters))
+        return tuple(self._tools.features(self.parameters))
 
     @property
     def optional(self) -> tuple[str, ...]:
@@ -87,7 +114,7 @@ class FileSystem:
 
         A kernel that does not know such a feature may still read the file system, or use it.
         """
-        return tuple((xfs if self.is_xfs else extended).optional(self.parameters))
+        return tuple(self._tools.optional(self.parameters))
 
     def without(self, features: Collection[str], *, known: bool = True) -> FileSystem:
         """This file system without some of its features.
@@ -101,12 +128,11 @@ class FileSystem:
     @property
     def tried(self) -> tuple[str, ...]:
         """Features of its type that it does not have, and that a host may lack."""
-        return tuple(n for n in (xfs if self.is_xfs else extended).TRIED if n not in self.features)
+        return tuple(name for name in self._tools.TRIED if name not in self.features)
 
     def having(self, feature: str) -> FileSystem:
         """This file system with one more feature."""
-        kind = xfs if self.is_xfs else extended
-        return replace(self, parameters=kind.having(self.parameters, feature))
+        return replace(self, parameters=self._tools.having(self.parameters, feature))
 
     @property
     def nameless(self) -> tuple[str, ...]:
@@ -116,8 +142,7 @@ class FileSystem:
     @property
     def layout(self) -> tuple[str, ...]:
         """The names of those of its parameters that mkfs can also choose itself."""
-        kind = xfs if self.is_xfs else extended
-        return tuple(name for name in kind.LAYOUT if name in self.parameters)
+        return tuple(name for name in self._tools.LAYOUT if name in self.parameters)
 
     def choosing(self, *names: str) -> FileSystem:
         """This file system without some parameters, so that mkfs chooses them."""
@@ -134,14 +159,12 @@ class FileSystem:
 
     def sample(self) -> FileSystem:
         """A file system with the same features that can be small."""
-        kind = xfs if self.is_xfs else extended
-        return replace(self, uuid=_ANY, parameters=kind.sample(self.parameters))
+        return replace(self, uuid=_ANY, parameters=self._tools.sample(self.parameters))
 
     @property
     def kind(self) -> frozenset[tuple[str, str]]:
         """What it has in common with others that are created with the same options."""
-        kind = xfs if self.is_xfs else extended
-        return frozenset(kind.lasting(self.parameters, same_size=True).items()) - {
+        return frozenset(self._tools.lasting(self.parameters, same_size=True).items()) - {
             (name, self.parameters.get(name, "")) for name in extended.OWN
         }
 
@@ -215,12 +238,12 @@ class FileSystem:
             runs.run("tune2fs", "-M", extended.last_mounted_on(self.parameters), device)
 
     def _described(self, runs: Runs, device: str) -> FileSystem:
-        parameters, raw = (xfs if self.is_xfs else extended).describe(runs, device)
+        parameters, raw = self._tools.describe(runs, device)
         return replace(self, parameters=parameters, raw=raw)
 
     def differences(self, now: FileSystem) -> Differences:
         """How a file system that was made again differs from this one."""
-        lasting = xfs.lasting if self.is_xfs else extended.lasting
+        lasting = self._tools.lasting
         same = now.size == self.size
         before, after = (lasting(each.parameters, same_size=same) for each in (self, now))
         names = before.keys() | after.keys() if self.raw else before.keys()
@@ -248,7 +271,7 @@ def new(runs: Runs, kind: str, file: str, size: int) -> FileSystem:
     """
     runs.run("truncate", f"--size={size}", file)
     runs.run(f"mkfs.{kind}", "-q", "-f" if kind == "xfs" else "-F", file)
-    parameters, raw = (xfs if kind == "xfs" else extended).describe(runs, file)
+    parameters, raw = _tools(kind).describe(runs, file)
     return FileSystem(kind, "", parameters=parameters, raw=raw)
 
 
@@ -259,7 +282,7 @@ def probe(privilege: Privilege, device: str, found: Signature | None = None) -> 
     :raises DiskError: the device has no file system, several, an unknown one, or a partition table
     """
     found = found or signatures.identify(privilege, device)
-    parameters, raw = (xfs if found.type == "xfs" else extended).describe(privilege, device)
+    parameters, raw = _tools(found.type).describe(privilege, device)
     return FileSystem(
         type=found.type,
         uuid=found.uuid,
