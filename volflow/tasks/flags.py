@@ -72,8 +72,7 @@ def _recorded(
     work: Work, namespace: MountNamespace, regions: Sequence[Region]
 ) -> dict[str, dict[str, int]]:
     """The flags of directories by region and path, as they were before this restore began."""
-    ledger, mark = work.services.ledger, work.tag(_KIND)
-    entry = ledger.find(mark)
+    entry = work.services.ledger.find(work.tag(_KIND))
     found = {
         region.path: json.loads(namespace.run(*CLEARING, namespace.root / region.path, "flags"))
         for region in regions
@@ -81,15 +80,7 @@ def _recorded(
     for path, before in (entry.details["flags"] if entry else {}).items():
         found[path] = {**found.get(path, {}), **before}
     if any(found.values()):
-        # It is nothing to remove, so its entry in the ledger is closed at once.
-        ledger.intend(
-            mark,
-            run_id=work.services.run_id,
-            item=work.volume_id,
-            kind=_KIND,
-            details={"flags": found},
-        )
-        ledger.gone(mark)
+        work.record(_KIND, flags=found)
     return found
 
 

@@ -28,17 +28,7 @@ class Remark(StrEnum):
 
     def of(self, work: Work, text: str) -> None:
         """Record a remark. A resumed run keeps it, or replaces it."""
-        # It is nothing to remove, so its entry in the ledger is closed at once.
-        ledger, kind = work.services.ledger, f"remark on {self}"
-        mark = work.tag(kind)
-        ledger.intend(
-            mark,
-            run_id=work.services.run_id,
-            item=work.volume_id,
-            kind=kind,
-            details={"text": text},
-        )
-        ledger.gone(mark)
+        work.record(f"remark on {self}", text=text)
 
     def read(self, work: Work) -> str | None:
         """The remark that was recorded; None if there is none."""

@@ -123,6 +123,18 @@ class Work:
         """The tag of the one resource of this kind that this run makes for this volume."""
         return tag(self.services.run_id, self.volume_id, kind)
 
+    def record(self, kind: str, **details: Any) -> None:
+        """Record something that is nothing to remove: its entry is closed at once."""
+        ledger, mark = self.services.ledger, self.tag(kind)
+        ledger.intend(
+            mark,
+            run_id=self.services.run_id,
+            item=self.volume_id,
+            kind=kind,
+            details=details,
+        )
+        ledger.gone(mark)
+
     def is_ours(self, tag: str | None) -> bool:
         """Whether a tag belongs to this run and volume."""
         return (tag or "").rpartition("/")[0] == f"{self.services.run_id}/{self.volume_id}"
