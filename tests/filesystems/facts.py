@@ -78,7 +78,7 @@ def needless(before: Facts, after: Facts, told: set[str]) -> list[str]:
     """The differences that volflow has told although there are none, one line each."""
     equal = {name: before[name] for name in before if before[name] == after.get(name)}
     return [
-        f"{name} is still {value!r}, and a difference is told"
+        f"{name} is still {value!r}, but the result reports a difference"
         for name, value in sorted(equal.items())
         if told & {name, *_EXT_TOLD.get(name, ())}
     ]

@@ -32,7 +32,7 @@ BATCH, AT_A_TIME = 12, 4
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Parse the command line; return 0 if every difference was told."""
+    """Parse the command line; return 0 if volflow reported every difference."""
     parser = argparse.ArgumentParser(prog="filesystems", description="Try all file systems.")
     parser.add_argument("--only", default="", metavar="REGEX", help="variants with such a name")
     parser.add_argument("--list", action="store_true", help="print the variants, and run none")
@@ -66,7 +66,7 @@ def run(variants: Sequence[Variant], say: Say = print, *, parallel: int, seed: i
     told = [each for each in made if each.told]
     minutes = (time.monotonic() - began) / 60
     say(f"{minutes:.1f} minutes, seed {seed}: {len(verdicts) - len(made)} cannot be made")
-    say(f"{len(made)} file systems, {len(told)} with differences that were told, {len(bad)} bad")
+    say(f"{len(made)} file systems, {len(told)} with reported differences, {len(bad)} bad")
     return 1 if bad or broken or len(verdicts) != len(variants) else 0
 
 

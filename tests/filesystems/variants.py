@@ -16,7 +16,7 @@ from tests.filesystems.variant import DEVICE, MOUNT, Command, Variant, commands
 EXT, XFS = 64, 54
 SEED = 11
 
-# What mke2fs is told, beside its defaults for the type.
+# Options of mke2fs, beside its defaults for the type.
 _EXT_NAMED = {
     "with its defaults": "",
     "bigalloc with clusters of 128 KiB": "-O bigalloc -C 131072",

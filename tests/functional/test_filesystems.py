@@ -1,4 +1,4 @@
-"""One file system of each class comes back equal, or each difference is told.
+"""One file system of each class comes back equal, or the result reports each difference.
 
 ``tox -e filesystems`` tries all that the tools of this host can make.
 """

@@ -246,7 +246,7 @@ def thin(tmp_path: Path) -> Iterator[Path]:
 def test_a_directory_on_a_device_that_takes_no_more_is_no_success(
     exporter: Exporter, thin: Path
 ) -> None:
-    """Only who asks for the errors of what was written is told of them."""
+    """The kernel reports write errors only to a program that asks for them."""
     with pytest.raises(VolflowError, match=r"(could not be|Not everything could be) written"):
         exporter.to_directory(thin / "new")
 

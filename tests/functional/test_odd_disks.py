@@ -145,7 +145,7 @@ def test_a_disk_without_a_known_file_system_fails(odd_disks: dict[str, Any], dis
     assert odd_disks["after"][disk] == odd_disks["before"][disk]
 
 
-# File systems that are whole, with marks in their data or a boot sector; and what is told of them.
+# Whole file systems with marks in their data or a boot sector, and what the remark says.
 MARKED: dict[str, tuple[Callable[[str], object], str]] = {
     "iso9660 in xfs": (
         _xfs(lambda device: _write(device, 32768, b"\x01CD001\x01")),

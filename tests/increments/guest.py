@@ -29,7 +29,7 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 class Guest:
-    """Writes to the files of a mounted volume until it is told to stop.
+    """Writes to the files of a mounted volume until somebody stops it.
 
     :ivar acts: how often it did what
     :ivar done: what it did last: when in seconds since the epoch, what, and to which inode

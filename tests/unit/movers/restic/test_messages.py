@@ -13,7 +13,7 @@ from volflow.errors import FullError, HostError, RepositoryError, VolflowError
 from volflow.movers.restic.messages import Place, Places, meaning
 
 SAID = "ignoring error for /regions/0/blob: write /m/regions/0/blob: no space left on device"
-# restic 0.14, whose repository is full.
+# What restic 0.14 prints when its repository is full.
 CRASH = """\
 panic: runtime error: invalid memory address or nil pointer dereference
 [signal SIGSEGV: segmentation violation code=0x1 addr=0x10 pc=0x790fec]
