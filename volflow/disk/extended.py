@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
 from volflow.disk.description import word
-from volflow.errors import DiskError
+from volflow.errors import DiskError, HostError, NoProgressError
 from volflow.host.namespace import MountNamespace
 from volflow.host.privilege import Privilege
 from volflow.printable import printable
@@ -129,16 +129,20 @@ LAYOUT: Final = (
 )
 
 PROGRAMS: Final = ("mkfs.ext4", "dumpe2fs", "tune2fs", "debugfs")
+# What dumpe2fs says of a damaged file system: it reads the journal too, where the groups say.
+_DAMAGE = re.compile(
+    r"checksum|magic number|corrupt|missing an inode table|descriptor size|illegal inode",
+    re.IGNORECASE,
+)
 
 
 def describe(runs: Privilege | MountNamespace, device: str) -> tuple[dict[str, str], str]:
     """What dumpe2fs says of a file system: values by name, and all of its text.
 
     :raises HostError: dumpe2fs cannot read it
-    :raises DiskError: dumpe2fs does not name each feature
+    :raises DiskError: it is damaged, or dumpe2fs does not name each feature
     """
-    # Also if this dumpe2fs does not know a feature: the kernel may be newer.
-    text = runs.run("dumpe2fs", "-f", "-h", device)
+    text = _dumped(runs, device)
     block = bytes.fromhex(runs.run(*_SUPERBLOCK, *_SUPERBLOCK_AT, device))
     found = {}
     for line in _one_line_each(text, block).split("\n"):
@@ -156,6 +160,24 @@ def describe(runs: Privilege | MountNamespace, device: str) -> tuple[dict[str, s
         found[kind] = " ".join(name for name in names[:count] if name not in _STATES)
         names = names[count:]
     return found, text
+
+
+def _dumped(runs: Privilege | MountNamespace, device: str) -> str:
+    try:
+        # Also if this dumpe2fs does not know a feature: the kernel may be newer.
+        return runs.run("dumpe2fs", "-f", "-h", device)
+    except NoProgressError:
+        raise
+    except HostError as error:
+        # Above it is the version of dumpe2fs.
+        last = str(error).rstrip().rpartition("\n")[2]
+        if not _DAMAGE.search(last):
+            raise
+        reason = last.removeprefix("dumpe2fs: ").rstrip("!.")
+        raise DiskError(
+            f"The file system of the volume is damaged: {printable(reason)}. Run 'e2fsck -f' in "
+            "the guest, then back it up again."
+        ) from error
 
 
 def _one_line_each(text: str, block: bytes) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import struct
 import subprocess
 from pathlib import Path
@@ -201,6 +202,39 @@ def test_what_differs_is_named(tmp_path: Path, disk: Path) -> None:
     assert differences["Total journal size"] == ("4096k", "16M")
 
 
+def _write(disk: Path, offset: int, data: bytes) -> None:
+    with open(disk, "r+b") as file:
+        file.seek(offset)
+        file.write(data)
+
+
+def _place(disk: Path, what: str) -> int:
+    """The offset of the journal, or of its inode."""
+    if what == "journal":
+        return 4096 * int(run("debugfs", "-R", "bmap <8> 0", disk))
+    found = re.search(r"block (\d+), offset (0x\w+)", run("debugfs", "-R", "imap <8>", disk))
+    assert found
+    return 4096 * int(found[1]) + int(found[2], 16)
+
+
+@pytest.mark.parametrize(
+    ("what", "content", "reason"),
+    [
+        ("groups", bytes(4096), "A block group is missing an inode table"),
+        ("groups", b"\xa5" * 4096, "Corrupt group descriptor"),
+        ("inode of the journal", b"\xa5" * 128, "Inode checksum does not match"),
+        ("journal", bytes(1024), "Journal superblock magic number invalid"),
+    ],
+)
+def test_a_damaged_ext4_is_refused_with_the_reason(
+    disk: Path, what: str, content: bytes, reason: str
+) -> None:
+    run("mkfs.ext4", "-q", "-F", "-b", "4096", disk)
+    _write(disk, 4096 if what == "groups" else _place(disk, what), content)
+    with pytest.raises(DiskError, match=f"is damaged: {reason}[^!]*. Run 'e2fsck -f' in the guest"):
+        probe(disk)
+
+
 @pytest.mark.parametrize("label", ["", "a'b", "with\\slash", 'q"x', "$x `y`", "é☃"])
 def test_odd_labels_are_kept(disk: Path, label: str) -> None:
     run("mkfs.ext4", "-q", "-F", "-L", label, disk)
@@ -216,12 +250,6 @@ def test_swap_is_refused(disk: Path) -> None:
     run("mkswap", disk)
     with pytest.raises(DiskError, match=r"has 'swap'.* supports ext2, ext3, ext4, xfs"):
         probe(disk)
-
-
-def _write(disk: Path, offset: int, data: bytes) -> None:
-    with open(disk, "r+b") as file:
-        file.seek(offset)
-        file.write(data)
 
 
 def test_a_partition_table_is_refused(disk: Path) -> None:
