@@ -88,10 +88,12 @@ def _from_labs(variants: Sequence[Variant], count: int) -> Iterator[Verdict | st
                 running -= 1
             else:
                 yield found
-    finally:
+    except BaseException:
         for worker in workers:
             # It ends its lab.
             worker.terminate()
+        raise
+    finally:
         for worker in workers:
             worker.join()
 
