@@ -57,14 +57,33 @@ _FEATURES = (
     ("naming.parent", "-n", "parent"),
     ("log.lazy-count", "-l", "lazy-count"),
 )
-# Those that allow a kernel that does not know them to read (xfs_format.h of the Linux kernel).
-_READ_ONLY_COMPATIBLE = frozenset({"finobt", "rmapbt", "reflink", "inobtcount"})
+# Those without which the same files can be stored: how space, inodes, directories and extents are
+# counted and found (xfs_format.h of the Linux kernel).
+_OPTIONAL = frozenset(
+    {"finobt", "rmapbt", "reflink", "inobtcount", "nrext64", "exchange", "parent", "metadir"}
+)
 # Bits that tell what has happened to a file system, and that mkfs.xfs does not set: an attribute or
 # quotas were used (XFS_SB_VERSION_ATTRBIT and _QUOTABIT), the UUID was changed
 # (XFS_SB_FEAT_INCOMPAT_META_UUID), a repair is needed (XFS_SB_FEAT_INCOMPAT_NEEDSREPAIR).
 _STATES = {"superblock.versionnum": 0x10 | 0x40, "superblock.features_incompat": 0x4 | 0x10}
-# The bits of those that mkfs.xfs has names for: finobt, rmapbt, reflink, inobtcount.
-_READ_ONLY_WORD, _NAMED_READ_ONLY = "superblock.features_ro_compat", 0x1 | 0x2 | 0x4 | 0x8
+# The bits of features, in words of the superblock, and the names that ``info`` has for them.
+_BITS = {
+    "superblock.features_ro_compat": {
+        0x1: "meta-data.finobt",
+        0x2: "meta-data.rmapbt",
+        0x4: "meta-data.reflink",
+        0x8: "meta-data.inobtcount",
+    },
+    "superblock.features_incompat": {
+        0x1: "naming.ftype",
+        0x2: "meta-data.sparse",
+        0x8: "meta-data.bigtime",
+        0x20: "meta-data.nrext64",
+        0x40: "meta-data.exchange",
+        0x80: "naming.parent",
+        0x100: "meta-data.metadir",
+    },
+}
 # mkfs.xfs makes smaller logs and file systems only with an option for its own tests.
 _LEAST_LOG, _LEAST = 64 * 1024**2, 300 * 1024**2
 _SECTOR = 512
@@ -82,6 +101,10 @@ def describe(runs: Privilege | MountNamespace, device: str) -> tuple[dict[str, s
     found = geometry(info)
     fields = dict(re.findall(r"^(\w+) = (\S+)", superblock, re.MULTILINE))
     found |= {f"superblock.{name}": fields[name] for name in _FIELDS if name in fields}
+    # An xfs_db that does not know a feature prints only its bit: the kernel may be newer.
+    for field, names in _BITS.items():
+        bits = int(found.get(field, "0"), 16)
+        found |= {name: "1" for bit, name in names.items() if bits & bit and name not in found}
     for name in ("data.bsize", "data.blocks", "meta-data.isize", "log.blocks"):
         if not found.get(name, "").isdecimal():
             raise DiskError(f"xfs_db does not say the {name} of the volume's XFS.")
@@ -130,14 +153,18 @@ def features(values: Mapping[str, str]) -> list[str]:
 
 
 def optional(values: Mapping[str, str]) -> list[str]:
-    """The features that a kernel does not need to know in order to read the file system."""
-    return [name for name in features(values) if name in _READ_ONLY_COMPATIBLE]
+    """The features without which the same files can be stored."""
+    return [name for name in features(values) if name in _OPTIONAL]
 
 
 def nameless(values: Mapping[str, str]) -> list[str]:
-    """Features that mkfs.xfs has no name for, and that a kernel can read without knowing them."""
-    unknown = int(values.get(_READ_ONLY_WORD, "0"), 16) & ~_NAMED_READ_ONLY
-    return [f"features_ro_compat {unknown:#x}"] if unknown else []
+    """Features that mkfs.xfs has no name for."""
+    found = []
+    for field, names in _BITS.items():
+        known = sum(names) | _STATES.get(field, 0)
+        if unknown := int(values.get(field, "0"), 16) & ~known:
+            found.append(f"{field.removeprefix('superblock.')} {unknown:#x}")
+    return found
 
 
 def without(values: Mapping[str, str], names: Collection[str], *, known: bool) -> dict[str, str]:

@@ -223,6 +223,9 @@ class MakeFileSystem(Step):
 
 def _why(fit: Fit, name: str) -> str:
     """Why a value of a new file system is not that of the backup."""
+    for each in (name, name.rpartition(".")[2]):
+        if each in fit.left_out:
+            return f"'{each}' ({fit.left_out[each]})"
     return str(fit) if fit.left_out and "eature" in name else "mkfs cannot set it"
 
 

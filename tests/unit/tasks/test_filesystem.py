@@ -219,6 +219,20 @@ def test_a_restore_tells_each_difference(
     assert features["why"] == "'resize_inode' (nobody has it)"
 
 
+def test_a_restore_tells_why_a_feature_of_xfs_is_missing(
+    work: Work, cloud: FakeClient, disk: Path, tmp_path: Path
+) -> None:
+    image = tmp_path / "image"
+    subprocess.run(["mkfs.xfs", "-q", "-d", f"file,name={image},size=400m"], check=True)
+    wanted = probe(Privilege(helper=""), str(image))
+    step = MakeFileSystem(unable(work, "reflink"), wanted, new=True)
+    made = step.execute(str(disk), new(work, cloud), "attachment")
+    assert {each["name"]: each["why"] for each in made["differences"]} == {
+        "file system: meta-data.reflink": "'reflink' (nobody has it)",
+        "file system: superblock.features_ro_compat": "'reflink' (nobody has it)",
+    }
+
+
 def test_a_backup_tells_that_the_volume_was_formatted(
     work: Work, disk: Path, tmp_path: Path
 ) -> None:
