@@ -189,7 +189,7 @@ class _Trial:
                 raise CannotCreateError(
                     f"{command[0]} of this host cannot create the volume's {file_system.type}: "
                     # mkfs.xfs adds all of its options.
-                    f"{why.partition(chr(10) + 'Usage')[0]}",
+                    f"{_ended(why.partition(chr(10) + 'Usage')[0])}",
                     f"{command[0]} of this host cannot create it",
                 ) from error
             lacked = unknown & set(file_system.features)
@@ -245,7 +245,7 @@ class _Trial:
             what = f" with the feature {' or '.join(sorted(needed))}" if needed else ""
             raise CannotCreateError(
                 f"The kernel of this host does not mount an {sample.type} like that of the "
-                f"volume{what}: {bare}",
+                f"volume{what}: {_ended(str(bare))}",
                 "the kernel of this host does not mount it",
             )
         kept: set[str] = set()
@@ -293,6 +293,11 @@ class _Trial:
         """
         self._namespace.run("rm", "--force", self._file)
         self._namespace.run("truncate", f"--size={size}", self._file)
+
+
+def _ended(reason: str) -> str:
+    """A reason that another sentence can follow."""
+    return f"{reason.rstrip().rstrip('.')}."
 
 
 def _changes(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, str | None]:

@@ -22,6 +22,8 @@ _XFS_READ_ONLY = "finobt rmapbt reflink inobtcount"
 
 # Exists while a loop device is set up.
 _BACKING = "/sys/block/{}/loop/backing_file"
+# What the kernel says of a file system, and not of the loop device alone.
+_OF_LOOP = re.compile(r"(?:\((?:device )?|\bdev )(loop\d+)\b")
 # Lines that are told.
 _KEPT = 8
 _REPAIRS = {"xfs": "xfs_repair"}
@@ -40,12 +42,12 @@ def about(device: str, said: Sequence[str]) -> list[str]:
     """What the kernel has said about a device.
 
     :param device: the device; or a file, for which mount(8) sets up a loop device, and removes it
-        again when it has failed
+        again when it has failed. The file may be visible only in the namespace of the mount.
     :param said: what the kernel has said about anything
     :returns: the last lines, oldest first
     """
-    if os.path.isfile(device):
-        named = {loop for line in said for loop in re.findall(r"\bloop\d+\b", line)}
+    if os.path.isfile(device) or not (device.startswith("/dev/") or os.path.lexists(device)):
+        named = {loop for line in said for loop in _OF_LOOP.findall(line)}
         names = {each for each in named if not os.path.exists(_BACKING.format(each))}
         # Another mount has failed at the same time.
         if len(names) > 1:

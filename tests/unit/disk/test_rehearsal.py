@@ -112,13 +112,30 @@ def test_an_incompatible_feature_that_mkfs_does_not_know_is_named(
     rehearsal: Tries, disk: Path
 ) -> None:
     found = described(disk, "mkfs.ext4 -q -F").having("FEATURE_I20")
-    with pytest.raises(CannotCreateError, match="does not know the feature FEATURE_I20") as error:
+    with pytest.raises(CannotCreateError, match=r"not know the feature FEATURE_I20\.$") as error:
         rehearsal.fit(found, SIZE)
     assert error.value.why == "mkfs.ext4 of this host cannot create it"
     # It is remembered too.
     with pytest.raises(CannotCreateError, match="FEATURE_I20"):
         rehearsal.fit(found, SIZE)
     assert rehearsal.count == 1
+
+
+def test_the_kernel_says_why_it_does_not_mount_such_a_file_system(
+    rehearsal: Tries, disk: Path
+) -> None:
+    """The file that is tried is visible only in the namespace."""
+    found = described(disk, "mkfs.ext4 -q -F -b 65536 -O ^64bit")
+    if not os.access("/dev/kmsg", os.R_OK):
+        pytest.skip("the log of the kernel cannot be read")
+    # Newer kernels may mount it.
+    said = "does not support blocks of 65536 bytes"
+    try:
+        rehearsal.fit(found, SIZE)
+    except CannotCreateError as error:
+        said = str(error)
+    assert "does not support blocks of 65536 bytes" in said
+    assert "wrong fs type" not in said
 
 
 def test_a_feature_of_newer_tools_is_left_out_or_named(rehearsal: Tries, disk: Path) -> None:

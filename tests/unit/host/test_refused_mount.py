@@ -102,3 +102,10 @@ def test_the_loop_device_of_a_file_is_found_where_it_is_the_only_one(tmp_path: P
     said = ["EXT4-fs (loop900): bad geometry", "EXT4-fs (dm-1): bad geometry"]
     assert refused_mount.about(str(image), said) == said[:1]
     assert refused_mount.about(str(image), [*said, "XFS (loop901): SB validate failed"]) == []
+
+
+def test_a_file_in_another_namespace_has_a_loop_device_too(tmp_path: Path) -> None:
+    said = ["loop901: detected capacity change from 0 to 8", "EXT4-fs (loop900): bad geometry"]
+    assert refused_mount.about(str(tmp_path / "not visible here"), said) == said[1:]
+    # Such as one that was detached.
+    assert refused_mount.about("/dev/volflow-has-no-such-device", said) == []
