@@ -98,7 +98,7 @@ def test_the_doctor_names_programs_that_are_not_installed(
 
 
 @pytest.mark.parametrize(
-    ("limits", "says"),
+    ("room", "says"),
     [
         ({"volumes": 0}, "is too small even .* left: 0 volumes"),
         ({"snapshots": 0}, "is too small even .* 0 snapshots"),
@@ -108,9 +108,9 @@ def test_the_doctor_names_programs_that_are_not_installed(
     ids=["volumes", "snapshots", "gigabytes", "type"],
 )
 def test_the_doctor_names_a_quota_that_is_used_up(
-    shared_site: Site, limits: dict[str, int], says: str
+    shared_site: Site, room: dict[str, int], says: str
 ) -> None:
-    with shared_site.quota(**limits):
+    with shared_site.quota_left(**room):
         found = _bad(_examined(shared_site, 1))
     assert found.keys() == {"quota"}
     assert re.search(says, found["quota"]), found

@@ -151,7 +151,7 @@ def test_contradicting_filters_are_refused(
 
 def test_a_quota_of_a_type_lets_fewer_go_side_by_side(shop: tuple[Site, dict[str, str]]) -> None:
     site, volumes = shop
-    with site.quota(volumes_lab=3 + 2):
+    with site.quota_left(volumes_lab=2):
         found, said = _dry(site, "backup", "--all")
     assert found == volumes.keys()
     assert "4 volumes, 2 in parallel" in said
@@ -161,7 +161,7 @@ def test_a_quota_of_a_type_lets_fewer_go_side_by_side(shop: tuple[Site, dict[str
 def test_a_used_up_quota_of_a_type_spares_other_types(shop: tuple[Site, dict[str, str]]) -> None:
     """Volumes of other types are backed up."""
     site, volumes = shop
-    with site.quota(**{"volumes_lab-multiattach": 1}):
+    with site.quota_left(**{"volumes_lab-multiattach": 0}):
         found, said = _dry(site, "backup", "--all")
         done = site.cli("backup", "create", "scratch", "web-1")
     assert found == volumes.keys() - {"scratch"}
@@ -172,8 +172,8 @@ def test_a_used_up_quota_of_a_type_spares_other_types(shop: tuple[Site, dict[str
 
 
 def test_a_dry_run_shows_the_quota_it_needs(shop: tuple[Site, dict[str, str]]) -> None:
-    site, volumes = shop
-    with site.quota(volumes=len(volumes) + 2, snapshots=50):
+    site, _ = shop
+    with site.quota_left(volumes=2, snapshots=50):
         found, said = _dry(site, "backup", "--all", "--parallel", "3")
     assert found == set(NAMES)
     assert "4 volumes, 2 in parallel." in said
@@ -196,18 +196,18 @@ def test_a_dry_run_shows_the_quota_it_needs(shop: tuple[Site, dict[str, str]]) -
 
 
 def test_a_quota_for_less_than_one_volume_is_refused(shop: tuple[Site, dict[str, str]]) -> None:
-    site, volumes = shop
-    for limits in ({"volumes": len(volumes)}, {"snapshots": 0}, {"gigabytes": len(volumes) + 1}):
-        with site.quota(**limits):
+    site, _ = shop
+    for room in ({"volumes": 0}, {"snapshots": 0}, {"gigabytes": 1}):
+        with site.quota_left(**room):
             done = site.cli("backup", "create", "--all")
             assert done.returncode == 1, done
             assert "cannot hold the temporary snapshot and volume of even one" in done.stderr
             assert "Request more quota, or free some" in done.stderr
-    with site.quota(volumes=len(volumes) + 3):
+    with site.quota_left(volumes=3):
         done = site.cli("restore", "create", "--all", "--new", "--yes")
         assert done.returncode == 1, done
         assert "cannot hold 4 new volumes" in done.stderr
-    with site.quota(snapshots=0):
+    with site.quota_left(snapshots=0):
         done = site.cli("restore", "create", "db", "--yes")
         assert done.returncode == 1, done
         assert "cannot hold what the restore needs" in done.stderr
@@ -215,7 +215,7 @@ def test_a_quota_for_less_than_one_volume_is_refused(shop: tuple[Site, dict[str,
 
 def test_a_restore_too_is_slowed_down_by_the_quota(shop: tuple[Site, dict[str, str]]) -> None:
     site, _ = shop
-    with site.quota(snapshots=2):
+    with site.quota_left(snapshots=2):
         _, said = _dry(site, "restore", "--all")
         assert "4 volumes, 2 in parallel." in said
         done = site.cli("restore", "create", "--all", "--yes", "-f", "json")

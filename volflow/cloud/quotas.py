@@ -49,42 +49,58 @@ class Quotas:
         self._project_id = project_id
 
     def left(self) -> Quota:
-        """The free part of the project's quota (``GET /limits``), also for each volume type."""
+        """The free part of the project's quota, also for each volume type.
+
+        ``GET /limits`` gives the limits and what is in use; the project's quota set also gives
+        what Cinder has reserved, which takes room as well: for requests in progress, and for
+        a day for those that ended before Cinder gave their reservation back.
+        """
         limits = self._client.call(
             "Reading the quota",
             lambda: {limit.name: limit.value for limit in self._api.limits.get().absolute},
         )
+        usage = self._usage()
 
-        def left(maximum: str, used: str) -> int | None:
+        def left(resource: str, maximum: str, used: str) -> int | None:
             most = int(limits.get(maximum, -1))
+            reserved = usage[resource]["reserved"] if resource in usage else 0
             # A quota can be lowered below what is in use.
-            return None if most < 0 else max(0, most - int(limits.get(used, 0)))
+            return None if most < 0 else max(0, most - int(limits.get(used, 0)) - reserved)
 
         return Quota(
-            volumes=left("maxTotalVolumes", "totalVolumesUsed"),
-            snapshots=left("maxTotalSnapshots", "totalSnapshotsUsed"),
-            gigabytes=left("maxTotalVolumeGigabytes", "totalGigabytesUsed"),
-            types=self._types_left(),
+            volumes=left("volumes", "maxTotalVolumes", "totalVolumesUsed"),
+            snapshots=left("snapshots", "maxTotalSnapshots", "totalSnapshotsUsed"),
+            gigabytes=left("gigabytes", "maxTotalVolumeGigabytes", "totalGigabytesUsed"),
+            types=self._types_left(usage),
         )
 
-    def _types_left(self) -> dict[str, Quota]:
-        """The free quota of volume types with limits of their own, if this user may see it."""
+    def _usage(self) -> dict[str, dict[str, int]]:
+        """Limit, use and reservations of each resource, if this user may see them."""
         try:
             found = self._client.call(
-                "Reading the quotas of volume types",
+                "Reading the project's quota set",
                 lambda: dict(self._api.quotas.get(self._project_id, usage=True).to_dict()),
             )
         except UnavailableError:
             raise
         except CloudError as error:
-            LOG.info("The quotas of volume types are not checked: %s", error)
+            LOG.info("Reservations and the quotas of volume types are not checked: %s", error)
             return {}
+        return {
+            resource: {name: int(value[name]) for name in ("limit", "in_use", "reserved")}
+            for resource, value in found.items()
+            if isinstance(value, dict)
+        }
+
+    @staticmethod
+    def _types_left(usage: Mapping[str, Mapping[str, int]]) -> dict[str, Quota]:
+        """The free quota of volume types with limits of their own."""
         left: dict[str, dict[str, int]] = {}
-        for key, value in found.items():
+        for key, value in usage.items():
             # volumes_NAME, snapshots_NAME and gigabytes_NAME, beside those of all types.
             resource, _, name = key.partition("_")
             if name and resource in ("volumes", "snapshots", "gigabytes") and value["limit"] >= 0:
-                room = int(value["limit"]) - int(value["in_use"]) - int(value["reserved"])
+                room = value["limit"] - value["in_use"] - value["reserved"]
                 left.setdefault(name, {})[resource] = max(0, room)
         return {
             name: Quota(of.get("volumes"), of.get("snapshots"), of.get("gigabytes"))

@@ -54,8 +54,8 @@ class FakeClient:
         # No limits unless a test sets them.
         absolute: list[SimpleNamespace] = []
         self.limits = SimpleNamespace(get=lambda: SimpleNamespace(absolute=absolute))
-        self._of_types: dict[str, Any] = {}
-        self.quotas = SimpleNamespace(get=lambda project, usage: Resource(self._of_types))
+        self._usage: dict[str, Any] = {}
+        self.quotas = SimpleNamespace(get=lambda project, usage: Resource(self._usage))
         self._changed: list[tuple[Any, str]] = []
 
     def cinder(
@@ -109,10 +109,15 @@ class FakeClient:
         for resource, amount in left.items():
             if volume_type:
                 limit = {"limit": amount, "in_use": 0, "reserved": 0}
-                self._of_types[f"{resource}_{volume_type}"] = limit
+                self._usage[f"{resource}_{volume_type}"] = limit
             else:
                 limit_of = SimpleNamespace(name=_LIMITS[resource], value=amount)
                 self.limits.get().absolute.append(limit_of)
+
+    def reserve(self, **amounts: int) -> None:
+        """Reserve a part of the project's quota, as a request in progress does."""
+        for resource, amount in amounts.items():
+            self._usage[resource] = {"limit": -1, "in_use": 0, "reserved": amount}
 
     # Making calls fail, or act
 
