@@ -194,7 +194,8 @@ class Exporter:
         if qcow2 and find_program("qemu-img") is None:
             raise HostError("qemu-img is not installed: install the package 'qemu-utils'.")
         sparse_files_fit(self._manifest, restores_holes=self._mover.restores_holes)
-        full.needs(image, self._bytes())
+        # A qcow2 image is written while the raw one is still there.
+        full.needs(image, self._bytes() * (2 if qcow2 else 1))
         with _directory(image.parent):
             return self._write_image(image, region, qcow2=qcow2, verify=verify)
 
