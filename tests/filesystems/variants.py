@@ -137,6 +137,9 @@ _XFS_TUNED = {
 }
 _XFS_AFTERWARDS = {
     "an incompatible feature": "xfs_db -x -c sb+0 -c write+-d+features_incompat+0x403 DEVICE",
+    "exchange of newer tools": "xfs_db -x -c sb+0 -c write+-d+features_incompat+0x4b DEVICE",
+    "parent of newer tools": "xfs_db -x -c sb+0 -c write+-d+features_incompat+0x8b DEVICE",
+    "gaps of newer tools": "xfs_db -x -c sb+0 -c write+-d+features_incompat+0x40b DEVICE",
     "a read-only feature": "xfs_db -x -c sb+0 -c write+-d+features_ro_compat+0x20d DEVICE",
 }
 _XFS_LABELS = ('a b"c', "-L", "x=y,z", "ü")
