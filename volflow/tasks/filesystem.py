@@ -72,7 +72,7 @@ class Probe(Step):
         except DiskError as error:
             text = (
                 f"{error} On this host, only 'restore create --to-path' and 'backup extract' can "
-                "restore this backup."
+                "restore a backup of it."
             )
         except HostError as error:
             text = f"whether this host can create the file system again is unknown: {error}"

@@ -189,7 +189,12 @@ def unable(work: Work, lacks: str | Exception) -> Work:
     ("lacks", "said"),
     [
         ("resize_inode", "a restore on this host leaves out 'resize_inode' (nobody has it)"),
-        (CannotCreateError("No.", "no"), "No. On this host, only 'restore create --to-path'"),
+        (
+            CannotCreateError("No.", "no"),
+            "No. On this host, only 'restore create --to-path' and 'backup extract' can restore a "
+            # Also where the backup itself fails later.
+            "backup of it.",
+        ),
         (HostError("no loop device"), "is unknown: no loop device"),
     ],
     ids=["a feature", "all of it", "unknown"],
