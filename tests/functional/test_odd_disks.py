@@ -71,6 +71,13 @@ def _two(device: str) -> None:
     _write(device, 1024, superblock)
 
 
+def _no_tree(device: str) -> None:
+    """A directory with two names: with a few of them, a program would meet billions of paths."""
+    run("mkfs.ext4", "-q", "-F", device)
+    for command in ("mkdir one", "ln one other"):
+        run("debugfs", "-w", "-R", command, device)
+
+
 def _external_log(device: str) -> None:
     with tempfile.NamedTemporaryFile() as log:
         log.truncate(128 * 1024**2)
@@ -108,6 +115,7 @@ DISKS: dict[str, tuple[Callable[[str], object], str]] = {
         ),
         "FEATURE_I30|newer xfsprogs",
     ),
+    "no tree": (_no_tree, "is damaged: the directory '/(one|other)' is also at another path"),
     "no root": (
         _xfs(lambda device: run("xfs_db", "-x", "-c", "sb 0", "-c", "write -d rootino 99", device)),
         "The xfs is damaged: run 'xfs_repair' in the guest.* kernel said: XFS",

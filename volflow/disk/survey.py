@@ -10,11 +10,15 @@ from pathlib import Path
 
 from volflow.disk import sparse
 from volflow.disk.holes import Sparse
+from volflow.errors import DiskError
 from volflow.host.namespace import MountNamespace
 from volflow.host.privilege import Privilege
+from volflow.printable import bounded
 
 # Paths that are kept to be shown. Only a count is kept of all others.
 SHOWN = 100
+# Characters of a path in a message.
+_LONGEST = 300
 # Seconds since the epoch that 64 bits of nanoseconds can hold, which is how restic stores a time:
 # from 1677-09-21 to 2262-04-11.
 _EARLIEST, _LATEST = -(2**63) / 1e9, (2**63 - 1) / 1e9
@@ -100,6 +104,7 @@ def survey(
 
     :param until: seconds since the epoch, for :attr:`Survey.recent`
     :param window: for :attr:`Survey.unsettled`
+    :raises DiskError: it is no tree, because a directory has several names
     :raises HostError: the tree could not be searched
     """
     entries: Counter[bytes] = Counter()
@@ -108,6 +113,7 @@ def survey(
     unsettled: list[bytes] = []
     candidates: list[bytes] = []
     linked: set[bytes] = set()
+    directories: set[int] = set()
     newest, recent = float("-inf"), 0.0
     blocks, odd_times = 0, 0
     for record in runs.records("sh", "-c", _FIND, "sh", str(tree)):
@@ -127,6 +133,9 @@ def survey(
                 unsettled.append(path)
         elif kind == b"d":
             blocks += int(own)
+            if int(inode) in directories:
+                raise _several_names(path)
+            directories.add(int(inode))
         elif kind == b"s" and len(sockets) < SHOWN:
             sockets.append(path)
         if not _EARLIEST <= modified <= _LATEST:
@@ -145,6 +154,18 @@ def survey(
         sockets=_paths(entries[b"s"], sockets),
         unstorable_times=_paths(odd_times, unstorable),
         unsettled=tuple(map(os.fsdecode, unsettled)),
+    )
+
+
+def _several_names(path: bytes) -> DiskError:
+    """The error for a directory that was found again.
+
+    A few such directories inside each other have more paths than any program can go through.
+    """
+    shown = bounded(os.fsdecode(path), _LONGEST)
+    return DiskError(
+        f"The file system is damaged: the directory '/{shown}' is also at another path. Check and "
+        "repair it in the guest with fsck (XFS: xfs_repair). Earlier backups are kept."
     )
 
 
