@@ -113,15 +113,19 @@ _LARGE = frozenset(
         *("RAID stripe width", "Blocks per group", "Clusters per group"),
     }
 )
-# The superblock, byte by byte; in it, the three words of features, and texts that users choose.
+# The superblock, byte by byte; in it, the three words of features, and texts that a guest chooses.
 _SUPERBLOCK = ("od", "--address-radix=n", "--output-duplicates", "--format=x1")
 _SUPERBLOCK_AT = ("--skip-bytes=1024", "--read-bytes=1024")
 _WORDS_AT = (0x5C, 0x60, 0x64)
 _TEXTS_AT = {
     "Filesystem volume name": (0x78, 16),
     "Last mounted on": (0x88, 64),
+    "First error function": (0x1A8, 32),
+    "Last error function": (0x1E0, 32),
     "Mount options": (0x200, 64),
 }
+# After this line, the last ones are about the host that mounts the file system, such as its name.
+_LAST = "\nMMP_block:\n"
 # What mke2fs chooses itself if it is not told, and no file depends on.
 LAYOUT: Final = (
     *("Total journal blocks", "Fast commit length", "Reserved GDT blocks", "RAID stride"),
@@ -145,7 +149,8 @@ def describe(runs: Privilege | MountNamespace, device: str) -> tuple[dict[str, s
     text = _dumped(runs, device)
     block = bytes.fromhex(runs.run(*_SUPERBLOCK, *_SUPERBLOCK_AT, device))
     found = {}
-    for line in _one_line_each(text, block).split("\n"):
+    before, last, _ = _one_line_each(text, block).partition(_LAST)
+    for line in f"{before}{last}".split("\n"):
         name, colon, value = line.partition(":")
         if colon and name == name.lstrip():
             found[name.strip()] = value.strip()

@@ -12,7 +12,7 @@ import pytest
 
 from volflow.disk import filesystem
 from volflow.errors import DiskError
-from volflow.host.privilege import Privilege, find_program
+from volflow.host.privilege import Limits, Privilege, find_program
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="without sudo, probing is for root alone"),
@@ -187,6 +187,41 @@ def test_no_text_on_a_volume_can_look_like_another_line(tmp_path: Path, disk: Pa
     other.touch()
     os.truncate(other, SIZE)
     made = found.make(Privilege(), str(other), SIZE)
+    assert found.differences(made) == {}
+
+
+def test_no_name_of_a_function_or_host_can_look_like_another_line(disk: Path) -> None:
+    run("mkfs.ext4", "-q", "-F", "-b", "4096", "-I", "256", "-O", "^metadata_csum,mmp", disk)
+    (number,) = re.findall(r"MMP block number: *(\d+)", run("dumpe2fs", "-h", disk))
+    with open(disk, "r+b") as file:
+        for at, text in (
+            # The number of errors, and the times of the first and last one.
+            *((1024 + at, b"\1") for at in (0x194, 0x198, 0x1CC)),
+            (1024 + 0x1A8, b"\nBlock size: 1"),
+            (1024 + 0x1E0, b"\nFilesystem features: a"),
+            (int(number) * 4096 + 16, b"\nInode size: 7"),
+        ):
+            file.seek(at)
+            file.write(text)
+    assert "\nInode size: 7" in run("dumpe2fs", "-h", disk)
+    found = probe(disk)
+    assert (found.parameters["Block size"], found.parameters["Inode size"]) == ("4096", "256")
+    assert "mmp" in found.features
+
+
+def test_nothing_waits_for_another_host_that_uses_a_new_file_system(
+    tmp_path: Path, disk: Path
+) -> None:
+    """With such an interval, tune2fs would wait for more than eight minutes, each time."""
+    run("mkfs.ext4", "-q", "-F", "-O", "mmp", "-E", "mmp_update_interval=250", disk)
+    run("tune2fs", "-f", "-r", "100", "-M", "/there", disk)
+    found = probe(disk)
+    other = tmp_path / "other"
+    with open(other, "wb") as file:
+        file.truncate(SIZE)
+    impatient = Privilege(limits=Limits(work=20))
+    made = found.make(impatient, str(other), SIZE)
+    found.settle(impatient, str(other))
     assert found.differences(made) == {}
 
 
