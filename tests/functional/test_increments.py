@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -133,6 +134,25 @@ def test_a_clock_that_is_behind_does_not_hide_a_change(site: Site) -> None:
     back_up(site, volume)
 
     assert restored(site, volume, lambda root: (root / "file").read_text()[0]) == "B"
+
+
+def test_no_backup_waits_for_the_guest_of_a_volume_in_use(site: Site) -> None:
+    """With multiple mount protection, the kernel waits for minutes before it mounts a copy."""
+    volume = site.cloud.create(name="multiple mount protection")
+    options = ("-b", "4096", "-O", "mmp,^metadata_csum", "-E", "mmp_update_interval=100")
+    site.cloud.fill(volume, "ext4", lambda root: write(root / "file", "A", mode="wb"), *options)
+    back_up(site, volume)
+    with site.cloud.attached(volume) as device:
+        (number,) = re.findall(r"MMP block number: *(\d+)", run("dumpe2fs", "-h", device))
+        with open(device, "r+b") as file:
+            # A sequence that says that a host has mounted it.
+            file.seek(int(number) * 4096 + 4)
+            file.write((1).to_bytes(4, "little"))
+
+    second = back_up(site, volume)
+
+    assert not second.remarks
+    assert second.figures.files_changed == 1
 
 
 def test_a_quiet_volume_is_never_mounted_writable(site: Site) -> None:

@@ -344,10 +344,19 @@ def _extended(
     return options
 
 
+def alone(values: Mapping[str, str]) -> tuple[str, ...]:
+    """The option with which tune2fs does not wait whether another host uses the file system.
+
+    With multiple mount protection it otherwise waits for minutes, each time.
+    """
+    return ("-f",) if "mmp" in features(values) else ()
+
+
 def tune(
     was: Mapping[str, str], now: Mapping[str, str], *, same_size: bool
 ) -> list[tuple[str, ...]]:
     """The commands, without the device, that make a new file system more like a described one."""
+    tune2fs = ("tune2fs", *alone(now))
     found: list[tuple[str, ...]] = []
     for name, option, value in (
         ("Errors behavior", "-e", _ERRORS.get(was.get("Errors behavior", ""), "continue")),
@@ -357,22 +366,22 @@ def tune(
         ("Reserved blocks gid", "-g", was.get("Reserved blocks gid", "0")),
     ):
         if name in was and was[name] != now.get(name):
-            found.append(("tune2fs", option, value))
+            found.append((*tune2fs, option, value))
     if "Reserved block count" in was:
         blocks = int(was["Reserved block count"])
         if not same_size:
             blocks = int(now["Block count"]) * blocks // max(1, int(was["Block count"]))
         if blocks != int(now.get("Reserved block count", 0)):
-            found.append(("tune2fs", "-r", str(blocks)))
+            found.append((*tune2fs, "-r", str(blocks)))
     defaults, present = (_words(each, "Default mount options") for each in (was, now))
     if "Default mount options" in was and defaults != present:
         changes = [*sorted(defaults - present), *(f"^{one}" for one in sorted(present - defaults))]
-        found.append(("tune2fs", "-o", ",".join(changes)))
+        found.append((*tune2fs, "-o", ",".join(changes)))
     if was.get("Default directory hash", "") not in ("", now.get("Default directory hash")):
-        found.append(("tune2fs", "-E", f"hash_alg={word(was, 'Default directory hash')}"))
+        found.append((*tune2fs, "-E", f"hash_alg={word(was, 'Default directory hash')}"))
     flags, have = (_words(each, "Filesystem flags") for each in (was, now))
     if "test_filesystem" in flags - have:
-        found.append(("tune2fs", "-E", "test_fs"))
+        found.append((*tune2fs, "-E", "test_fs"))
     options = was.get("Mount options", "")
     if options != now.get("Mount options", "") and _WORD.fullmatch(options):
         # tune2fs takes only one mount option.

@@ -235,7 +235,20 @@ class FileSystem:
         :raises HostError: a program failed
         """
         if not self.is_xfs:
-            runs.run("tune2fs", "-M", extended.last_mounted_on(self.parameters), device)
+            alone = extended.alone(self.parameters)
+            runs.run("tune2fs", *alone, "-M", extended.last_mounted_on(self.parameters), device)
+
+    @property
+    def guarded(self) -> bool:
+        """Whether a mount waits for minutes if another host may use it, or has been using it."""
+        return "mmp" in self.features
+
+    def unguard(self, runs: Runs, device: str) -> None:
+        """Let the next mount of a guarded file system take for granted that no host uses it.
+
+        :raises HostError: a program failed
+        """
+        runs.run("tune2fs", *extended.alone(self.parameters), "-E", "clear_mmp", device)
 
     def _described(self, runs: Runs, device: str) -> FileSystem:
         parameters, raw = self._tools.describe(runs, device)

@@ -85,13 +85,20 @@ class MountClone(Mount):
             raise HostError(f"volume {clone_id} is not the temporary volume of this run")
         namespace = mounted(self.work)
         writable = [*kind.mount_options(read_only=False), "noatime"]
-        namespace.remount(device, tree, kind.type, writable)
         try:
+            if kind.guarded:
+                # It looks as if the guest used it: the kernel would wait whether it still does.
+                namespace.unmount()
+                kind.unguard(namespace, device)
+                namespace.mount(device, tree, kind.type, writable)
+            else:
+                namespace.remount(device, tree, kind.type, writable)
             unread = namespace.run(
                 *_TOUCH, tree, stdin="".join(f"{path}\0" for path in seen.unsettled)
             )
         finally:
-            namespace.remount(device, tree, kind.type, kind.mount_options(read_only=True))
+            again = namespace.remount if tree in namespace.mounted else namespace.mount
+            again(device, tree, kind.type, kind.mount_options(read_only=True))
         LOG.info(
             "%s: %d files are read again because they changed near the last backup; %d of them "
             "cannot be opened",
