@@ -92,13 +92,7 @@ def remove_extra(tree: str, entries: Iterable[tuple[str, str]]) -> None:
     known.setdefault("lost+found", "s")
     trail = [_Open(os.open(tree, os.O_RDONLY | _DIRECTORY), "")]
     try:
-        while trail:
-            here = trail[-1]
-            if not here.names:
-                here.close()
-                trail.pop()
-                continue
-            name = here.names.pop()
+        for here, name in _names(trail):
             path = f"{here.above}{name}"
             fate = known.get(path)
             with _at(path):
@@ -124,13 +118,7 @@ def flags(tree: str) -> dict[str, int]:
     device = os.fstat(trail[0].fd).st_dev
     if own := _flags(trail[0].fd) & _LIFTED:
         found[""] = own
-    while trail:
-        here = trail[-1]
-        if not here.names:
-            here.close()
-            trail.pop()
-            continue
-        name = here.names.pop()
+    for here, name in _names(trail):
         try:
             fd = os.open(name, os.O_RDONLY | _DIRECTORY, dir_fd=here.fd)
         except OSError:
@@ -246,6 +234,16 @@ class _Open:
             os.close(self.fd)
 
 
+def _names(trail: list[_Open]) -> Iterator[tuple[_Open, str]]:
+    """Each name below a directory; a directory that the caller appends meanwhile comes next."""
+    while trail:
+        here = trail[-1]
+        if here.names:
+            yield here, here.names.pop()
+        else:
+            trail.pop().close()
+
+
 def _remove(parent: int, name: str, path: str, flagged: list[str]) -> None:
     """Remove a file, or a directory with everything in it, however deep it is.
 
@@ -268,8 +266,7 @@ def _remove(parent: int, name: str, path: str, flagged: list[str]) -> None:
                     else:
                         _unlink(here.fd, each, inside, flagged)
                 continue
-            here.close()
-            trail.pop()
+            trail.pop().close()
             last = here.above.rstrip("/")
             with _at(last):
                 above = trail[-1].fd if trail else parent
