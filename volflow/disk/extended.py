@@ -93,6 +93,7 @@ OWN: Final = (
 # What depends on the size of the file system.
 _SIZED = frozenset(
     {
+        "Backup block groups",
         "Block count",
         "First meta block group",
         "Inode blocks per group",
