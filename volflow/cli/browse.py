@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from volflow import Outcome, RepositoryError, UsageError
+from volflow import Outcome, RepositoryError, StoredBackup, UsageError, Volflow
 from volflow.cli import columns
 from volflow.cli.command import Command, Lister
 from volflow.cli.result import Table, not_in, say
@@ -28,6 +28,13 @@ class _OneBackup:
         return parser
 
 
+def _tell_missing(volflow: Volflow, backup: StoredBackup, path: str = "/") -> None:
+    """Tell what a backup lacks below a path: it looks as if it had not been on the volume."""
+    unread = volflow.backups.manifest(backup).unread_of([path]) if backup.unread else ()
+    for line in (*volflow.backups.doubts([backup]), *not_in(backup, unread)):
+        say(line)
+
+
 class BackupLs(_OneBackup, Lister):
     """List the files in a backup"""
 
@@ -38,9 +45,11 @@ class BackupLs(_OneBackup, Lister):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
+        backup = self.volflow.backups.find(parsed_args.backup)
         nodes = self.volflow.backups.files(
-            parsed_args.backup, parsed_args.path, recursive=parsed_args.recursive
+            backup, parsed_args.path, recursive=parsed_args.recursive
         )
+        _tell_missing(self.volflow, backup, parsed_args.path)
         return ("Mode", "UID", "GID", "Size", "Modified", "Path"), [
             (
                 node.permissions,
@@ -116,6 +125,8 @@ class BackupDiff(Lister):
         backups = self.volflow.backups
         stored = backups.list()
         old, new = (backups.find(one, among=stored) for one in (parsed_args.old, parsed_args.new))
+        for one in (old, new):
+            _tell_missing(self.volflow, one)
         return ("Change", "Path"), [
             (change.kind, change.path)
             for change in backups.changes(old, new, metadata=parsed_args.metadata)

@@ -43,6 +43,12 @@ class BackupContents:
         wanted = Path(f"{self._manifest.root}/{inside}")
         found = self._repository.nodes(self._backup_id, wanted, recursive=recursive)
         if not found:
+            lost = [f"{one.rstrip('/')}/" for one in self._manifest.unread]
+            if any(f"/{inside}/".startswith(one) for one in lost):
+                raise RepositoryError(
+                    f"'/{inside}' could not be read when backup {self._backup_id[:8]} was made. It "
+                    "is not in the backup: look for it in an earlier one of the volume."
+                )
             raise RepositoryError(f"The backup does not contain '/{inside}'.")
         return tuple(
             replace(node, path=self._manifest.in_volume(node.path.lstrip("/"))) for node in found

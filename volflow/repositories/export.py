@@ -58,18 +58,7 @@ class Exporter:
 
         :param paths: only what is below these paths in the volume; all unless given
         """
-        wanted = [Path("/") / _inside(path) for path in paths] or [Path("/")]
-        found = self._manifest.unread
-        return tuple(
-            one
-            for one in found
-            if any(
-                Path(one).is_relative_to(path)
-                # Nothing is known of what was in a directory that could not be read.
-                or (one.endswith("/") and path.is_relative_to(one))
-                for path in wanted
-            )
-        )
+        return self._manifest.unread_of([str(_inside(path)) for path in paths] or ["/"])
 
     def to_directory(
         self, directory: Path, paths: Sequence[str] = (), *, verify: bool = False

@@ -116,6 +116,25 @@ class Manifest:
             for path in region.unread
         )
 
+    def unread_of(self, paths: Sequence[str]) -> tuple[str, ...]:
+        """Those of :attr:`unread` that are at or below some paths, or that these are below.
+
+        :param paths: in the volume
+        """
+        wanted = [Path("/") / path.strip("/") for path in paths]
+        return tuple(
+            one
+            for one in self.unread
+            # It can be anywhere if its path is unknown.
+            if not one.startswith("/")
+            or any(
+                Path(one).is_relative_to(path)
+                # Nothing is known of what was in a directory that could not be read.
+                or (one.endswith("/") and path.is_relative_to(one))
+                for path in wanted
+            )
+        )
+
     @property
     def holds_nothing(self) -> bool:
         """Whether the root of the volume could not be read, so that nothing is in the backup."""

@@ -49,6 +49,19 @@ def test_a_volume_without_a_readable_root_keeps_its_good_backup(stage: Stage) ->
     stage.nothing_left()
 
 
+def _looks_into(stage: Stage, good: str, partial: str) -> None:
+    """What could not be read must not look as if it had been removed."""
+    lacks = "partial: 1 directory with everything in it could not be read"
+    for command in (("ls", partial), ("diff", good, partial), ("diff", partial, good)):
+        assert lacks in stage.cli("backup", *command).stderr, command
+    assert lacks not in stage.cli("backup", "ls", partial, "/good").stderr
+    place = str(stage.site.home / "looked")
+    for lost in ("/many", "/many/1"):
+        for command in (("ls", partial, lost), ("extract", partial, lost, "--to", place)):
+            said = stage.cli("backup", *command, status=1).stderr
+            assert f"'{lost}' could not be read when backup {partial[:8]}" in said, command
+
+
 def test_a_restore_takes_the_last_complete_backup_and_names_the_partial_one(stage: Stage) -> None:
     volume = stage.site.cloud.create(name="many gone")
     stage.site.cloud.fill(volume, "ext4", _fill)
@@ -62,6 +75,7 @@ def test_a_restore_takes_the_last_complete_backup_and_names_the_partial_one(stag
     (partial,) = [one["ID"] for one in listed if one["Outcome"] == "partial"]
     shown = json.loads(stage.run("backup", "show", partial, "-f", "json"))
     assert shown["unread"] == ["/many/"]
+    _looks_into(stage, good["backup_id"], partial)
     command = ("restore", "create", "many gone", "--new")
     done = stage.cli(*command, "--dry-run", "-f", "json")
     assert [one["Backup"] for one in json.loads(done.stdout)] == [good["backup_id"]]

@@ -183,3 +183,12 @@ def test_a_region_with_another_path_than_volflow_chooses_is_refused(
     values["regions"][0]["path"] = path
     with pytest.raises(RepositoryError, match="manifest is damaged"):
         Manifest.from_json(json.dumps(values))
+
+
+def test_what_could_not_be_read_is_found_by_path(manifest: Manifest) -> None:
+    torn = manifest.without(["/lost/", "/many/one", "a name without a path"])
+
+    assert torn.unread_of(["/"]) == torn.unread
+    assert torn.unread_of(["/many"]) == ("/many/one", "a name without a path")
+    assert torn.unread_of(["lost/file", "/other"]) == ("/lost/", "a name without a path")
+    assert manifest.unread_of(["/"]) == ()
