@@ -45,6 +45,7 @@ _EXT_NAMED = {
     "news": "-T news",
     "of the Hurd": "-o hurd -I 128",
     "quota": "-O quota",
+    "quota and a seed": "-O quota,metadata_csum_seed",
     "project": "-O quota,project -E quotatype=prjquota -I 256",
     "casefold": "-O casefold",
     "casefold, strict": "-O casefold -E encoding=utf8-12.1,encoding_flags=strict",

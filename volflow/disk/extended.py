@@ -50,6 +50,8 @@ _KNOWN_READ_ONLY_COMPATIBLE = frozenset(
         *("project", "shared_blocks", "verity"),
     }
 )
+# Features that mke2fs does not create without another one.
+_NEEDED = {"metadata_csum_seed": "metadata_csum"}
 # What changes while a file system is used, or where mke2fs puts its own files.
 _CHANGING = frozenset(
     {
@@ -219,9 +221,13 @@ def features(values: Mapping[str, str]) -> list[str]:
 
 
 def optional(values: Mapping[str, str]) -> list[str]:
-    """The features that a kernel does not need to know in order to read the file system."""
+    """The features that a kernel does not need to know in order to read the file system.
+
+    Without those that another feature needs.
+    """
     kinds = (COMPATIBLE, READ_ONLY_COMPATIBLE)
-    return [name for kind in kinds for name in values.get(kind, "").split()]
+    needed = {_NEEDED.get(name) for name in values.get(INCOMPATIBLE, "").split()}
+    return [name for kind in kinds for name in values.get(kind, "").split() if name not in needed]
 
 
 def without(values: Mapping[str, str], names: Collection[str]) -> dict[str, str]:

@@ -226,6 +226,7 @@ class _Trial:
 
         :raises CannotCreateError: it cannot write to such a file system without them either
         :raises _NothingMountedError: nothing in a file can be mounted here
+        :raises HostError: mkfs cannot create a small one without them
         """
         sample = file_system.sample()
         error = self._written(sample)
@@ -233,7 +234,7 @@ class _Trial:
             return {}
         optional = sample.optional
         bare = self._written(sample.without(optional))
-        if bare is not None:
+        if bare is not None and not isinstance(bare, _NotCreatedError):
             plain = self._mounts(sample, f"mkfs.{'xfs' if sample.is_xfs else 'ext4'}", self._file)
             if plain is not None:
                 raise _NothingMountedError(f"no file system in a file can be mounted: {plain}")
@@ -249,12 +250,17 @@ class _Trial:
                 "the kernel of this host does not mount it",
             )
         kept: set[str] = set()
-        # Some features need another one that comes later.
-        for _ in range(2):
+        found = True
+        while found:
+            # Some features need another one that comes later.
+            found = False
             for name in optional:
                 without = set(optional) - kept - {name}
                 if name not in kept and self._written(sample.without(without)) is None:
                     kept.add(name)
+                    found = True
+        if not kept and bare is not None:
+            raise bare
         why = "the kernel of this host does not mount it for writing"
         return {name: why for name in optional if name not in kept}
 

@@ -42,6 +42,8 @@ _LOOKS = {
     ),
     *("stat", "test", "umount", "unshare", "xfs_db"),
 }
+# Characters of an output that are quoted.
+_SAID = 1000
 # Seconds for a helper to pass on a signal.
 _SIGNAL = 5.0
 
@@ -156,13 +158,16 @@ class Privilege:
         """Run the command as root to its end; returns its standard output.
 
         :param enter: a command line that enters a namespace and then becomes the command
-        :raises HostError: the program is missing or failed; quotes its standard error
+        :raises HostError: the program is missing or failed; quotes its standard error, or the last
+            line of its output if that is empty
         :raises NoProgressError: it made no progress for too long
         :raises StoppedError: volflow is asked to stop
         """
         done = self.attempt(*command, stdin=stdin, enter=enter)
         if done.returncode:
-            raise self._failed(command, done.returncode, done.stderr)
+            # Some programs, such as mkfs.ext4, print some of their errors on the standard output.
+            said = done.stderr.strip() or done.stdout.strip().rpartition("\n")[2][-_SAID:]
+            raise self._failed(command, done.returncode, said)
         return done.stdout
 
     def attempt(self, *command: str, stdin: str | None = None, enter: Sequence[str] = ()) -> Ended:

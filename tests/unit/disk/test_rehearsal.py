@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from volflow.disk import extended
 from volflow.disk.filesystem import FileSystem, probe
 from volflow.disk.rehearsal import CannotCreateError, Rehearsal
 from volflow.errors import HostError
@@ -99,13 +100,26 @@ def test_a_compatible_feature_that_mkfs_does_not_know_is_left_out(
     assert set(found.features) - set(fit.file_system.features) == {feature}
 
 
-def test_what_the_kernel_does_not_write_to_is_left_out(rehearsal: Tries, disk: Path) -> None:
-    found = described(disk, "mkfs.ext4 -q -F -O quota,project")
+@pytest.mark.parametrize("others", ["", ",metadata_csum_seed", ",metadata_csum_seed,orphan_file"])
+def test_what_the_kernel_does_not_write_to_is_left_out(
+    rehearsal: Tries, disk: Path, others: str
+) -> None:
+    """Also beside a feature that mkfs does not create without an optional one."""
+    found = described(disk, f"mkfs.ext4 -q -F -O quota,project{others}")
     left_out = rehearsal.fit(found, SIZE).left_out
     if not left_out:
         pytest.skip("the kernel of this host has quotas")
     why = "the kernel of this host does not mount it for writing"
     assert left_out == {"quota": why, "project": why}
+
+
+def test_what_else_a_feature_needs_is_found_by_trying(
+    rehearsal: Tries, disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where mkfs creates nothing with all optional features left out at once."""
+    monkeypatch.setattr(extended, "_NEEDED", {})
+    found = described(disk, "mkfs.ext4 -q -F -O quota,metadata_csum_seed")
+    assert rehearsal.fit(found, SIZE).left_out.keys() <= {"quota"}
 
 
 def test_an_incompatible_feature_that_mkfs_does_not_know_is_named(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from volflow.errors import HostError
 from volflow.host import privilege
 from volflow.host.privilege import Privilege
 
@@ -28,3 +29,19 @@ def test_a_signal_needs_no_program_kill(
         assert program.wait() == -signal.SIGTERM
         # A signal to a process that has ended does nothing.
         program.signal(signal.SIGKILL)
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        ("echo one; echo two; exit 3", "two"),
+        ("echo one; echo two >&2; exit 3", "two"),
+        ("exit 3", "it said nothing"),
+    ],
+    ids=["output", "errors", "nothing"],
+)
+def test_a_failure_quotes_what_the_program_said_last(script: str, said: str) -> None:
+    """mkfs.ext4 prints some errors on its standard output."""
+    with pytest.raises(HostError) as failed:
+        Privilege(helper="").run("sh", "-c", script)
+    assert str(failed.value) == f"'sh' failed with exit status 3: {said}"
