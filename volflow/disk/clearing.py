@@ -36,6 +36,7 @@ _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
 _KEPT = "security.selinux"
 # ioctl_iflags(2): FS_IOC_GETFLAGS, FS_IOC_SETFLAGS, and FS_IMMUTABLE_FL | FS_APPEND_FL.
 _GET, _SET, _LIFTED = 0x80086601, 0x40086602, 0x10 | 0x20
+_NO_TREE = "this directory is also at another path: check and repair the file system with fsck"
 _NO_FLAGS = (errno.ENOTTY, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
 
 
@@ -112,10 +113,13 @@ def flags(tree: str) -> dict[str, int]:
     """The flags of the directories of a tree that are immutable or append-only, by path.
 
     A directory that cannot be read is left out.
+
+    :raises OSError: it is no tree, because a directory has several paths; it names one
     """
     found: dict[str, int] = {}
     trail = [_Open(os.open(tree, os.O_RDONLY | _DIRECTORY), "", directories=True)]
-    device = os.fstat(trail[0].fd).st_dev
+    top = os.fstat(trail[0].fd)
+    device, seen = top.st_dev, {top.st_ino}
     if own := _flags(trail[0].fd) & _LIFTED:
         found[""] = own
     for here, name in _names(trail):
@@ -131,10 +135,15 @@ def flags(tree: str) -> dict[str, int]:
         except OSError:
             os.close(fd)
             continue
-        if os.fstat(fd).st_dev == device:
-            trail.append(below)
-        else:
+        status = os.fstat(fd)
+        if status.st_dev != device:
             below.close()
+            continue
+        if status.st_ino in seen:
+            # A few such directories have more paths than any program can go through.
+            raise _NamedError(errno.EUCLEAN, _NO_TREE, path)
+        seen.add(status.st_ino)
+        trail.append(below)
     return found
 
 

@@ -161,3 +161,17 @@ def test_a_tree_is_removed_however_deep_it_is(tree: Path) -> None:
     finally:
         # It is too deep for pytest to remove.
         run("rm", "--recursive", "--force", str(tree))
+
+
+def test_a_directory_with_several_paths_is_refused(tree: Path) -> None:
+    """A guest can write such a tree. Thirty of them inside each other have a billion paths."""
+    (tree / "one").mkdir()
+    (tree / "other").mkdir()
+    bind = 'mount --bind "$1/one" "$1/other" && exec "$2" -I -S "$3" "$1" flags'
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", bind, "sh", tree, sys.executable, clearing.__file__],
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert b": this directory is also at another path" in done.stderr
