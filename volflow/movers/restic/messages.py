@@ -29,14 +29,13 @@ _NOT_THERE = (
 # Exit statuses of restic 0.17 and newer.
 _NO_REPOSITORY, _LOCKED, _WRONG_PASSWORD = 10, 11, 12
 _ABSENT = "There is no repository at {location}; 'volflow repository init' creates one"
-_LOCK = (
-    "The repository {location} is locked by another process, which removes, prunes or checks "
-    "backups: try again when it has ended. If it was killed, 'restic unlock' removes its lock"
-)
+_LOCK = "The repository {location} is locked by {holder}"
 _PASSWORD = "The password is not that of the repository {location}"
 
 # A restore that found no space had less than this at its end.
 _NEARLY_FULL = 64 * 2**20
+# How restic (0.14 to 0.19) names the lock that is in its way.
+_HOLDER = re.compile(r"already locked (?P<alone>exclusively )?by PID (?P<pid>\d+) on (?P<host>\S+)")
 _CRASH_ADVICE = ". Try again, or install a newer restic"
 
 _BY_STATUS: dict[int, tuple[str, type[RepositoryError]]] = {
@@ -171,8 +170,7 @@ def meaning(
     said = Said(errors, volumes)
     quoted = said.fatal or (said.own[-1].text if said.own else said.shown)
     if status in _BY_STATUS and not said.of_files:
-        words, kind = _BY_STATUS[status]
-        return kind(f"{words.format(location=location)}. restic said: {quoted}")
+        return _told(location, said, *_BY_STATUS[status], quoted)
     places = look()
     if said.of_files and (error := _of_target(said, places)):
         return error
@@ -232,5 +230,37 @@ def _known(location: str, said: Said) -> RepositoryError | None:
     for pattern, words, kind in _MEANINGS:
         found = [line for line in said.own if re.search(pattern, line.words, re.IGNORECASE)]
         if found:
-            return kind(f"{words.format(location=location)}. restic said: {found[-1].text}")
+            return _told(location, said, words, kind, found[-1].text)
     return None
+
+
+def _told(
+    location: str, said: Said, words: str, kind: type[RepositoryError], quoted: str
+) -> RepositoryError:
+    holder = _holder(location, said) if words == _LOCK else ""
+    return kind(f"{words.format(location=location, holder=holder)}. restic said: {quoted}")
+
+
+def _holder(location: str, said: Said) -> str:
+    """Who has locked the repository, and what to do about it.
+
+    A lock that is not exclusive, of a backup or of a reader, is only in the way of what needs the
+    repository for itself.
+    """
+    found = next(filter(None, (_HOLDER.search(line.text) for line in said.own)), None)
+    unlock = shlex.join(["restic", "-r", location, "unlock"])
+    if found is None:
+        return (
+            "another process: try again when it has ended. If that process is dead, remove its "
+            f"lock: {unlock}"
+        )
+    works = (
+        "which needs it for itself, to remove, prune or check backups"
+        if found["alone"]
+        else "which stores or reads a backup; to remove, prune or check backups, no other process "
+        "may use it"
+    )
+    return (
+        f"process {found['pid']} on host {found['host']}, {works}: try again when it has ended. If "
+        f"that process is dead, remove its lock on that host: {unlock}"
+    )

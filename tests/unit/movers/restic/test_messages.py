@@ -158,3 +158,43 @@ def test_a_repository_that_takes_nothing_is_named(doing: str, said: str) -> None
     error = _meaning(doing, [said])
     assert isinstance(error, RepositoryError)
     assert "The repository /tmp/r " in str(error)
+
+
+@pytest.mark.parametrize("fatal", ["", "Fatal: "])
+@pytest.mark.parametrize("status", [1, 11])
+@pytest.mark.parametrize(
+    ("alone", "holder"),
+    [
+        (
+            "",
+            "which stores or reads a backup; to remove, prune or check backups, no other process ",
+        ),
+        ("exclusively ", "which needs it for itself, to remove, prune or check backups: try again"),
+    ],
+)
+def test_a_lock_says_who_has_it_and_why_it_is_in_the_way(
+    fatal: str, status: int, alone: str, holder: str
+) -> None:
+    said = [
+        f"{fatal}unable to create lock in backend: repository is already locked {alone}by PID 185 "
+        "on vm by root (UID 0, GID 0)",
+        "lock was created at 2026-11-27 13:34:24 (4.106192904s ago)",
+        "storage ID 6cffe082",
+        "the `unlock` command can be used to remove stale locks",
+    ]
+    found = str(_meaning("prune", said, status=status))
+    assert found.startswith(
+        f"The repository /tmp/r is locked by process 185 on host vm, {holder}"
+    ), found
+    assert (
+        "If that process is dead, remove its lock on that host: restic -r /tmp/r unlock. " in found
+    )
+    assert found.endswith(f"restic said: {said[0]}")
+
+
+def test_a_lock_of_which_restic_says_nothing_has_no_holder() -> None:
+    found = str(_meaning("prune", ["Fatal: other words"], status=11))
+    assert found == (
+        "The repository /tmp/r is locked by another process: try again when it has ended. If that "
+        "process is dead, remove its lock: restic -r /tmp/r unlock. restic said: Fatal: other words"
+    )
