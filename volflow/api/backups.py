@@ -14,7 +14,7 @@ from volflow.cloud.patience import impatient
 from volflow.cloud.volumes import project_of
 from volflow.context import Context
 from volflow.errors import UsageError, VolflowError
-from volflow.movers.base import Change, Node, StoredBackup
+from volflow.movers.base import STORES_WITH, Change, Node, StoredBackup
 from volflow.observers.hooks import refusals
 from volflow.plans.backup import BackupPlan, BackupPlanner
 from volflow.plans.named import find_named
@@ -139,6 +139,11 @@ class BackupApi:
         """
         every = timedelta(days=self._context.conf.backup.full_every)
         return plan.full_reads_due(datetime.now(UTC), every)
+
+    @property
+    def least_free_bytes(self) -> int:
+        """The free space without which a repository in a directory takes no backup at all."""
+        return STORES_WITH
 
     def free_bytes(self, plan: BackupPlan) -> dict[str, int]:
         """Return the free space of the repositories that a backup writes to.

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from persistence import StateError
 from volflow.cloud.patience import impatient
 from volflow.context import Context
-from volflow.disk import filesystem
+from volflow.disk import filesystem, full
 from volflow.errors import HostError, QuotaError, RepositoryError, VolflowError
 from volflow.host.privilege import find_program
+from volflow.movers.base import STORES_WITH
 from volflow.plans.quota import by_type, type_suffix
+from volflow.report.words import binary, plural
 from volflow.repositories.backups import doubts
 
 # The Debian package of each program that runs use.
@@ -123,9 +125,16 @@ def _repository(context: Context) -> str:
     stored = mover.backups()
     # Backups can be restored from a read-only one, but none can be stored.
     mover.check_writable()
+    if path := mover.local_path:
+        for room in full.look(context.host.privilege, [path]):
+            if problem := room.problem(STORES_WITH):
+                raise RepositoryError(
+                    f"The repository {mover.location} {problem}. A backup needs at least "
+                    f"{binary(STORES_WITH)} there. Free some space, or enlarge the file system."
+                )
     if odd := [backup for backup in stored if backup.of_the_future()]:
         raise RepositoryError(" ".join(doubts(odd)))
-    return f"{mover.location} holds {len(stored)} backups"
+    return f"{mover.location} holds {plural(len(stored), 'backup')}"
 
 
 def _state(context: Context) -> str:

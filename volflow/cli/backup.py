@@ -12,7 +12,7 @@ from volflow.cli.command import Lister, ShowOne
 from volflow.cli.result import Table, say, show, tell_left_out
 from volflow.cli.selection import add_selection, filled, positive, selection
 from volflow.report.remarks import cut, shown_path
-from volflow.report.words import plural, snapshotted
+from volflow.report.words import binary, plural, snapshotted
 
 # The number of volumes to name that are read completely.
 _NAMED = 5
@@ -71,8 +71,9 @@ def _planned(volflow: Volflow, plan: BackupPlan, *, full: bool) -> Table:
     grows = [f"at most {first} GiB for volumes without a backup"] if first else []
     grows += [f"the changes of {plural(known, 'volume')}"] if known else []
     say(f"The repository grows by {', and by '.join(grows)}.")
+    least = volflow.backups.least_free_bytes
     for location, free in volflow.backups.free_bytes(plan).items():
-        say(f"{location} has {free / 1024**3:.0f} GiB free.")
+        say(f"{location} has {binary(free)} free.{_warning(free, first, least)}")
     complete = set(last) if full else volflow.backups.full_reads_due(plan)
     read = [v["name"] or v["id"] for v in selected.volumes if v["id"] in complete & set(last)]
     if read:
@@ -93,6 +94,23 @@ def _planned(volflow: Volflow, plan: BackupPlan, *, full: bool) -> Table:
             )
         )
     return ("Name", "Volume", "Size GiB", "Status", "Changes since", "Group"), rows
+
+
+def _warning(free: int, first: int, least: int) -> str:
+    """What to do if a repository has too little room.
+
+    :param free: its free bytes
+    :param first: the GiB of the volumes that have no backup
+    :param least: the bytes without which no backup fits
+    """
+    if free < least:
+        return " This is too little for any backup: free some space there first."
+    if free < first * 1024**3:
+        return (
+            " This may be too little: a backup stores the used part of a volume, compressed. Free "
+            "some space there if more is used."
+        )
+    return ""
 
 
 class BackupList(Lister):

@@ -31,6 +31,9 @@ MANIFEST = Path("manifest.json")
 UNCHECKED = "unchecked"
 # Clocks of hosts differ by less than this.
 CLOCKS_DIFFER = timedelta(minutes=5)
+# The free bytes without which a repository in a directory cannot take data: restic writes several
+# files of 16 MiB and more at a time.
+STORES_WITH = 64 * 2**20
 _COUNT = re.compile(r"[0-9]{1,9}")
 
 

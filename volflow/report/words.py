@@ -14,6 +14,12 @@ def size(value: int) -> str:
     return filesize.decimal(value)
 
 
+def binary(value: int) -> str:
+    """A size in bytes, in the units of Cinder."""
+    number, unit = (value / 2**30, "GiB") if value >= 2**30 else (value / 2**20, "MiB")
+    return f"{number:,.0f} {unit}" if number >= 10 else f"{number:.2g} {unit}"
+
+
 def duration(seconds: float) -> str:
     """A duration in its two largest units."""
     if seconds < 0.095:

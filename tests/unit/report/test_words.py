@@ -28,3 +28,13 @@ def test_a_noun_is_in_the_plural_unless_there_is_one() -> None:
         "1 volume",
         "1,200 volumes",
     ]
+
+
+def test_a_binary_size_is_never_rounded_to_nothing() -> None:
+    assert [words.binary(size) for size in (0, 300_000, 31 * 2**20, 3 * 2**29, 68 * 2**30)] == [
+        "0 MiB",
+        "0.29 MiB",
+        "31 MiB",
+        "1.5 GiB",
+        "68 GiB",
+    ]

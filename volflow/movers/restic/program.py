@@ -23,6 +23,7 @@ from volflow.host import program
 from volflow.host.namespace import MountNamespace
 from volflow.host.privilege import Privilege, find_program
 from volflow.host.program import Ended, Limit, Program
+from volflow.movers.base import STORES_WITH
 from volflow.movers.restic import messages
 from volflow.movers.restic.messages import Place, Places
 from volflow.movers.stall import StallGuard
@@ -35,9 +36,8 @@ _READS = frozenset(
     ["cat", "check", "diff", "dump", "ls", "list", "mount", "restore", "snapshots", "stats"]
 )
 _WRITES = frozenset(["backup", "forget", "prune", "tag"])
-# Commands that store data, and the free bytes without which they fail: restic writes several files
-# of 16 MiB and more at a time, first to its temporary directory.
-_STORES, _PACKS = frozenset(["backup", "prune"]), 64 * 2**20
+# Commands that store data, first in restic's temporary directory.
+_STORES = frozenset(["backup", "prune"])
 # Environment variables with credentials of storage services for restic and rclone.
 _CREDENTIALS = re.compile(
     r"^(AWS|AZURE|B2|GOOGLE|OS|ST|RCLONE|RESTIC)_|^https?_proxy$|^no_proxy$", re.IGNORECASE
@@ -418,7 +418,7 @@ class ResticProgram:
     def _places(self, doing: str) -> list[Place]:
         """The directories of this host to which restic writes, and what they can take."""
         repository = self.settings.local_path
-        writes = _PACKS if doing in _STORES else room.ENOUGH
+        writes = STORES_WITH if doing in _STORES else room.ENOUGH
         found = [
             ("The temporary directory", temporary_directory(), writes),
             ("The cache directory", self.settings.cache_dir, 1),
