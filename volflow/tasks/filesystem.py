@@ -101,7 +101,7 @@ class ProbeTarget(Step):
         if self._safety:
             _overwriting(self._safety, clone_id, attachment_id)
             what = f"{found.type} with the UUID {found.uuid}"
-            _remark_other(self.work, self._file_system, what, found.uuid)
+            _remark_other(self.work, clone_id, self._file_system, what, found.uuid)
         room = self.services.host.device_size(device)
         if found.size and found.size + _REMAINDER < room:
             Remark.SIZE.of(
@@ -149,7 +149,7 @@ class MakeFileSystem(Step):
         if self._safety:
             _overwriting(self._safety, clone_id, attachment_id)
             found = signatures.describe(self.services.host.privilege, device)
-            _remark_other(self.work, self._file_system, *found)
+            _remark_other(self.work, clone_id, self._file_system, *found)
         room = self.services.host.device_size(device)
         size = self._file_system.size_on(room, was=self._was, grow=self._grow)
         self._remark_size(size, room)
@@ -229,9 +229,12 @@ def _why(fit: Fit, name: str) -> str:
     return str(fit) if fit.left_out and "eature" in name else "mkfs cannot set it"
 
 
-def _remark_other(work: Work, backup: FileSystem, what: str, uuid: str) -> None:
-    """Tell if another file system was on the volume than the one in the backup."""
-    if uuid != backup.uuid:
+def _remark_other(work: Work, volume_id: str, backup: FileSystem, what: str, uuid: str) -> None:
+    """Tell if the volume of the backup had another file system meanwhile.
+
+    :param volume_id: the volume that is restored into; of another one nothing else is expected
+    """
+    if volume_id == work.volume_id and uuid != backup.uuid:
         Remark.FILE_SYSTEM.of(
             work,
             f"before the restore the volume had {what or 'no file system'}, and the backup has "

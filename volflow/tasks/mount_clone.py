@@ -38,10 +38,16 @@ class MountClone(Mount):
         self._volume = volume
 
     def execute(  # type: ignore[override]
-        self, device: str, file_system: dict[str, Any], snapshot: dict[str, Any], clone_id: str
+        self,
+        device: str,
+        file_system: dict[str, Any],
+        snapshot: dict[str, Any],
+        clone_id: str,
+        description: dict[str, Any],
     ) -> None:
         super().execute(device, file_system)
         namespace = mounted(self.work)
+        name = description["volume"]["name"] or self.work.volume_id
         found = found_file_systems(file_system)
         increment = self.work.plan_increment(snapshot, found[0].uuid)
         surveys = tuple(
@@ -57,11 +63,13 @@ class MountClone(Mount):
             if not seen.unsettled:
                 continue
             try:
-                self._touch(device, namespace.root / region_path(number), kind, seen, clone_id)
+                tree = namespace.root / region_path(number)
+                unread = self._touch(device, tree, kind, seen, clone_id)
+                LOG.info("%s: %s", name, read_again(len(seen.unsettled), unread))
             except NoProgressError:
                 raise
             except HostError as error:
-                LOG.info("The files of %s get no other ctime: %s", self.work.volume_id, error)
+                LOG.info("The files of %s get no other ctime: %s", name, error)
                 Remark.FULL_READ.of(
                     self.work,
                     "all files were read, not only those that changed since the last backup: "
@@ -73,11 +81,10 @@ class MountClone(Mount):
         surveys = tuple(replace(seen, unsettled=()) for seen in surveys)
         self.work.increment = replace(increment, surveys=surveys)
 
-    def _touch(
-        self, device: str, tree: Path, kind: FileSystem, seen: Survey, clone_id: str
-    ) -> None:
+    def _touch(self, device: str, tree: Path, kind: FileSystem, seen: Survey, clone_id: str) -> int:
         """Give the unsettled files of the temporary volume another ctime.
 
+        :returns: the number of those that cannot be opened
         :raises HostError: that is not possible; the volume is read-only again
         """
         entry = self.services.ledger.find(self._volume.tag)
@@ -99,10 +106,14 @@ class MountClone(Mount):
         finally:
             again = namespace.remount if tree in namespace.mounted else namespace.mount
             again(device, tree, kind.type, kind.mount_options(read_only=True))
-        LOG.info(
-            "%s: %d files are read again because they changed near the last backup; %d of them "
-            "cannot be opened",
-            self.work.volume_id,
-            len(seen.unsettled),
-            unread.count("\0"),
-        )
+        return unread.count("\0")
+
+
+def read_again(count: int, unread: int) -> str:
+    """What a backup tells of the files that it reads although they look unchanged.
+
+    :param unread: how many of them cannot be opened
+    """
+    files = "1 file" if count == 1 else f"{count:,} files"
+    lacks = f"; {unread:,} of them cannot be opened" if unread else ""
+    return f"reads {files} again, which changed shortly before or after the last backup{lacks}"

@@ -146,6 +146,18 @@ def test_a_restore_in_place_tells_of_another_file_system(
     assert all("remark" not in entry.kind for entry in state.ledger.open())
 
 
+def test_another_volume_may_have_had_another_file_system(
+    work: Work, cloud: FakeClient, disk: Path, tmp_path: Path
+) -> None:
+    other = cloud.put()
+    claim, safety = Claim(work, other), SafetySnapshot(work)
+    claim.execute()
+    safety.execute(other)
+    step = MakeFileSystem(work, backed_up(tmp_path), safety=safety)
+    step.execute(str(disk), other, "attachment")
+    assert told(work) == ()
+
+
 def test_a_file_system_fills_the_volume_only_on_request(
     work: Work, cloud: FakeClient, disk: Path, tmp_path: Path
 ) -> None:
