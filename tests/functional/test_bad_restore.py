@@ -30,7 +30,7 @@ def test_a_target_that_is_too_small_is_refused(ground: Ground) -> None:
     ground.site.cloud.format(large, "xfs")
     backup = ground.site.backup(large).volumes[0].backup_id
     small = ground.site.cloud.create(1, name="small")
-    says = f"{small}.* has 1 GiB, but the backup needs 2 GiB: extend it first"
+    says = f"{small}.* has 1 GiB, and the volume of the backup had 2 GiB: extend it to 2 GiB"
     ground.refused("restore", "create", "--yes", "--into", "small", backup, says=says)
 
 

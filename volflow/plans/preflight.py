@@ -140,6 +140,7 @@ def _check_fits(target: Volume, manifest: Manifest) -> None:
         )
     if int(target["size"]) < manifest.size_gib:
         raise VolumeStateError(
-            f"{name} has {target['size']} GiB, but the backup needs {manifest.size_gib} GiB: "
-            "extend it first."
+            f"{name} has {target['size']} GiB, and the volume of the backup had "
+            f"{manifest.size_gib} GiB: extend it to {manifest.size_gib} GiB, or restore to a new "
+            "volume with --new, or to a directory with --to-path."
         )

@@ -53,7 +53,7 @@ def test_a_volume_that_cannot_be_overwritten_is_refused(changes: dict[str, Any],
 
 def test_a_volume_smaller_than_the_backup_is_refused() -> None:
     preflight.check_in_place(volume(size=3), manifest(size=2))
-    with pytest.raises(VolumeStateError, match="has 1 GiB, but the backup needs 2 GiB"):
+    with pytest.raises(VolumeStateError, match=r"has 1 GiB, and .* had 2 GiB: extend it to 2 GiB"):
         preflight.check_in_place(volume(size=1), manifest(size=2))
 
 
