@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from persistence import StateError
 from volflow.cloud.patience import impatient
+from volflow.cloud.quotas import counted
 from volflow.context import Context
 from volflow.disk import filesystem, full
 from volflow.errors import HostError, QuotaError, RepositoryError, VolflowError
@@ -165,10 +166,11 @@ def _quota(context: Context) -> str:
                 f"{quota}. Request more quota, or free some."
             )
 
-    def shown(value: int | None) -> str:
-        return "unlimited" if value is None else str(value)
+    def shown(value: int | None, what: str) -> str:
+        noun = what if what == "GiB" else f"{what}s"
+        return f"unlimited {noun}" if value is None else counted(value, what)
 
     return (
-        f"left for temporary resources: {shown(left.volumes)} volumes, "
-        f"{shown(left.snapshots)} snapshots, {shown(left.gigabytes)} GiB"
+        f"left for temporary resources: {shown(left.volumes, 'volume')}, "
+        f"{shown(left.snapshots, 'snapshot')}, {shown(left.gigabytes, 'GiB')}"
     )

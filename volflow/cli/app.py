@@ -26,7 +26,7 @@ from volflow.cloud.clouds_yaml import CloudsConfig
 
 LOG = logging.getLogger(__name__)
 
-# Libraries that warn about what volflow reports itself, or about what it does not use.
+# What tells of what volflow reports itself, or warns about what it does not use.
 _CHATTY = (
     "os_brick",
     "taskflow",
@@ -35,6 +35,8 @@ _CHATTY = (
     "oslo_service",
     "keystoneauth",
     "alembic",
+    # The result tells why a volume failed.
+    "volflow.runs.flow_run",
 )
 # This process ends at most this many seconds after the first signal.
 _PATIENCE = 9.0

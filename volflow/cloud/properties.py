@@ -37,7 +37,7 @@ NOT_VISIBLE = "not visible to this user"
 
 # The properties that the owner of a volume cannot set, and why.
 _FIXED = {
-    "size": "it belongs to the volume",
+    "size": "the volume keeps its own size",
     "volume_type": "it is set when a volume is created; 'openstack volume set --type' changes it",
     "availability_zone": "it is set when a volume is created",
     "multiattach": "it comes with the volume type",

@@ -34,8 +34,16 @@ class Quota:
         return all(left is None or need <= left for need, left in pairs)
 
     def __str__(self) -> str:
-        of_each = {"volumes": self.volumes, "snapshots": self.snapshots, "GiB": self.gigabytes}
-        return ", ".join(f"{n} {name}" for name, n in of_each.items() if n is not None)
+        of_each = {"volume": self.volumes, "snapshot": self.snapshots, "GiB": self.gigabytes}
+        return ", ".join(counted(n, name) for name, n in of_each.items() if n is not None)
+
+
+def counted(number: int, what: str) -> str:
+    """A number of volumes, snapshots or GiB.
+
+    :param what: the noun in the singular
+    """
+    return f"{number} {what}{'' if number == 1 or what == 'GiB' else 's'}"
 
 
 class Quotas:

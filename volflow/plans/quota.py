@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Self
 
 from volflow.cloud.cinder import Cinder
-from volflow.cloud.quotas import Quota
+from volflow.cloud.quotas import Quota, counted
 from volflow.cloud.volumes import Volume
 from volflow.errors import QuotaError
 
@@ -44,12 +44,11 @@ class QuotaUse:
 
     def __str__(self) -> str:
         def of(need: int, left: int | None, what: str) -> str:
-            noun = what.removesuffix("s") if need == 1 and left is None else what
-            return f"{need} {noun}" + (f" of {left} left" if left is not None else "")
+            return counted(need, what) + (f" of {left} left" if left is not None else "")
 
         return (
-            f"{of(self.volumes, self.left.volumes, 'volumes')}, "
-            f"{of(self.snapshots, self.left.snapshots, 'snapshots')}, "
+            f"{of(self.volumes, self.left.volumes, 'volume')}, "
+            f"{of(self.snapshots, self.left.snapshots, 'snapshot')}, "
             f"{of(self.gigabytes, self.left.gigabytes, 'GiB')}"
         )
 
@@ -132,9 +131,8 @@ def volumes_without_room(
 def _no_room(
     cinder: Cinder, name: str | None, left: Quota, snapshots: int, gigabytes: int
 ) -> QuotaError:
-    one = snapshots == 1
-    what = "of even one volume" if one else "of a group and a volume of it"
-    needs = f"{snapshots} snapshot{'' if one else 's'}, 1 volume and {gigabytes} GiB"
+    what = "of even one volume" if snapshots == 1 else "of a group and a volume of it"
+    needs = f"{counted(snapshots, 'snapshot')}, 1 volume and {gigabytes} GiB"
     return QuotaError(
         f"The quota of project {cinder.project_id}{type_suffix(name)} cannot hold the temporary "
         f"snapshot and volume {what}: they need {needs}; left: {left}. Request more quota, or "

@@ -206,7 +206,7 @@ class RestorePlanner:
                 continue
             if target.destination is Destination.NEW:
                 notes.append(
-                    f"Volume {', '.join(others)} is named '{name}' too. This backup is of volume "
+                    f"{named(others, name)} too. This backup is of volume "
                     f"{source}, and goes to a new volume; --into restores it into an existing one."
                 )
             elif not options.into and target.existing and target.existing["id"] == source:
@@ -214,7 +214,7 @@ class RestorePlanner:
                 if now != name:
                     raise UsageError(
                         f"Volume {source} was named '{name}' when backup {target.backup.id[:8]} "
-                        f"was made, and is '{now}' now; volume {', '.join(others)} has that name. "
+                        f"was made, and is '{now}' now. {named(others, name)}. "
                         "Give the id of the volume or of the backup."
                     )
         return notes
@@ -264,6 +264,12 @@ class RestorePlanner:
             ],
             notes,
         )
+
+
+def named(others: Sequence[str], name: str) -> str:
+    """Say that other volumes have a name, as a sentence without its period."""
+    volumes = f"Volume {others[0]} is" if len(others) == 1 else f"Volumes {', '.join(others)} are"
+    return f"{volumes} named '{name}'"
 
 
 def _check_maps(options: RestoreOptions, manifests: Iterable[Manifest]) -> None:

@@ -29,3 +29,8 @@ def test_limits_count_where_usage_may_not_be_read() -> None:
     cloud.reserve(snapshots=1)
     cloud.fail("quotas.get", error=exceptions.Forbidden(403))
     assert cloud.cinder().quotas.left() == Quota(None, 2, None)
+
+
+def test_what_is_left_is_told_in_the_singular_for_one() -> None:
+    assert str(Quota(1, 1, 1)) == "1 volume, 1 snapshot, 1 GiB"
+    assert str(Quota(0, 2, None)) == "0 volumes, 2 snapshots"

@@ -8,9 +8,11 @@ import pytest
 
 from tests.support.quotas import cinder, sizes
 from volflow.cloud.cinder import Cinder
+from volflow.cloud.quotas import Quota
 from volflow.cloud.volumes import Volume
 from volflow.errors import QuotaError
 from volflow.plans.quota import (
+    QuotaUse,
     VolumeSize,
     check_new_volumes,
     parallel_by_quota,
@@ -49,6 +51,12 @@ def test_the_error_names_the_type_whose_quota_is_used_up() -> None:
     with pytest.raises(QuotaError, match=r"a project for volume type 'fast' .* left: 0 snapshots"):
         _parallel(found, [fast, sizes(1)], 10)
     assert _parallel(found, [sizes(1)], 10) == 1
+
+
+def test_one_of_something_is_told_in_the_singular() -> None:
+    unlimited, some = Quota(None, None, None), Quota(2, 50, None)
+    assert str(QuotaUse("p", 1, 1, 1, unlimited)) == "1 volume, 1 snapshot, 1 GiB"
+    assert str(QuotaUse("p", 1, 2, 4, some)) == "1 volume of 2 left, 2 snapshots of 50 left, 4 GiB"
 
 
 def test_volumes_that_do_not_fit_in_the_quota_of_their_type_are_found() -> None:

@@ -16,7 +16,7 @@ from volflow.cloud.quotas import Quota
 from volflow.disk.rehearsal import Rehearsal
 from volflow.errors import CloudError, QuotaError, RepositoryError, UsageError, VolflowError
 from volflow.movers.base import StoredBackup
-from volflow.plans.restore import RestorePlan, RestorePlanner
+from volflow.plans.restore import RestorePlan, RestorePlanner, named
 from volflow.plans.restore_target import Destination
 from volflow.plans.selection import Selection
 from volflow.repositories.backups import Backups
@@ -190,3 +190,8 @@ def test_a_volume_is_restored_once_if_two_projects_are_mapped_to_one() -> None:
 def test_two_named_backups_of_one_volume_are_refused() -> None:
     with pytest.raises(UsageError, match=f"Backups a and b are of the same volume, {V1}"):
         World().plan(backup("a", V1, "alpha"), backup("b", V1, "alpha"), named=True)
+
+
+def test_volumes_with_the_same_name_are_told_in_the_plural() -> None:
+    assert named(["a"], "n") == "Volume a is named 'n'"
+    assert named(["a", "b"], "n") == "Volumes a, b are named 'n'"
