@@ -11,19 +11,20 @@ from volflow.cli.result import Table, not_in, say
 from volflow.cli.selection import path
 from volflow.report.words import plural
 
+_ONE = "id of a backup or its beginning, or a volume for its last complete backup"
 # The sample that is read if no backup is named, in percent.
 _SAMPLE = 10.0
 
 
 class _OneBackup:
-    """A command on one backup."""
+    """A command on the contents of one backup."""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser: argparse.ArgumentParser = super().get_parser(prog_name)  # type: ignore[misc]
         parser.add_argument(
             "backup",
             metavar="BACKUP",
-            help="id of a backup or its beginning, or a volume for its last backup",
+            help=_ONE,
         )
         return parser
 
@@ -45,7 +46,7 @@ class BackupLs(_OneBackup, Lister):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
-        backup = self.volflow.backups.find(parsed_args.backup)
+        backup = self.volflow.backups.find(parsed_args.backup, complete=True)
         nodes = self.volflow.backups.files(
             backup, parsed_args.path, recursive=parsed_args.recursive
         )
@@ -79,7 +80,7 @@ class BackupExtract(_OneBackup, Command):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
-        backup = self.volflow.backups.find(parsed_args.backup)
+        backup = self.volflow.backups.find(parsed_args.backup, complete=True)
         exporter = self.volflow.backups.export(backup)
         exporter.to_directory(parsed_args.to, parsed_args.paths)
         unread = exporter.unread(parsed_args.paths)
@@ -99,9 +100,9 @@ class BackupMount(_OneBackup, Command):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
-        with self.volflow.backups.mount(parsed_args.backup, parsed_args.dir) as mounted:
-            for line in self.volflow.backups.doubts([mounted.backup]):
-                say(line)
+        backup = self.volflow.backups.find(parsed_args.backup, complete=True)
+        with self.volflow.backups.mount(backup, parsed_args.dir) as mounted:
+            _tell_missing(self.volflow, backup)
             print(f"The backup is mounted at {mounted.directory}. Press Ctrl-C to end.", flush=True)
             with self.volflow.stop.serving():
                 mounted.wait()
@@ -112,19 +113,23 @@ class BackupDiff(Lister):
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
-        parser.add_argument("old", metavar="OLD", help="id of a backup or its beginning")
-        parser.add_argument("new", metavar="NEW", help="id of a backup or its beginning")
+        parser.add_argument("old", metavar="OLD", help=_ONE)
+        parser.add_argument("new", metavar="NEW", help=_ONE)
         parser.add_argument(
             "--metadata",
             action="store_true",
-            help="also list files of which only owner, mode, times or attributes changed",
+            help="also list files of which only owner, mode, times or attributes changed; "
+            "files that volflow read again to be sure have another ctime",
         )
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
         backups = self.volflow.backups
         stored = backups.list()
-        old, new = (backups.find(one, among=stored) for one in (parsed_args.old, parsed_args.new))
+        old, new = (
+            backups.find(one, among=stored, complete=True)
+            for one in (parsed_args.old, parsed_args.new)
+        )
         for one in (old, new):
             _tell_missing(self.volflow, one)
         return ("Change", "Path"), [
@@ -166,8 +171,7 @@ class BackupVerify(Lister):
         stored = backups.list()
         for what in parsed_args.backups:
             backup = backups.find(what, among=stored)
-            for line in backups.doubts([backup]):
-                say(line)
+            _tell_missing(self.volflow, backup)
             try:
                 size = columns.Bytes(backups.verify(backup)).human_readable()
                 result = f"whole, {size} read"

@@ -382,9 +382,9 @@ def complete_instead(
     more = f" and {len(passed) - _NAMED} earlier ones" if len(passed) > _NAMED else ""
     return whole[-1], (
         f"The last complete backup of {last.tags.get('name') or last.tags.get('volume')} is "
-        f"{whole[-1].id[:8]} of {times.local(whole[-1].taken_at)}: it is restored. Passed over, "
-        f"because they are partial: {named}{more}. To restore one of these, give its id; or "
-        "use --allow-partial."
+        f"{whole[-1].id[:8]} of {times.local(whole[-1].taken_at)}: it is used. Passed over, "
+        f"because they are partial: {named}{more}. To use one of these, give its id; a restore "
+        "also takes --allow-partial."
     )
 
 

@@ -51,8 +51,14 @@ def test_a_volume_without_a_readable_root_keeps_its_good_backup(stage: Stage) ->
 
 def _looks_into(stage: Stage, good: str, partial: str) -> None:
     """What could not be read must not look as if it had been removed."""
+    # A volume stands for its last complete backup.
+    place = str(stage.site.home / "whole")
+    for command in (("ls", "many gone", "/many"), ("extract", "many gone", "/many", "--to", place)):
+        said = stage.cli("backup", *command).stderr
+        assert f"Passed over, because they are partial: {partial[:8]}" in said, command
     lacks = "partial: 1 directory with everything in it could not be read"
-    for command in (("ls", partial), ("diff", good, partial), ("diff", partial, good)):
+    looks = [("ls", partial), ("verify", partial), ("diff", good, partial), ("diff", partial, good)]
+    for command in looks:
         assert lacks in stage.cli("backup", *command).stderr, command
     assert lacks not in stage.cli("backup", "ls", partial, "/good").stderr
     place = str(stage.site.home / "looked")
