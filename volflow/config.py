@@ -8,6 +8,7 @@ environment: ``OS_REPOSITORY__LOCATION`` sets ``location`` in ``[repository]``.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -227,6 +228,22 @@ _GROUPS: list[tuple[str | None, list[cfg.Opt]]] = [
 ]
 
 
+# What oslo.config says of a wrong value: where it is set, and why it is wrong.
+_WRONG = re.compile(
+    r"detail=(?P<quote>['\"])(?P<place>.*)(?P=quote)\) is not valid: (?P<why>.*)", re.S
+)
+_REASONS = [
+    (re.compile(r"could not convert string to float: ('.*')", re.S), "is not a number"),
+    (
+        re.compile(r"invalid literal for int\(\) with base 10: ('.*')", re.S),
+        "is not a whole number",
+    ),
+    (re.compile(r"Unexpected boolean value ('.*')", re.S), "is neither true nor false"),
+    (re.compile(r"Should be greater than or equal to (.*)"), "it must be at least"),
+    (re.compile(r"Should be less than or equal to (.*)"), "it must be at most"),
+]
+
+
 def list_opts() -> list[tuple[str | None, list[cfg.Opt]]]:
     """Return the options by group, for oslo-config-generator and the reference in docs/."""
     return _GROUPS
@@ -257,10 +274,37 @@ def load(config_files: Sequence[str] | None = None) -> cfg.ConfigOpts:
         # oslo.config checks a value only when it is read: read all of them now.
         for group, options in _GROUPS:
             for option in options:
-                (conf[group] if group else conf)[option.name]
+                _check(conf, group, option.name)
     except (cfg.Error, ValueError) as error:
         raise ConfigError(f"Configuration: {error}") from error
     return conf
+
+
+def _check(conf: cfg.ConfigOpts, group: str | None, name: str) -> None:
+    """Make sure that the value of an option can be used.
+
+    :raises ConfigError: it cannot; says where it is set
+    :raises oslo_config.cfg.Error: it cannot, and oslo.config says why in words of its own
+    """
+    try:
+        (conf[group] if group else conf)[name]
+    except cfg.ConfigSourceValueError as error:
+        found = _WRONG.search(str(error))
+        if found is None:
+            raise
+        variable = f"OS_{group or 'default'}__{name}".upper()
+        # oslo.config names the file even if the variable overrides it.
+        in_file = f"{name} in [{group or 'DEFAULT'}] of {found['place']}"
+        where = variable if variable in os.environ else in_file
+        raise ConfigError(f"{where}: {_reason(found['why'])}.") from error
+
+
+def _reason(why: str) -> str:
+    """Why a value is wrong, in plain words where those of oslo.config and Python are known."""
+    for pattern, words in _REASONS:
+        if found := pattern.fullmatch(why):
+            return f"{found[1]} {words}" if found[1].startswith("'") else f"{words} {found[1]}"
+    return why.rstrip(".")
 
 
 def state_dir(conf: cfg.ConfigOpts) -> Path:

@@ -164,8 +164,8 @@ def test_an_unreachable_state_database_is_reported(ground: Ground, tmp_path: Pat
 @pytest.mark.parametrize(
     ("overrides", "says"),
     [
-        ({"wait__interval": "soon"}, "Configuration: .*interval"),
-        ({"backup__parallel": "0"}, "Configuration: .*parallel"),
+        ({"wait__interval": "soon"}, r"interval in \[wait\] of .*: 'soon' is not a number"),
+        ({"backup__parallel": "0"}, r"parallel in \[backup\] of .*: it must be at least 1"),
     ],
     ids=str,
 )

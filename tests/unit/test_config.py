@@ -44,17 +44,28 @@ def test_the_default_files_are_those_that_exist(
 
 
 @pytest.mark.parametrize(
-    "text",
+    ("text", "says"),
     [
-        "[wait]\ninterval = soon\n",
-        "[wait]\ninterval = 0\n",
-        "[backup]\nparallel = 0\n",
-        "[host]\nmultipath = perhaps\n",
-        "no section\n",
+        ("[wait]\ninterval = soon\n", r"^interval in \[wait\] of /.*: 'soon' is not a number\.$"),
+        ("[wait]\ninterval = 0\n", r"^interval in \[wait\] of /.*: it must be at least 0\.01\.$"),
+        ("[backup]\nparallel = 0\n", r"^parallel in \[backup\] of /.*: it must be at least 1\.$"),
+        ("[host]\nmultipath = perhaps\n", r"^multipath .*: 'perhaps' is neither true nor false\.$"),
+        ("no section\n", "^Configuration: "),
     ],
 )
-def test_an_invalid_option_is_an_error_when_the_file_is_read(tmp_path: Path, text: str) -> None:
-    with pytest.raises(ConfigError, match="Configuration: "):
+def test_an_invalid_option_is_an_error_when_the_file_is_read(
+    tmp_path: Path, text: str, says: str
+) -> None:
+    with pytest.raises(ConfigError, match=says):
+        config.load(_file(tmp_path, text))
+
+
+@pytest.mark.parametrize("text", ["", "[backup]\nfull_every = 3\n"])
+def test_an_invalid_variable_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    monkeypatch.setenv("OS_BACKUP__FULL_EVERY", "abc")
+    with pytest.raises(ConfigError, match=r"^OS_BACKUP__FULL_EVERY: 'abc' is not a number\.$"):
         config.load(_file(tmp_path, text))
 
 
