@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from volflow import BackupPlan, Figures, Outcome, Volflow, times
+from volflow import BackupPlan, Figures, Manifest, Outcome, Volflow, times
 from volflow.cli import columns
 from volflow.cli.agreement import agree
 from volflow.cli.command import Lister, ShowOne
@@ -19,7 +19,7 @@ _NAMED = 5
 
 
 class BackupCreate(Lister):
-    """Back up volumes; only files that changed since the last backup are read"""
+    """Back up volumes; reads the files that may have changed since the last backup"""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
@@ -28,7 +28,10 @@ class BackupCreate(Lister):
         )
         add_selection(parser)
         parser.add_argument(
-            "--full", action="store_true", help="read every file, unchanged ones too"
+            "--full",
+            action="store_true",
+            help="read every file, unchanged ones too, as the first backup does, and later ones "
+            "when a full read is due ([backup] full_every)",
         )
         parser.add_argument(
             "--parallel", type=positive, metavar="N", help="maximum number of volumes in parallel"
@@ -144,6 +147,9 @@ class BackupList(Lister):
         for project_id, error in troubles.items():
             say(f"project {project_id}: {error}")
             self.status = Outcome.PARTIAL.exit_status
+        if parsed_args.volume and not found and not troubles:
+            # Says what is wrong.
+            self.volflow.backups.find(parsed_args.volume, among=())
         known = self.volflow.backups.figures(found)
         for line in self.volflow.backups.doubts(found):
             say(line)
@@ -238,16 +244,20 @@ class BackupShow(ShowOne):
             "volume_type": columns.Tree(manifest.volume_type),
             "encryption": columns.Tree(manifest.encryption),
             "group": columns.Tree(manifest.group),
-            "regions": columns.Tree(
-                [
-                    {
-                        "path": region.path,
-                        "size": region.size,
-                        "sparse_files": len(region.sparse),
-                        **region.file_system.to_dict(),
-                    }
-                    for region in manifest.regions
-                ]
-            ),
+            "regions": _regions(manifest),
         }
         return tuple(shown), tuple(shown.values())
+
+
+def _regions(manifest: Manifest) -> columns.Tree:
+    """The file systems. People need no second copy of the parameters, in the words of the tools."""
+    found: list[dict[str, Any]] = [
+        {
+            "path": region.path,
+            "size": region.size,
+            "sparse_files": len(region.sparse),
+            **region.file_system.to_dict(),
+        }
+        for region in manifest.regions
+    ]
+    return columns.Tree(found, [{key: one[key] for key in one if key != "raw"} for one in found])

@@ -66,10 +66,17 @@ class Lines(FormattableColumn[Sequence[str]]):
 
 
 class Tree(FormattableColumn[Any]):
-    """Nested data, shown as indented lines."""
+    """Nested data, shown as indented lines.
+
+    :param shown: what people see, if that is not all of it
+    """
+
+    def __init__(self, value: Any, shown: Any = None) -> None:
+        super().__init__(value)
+        self._shown = value if shown is None else shown
 
     def human_readable(self) -> str:
-        return "\n".join(map(printable, _lines(self._value)))
+        return "\n".join(map(printable, _lines(self._shown)))
 
 
 def _lines(value: Any, indent: str = "") -> list[str]:

@@ -59,8 +59,8 @@ class RestoreCreate(Lister):
         )
         add_selection(
             parser,
-            "only volumes whose name matches; may contain * and ? (may be repeated). With one "
-            "BACKUP or VOLUME and --new: the name of the new volume",
+            "with one BACKUP or VOLUME and --new: the name of the new volume. With --all and "
+            "--all-tenants: only volumes whose name matches; may contain * and ? (may be repeated)",
         )
         parser.add_argument(
             "--at",

@@ -27,7 +27,8 @@ def add_selection(parser: argparse.ArgumentParser, name_help: str = _NAME) -> No
         help="all volumes of these volume groups, which share one group snapshot (may be repeated)",
     )
     only = parser.add_argument_group("with --all and --all-tenants")
-    only.add_argument(
+    # Where it has another meaning too, it stands among the other options.
+    (only if name_help == _NAME else parser).add_argument(
         "--name",
         type=filled,
         action="append",

@@ -43,6 +43,12 @@ def test_people_read_one_text_per_line_and_programs_read_a_list() -> None:
     assert (column.human_readable(), column.machine_readable()) == ("a\nb", ["a", "b"])
 
 
+def test_people_need_not_see_all_nested_data() -> None:
+    column = columns.Tree([{"a": 1, "raw": "a\n1"}], [{"a": 1}])
+    assert column.human_readable() == "a: 1"
+    assert column.machine_readable() == [{"a": 1, "raw": "a\n1"}]
+
+
 def test_nested_data_is_shown_as_indented_lines() -> None:
     value = {"a": {"b": 1, "empty": {}}, "list": [{"c": None}, "text"], "d": ""}
     column = columns.Tree(value)
