@@ -81,5 +81,27 @@ def require(needed: Used, namespace: MountNamespace, place: Path) -> None:
         )
 
 
+def require_beside(needed: Used, namespace: MountNamespace, place: Path) -> None:
+    """Refuse to copy files beside those on a file system if they do not fit.
+
+    :param needed: what they used at the backup
+    :param place: where the file system is mounted, without the files that they replace
+    :raises DiskError: they do not fit
+    """
+    now = _Capacity.of(namespace, place)
+    free = now.bytes - now.used
+    if needed.in_files <= free:
+        return
+    # The directories of the backup may exist already.
+    listed = namespace.run("find", place, "-xdev", "-type", "d", "-printf", "%b\\n").split()
+    need = needed.in_files - 512 * sum(map(int, listed))
+    if need > free:
+        raise DiskError(
+            f"The files of the backup need {_mib(need)}, and the volume has {_mib(free)} free "
+            "beside the files that it keeps. Restore without --keep-extra, or to a new volume "
+            "with --new."
+        )
+
+
 def _mib(size: int) -> str:
     return f"{size / 1024**2:,.1f} MiB"

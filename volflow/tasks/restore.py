@@ -127,6 +127,7 @@ class RestoreData(Step):
                 files[path] = wanted[path]
         listed += [f"f{path}\0" for path in region.sockets]
         self._clear(namespace, region, listed)
+        capacity.require_beside(region.used, namespace, place)
         return replace(region, sparse=sparse.find(namespace, place) | files)
 
     def _clear(self, namespace: MountNamespace, region: Region, listed: Sequence[str]) -> None:

@@ -166,6 +166,27 @@ def test_keep_extra_keeps_files_that_the_backup_lacks(stage: Stage) -> None:
     }
 
 
+@branch("--keep-extra, too little room beside what stays: told before the copy")
+def test_keep_extra_refuses_files_that_do_not_fit_beside_others(stage: Stage) -> None:
+    def add(root: Path) -> None:
+        _plain(root)
+        (root / "large").write_bytes(os.urandom(40 * tree.MIB))
+
+    def use_up(root: Path) -> None:
+        (root / "large").unlink()
+        found = os.statvfs(root)
+        with open(root / "own", "wb") as file:
+            os.posix_fallocate(file.fileno(), 0, found.f_bfree * found.f_frsize - 20 * tree.MIB)
+
+    was = stage.original("merged, full", add)
+    stage.site.cloud.on(was.volume, use_up)
+    before = stage.look(was.volume)
+    result = stage.site.restore(was.volume, keep_extra=True)
+    assert str(result.outcome) == "failed", result
+    assert "free beside the files that it keeps" in result.volumes[0].error
+    stage.same_data(before, was.volume)
+
+
 @branch("--keep-extra, names that restic cannot tell: refused, all stays")
 def test_keep_extra_refuses_names_that_are_not_utf_8(stage: Stage) -> None:
     was = stage.original("not merged")

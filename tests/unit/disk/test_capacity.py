@@ -45,6 +45,22 @@ def test_shared_blocks_need_room_of_their_own() -> None:
         capacity.require(Used(300 * MIB, 0, 1200 * MIB), mounted(1000, 990), Path("/m"))
 
 
+def test_files_beside_others_need_what_is_free() -> None:
+    directories: list[str] = []
+
+    def run(program: str, *_: Any) -> str:
+        return "\n".join(directories) if program == "find" else f"{MIB} 1000 400 0 0\n"
+
+    namespace = cast(Any, SimpleNamespace(run=run))
+    capacity.require_beside(Used(0, 0, 400 * MIB), namespace, Path("/m"))
+    needed = Used(300 * MIB, 0, 401 * MIB)
+    with pytest.raises(DiskError, match=r"need 401.0 MiB, and the volume has 400.0 MiB free"):
+        capacity.require_beside(needed, namespace, Path("/m"))
+    # A directory that exists needs no more blocks.
+    directories += ["1024", "1024"]
+    capacity.require_beside(needed, namespace, Path("/m"))
+
+
 def test_inodes_that_are_too_few_are_named() -> None:
     with pytest.raises(DiskError, match="need 3,000 inodes, and the new file system has 1,000"):
         capacity.require(Used(MIB, 3000), mounted(1000, 990), Path("/m"))
