@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -56,6 +58,23 @@ def test_every_command_prints_valid_json(told: Told, command: str) -> None:
     assert isinstance(rows, list | dict)
     # A backup does not differ from itself, and there are no leftovers.
     assert rows or command.split()[1] in ("diff", "list"), rows
+
+
+def test_a_shown_run_repeats_what_is_worth_a_remark(shared_site: Site) -> None:
+    volume = shared_site.cloud.create(name="far")
+    shared_site.cloud.fill(volume, "ext4", _far)
+    result = shared_site.backup(volume)
+    done = shared_site.cli("run", "show", result.run_id, "-f", "json")
+    assert done.returncode == 0, done
+    (remark,) = json.loads(done.stdout)["remarks"]
+    assert remark.startswith("far: ")
+    assert "/far" in remark
+
+
+def _far(root: Path) -> None:
+    """Make a file with a time that restic cannot store."""
+    (root / "far").touch()
+    os.utime(root / "far", (10**10, 10**10))
 
 
 def test_repository_init_prints_valid_json(told: Told) -> None:

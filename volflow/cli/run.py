@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ from volflow.cli import columns
 from volflow.cli.command import Command, Lister, ShowOne
 from volflow.cli.progress import reporter
 from volflow.cli.result import Table, show
-from volflow.report.remarks import counted
+from volflow.report.remarks import counted, remarks
 from volflow.report.words import plural, snapshotted
 from volflow.results import stored
 
@@ -129,6 +130,7 @@ class RunShow(_OneRun, ShowOne):
         full = parsed_args.formatter != "table"
         if parsed_args.html:
             _write(parsed_args.html, runs.page(run.id))
+        items = runs.volumes(run.id)
         shown = {
             "id": run.id,
             "kind": run.kind,
@@ -141,7 +143,8 @@ class RunShow(_OneRun, ShowOne):
             "holds": Holding.of(run, self.volflow),
             "request": columns.Tree(run.request if full else _asked(run, runs.request(run))),
             "left_out": columns.Lines([_left_out(one) for one in stored.left_out(run)]),
-            "volumes": columns.Lines([_line(item, driven) for item in runs.volumes(run.id)]),
+            "volumes": columns.Lines([_line(item, driven) for item in items]),
+            "remarks": columns.Lines([line for item in items for line in _remarks(item)]),
         }
         return tuple(shown), tuple(shown.values())
 
@@ -282,6 +285,14 @@ def _asked(run: Run, request: BackupRequest | RestoreRequest) -> dict[str, Any]:
 
 def _left_out(one: LeftOut) -> str:
     return f"{one.name or '-'} ({one.volume_id}): {one.reason}"
+
+
+def _remarks(item: Item) -> list[str]:
+    """What a person should know of the result of a volume, besides its outcome."""
+    if not item.state.final:
+        return []
+    result = stored.volume_result(item)
+    return [f"{item.name or item.key}: {line}" for line in remarks(replace(result, error=None))]
 
 
 def _line(item: Item, driven: bool) -> str:
