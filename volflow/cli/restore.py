@@ -55,7 +55,7 @@ class RestoreCreate(Lister):
             "what",
             metavar="BACKUP|VOLUME",
             nargs="*",
-            help="id of a backup or its beginning, or a volume for its last backup",
+            help="id of a backup or its beginning, or a volume for its last complete backup",
         )
         add_selection(
             parser,

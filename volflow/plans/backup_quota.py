@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from volflow.cloud.connection import Cloud
-from volflow.cloud.quotas import Quota
+from volflow.cloud.quotas import Quota, counted
 from volflow.cloud.volumes import Volume, project_of
 from volflow.errors import CloudError, VolflowError
 from volflow.plans.quota import (
@@ -70,8 +70,8 @@ def limits(
         # A project with few volumes does not slow down the others.
         if allowed < min(parallel, len(mine)):
             LOG.warning(
-                "%s volumes in parallel instead of %s: the quota of project %s allows no more.",
-                *(allowed, parallel, owner or cloud.cinder.project_id),
+                "%s in parallel instead of %s: the quota of project %s allows no more.",
+                *(counted(allowed, "volume"), parallel, owner or cloud.cinder.project_id),
             )
             parallel = allowed
     return QuotaLimits(parallel, quotas, troubles)

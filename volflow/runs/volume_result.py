@@ -164,4 +164,5 @@ def _missing(steps: Sequence[Step], tags: Mapping[str, str]) -> tuple[str, ...]:
         return ("nobody knows which files, because the backup is unfinished",)
     names = next((step.unread for step in steps if isinstance(step, RestoreData)), ())
     count = tags.get("unread")
-    return names or ((f"{count} files or directories, which the backup names",) if count else ())
+    what = "file or directory" if count == "1" else "files or directories"
+    return names or ((f"{count} {what}, which the backup names",) if count else ())

@@ -39,11 +39,14 @@ def cloud(projects: dict[str, Cinder]) -> Cloud:
     return cast(Cloud, SimpleNamespace(in_project=in_project, cinder=cinder()))
 
 
-def test_the_smallest_quota_limits_how_many_volumes_run_in_parallel() -> None:
+def test_the_smallest_quota_limits_how_many_volumes_run_in_parallel(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     selected = Selected([volume("a"), volume("b"), volume("c", "q"), volume("d", "q")])
     found = cloud({"p": cinder(snapshots=9), "q": cinder(snapshots=1)})
     allowed = limits(found, selected, 4, leave_out=False, as_tenant=True)
     assert (allowed.parallel, allowed.troubles) == (1, {})
+    assert "1 volume in parallel instead of 4: the quota of project q" in caplog.text
 
 
 def test_a_project_with_few_volumes_does_not_slow_down_the_others() -> None:
