@@ -112,7 +112,7 @@ def test_a_target_smaller_than_the_backup_is_refused(stage: Stage) -> None:
     small = stage.volume("one GiB")
     shown = stage.site.cloud.show(small)
     said = stage.run("restore", "create", "two GiB", "--into", "one GiB", "--yes", status=1)
-    assert "has 1 GiB, but the backup needs 2 GiB" in said
+    assert "has 1 GiB, and the volume of the backup had 2 GiB: extend it to 2 GiB" in said
     stage.same_data(stage.tree, small)
     stage.same_properties(shown, small, own=True)
 
