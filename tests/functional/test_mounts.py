@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -60,13 +61,25 @@ def mounted(
     """Mount an image; returns what the kernel says of the mount, and of its ext4 options."""
     place = namespace.root / "regions/0"
     options = mounting.options(kind, journal=journal, read_only=read_only)
-    namespace.mount(str(image), place, kind, ["loop", *options])
-    line = namespace.run("findmnt", "--noheadings", "--output", "SOURCE,OPTIONS", str(place))
-    source, shown = line.split(maxsplit=1)
-    of_ext4 = Path(f"/proc/fs/ext4/{os.path.basename(source)}/options")
-    all_of_them = of_ext4.read_text().split() if of_ext4.exists() else []
-    namespace.unmount()
+    with _attached(image) as device:
+        namespace.mount(device, place, kind, options)
+        shown = namespace.run("findmnt", "--noheadings", "--output", "OPTIONS", str(place))
+        of_ext4 = Path(f"/proc/fs/ext4/{os.path.basename(device)}/options")
+        all_of_them = of_ext4.read_text().split() if of_ext4.exists() else []
+        namespace.unmount()
     return ",".join([*shown.strip().split(","), *all_of_them])
+
+
+@contextmanager
+def _attached(image: Path) -> Iterator[str]:
+    """A loop device of an image, which no other test uses meanwhile: the kernel tells of it."""
+    device = run("losetup", "--find", "--show", str(image)).strip()
+    try:
+        # The flag of whoever used it before stays.
+        run("blockdev", "--setrw", device)
+        yield device
+    finally:
+        run("losetup", "--detach", device)
 
 
 @pytest.mark.parametrize("read_only", [True, False])
@@ -209,7 +222,8 @@ def test_without_the_kernels_log_the_words_of_mount_are_told(
     image = make(*MADE["ext4"][0])
     _garbage(2048, 1024)(image)
     monkeypatch.setattr("volflow.host.kernel_log.LOG_DEVICE", Path("/nonexistent"))
-    with pytest.raises(HostError, match="'mount' failed with exit status 32"):
+    told = "The ext4 is damaged: .* 'mount' failed with exit status 32"
+    with pytest.raises(HostError, match=told):
         mounted(namespace, image, "ext4", journal=True, read_only=True)
 
 

@@ -169,7 +169,9 @@ class MountNamespace:
         """
         kernel = refused_mount.about(device, log.said())
         if not kernel:
-            return said
+            damaged = refused_mount.NEEDS_CLEANING in said
+            reason = refused_mount.why(fs_type, [refused_mount.NEEDS_CLEANING]) if damaged else ""
+            return f"{reason} {said}".lstrip()
         reason = refused_mount.why(fs_type, kernel) or said
         return f"{reason} The kernel said: {'; '.join(kernel)}"
 

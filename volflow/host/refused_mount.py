@@ -24,6 +24,11 @@ _XFS_READ_ONLY = "finobt rmapbt reflink inobtcount"
 _BACKING = "/sys/block/{}/loop/backing_file"
 # What the kernel says of a file system, and not of the loop device alone.
 _OF_LOOP = re.compile(r"(?:\((?:device )?|\bdev )(loop\d+)\b")
+# What it says of a file system that it has mounted, which is another one.
+_MOUNTED = re.compile(
+    r"(?:\((?:device )?(loop\d+)\)).*(?:mounted filesystem|ending clean mount|ending recovery)",
+    re.IGNORECASE,
+)
 # Lines that are told.
 _KEPT = 8
 _REPAIRS = {"xfs": "xfs_repair"}
@@ -38,6 +43,10 @@ _DAMAGE = re.compile(
 _INPUT_OUTPUT = re.compile(r"error, dev \S+, sector .*\(READ\)|unable to read superblock")
 
 
+# What mount(8) says itself if the kernel calls a file system damaged.
+NEEDS_CLEANING = "Structure needs cleaning"
+
+
 def about(device: str, said: Sequence[str]) -> list[str]:
     """What the kernel has said about a device.
 
@@ -48,6 +57,7 @@ def about(device: str, said: Sequence[str]) -> list[str]:
     """
     if os.path.isfile(device) or not (device.startswith("/dev/") or os.path.lexists(device)):
         named = {loop for line in said for loop in _OF_LOOP.findall(line)}
+        named -= {found[1] for line in said if (found := _MOUNTED.search(line))}
         names = {each for each in named if not os.path.exists(_BACKING.format(each))}
         # Another mount has failed at the same time.
         if len(names) > 1:

@@ -104,6 +104,18 @@ def test_the_loop_device_of_a_file_is_found_where_it_is_the_only_one(tmp_path: P
     assert refused_mount.about(str(image), [*said, "XFS (loop901): SB validate failed"]) == []
 
 
+def test_a_file_system_that_was_mounted_meanwhile_is_another_one(tmp_path: Path) -> None:
+    others = [
+        "EXT4-fs (loop901): mounted filesystem 0c1f r/w with ordered data mode. Quota mode: none.",
+        "EXT4-fs (loop901): unmounting filesystem 0c1f.",
+        "XFS (loop902): Mounting V5 Filesystem 0c1f",
+        "XFS (loop902): Ending clean mount",
+        "XFS (loop902): Unmounting Filesystem 0c1f",
+    ]
+    said = ["XFS (loop900): Mounting V5 Filesystem 0c1f", "XFS (loop900): log mount failed"]
+    assert refused_mount.about(str(tmp_path / "image"), [*others, *said, *others]) == said
+
+
 def test_a_file_in_another_namespace_has_a_loop_device_too(tmp_path: Path) -> None:
     said = ["loop901: detected capacity change from 0 to 8", "EXT4-fs (loop900): bad geometry"]
     assert refused_mount.about(str(tmp_path / "not visible here"), said) == said[1:]
