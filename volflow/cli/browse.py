@@ -8,10 +8,9 @@ from volflow import Outcome, RepositoryError, StoredBackup, UsageError, Volflow
 from volflow.cli import columns
 from volflow.cli.command import Command, Lister
 from volflow.cli.result import Table, not_in, say
-from volflow.cli.selection import path
+from volflow.cli.selection import ONE_BACKUP, path
 from volflow.report.words import plural
 
-_ONE = "id of a backup or its beginning, or a volume for its last complete backup"
 # The sample that is read if no backup is named, in percent.
 _SAMPLE = 10.0
 
@@ -21,11 +20,7 @@ class _OneBackup:
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser: argparse.ArgumentParser = super().get_parser(prog_name)  # type: ignore[misc]
-        parser.add_argument(
-            "backup",
-            metavar="BACKUP",
-            help=_ONE,
-        )
+        parser.add_argument("backup", metavar="BACKUP", help=ONE_BACKUP)
         return parser
 
 
@@ -113,8 +108,8 @@ class BackupDiff(Lister):
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
-        parser.add_argument("old", metavar="OLD", help=_ONE)
-        parser.add_argument("new", metavar="NEW", help=_ONE)
+        parser.add_argument("old", metavar="OLD", help=ONE_BACKUP)
+        parser.add_argument("new", metavar="NEW", help=ONE_BACKUP)
         parser.add_argument(
             "--metadata",
             action="store_true",

@@ -26,6 +26,7 @@ from volflow.cli.command import Lister
 from volflow.cli.overwriting import overwriting
 from volflow.cli.result import Table, left_out_line, not_in, say, show
 from volflow.cli.selection import (
+    ONE_BACKUP,
     add_selection,
     filled,
     mapped,
@@ -55,7 +56,7 @@ class RestoreCreate(Lister):
             "what",
             metavar="BACKUP|VOLUME",
             nargs="*",
-            help="id of a backup or its beginning, or a volume for its last complete backup",
+            help=ONE_BACKUP,
         )
         add_selection(
             parser,

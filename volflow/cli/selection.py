@@ -8,6 +8,8 @@ from pathlib import Path
 
 from volflow import Selection, UsageError
 
+# What names one backup.
+ONE_BACKUP = "id of a backup or its beginning, or a volume for its last complete backup"
 _NAME = "only volumes whose name matches; may contain * and ? (may be repeated)"
 
 
