@@ -21,7 +21,7 @@ from volflow.cloud import connection
 from volflow.cloud.login import Login
 from volflow.host import host, privilege
 from volflow.host.program import Ended
-from volflow.movers.base import MountedTree, Saved, StoredBackup
+from volflow.movers.base import MountedTree, RawImage, Saved, StoredBackup
 from volflow.repositories import opened
 from volflow.results.outcome import CopyProgress, Figures
 
@@ -85,7 +85,7 @@ class Mover:
     def save(
         self,
         namespace: Namespace,
-        regions: Sequence[MountedTree],
+        regions: Sequence[MountedTree | RawImage],
         *,
         volume_id: str,
         tags: Mapping[str, str],

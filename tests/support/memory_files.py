@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -66,6 +66,16 @@ def read(path: str, before: Entry | None) -> tuple[Entry, bool]:
     elif stat.S_ISLNK(status.st_mode):
         content = os.fsencode(os.readlink(path))
     return Entry(status, content, hashlib.sha256(content).hexdigest(), xattrs), True
+
+
+def walk(tree: Path) -> Iterator[str]:
+    """The tree as an empty path, then every path below it with a leading slash."""
+    pending = [""]
+    while pending:
+        name = pending.pop()
+        yield name
+        if os.path.isdir(f"{tree}{name}") and not os.path.islink(f"{tree}{name}"):
+            pending += [f"{name}/{each}" for each in sorted(os.listdir(f"{tree}{name}"))]
 
 
 def write(path: str, entry: Entry) -> None:

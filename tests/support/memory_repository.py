@@ -19,8 +19,10 @@ from tests.support.memory_files import (
     compared,
     read,
     set_xattrs,
+    walk,
     write,
 )
+from tests.support.memory_images import compare_image, read_image, write_image
 from tests.support.namespaces import visible
 from volflow.errors import (
     BackupNotFoundError,
@@ -37,6 +39,7 @@ from volflow.movers.base import (
     Change,
     MountedTree,
     Node,
+    RawImage,
     Saved,
     ServedBackup,
     StoredPath,
@@ -200,7 +203,7 @@ class MemoryMover:
     def save(
         self,
         namespace: MountNamespace,
-        regions: Sequence[MountedTree],
+        regions: Sequence[MountedTree | RawImage],
         *,
         volume_id: str,
         tags: Mapping[str, str],
@@ -215,11 +218,17 @@ class MemoryMover:
         figures = Figures()
         with visible(namespace) as root:
             for region in regions:
-                for name in _walk(root / region.path):
+                image = region if isinstance(region, RawImage) else None
+                for name in [""] if image else walk(root / region.path):
                     _unless(stopping)
                     path = f"/{region.path}{name}"
                     try:
-                        files[path], fresh = read(f"{root}{path}", before.get(path))
+                        if image:
+                            files[path] = read_image(image)
+                            known = before.get(path)
+                            fresh = not known or known.checksum != files[path].checksum
+                        else:
+                            files[path], fresh = read(f"{root}{path}", before.get(path))
                     except OSError:
                         unread.append(path.lstrip("/"))
                         continue
@@ -301,7 +310,7 @@ class MemoryMover:
         stored = _below(self._repository.files(backup_id), tree)
         found: Files = {}
         with visible(namespace) as root:
-            for name in _walk(root / tree):
+            for name in walk(root / tree):
                 _unless(stopping)
                 found[f"/{tree}{name}"], _ = read(f"{root}/{tree}{name}", None)
                 progress(CopyProgress(files=len(found)))
@@ -314,6 +323,39 @@ class MemoryMover:
         if differing:
             raise HostError(f"It differs from what is stored: {', '.join(differing)}.")
 
+    def restore_image(
+        self,
+        namespace: MountNamespace,
+        backup_id: str,
+        image: RawImage,
+        *,
+        blank: bool,
+        progress: Callable[[CopyProgress], None],
+        stopping: threading.Event,
+    ) -> None:
+        _unless(stopping)
+        write_image(image, self._image(backup_id, image), blank=blank)
+        progress(CopyProgress(1, 1, image.size, image.size))
+
+    def compare_image(
+        self,
+        namespace: MountNamespace,
+        backup_id: str,
+        image: RawImage,
+        *,
+        progress: Callable[[CopyProgress], None],
+        stopping: threading.Event,
+    ) -> None:
+        _unless(stopping)
+        compare_image(image, self._image(backup_id, image))
+        progress(CopyProgress(1, 1, image.size, image.size))
+
+    def _image(self, backup_id: str, image: RawImage) -> Entry:
+        try:
+            return self._repository.files(backup_id)[f"/{image.path}"]
+        except KeyError:
+            raise RepositoryError(f"The backup has no {image.path}.") from None
+
 
 def _below(files: Files, path: Path) -> Files:
     return {
@@ -321,16 +363,6 @@ def _below(files: Files, path: Path) -> Files:
         for name, entry in files.items()
         if name == f"/{path}" or name.startswith(f"/{path}/")
     }
-
-
-def _walk(tree: Path) -> Iterator[str]:
-    """The tree as an empty path, then every path below it with a leading slash."""
-    pending = [""]
-    while pending:
-        name = pending.pop()
-        yield name
-        if os.path.isdir(f"{tree}{name}") and not os.path.islink(f"{tree}{name}"):
-            pending += [f"{name}/{each}" for each in sorted(os.listdir(f"{tree}{name}"))]
 
 
 def _counted(figures: Figures, entry: Entry, known: bool, read: bool) -> Figures:

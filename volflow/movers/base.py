@@ -162,6 +162,22 @@ class MountedTree:
 
 
 @dataclass(frozen=True)
+class RawImage:
+    """A region that is stored as an image: a range of a device, byte for byte.
+
+    :ivar path: of the file in the backup, relative, for example ``regions/2.img``
+    :ivar device: the block device, or a file
+    :ivar start: the first byte of the range
+    :ivar size: the bytes of the range
+    """
+
+    path: Path
+    device: str
+    start: int
+    size: int
+
+
+@dataclass(frozen=True)
 class Node:
     """A file, directory or other object in a backup.
 
@@ -380,7 +396,7 @@ class Mover(Protocol):
     def save(
         self,
         namespace: MountNamespace,
-        regions: Sequence[MountedTree],
+        regions: Sequence[MountedTree | RawImage],
         *,
         volume_id: str,
         tags: Mapping[str, str],
@@ -393,8 +409,11 @@ class Mover(Protocol):
 
         It is unfinished until :meth:`confirm`.
 
+        :param regions: file trees are mounted in the namespace. An image is an ordinary file in
+            the backup, and counts as one file; a mover reads its device directly, and may mount
+            something at its path in the namespace meanwhile
         :param listed_at: the time by which the repository's own tools order and retain it
-        :param parent_id: files that have not changed since this backup are not read
+        :param parent_id: files that have not changed since this backup are not read; images may be
         :raises StoppedError: ``stopping`` was set; nothing is stored
         """
         ...
@@ -465,6 +484,44 @@ class Mover(Protocol):
 
         :param covered: returns whether a path of the tree must be the same; all by default
         :raises HostError: they differ
+        :raises StoppedError: ``stopping`` was set
+        """
+        ...
+
+    def restore_image(
+        self,
+        namespace: MountNamespace,
+        backup_id: str,
+        image: RawImage,
+        *,
+        blank: bool,
+        progress: Callable[[CopyProgress], None],
+        stopping: threading.Event,
+    ) -> None:
+        """Write an image of the backup to its range of a device. It is durable on return.
+
+        Nothing outside of the range is written.
+
+        :param blank: the range reads as zeros already. Otherwise it does so afterwards where the
+            image is zero: these ranges are discarded, or zeros are written
+        :raises HostError: the stored file has another size than the range, or the device cannot be
+            written; a part of the range may have been written
+        :raises StoppedError: ``stopping`` was set; what has been written stays
+        """
+        ...
+
+    def compare_image(
+        self,
+        namespace: MountNamespace,
+        backup_id: str,
+        image: RawImage,
+        *,
+        progress: Callable[[CopyProgress], None],
+        stopping: threading.Event,
+    ) -> None:
+        """Compare the range of a device, as the device has it, with an image of the backup.
+
+        :raises HostError: they differ; names the offset in the range of the first difference
         :raises StoppedError: ``stopping`` was set
         """
         ...

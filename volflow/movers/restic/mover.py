@@ -21,7 +21,7 @@ from typing import Any
 from volflow.disk import comparison
 from volflow.errors import HostError, RepositoryError
 from volflow.host.namespace import MountNamespace
-from volflow.movers.base import MANIFEST, MountedTree, Saved, StoredPath
+from volflow.movers.base import MANIFEST, MountedTree, RawImage, Saved, StoredPath
 from volflow.movers.restic.program import ResticProgram, time_of
 from volflow.movers.restic.readback import missing
 from volflow.movers.restic.repository import now, pack
@@ -63,7 +63,7 @@ class ResticMover:
     def save(
         self,
         namespace: MountNamespace,
-        regions: Sequence[MountedTree],
+        regions: Sequence[MountedTree | RawImage],
         *,
         volume_id: str,
         tags: Mapping[str, str],
@@ -73,6 +73,8 @@ class ResticMover:
         stopping: threading.Event,
     ) -> Saved:
         """Store the regions and the manifest as one restic snapshot, without a verdict."""
+        if any(isinstance(region, RawImage) for region in regions):
+            raise HostError("This release cannot store images yet.")
         command = _backup(volume_id, tags_of_copy(tags), listed_at)
         command += ["--parent", parent_id] if parent_id else ["--force"]
         # Relative to the root: a path is the same wherever the root is. What restic groups
@@ -253,6 +255,31 @@ class ResticMover:
                 f"What was restored differs from what is stored: {', '.join(differing[:_NAMED])}"
                 f"{more}."
             )
+
+    def restore_image(
+        self,
+        namespace: MountNamespace,
+        backup_id: str,
+        image: RawImage,
+        *,
+        blank: bool,
+        progress: Callable[[CopyProgress], None],
+        stopping: threading.Event,
+    ) -> None:
+        """Write an image of the backup to its range of a device."""
+        raise HostError("This release cannot restore images yet.")
+
+    def compare_image(
+        self,
+        namespace: MountNamespace,
+        backup_id: str,
+        image: RawImage,
+        *,
+        progress: Callable[[CopyProgress], None],
+        stopping: threading.Event,
+    ) -> None:
+        """Compare the range of a device with an image of the backup."""
+        raise HostError("This release cannot compare images yet.")
 
 
 def _message(line: str) -> dict[str, Any]:
