@@ -20,6 +20,8 @@ from volflow.errors import DiskError
 from volflow.host.privilege import Privilege
 from volflow.printable import printable
 
+# What is said of a device on which there is nothing to recognise.
+NOT_KNOWN = "The volume has no known file system"
 # The types that volflow supports, by the family of their superblock.
 _FAMILIES = {"ext": ("ext2", "ext3", "ext4"), "xfs": ("xfs",)}
 SUPPORTED = tuple(name for names in _FAMILIES.values() for name in names)
@@ -52,6 +54,19 @@ class Signature:
     label: str
     decided: str = ""
     errors: str = ""
+
+
+@dataclass(frozen=True)
+class Content:
+    """What blkid sees in a device or a part of one, whether or not volflow can read it.
+
+    :ivar type: as blkid names it, such as ``swap`` or ``ntfs``; empty if it knows none, or several
+    :ivar uuid: as blkid prints it; empty if it has none
+    """
+
+    type: str
+    uuid: str
+    label: str
 
 
 @dataclass(frozen=True)
@@ -92,6 +107,20 @@ def identify(privilege: Privilege, device: str) -> Signature:
         decided=decided,
         errors=errors if chosen.errors else "",
     )
+
+
+def content(privilege: Privilege, device: str) -> Content:
+    """What blkid sees, for people and for a manifest. Odd content is no error.
+
+    :raises DiskError: the device could not be read
+    """
+    verdict, status = _blkid(privilege, device)
+    if status == _SEVERAL or "PTTYPE" in verdict:
+        return Content("", "", "")
+    # blkid escapes everything but plain ASCII, unless it prints only one value.
+    only = ("--output", "value", "--match-tag", "LABEL")
+    label = privilege.attempt("blkid", "--probe", *only, device).stdout.removesuffix("\n")
+    return Content(_type(verdict), verdict.get("UUID", ""), printable(label))
 
 
 def describe(privilege: Privilege, device: str) -> tuple[str, str]:
@@ -198,7 +227,7 @@ def _unknown(marks: Sequence[_Mark], verdict: dict[str, str], found: Sequence[Su
         )
     if len(marks) > 1:
         return f"The volume has signatures of several file systems: {_listed(marks)}.{broken}"
-    return f"The volume has no known file system: is it formatted?{broken}"
+    return f"{NOT_KNOWN}{f'.{broken}' if broken else ': is it formatted?'}"
 
 
 def _require_whole(kind: str, chosen: Superblock) -> None:

@@ -311,3 +311,19 @@ def test_what_is_no_file_system_is_refused_by_name(disk: Path, name: str) -> Non
     told = {"swap": "has 'swap'", "nothing": "is it formatted", "table": r"table \(dos\)"}[name]
     with pytest.raises(DiskError, match=told):
         identify(disk)
+
+
+def test_content_is_what_blkid_sees_without_judging_it(made: Callable[[str], Path]) -> None:
+    disk = made("ext4")
+    assert signatures.content(Privilege(), str(disk)) == signatures.Content("ext4", UUID, "a b")
+
+
+def test_content_that_is_unknown_or_ambiguous_has_no_type(disk: Path) -> None:
+    nothing = signatures.Content("", "", "")
+    assert signatures.content(Privilege(), str(disk)) == nothing
+    run(*MAKE["ext4"], disk)
+    write(disk, *BTRFS[1:])
+    assert signatures.content(Privilege(), str(disk)) in (
+        nothing,
+        signatures.Content("ext4", UUID, "a b"),
+    )
