@@ -30,6 +30,7 @@ _PACKAGES = {
     "nsenter": "util-linux",
     "od": "coreutils",
     "setpriv": "util-linux",
+    "sfdisk": "fdisk",
     "stat": "coreutils",
     "truncate": "coreutils",
     "tune2fs": "e2fsprogs",

@@ -34,6 +34,8 @@ _NOTHING, _SEVERAL = 2, 8
 # Both formats write their superblock here, and leave that of an earlier file system, which has
 # tables here: no file is here.
 _BEHIND, _BEHIND_END = ("linux_raid_member", "bcache"), 8192
+# Types of partition tables that can be beside another format.
+_TABLES = ("dos", "gpt", "PMBR")
 # Marks that a message names.
 _NAMED = 8
 
@@ -147,6 +149,32 @@ def describe(privilege: Privilege, device: str) -> tuple[str, str]:
     if "PTTYPE" in verdict:
         return f"a partition table ({verdict['PTTYPE']})", ""
     return "something that blkid recognises", ""
+
+
+def table(privilege: Privilege, device: str) -> bool:
+    """Whether a partition table says what is on a device, and nothing speaks against it.
+
+    :raises DiskError: why the table does not say it, although there is one, in a clause
+    """
+    verdict, status = _blkid(privilege, device)
+    if status != _SEVERAL and "PTTYPE" not in verdict:
+        return False
+    try:
+        identify(privilege, device)
+    except DiskError:
+        marks = _marks(privilege, device)
+    else:
+        return False
+    tables = [mark for mark in marks if mark.type in _TABLES]
+    others = [mark for mark in marks if mark not in tables]
+    if status == _SEVERAL and not tables:
+        return False
+    if status == _SEVERAL or "TYPE" in verdict:
+        raise DiskError(
+            f"it has a partition table, and also {_listed(others)}: it cannot be told which of "
+            "them is used"
+        )
+    return True
 
 
 def _choose(

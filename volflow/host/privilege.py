@@ -38,9 +38,10 @@ _LOOKS = {
         "mkdir",
         "mount",
         "restic",
+        "sfdisk",
         "stat",
     ),
-    *("stat", "test", "umount", "unshare", "xfs_db"),
+    *("test", "umount", "unshare", "wipefs", "xfs_db"),
 }
 # Characters of an output that are quoted.
 _SAID = 1000
