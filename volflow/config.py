@@ -215,6 +215,45 @@ HOST_OPTS: list[cfg.Opt] = [
     ),
 ]
 
+QUIESCE_OPTS: list[cfg.Opt] = [
+    cfg.Opt(
+        "pre_command",
+        type=hooks.CommandLine(),
+        help="Command to run before the snapshot of a volume or a group is requested, without a "
+        "shell. It freezes the servers that use the volumes, and finds their ids in variables "
+        "named VOLFLOW_*. Needs post_command.",
+    ),
+    cfg.Opt(
+        "post_command",
+        type=hooks.CommandLine(),
+        help="Command to run when the snapshot is made. It thaws what pre_command has frozen. It "
+        "also runs when pre_command or the snapshot fails, and when volflow is stopped or killed. "
+        "It is repeated twice if it fails.",
+    ),
+    cfg.FloatOpt(
+        "limit",
+        default=30.0,
+        min=0.1,
+        help="Seconds from the beginning of pre_command until post_command runs in any case. If "
+        "the snapshot is not made by then, the result says that it may not be consistent.",
+    ),
+    cfg.FloatOpt(
+        "command_limit",
+        default=15.0,
+        min=0.1,
+        help="Seconds after which one of the commands is ended, and counts as failed.",
+    ),
+    cfg.StrOpt(
+        "on_failure",
+        default="error",
+        choices=[
+            ("error", "The volume or group is not backed up."),
+            ("warning", "It is backed up nevertheless, and the result says why not quiesced."),
+        ],
+        help="What happens if pre_command fails.",
+    ),
+]
+
 _GROUPS: list[tuple[str | None, list[cfg.Opt]]] = [
     (None, DEFAULT_OPTS),
     ("state", STATE_OPTS),
@@ -223,6 +262,7 @@ _GROUPS: list[tuple[str | None, list[cfg.Opt]]] = [
     ("backup", BACKUP_OPTS),
     ("wait", WAIT_OPTS),
     ("host", HOST_OPTS),
+    ("quiesce", QUIESCE_OPTS),
     ("hooks", hooks.OPTS),
     ("metrics", metrics.OPTS),
 ]
@@ -277,6 +317,11 @@ def load(config_files: Sequence[str] | None = None) -> cfg.ConfigOpts:
                 _check(conf, group, option.name)
     except (cfg.Error, ValueError) as error:
         raise ConfigError(f"Configuration: {error}") from error
+    if bool(conf.quiesce.pre_command) != bool(conf.quiesce.post_command):
+        raise ConfigError(
+            "pre_command and post_command in [quiesce] need each other: set both. What needs no "
+            "thaw, or no freeze, can have the command 'true' for it."
+        )
     return conf
 
 

@@ -141,6 +141,12 @@ class BackupApi:
         return plan.full_reads_due(datetime.now(UTC), every)
 
     @property
+    def quiesce_commands(self) -> tuple[str, str] | None:
+        """The commands that run before and after each snapshot; None if there are none."""
+        options = self._context.conf.quiesce
+        return (options.pre_command, options.post_command) if options.pre_command else None
+
+    @property
     def least_free_bytes(self) -> int:
         """The free space without which a repository in a directory takes no backup at all."""
         return STORES_WITH

@@ -11,6 +11,7 @@ from volflow.cloud.quotas import counted
 from volflow.context import Context
 from volflow.disk import filesystem, full
 from volflow.errors import HostError, QuotaError, RepositoryError, VolflowError
+from volflow.host.freeze import Quiesce
 from volflow.host.privilege import find_program
 from volflow.movers.base import STORES_WITH
 from volflow.plans.quota import by_type, type_suffix
@@ -58,6 +59,7 @@ class Finding:
 
 def examine(context: Context) -> Iterator[Finding]:
     """Check everything that a run needs. Creates nothing but the state directory."""
+    quiesce = [("quiesce", _quiesce)] if context.conf.quiesce.pre_command else []
     for check, look in (
         ("privilege", _privilege),
         ("programs", _programs),
@@ -68,6 +70,7 @@ def examine(context: Context) -> Iterator[Finding]:
         ("state", _state),
         ("cloud", _cloud),
         ("quota", _quota),
+        *quiesce,
     ):
         yield _finding(check, look, context)
 
@@ -137,6 +140,14 @@ def _repository(context: Context) -> str:
     if odd := [backup for backup in stored if backup.of_the_future()]:
         raise RepositoryError(" ".join(doubts(odd)))
     return f"{mover.location} holds {plural(len(stored), 'backup')}"
+
+
+def _quiesce(context: Context) -> str:
+    quiesce = Quiesce.from_config(context.conf)
+    if quiesce is None:
+        return "is off"
+    quiesce.check()
+    return f"'{quiesce.pre[0]}' and '{quiesce.post[0]}' can be executed"
 
 
 def _state(context: Context) -> str:

@@ -11,6 +11,7 @@ from volflow.cli.agreement import agree
 from volflow.cli.command import Lister, ShowOne
 from volflow.cli.result import Table, say, show, tell_left_out
 from volflow.cli.selection import add_selection, filled, positive, selection
+from volflow.printable import printable
 from volflow.report.remarks import cut, shown_path
 from volflow.report.words import binary, plural, snapshotted
 
@@ -64,6 +65,9 @@ def _planned(volflow: Volflow, plan: BackupPlan, *, full: bool) -> Table:
     for in_group in sorted({volume["id"] in group_of for volume in selected.volumes}):
         whose = "a volume of a group" if in_group else "a volume"
         say(f"The steps of {whose}: {', '.join(volflow.backups.steps(in_group=in_group))}.")
+    if commands := volflow.backups.quiesce_commands:
+        pre, post = map(printable, commands)
+        say(f"Before the snapshot of a volume or group runs: {pre}. After it: {post} ([quiesce]).")
     for group_id, consistent in plan.consistent.items():
         say(f"Group {group_id}: {snapshotted(consistent, planned=True)}.")
     for need in plan.quota_use:

@@ -171,6 +171,7 @@ class Holder:
 
     def __init__(self, argv: Sequence[str], environment: Mapping[str, str]) -> None:
         self._said = _temporary_file()
+        self._line = b""
         self._lock = threading.Lock()
         # No file object: a fork must be able to close its copy without any lock.
         read, self._stdin = os.pipe()
@@ -198,16 +199,24 @@ class Holder:
 
     def first_line(self, limit: float) -> str:
         """Its first line of output; empty if it has ended, or prints none within these seconds."""
+        return self.next_line(limit) or ""
+
+    def next_line(self, limit: float) -> str | None:
+        """Its next line of output; empty if it prints none within these seconds.
+
+        :returns: None if its output has ended
+        """
         assert self._process.stdout is not None
-        text, deadline = b"", time.monotonic() + limit
-        while not text.endswith(b"\n"):
+        deadline = time.monotonic() + limit
+        while not self._line.endswith(b"\n"):
             left = deadline - time.monotonic()
             if left <= 0 or not _readable(self._process.stdout.fileno(), left):
-                break
+                return ""
             if not (more := os.read(self._process.stdout.fileno(), 1)):
-                break
-            text += more
-        return os.fsdecode(text).strip()
+                return None
+            self._line += more
+        line, self._line = self._line, b""
+        return os.fsdecode(line).strip()
 
     def said(self) -> str:
         """The end of its errors."""

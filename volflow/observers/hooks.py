@@ -218,7 +218,7 @@ def _tail(said: IO[bytes]) -> str:
     return said.read().decode("utf-8", "replace").strip() or "it said nothing"
 
 
-class _CommandLine(types.String):
+class CommandLine(types.String):
     """A command with its arguments. Quotes work as in a shell, its other syntax does not."""
 
     def __call__(self, value: str) -> str:
@@ -230,7 +230,7 @@ class _CommandLine(types.String):
 OPTS: list[cfg.Opt] = [
     cfg.Opt(
         "command",
-        type=_CommandLine(),
+        type=CommandLine(),
         help="Command to run when a run or a volume starts, ends or fails, without a shell. It "
         "receives the event in variables named VOLFLOW_* and as JSON on its standard input. Its "
         "exit status does not affect the run.",

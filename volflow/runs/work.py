@@ -11,6 +11,7 @@ from volflow.cloud.connection import Cloud
 from volflow.cloud.login import Login
 from volflow.context import Context
 from volflow.errors import CloudError
+from volflow.host.freeze import Quiesce
 from volflow.movers.base import StoredBackup
 from volflow.observers.all import observers
 from volflow.repositories.opened import Repositories
@@ -128,6 +129,7 @@ class WorkFactory:
             numbers=numbers,
             volumes_in_project=volumes_in_project,
             full_every=timedelta(days=context.conf.backup.full_every),
+            quiesce=Quiesce.from_config(context.conf),
             stopping=context.stop.event,
             patience=patience,
         )

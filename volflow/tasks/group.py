@@ -15,6 +15,7 @@ from volflow.errors import CloudError, ResourceNotFoundError, VolumeStateError
 from volflow.printable import bounded
 from volflow.repositories.manifest import Manifest
 from volflow.tasks.base import Step
+from volflow.tasks.quiesce import doubt_earlier, quiesced
 from volflow.tasks.requested import Requested
 from volflow.tasks.source import why_half_restored
 from volflow.tasks.work import Work
@@ -47,22 +48,30 @@ class GroupSnapshot(Requested):
         # Group snapshots have no metadata: the description carries the tag.
         name = ownership.temporary_name(self.services.run_id)
         found = [one for one in found if entry.resource_id or one["name"] == name]
-        snapshot = (
-            found[0]
-            if found
-            else snapshots.create(
-                group, name=name, description=self.tag, unanswered=self.unanswered
-            )
-        )
-        self.present(snapshot["id"])
-        # Cinder's answer to the request does not have the time.
-        made = snapshots.wait(group, snapshot["id"])
-        self.present(snapshot["id"], **{ownership.MADE_AT: made["created_at"]})
+        members = self.work.cinder.volumes.in_group(group["id"])
+        if found:
+            doubt_earlier(self.work, members)
+            snapshot = self._made(group, found[0])
+        else:
+            # Guests are not frozen while somebody else changes the group.
+            self.work.cinder.groups.wait(group["id"])
+            with quiesced(self.work, members, group["id"]):
+                requested = snapshots.create(
+                    group, name=name, description=self.tag, unanswered=self.unanswered
+                )
+                snapshot = self._made(group, requested)
         half_restored |= self._half_restored(group)
         return {
             s["volume_id"]: s | half_restored.get(s["volume_id"], {})
             for s in snapshots.members(group, snapshot["id"])
         }
+
+    def _made(self, group: dict[str, Any], snapshot: dict[str, Any]) -> dict[str, Any]:
+        self.present(snapshot["id"])
+        # Cinder's answer to the request does not have the time.
+        made = self.work.cinder.group_snapshots.wait(group, snapshot["id"])
+        self.present(snapshot["id"], **{ownership.MADE_AT: made["created_at"]})
+        return made
 
     def _half_restored(self, group: dict[str, Any]) -> dict[str, dict[str, str]]:
         """Why the snapshots of some members must not be used, by volume id."""

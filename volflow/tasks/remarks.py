@@ -25,6 +25,7 @@ class Remark(StrEnum):
     SOCKETS = "sockets"
     TIMES = "times"
     FULL_READ = "full read"
+    QUIESCE = "quiesce"
 
     def of(self, work: Work, text: str) -> None:
         """Record a remark. A resumed run keeps it, or replaces it."""

@@ -10,6 +10,7 @@ from volflow.cloud.marks import SNAPSHOT, TAG_KEY
 from volflow.cloud.wait import is_in_transition
 from volflow.errors import CloudError
 from volflow.tasks.presence import delete_snapshot, earlier_snapshot, snapshots_to_remove
+from volflow.tasks.quiesce import doubt_earlier, quiesced
 from volflow.tasks.requested import Requested
 from volflow.tasks.source import require_not_restored, require_type, source_of
 from volflow.tasks.work import Work
@@ -28,6 +29,7 @@ class Snapshot(Requested):
         """
         super().__init__(work)
         self._source_id = source_id or work.volume_id
+        self._quiesces = source_id is None
 
     def execute(self) -> dict[str, Any]:
         # A restore can begin at any moment: what it has half written must not count as a backup.
@@ -50,11 +52,17 @@ class Snapshot(Requested):
                 # Its owner extends or attaches it at this moment: Cinder makes no snapshot now.
                 cinder.volumes.wait_settled(volume)
                 # Its owner may have deleted it, or begun to restore it.
-                require_not_restored(self.work, self._source_id)
-            snapshot = self._create()
+                volume = require_not_restored(self.work, self._source_id)
+            with quiesced(self.work, [volume] if self._quiesces else []):
+                return self._made(self._create())
+        if self._quiesces:
+            doubt_earlier(self.work, [volume])
+        return self._made(snapshot)
+
+    def _made(self, snapshot: dict[str, Any]) -> dict[str, Any]:
         made = {ownership.MADE_AT: snapshot["created_at"]}
         self.present(snapshot["id"], volume_id=self._source_id, **made)
-        return cinder.snapshots.wait(snapshot["id"])
+        return self.work.cinder.snapshots.wait(snapshot["id"])
 
     def _create(self) -> dict[str, Any]:
         return self.work.cinder.snapshots.create(

@@ -14,6 +14,7 @@ from volflow.cloud.cinder import Cinder
 from volflow.cloud.marks import tag
 from volflow.disk.rehearsal import Rehearsal
 from volflow.errors import StoppedError
+from volflow.host.freeze import Quiesce
 from volflow.host.host import Host
 from volflow.host.namespace import MountNamespace
 from volflow.movers.base import Mover, Repository, StoredBackup
@@ -37,6 +38,7 @@ class Services:
         covers completely
     :ivar file_systems: the UUID of the file system in the last backup, by volume id
     :ivar full_every: how often a backup of a volume reads everything; zero for never
+    :ivar quiesce: how guests are frozen for a snapshot; None if they are not
     :ivar stopping: set when the run is asked to stop
     :ivar patience: seconds for which the removal of a resource is tried again
     :ivar in_vain: the kinds of resources for which all this time has passed in vain
@@ -54,6 +56,7 @@ class Services:
     volumes_in_project: Mapping[str, int] = field(default_factory=dict)
     file_systems: Mapping[str, str] = field(default_factory=dict)
     full_every: timedelta = timedelta()
+    quiesce: Quiesce | None = None
     stopping: threading.Event = field(default_factory=threading.Event)
     patience: float = 0.0
     in_vain: set[str] = field(default_factory=set)
