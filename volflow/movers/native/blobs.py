@@ -1,0 +1,88 @@
+"""Blobs: pieces of data and trees, named by the SHA-256 of their content."""
+
+from __future__ import annotations
+
+import hashlib
+from enum import Enum
+from typing import NamedTuple
+
+from volflow.movers.native.compression import compress, decompress
+from volflow.movers.native.crypto import OVERHEAD, Buffer, DamagedError, Key
+
+# Bytes of an id.
+ID = 32
+# Bytes of the largest blob that is read: restic's own have at most 8 MiB, but for trees.
+MOST = 64 * 2**20
+
+
+class BlobKind(Enum):
+    """What a blob is; its value is the name in an index."""
+
+    DATA = "data"
+    TREE = "tree"
+
+
+class Place(NamedTuple):
+    """Where a blob is in its pack.
+
+    :ivar id: the SHA-256 of its content
+    :ivar length: bytes in the pack
+    :ivar plain: bytes of the content, if it is compressed; else 0
+    """
+
+    id: bytes
+    offset: int
+    length: int
+    plain: int
+
+    @property
+    def size(self) -> int:
+        """Bytes of the content."""
+        return self.plain or self.length - OVERHEAD
+
+
+class Sealed(NamedTuple):
+    """A blob that is ready for a pack.
+
+    :ivar parts: to be written one after the other
+    :ivar plain: bytes of the content, if it is compressed; else 0
+    """
+
+    id: bytes
+    parts: tuple[bytes, ...]
+    plain: int
+
+    @property
+    def length(self) -> int:
+        return sum(map(len, self.parts))
+
+
+def id_of(content: Buffer) -> bytes:
+    """The id of a blob with this content."""
+    return hashlib.sha256(content).digest()
+
+
+def seal(key: Key, blob_id: bytes, content: Buffer) -> Sealed:
+    """Compress and encrypt a blob. What does not become smaller is not compressed."""
+    packed = compress(content)
+    if len(packed) < len(content):
+        return Sealed(blob_id, key.seal(packed), len(content))
+    return Sealed(blob_id, key.seal(content), 0)
+
+
+def unseal(key: Key, place: Place, sealed: Buffer) -> bytes:
+    """The content of a blob.
+
+    :param sealed: what is at its place in the pack
+    :raises DamagedError: it is not what was stored
+    """
+    what = f"Blob {place.id.hex()[:8]}"
+    content = key.open(sealed, what)
+    if place.plain:
+        content = decompress(content, place.plain, what)
+    if len(content) != place.size or id_of(content) != place.id:
+        raise DamagedError(
+            f"{what} in the repository is not what was stored: its SHA-256 is another. 'restic "
+            "check --read-data' tells what else is damaged."
+        )
+    return content
