@@ -83,5 +83,5 @@ def subject(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Subject]
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run every test of movers on every mover, and every test of repositories on every storage."""
     if "subject" in metafunc.fixturenames:
-        kinds = MOVERS if metafunc.module.__name__.endswith("test_mover") else STORAGES
+        kinds = MOVERS if "test_mover" in metafunc.module.__name__ else STORAGES
         metafunc.parametrize("subject", kinds.values(), ids=kinds.keys(), indirect=True)

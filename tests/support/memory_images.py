@@ -30,6 +30,8 @@ def write_image(image: RawImage, entry: Entry, *, blank: bool) -> None:
     """Write a file of a backup to the range of the device."""
     _refuse_other_size(image, entry)
     with open(image.device, "r+b", buffering=0) as device:
+        if device.seek(0, os.SEEK_END) < image.start + image.size:
+            raise HostError(f"{image.device} ends before the range does.")
         for at in range(0, image.size, _BLOCK):
             block = entry.content[at : at + _BLOCK]
             if any(block) or not blank:

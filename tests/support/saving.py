@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 from volflow.host.namespace import MountNamespace
 from volflow.host.privilege import Privilege
-from volflow.movers.base import MANIFEST, MountedTree, Mover, Saved
+from volflow.movers.base import MANIFEST, MountedTree, Mover, RawImage, Saved
 from volflow.results.outcome import CopyProgress
 
 REGION = Path("regions/0")
@@ -21,6 +21,7 @@ def save(
     mover: Mover,
     namespace: MountNamespace,
     *regions: Path,
+    images: Sequence[RawImage] = (),
     manifest: str = "{}",
     tags: Mapping[str, str] = TAGS,
     parent_id: str | None = None,
@@ -30,13 +31,16 @@ def save(
 ) -> Saved:
     """Save the file systems that are mounted in a namespace.
 
+    :param regions: their paths; one unless given, or none if there are images
+    :param images: what to save beside them
     :param confirmed: store the verdict too
     """
     namespace.write(namespace.root / MANIFEST, manifest)
     listed_at = datetime.now(UTC)
+    trees = regions or (() if images else (REGION,))
     saved = mover.save(
         namespace,
-        [MountedTree(path) for path in regions or (REGION,)],
+        [*(MountedTree(path) for path in trees), *images],
         volume_id=tags.get("volume", "v"),
         tags=tags,
         listed_at=listed_at,

@@ -22,6 +22,7 @@ from volflow.disk import comparison
 from volflow.errors import HostError, RepositoryError
 from volflow.host.namespace import MountNamespace
 from volflow.movers.base import MANIFEST, MountedTree, RawImage, Saved, StoredPath
+from volflow.movers.restic import images
 from volflow.movers.restic.program import ResticProgram, time_of
 from volflow.movers.restic.readback import missing
 from volflow.movers.restic.repository import now, pack
@@ -73,8 +74,6 @@ class ResticMover:
         stopping: threading.Event,
     ) -> Saved:
         """Store the regions and the manifest as one restic snapshot, without a verdict."""
-        if any(isinstance(region, RawImage) for region in regions):
-            raise HostError("This release cannot store images yet.")
         command = _backup(volume_id, tags_of_copy(tags), listed_at)
         command += ["--parent", parent_id] if parent_id else ["--force"]
         # Relative to the root: a path is the same wherever the root is. What restic groups
@@ -97,7 +96,9 @@ class ResticMover:
             elif message.get("message_type") == "summary":
                 summary.update(message)
 
-        status, errors = self._program.follow(namespace, command, read, watch, all_errors=True)
+        raw = [region for region in regions if isinstance(region, RawImage)]
+        with images.shown(namespace, raw, listed_at):
+            status, errors = self._program.follow(namespace, command, read, watch, all_errors=True)
         if status not in (0, _SOME_UNREAD) or "snapshot_id" not in summary:
             raise self._program.error("backup", status, errors, namespace=namespace)
         # The manifest is always new. Only files of the volume are counted.
@@ -267,7 +268,15 @@ class ResticMover:
         stopping: threading.Event,
     ) -> None:
         """Write an image of the backup to its range of a device."""
-        raise HostError("This release cannot restore images yet.")
+        images.restore(
+            self._program,
+            namespace,
+            backup_id,
+            image,
+            blank=blank,
+            progress=progress,
+            stopping=stopping,
+        )
 
     def compare_image(
         self,
@@ -279,7 +288,9 @@ class ResticMover:
         stopping: threading.Event,
     ) -> None:
         """Compare the range of a device with an image of the backup."""
-        raise HostError("This release cannot compare images yet.")
+        images.compare(
+            self._program, namespace, backup_id, image, progress=progress, stopping=stopping
+        )
 
 
 def _message(line: str) -> dict[str, Any]:
