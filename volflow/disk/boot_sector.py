@@ -1,8 +1,11 @@
-"""What precedes the superblock of ext2, ext3 and ext4: room for a boot loader.
+"""The room for a boot loader in a file system, and what a boot loader there needs.
+
+What precedes the superblock of ext2, ext3 and ext4 is stored and put back. A boot loader that finds
+its files by the numbers of their blocks would not find them after a restore as files.
 
 This file also runs as a program of its own, as root, with nothing but the standard library:
-``boot_sector.py read DEVICE`` prints it in base64, ``boot_sector.py write DEVICE`` writes what it
-reads from its standard input.
+``boot_sector.py read DEVICE OFFSET LENGTH`` prints these bytes in base64, ``boot_sector.py write
+DEVICE`` writes what it reads from its standard input.
 """
 
 from __future__ import annotations
@@ -21,6 +24,15 @@ SIZE = 1024
 _PROGRAM = (sys.executable, "-I", "-S", os.path.abspath(__file__))
 # Boot loaders whose first sector knows the numbers of the blocks that their files are in.
 _LOADERS = {b"EXTLINUX": "EXTLINUX", b"SYSLINUX": "SYSLINUX", b"GRUB": "GRUB", b"LILO": "LILO"}
+# Where such code is, by the type of the file system: first byte, and the byte after the last one.
+# In XFS it is behind the headers of the first allocation group. A label can contain any name.
+_CODE = {
+    "ext": ((0, SIZE),),
+    "xfs": ((2048, 4096),),
+    "vfat": ((3, 11), (128, 510)),
+    "exfat": ((128, 510),),
+}
+_READ = 4096
 
 
 def read(privilege: Privilege, device: str, kind: str) -> bytes:
@@ -31,8 +43,17 @@ def read(privilege: Privilege, device: str, kind: str) -> bytes:
     """
     if not kind.startswith("ext"):
         return b""
-    found = base64.b64decode(privilege.run(*_PROGRAM, "read", device))
+    found = read_at(privilege, device, 0, SIZE)
     return found if any(found) else b""
+
+
+def read_at(privilege: Privilege, device: str, offset: int, length: int) -> bytes:
+    """Bytes of a device; fewer at its end.
+
+    :param length: a few kilobytes at most
+    :raises HostError: the device cannot be read
+    """
+    return base64.b64decode(privilege.run(*_PROGRAM, "read", device, str(offset), str(length)))
 
 
 def write(privilege: Privilege, device: str, content: bytes) -> None:
@@ -50,8 +71,12 @@ def why_image(privilege: Privilege, device: str, kind: str) -> str:
     :param kind: the type of the file system
     :raises HostError: the device cannot be read
     """
-    found = read(privilege, device, kind)
-    name = next((name for mark, name in _LOADERS.items() if mark in found), "")
+    ranges = _CODE.get("ext" if kind.startswith("ext") else kind, ())
+    if not ranges:
+        return ""
+    found = read_at(privilege, device, 0, _READ)
+    code = b"\0".join(found[start:end] for start, end in ranges)
+    name = next((name for mark, name in _LOADERS.items() if mark in code), "")
     return (
         f"its boot sector has {name}, which finds its files by the numbers of their blocks"
         if name
@@ -59,14 +84,27 @@ def why_image(privilege: Privilege, device: str, kind: str) -> str:
     )
 
 
-def main(act: str, device: str) -> None:
+def main(act: str, device: str, offset: str = "0", length: str = "0") -> None:
     """Read or write it."""
-    if act == "read":
-        with open(device, "rb", buffering=0) as file:
-            print(base64.b64encode(file.read(SIZE)).decode())
-        return
-    content = base64.b64decode(sys.stdin.buffer.read())[:SIZE]
-    fd = os.open(device, os.O_WRONLY)
+    try:
+        if act == "read":
+            print(base64.b64encode(_bytes(device, int(offset), int(length))).decode())
+        else:
+            _put(device, base64.b64decode(sys.stdin.buffer.read())[:SIZE])
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), device) from error
+
+
+def _bytes(device: str, offset: int, length: int) -> bytes:
+    fd = os.open(device, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.pread(fd, length, offset)
+    finally:
+        os.close(fd)
+
+
+def _put(device: str, content: bytes) -> None:
+    fd = os.open(device, os.O_WRONLY | os.O_CLOEXEC)
     try:
         if os.pwrite(fd, content, 0) != len(content):
             raise OSError("the boot sector was written in part")

@@ -117,7 +117,13 @@ def content(privilege: Privilege, device: str) -> Content:
     :raises DiskError: the device could not be read
     """
     verdict, status = _blkid(privilege, device)
-    if status == _SEVERAL or "PTTYPE" in verdict:
+    if status == _SEVERAL:
+        try:
+            found = identify(privilege, device)
+        except DiskError:
+            return Content("", "", "")
+        return Content(found.type, found.uuid, printable(found.label))
+    if "TYPE" not in verdict:
         return Content("", "", "")
     # blkid escapes everything but plain ASCII, unless it prints only one value.
     only = ("--output", "value", "--match-tag", "LABEL")
