@@ -160,6 +160,8 @@ class Range:
             if _LIBC.fallocate(self._cached, self._zeroing[0], *numbers) == 0:
                 break
             number = ctypes.get_errno()
+            if number == errno.EINTR:
+                continue
             if number not in _UNSUPPORTED:
                 raise OSError(number, os.strerror(number), self.device)
             del self._zeroing[0]
