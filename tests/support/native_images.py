@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import os
 import random
+import signal
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +56,8 @@ class Place:
         paths = paths or ("regions", "manifest.json")
         options = ("--json", "--force", "--host", "volume", "--tag=volflow,stored=1")
         said = self.restic("backup", *options, *paths, cwd=self.directory / "namespace")
-        return str(json.loads(said.splitlines()[-1])["snapshot_id"])
+        short = str(json.loads(said.splitlines()[-1])["snapshot_id"])
+        return self.store().snapshots.full_id(short)
 
     def store(self) -> Store:
         return Store(self.repository, Key.of(self.key))
@@ -107,6 +111,16 @@ class Place:
     def check(self, restic: str = "restic") -> None:
         """Let restic check everything."""
         self.restic("check", "--read-data", restic=restic)
+
+
+@contextmanager
+def ignoring_hangup() -> Iterator[None]:
+    """Ignore SIGHUP as the program does, so that 'restic unlock' does not end this process."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def sample(seed: int, most: int = 24 * 2**20) -> bytes:

@@ -108,14 +108,20 @@ class MountNamespace:
         cwd: Path | None = None,
         environment: Mapping[str, str] | None = None,
         gentle: bool = False,
+        stdin: str | None = None,
     ) -> Program:
         """Start a command in the namespace, with a pipe for its output.
 
         :param gentle: to end it, it receives SIGINT, and SIGKILL only if it does not end then
+        :param stdin: its standard input
         :raises HostError: the program is missing, or could not be started
         """
         return self._privilege.start(
-            *map(str, command), enter=self._enter(cwd), environment=environment, gentle=gentle
+            *map(str, command),
+            enter=self._enter(cwd),
+            environment=environment,
+            gentle=gentle,
+            stdin=stdin,
         )
 
     def write(self, path: Path, text: str) -> None:

@@ -361,7 +361,7 @@ class Program:
         self._size = 0
         with contextlib.ExitStack() as stack:
             if isinstance(stdin, bytes):
-                text, stdin = stdin, stack.enter_context(_temporary_file() if stdin else _nothing())
+                text, stdin = stdin, stack.enter_context(_memory() if stdin else _nothing())
                 if text:
                     stdin.write(text)
                     stdin.seek(0)
@@ -620,7 +620,7 @@ def _temporary_file() -> IO[bytes]:
     try:
         if shutil.disk_usage(tempfile.gettempdir()).free < _ROOM:
             # What a program says must not be lost because a disk is full: that may be what it says.
-            return os.fdopen(os.memfd_create("volflow"), "w+b")
+            return _memory()
         # The file has no name: nobody else can open it.
         return tempfile.TemporaryFile()
     except OSError as error:
@@ -628,6 +628,11 @@ def _temporary_file() -> IO[bytes]:
             f"No temporary file can be made ({error.strerror or error}): free space, or set TMPDIR "
             "to a directory that can be written to."
         ) from error
+
+
+def _memory() -> IO[bytes]:
+    """A file in memory: what a program is told can be a secret, and never reaches a disk."""
+    return os.fdopen(os.memfd_create("volflow"), "w+b")
 
 
 def _nothing() -> IO[bytes]:

@@ -245,10 +245,12 @@ def content_of(store: Store, snapshot_id: str, image: Image) -> bytes:
     node = store.node(trees.ids([snapshot.get("tree")], "/"), path)
     if node.get("type") != "file":
         raise RepositoryError(f"'{path}' in the backup is no file.")
-    if node.get("size", 0) != image.size:
+    size = node.get("size", 0)
+    if type(size) is not int:
+        raise RepositoryError(f"'{path}' in the backup has no size.")
+    if size != image.size:
         raise HostError(
-            f"'{path}' in the backup has {node.get('size', 0):,} bytes, and not {image.size:,} as "
-            "its region."
+            f"'{path}' in the backup has {size:,} bytes, and not {image.size:,} as its region."
         )
     found = trees.ids(node.get("content"), str(path))
     assert len(found) % ID == 0

@@ -10,6 +10,7 @@ import ctypes
 import errno
 import mmap
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -65,6 +66,7 @@ class Device:
         self.size = size
         self._flags = (os.O_RDWR if write else os.O_RDONLY) | os.O_CLOEXEC
         self._direct = self._buffered = -1
+        self._is_file = False
         self._punches = [_PUNCH_HOLE | _KEEP_SIZE, _ZERO_RANGE | _KEEP_SIZE]
 
     @contextmanager
@@ -84,6 +86,7 @@ class Device:
             raise self._failed("opened", 0, error) from error
         try:
             end = os.lseek(self._buffered, 0, os.SEEK_END)
+            self._is_file = stat.S_ISREG(os.fstat(self._buffered).st_mode)
             if self._start < 0 or self.size < 0 or self._start + self.size > end:
                 raise HostError(
                     f"{self._path} has {end:,} bytes, and not {self._start + self.size:,} as is "
@@ -95,6 +98,17 @@ class Device:
                 if file >= 0:
                     os.close(file)
             self._direct = self._buffered = -1
+
+    def is_hole(self, offset: int, size: int) -> bool:
+        """Whether a part of the range is known to be zero without a read: of a file only."""
+        if not self._is_file or not size:
+            return False
+        place = self._start + offset
+        try:
+            return os.lseek(self._buffered, place, os.SEEK_DATA) >= place + size
+        except OSError as error:
+            # Nothing follows. Whatever else it is, a read will tell.
+            return error.errno == errno.ENXIO
 
     def read(self, offset: int, size: int, memory: Memory) -> None:
         """Read a part of the range to the beginning of the memory.

@@ -2,7 +2,8 @@
 
 From restic's design document, "Locks": a process that stores or reads holds a lock that is not
 exclusive; one that removes data holds an exclusive one, and then there is no other. A lock that was
-not refreshed for 30 minutes, or whose process on this host has ended, counts for nothing.
+not refreshed for 30 minutes counts for nothing. restic, unlike its document, heeds also the lock of
+a process that has ended, until 'restic unlock' removes it; so does this.
 """
 
 from __future__ import annotations
@@ -31,7 +32,10 @@ _REFRESH, _SECOND_LOOK = 300.0, 0.2
 
 
 class Lock:
-    """A lock of this process that is not exclusive; it refreshes itself."""
+    """A lock of this process that is not exclusive; it refreshes itself.
+
+    The process must ignore SIGHUP: 'restic unlock' sends it to see whether the process is there.
+    """
 
     def __init__(self, directory: Directory, key: Key, refresh: float = _REFRESH) -> None:
         self._directory = directory
@@ -49,21 +53,20 @@ class Lock:
         :raises RepositoryError: another process has an exclusive lock
         :raises OSError: it cannot be written
         """
-        # 'restic unlock' sends SIGHUP to the process of each lock to see whether it is there.
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGHUP, signal.SIG_IGN)
         self._check_others()
-        self._write()
         thread = threading.Thread(target=self._refresh, daemon=True)
         try:
+            with _uninterrupted():
+                self._write()
             time.sleep(_SECOND_LOOK)
             self._check_others()
             thread.start()
             yield self
         finally:
             self._over.set()
-            with self._guard:
-                self._directory.remove(Kind.LOCK, self._name)
+            with self._guard, _uninterrupted():
+                if self._name:
+                    self._directory.remove(Kind.LOCK, self._name)
 
     def check(self) -> None:
         """Make sure that it still keeps others away.
@@ -126,6 +129,26 @@ class Lock:
                 )
 
 
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Let signals that end this process wait until the block has run."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    before = {
+        number: signal.signal(number, lambda signaled, _: came.append(signaled))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for signaled in came:
+            signal.raise_signal(signaled)
+
+
 def _user() -> str:
     with contextlib.suppress(KeyError, OSError):
         return getpass.getuser()
@@ -133,19 +156,9 @@ def _user() -> str:
 
 
 def _is_stale(lock: dict[str, Any]) -> bool:
-    """Whether restic would ignore this lock."""
+    """Whether its process has ended, or hangs for so long that it must give up."""
     # Python reads six digits of a second, restic writes nine.
     moment = moment_of(re.sub(r"(\.\d{6})\d+", r"\1", str(lock.get("time"))))
     if moment is None:
         return False
-    if datetime.now(UTC) - moment > STALE:
-        return True
-    if lock.get("hostname") != socket.gethostname():
-        return False
-    try:
-        os.kill(int(lock["pid"]), 0)
-    except ProcessLookupError:
-        return True
-    except (OSError, KeyError, TypeError, ValueError, OverflowError):
-        return False
-    return False
+    return datetime.now(UTC) - moment > STALE

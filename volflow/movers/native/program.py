@@ -24,7 +24,7 @@ from volflow.movers.native.backup import Backup, Image, content_of
 from volflow.movers.native.crypto import Key
 from volflow.movers.native.plan import Plan
 from volflow.movers.native.restoring import Restorer
-from volflow.movers.native.store import Store
+from volflow.movers.native.store import Store, is_native
 from volflow.times import moment_of
 
 # More threads need more memory, and hardly go faster.
@@ -33,13 +33,22 @@ _INTERRUPTED = 130
 
 
 def run(job: Mapping[str, Any], tell: Callable[[Mapping[str, Any]], None]) -> None:
-    """Do a job.
+    """Do a job: ``look``, ``save``, ``forget``, ``restore`` or ``compare``.
 
     :param tell: called with each line of the output
     :raises VolflowError: it failed
     :raises OSError: the repository cannot be read or written
     """
-    store = Store(Path(job["repository"]), Key.of(job["key"]))
+    path, key = Path(job["repository"]), Key.of(job["key"])
+    if job["action"] == "look":
+        tell({"summary": {"native": is_native(path, key)}})
+        return
+    store = Store(path, key)
+    if job["action"] == "forget":
+        with store.lock().held():
+            store.snapshots.remove(store.snapshots.full_id(job["snapshot"]))
+        tell({"summary": {}})
+        return
     images = [Image.of(each) for each in job["images"]]
     threads = int(job.get("threads") or max(2, min(_THREADS, os.cpu_count() or 1)))
     total = sum(image.size for image in images)

@@ -152,6 +152,12 @@ class _Stretch:
         """Store a stretch."""
         start = number * RUN
         end = min(start + RUN, self._device.size)
+        if end - start == RUN and self._device.is_hole(start, RUN):
+            for place in range(start, end, self._chunk):
+                self._after.clear(place // self._chunk)
+            self._contents.ids[number] = self._of_zeros(RUN)
+            self._saver.advance(RUN)
+            return
         piece = len(self._memory.view)
         ids: list[bytes] = []
         zero = 0

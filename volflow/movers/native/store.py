@@ -9,7 +9,7 @@ from volflow.errors import RepositoryError
 from volflow.movers.native import blobs, documents, index, trees
 from volflow.movers.native.blobs import BlobKind, Place
 from volflow.movers.native.crypto import Buffer, DamagedError, Key
-from volflow.movers.native.directory import Directory
+from volflow.movers.native.directory import Directory, Kind
 from volflow.movers.native.index import Index
 from volflow.movers.native.known import Known
 from volflow.movers.native.locks import Lock
@@ -20,6 +20,18 @@ VERSION = 2
 # Ids of blobs to know, apart from those that are wanted: 36 bytes of memory each. What is not known
 # is stored again.
 _MOST = 2_000_000
+
+
+def is_native(path: Path, key: Key) -> bool:
+    """Whether a directory has a repository that :class:`Store` reads and writes.
+
+    :raises NoRepositoryError: there is no repository
+    :raises RepositoryError: the key is another
+    """
+    directory = Directory(path)
+    config = documents.unseal_object(key, directory.config(), "The configuration")
+    # An old layout of restic has other names.
+    return config.get("version") == VERSION and all((path / kind).is_dir() for kind in Kind)
 
 
 class Store:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from volflow.errors import RepositoryError
 from volflow.host.identity import Process, host_name, started
@@ -65,7 +67,8 @@ class Locks:
         Without a lock of one of the owners there is nothing to do.
 
         ``restic unlock`` judges all locks with the name of this host. It sends SIGHUP to the
-        process that a lock names, which restic ignores and which ends most other programs; and it
+        process that a lock names, which restic and volflow's programs ignore and which ends most
+        others; and it
         removes the lock if it does not see the process. Containers and cloned hosts share a host
         name, and there the process can be alive, or another one can have its number here. So restic
         may remove locks only if each names a restic that is seen here, or a process of which it is
@@ -115,7 +118,7 @@ class Locks:
         until = f"{lock.time + _STALE:%H:%M} UTC"
         if _is_seen_until(lock.pid, owners, deadline):
             found = self._program_of(lock.pid)
-            if self._is_restic(found) or _is_zombie(lock.pid):
+            if self._is_restic(found) or _is_zombie(lock.pid) or _ignores_hangup(lock.pid):
                 return
             # It may have ended meanwhile.
             if _is_seen(lock.pid):
@@ -217,6 +220,16 @@ def _is_zombie(pid: int) -> bool:
         return False
     # The first thread of a living process can have ended.
     return _proc_is_ours() and len(threads) == 1 and not started(pid)
+
+
+def _ignores_hangup(pid: int) -> bool:
+    """Whether a process ignores SIGHUP, as volflow's own programs with a lock do."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text(errors="replace")
+    except OSError:
+        return False
+    found = re.search(r"^SigIgn:\s*([0-9a-f]+)$", status, re.MULTILINE)
+    return _proc_is_ours() and bool(found and int(found[1], 16) & 1 << signal.SIGHUP - 1)
 
 
 def _proc_is_ours() -> bool:
