@@ -14,6 +14,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import resource
 import runpy
 import stat
 import struct
@@ -25,6 +26,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import mmap
+
     from volflow.disk.ranges import Range
 
 _RANGES: dict[str, Any] = runpy.run_path(f"{os.path.dirname(__file__)}/ranges.py")
@@ -46,7 +49,7 @@ _ATTR = struct.Struct("=QII 6Q 10I")
 _OPEN_OUT, _READ_IN = struct.Struct("=QII"), struct.Struct("=QQI")
 _STATFS_OUT = struct.Struct("=5Q 4I 24x")
 # Bytes of the longest request, and of the least that the kernel lets a request of data have.
-_REQUEST, _MAX_WRITE = 64 * 1024, 4096
+_REQUEST, _MAX_WRITE = 16 * 1024, 4096
 # Seconds that the kernel may keep what it knows of the file: it never changes.
 _VALID = 3600
 # mount(2): MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC
@@ -65,14 +68,15 @@ class Served:
 
     def __init__(self, path: str, span: Range, modified: int) -> None:
         self._span, self._modified, self._changed = span, modified, time.time_ns()
-        self._memory = _RANGES["buffer"]()
+        # While it is open: only some of many are read at a time.
+        self._memory: mmap.mmap | None = None
         self._answers: dict[int, Callable[[memoryview], list[bytes | memoryview] | int]] = {
             _INIT: self._init,
             _GETATTR: self._attributes,
             _OPEN: lambda _: [_OPEN_OUT.pack(0, _DIRECT_IO, 0)],
             _READ: self._read,
             _STATFS: lambda _: [_STATFS_OUT.pack(0, 0, 0, 0, 0, 512, 255, 512, 0)],
-            _RELEASE: lambda _: [],
+            _RELEASE: self._release,
             _DESTROY: lambda _: [],
         }
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
@@ -140,11 +144,17 @@ class Served:
         count = max(0, min(count, _CHUNK, self._span.size - offset))
         if not count:
             return []
+        if self._memory is None:
+            self._memory = _RANGES["buffer"]()
         try:
             return [self._span.read(self._memory, offset, count)]
         except OSError as error:
             print(f"{self._span.device}: {error.strerror}", file=sys.stderr, flush=True)
             return errno.EIO
+
+    def _release(self, _: memoryview) -> list[bytes | memoryview]:
+        self._memory = None
+        return []
 
 
 def _give_up(failed: threading.ExceptHookArgs) -> None:
@@ -155,6 +165,9 @@ def _give_up(failed: threading.ExceptHookArgs) -> None:
 
 def main(modified: str, *ranges: str) -> None:
     """Mount the ranges and serve them."""
+    # Each has three descriptors.
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     files = [ranges[at : at + 4] for at in range(0, len(ranges), 4)]
     spans = [_RANGES["Range"](device, int(start), int(size)) for _, device, start, size in files]
     threading.excepthook = _give_up

@@ -118,6 +118,21 @@ def test_sixteen_tebibytes_are_shown(namespace: MountNamespace) -> None:
                 assert shown.read(10) == b"at end"
 
 
+def test_many_files_are_shown_and_take_little_memory(
+    namespace: MountNamespace, tmp_path: Path
+) -> None:
+    content = os.urandom(400 * 4096)
+    device = tmp_path / "device"
+    device.write_bytes(content)
+    ranges = [(f"{number}.img", device, number * 4096, 4096) for number in range(400)]
+    with served(namespace, *ranges) as (process, root):
+        for name, _, start, size in ranges:
+            assert (root / name).read_bytes() == content[start : start + size]
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        (peak,) = [line for line in status.splitlines() if line.startswith("VmHWM")]
+        assert int(peak.split()[1]) < 64 * 1024
+
+
 def test_what_the_device_cannot_read_is_an_input_output_error(
     namespace: MountNamespace, tmp_path: Path
 ) -> None:
