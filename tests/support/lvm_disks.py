@@ -19,15 +19,22 @@ EXTENT = 4 * 1024**2
 Segments = Sequence[tuple[int, int]]
 
 
-def group(device: str, name: str, volumes: Mapping[str, Segments], *options: str) -> None:
-    """Make a device the only physical volume of a group with linear logical volumes.
+def group(
+    device: str,
+    name: str,
+    volumes: Mapping[str, Segments],
+    *options: str,
+    more: Sequence[str] = (),
+) -> None:
+    """Make a device a physical volume of a new group with linear logical volumes.
 
     :param device: a block device
     :param volumes: the pieces of each logical volume, by its name
     :param options: of ``pvcreate``
+    :param more: other physical volumes of the group
     """
-    lvm("pvcreate", device, "--yes", *options, device)
-    lvm("vgcreate", device, name, device)
+    lvm("pvcreate", "|".join((device, *more)), "--yes", *options, device, *more)
+    lvm("vgcreate", "|".join((device, *more)), name, device, *more)
     if volumes:
         change(device, name, "\n}\n", f"\n{logical_volumes(volumes)}\n}}\n")
 
@@ -80,9 +87,9 @@ def _id(name: str) -> str:
 
 
 def lvm(command: str, device: str, *arguments: str) -> str:
-    """Run a command of LVM that sees only this device."""
+    """Run a command of LVM that sees only this device, or these with ``|`` between them."""
     config = (
-        f'devices {{ scan=["/dev"] filter=["a|^{device}$|","r|.*|"] use_devicesfile=0 }} '
+        f'devices {{ scan=["/dev"] filter=["a:^({device})$:","r:.*:"] use_devicesfile=0 }} '
         "activation { udev_sync=0 udev_rules=0 } global { use_lvmpolld=0 } "
         "backup { backup=0 archive=0 }"
     )

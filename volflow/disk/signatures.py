@@ -117,12 +117,14 @@ def content(privilege: Privilege, device: str) -> Content:
     :raises DiskError: the device could not be read
     """
     verdict, status = _blkid(privilege, device)
-    if status == _SEVERAL:
+    if status != _NOTHING and _type(verdict) not in SUPPORTED:
         try:
+            # What blkid sees can be the content of a file in a sound file system.
             found = identify(privilege, device)
         except DiskError:
-            return Content("", "", "")
-        return Content(found.type, found.uuid, printable(found.label))
+            pass
+        else:
+            return Content(found.type, found.uuid, printable(found.label))
     if "TYPE" not in verdict:
         return Content("", "", "")
     # blkid escapes everything but plain ASCII, unless it prints only one value.
@@ -174,6 +176,9 @@ def table(privilege: Privilege, device: str) -> bool:
     tables = [mark for mark in marks if mark.type in _TABLES]
     others = [mark for mark in marks if mark not in tables]
     if status == _SEVERAL and not tables:
+        return False
+    if "TYPE" in verdict and verdict.get("PTTYPE") == "dos" and not _read(privilege, device)[1]:
+        # A boot sector, such as that of exFAT, ends as a table does.
         return False
     if status == _SEVERAL or "TYPE" in verdict:
         raise DiskError(

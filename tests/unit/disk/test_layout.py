@@ -157,7 +157,11 @@ def test_sectors_can_have_four_kilobytes(disk: Path, kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "program", ["mkfs.ext4 -q -F", "mkfs.xfs -q -f", "mkswap -q", "mkfs.vfat", "mkfs.vfat -F 32"]
+    "program",
+    [
+        *("mkfs.ext4 -q -F", "mkfs.xfs -q -f", "mkswap -q", "mkfs.exfat", "mkntfs -Q -F"),
+        *("mkfs.vfat", "mkfs.vfat -F 32"),
+    ],
 )
 def test_a_volume_without_table_is_one_part(disk: Path, program: str) -> None:
     name, *options = program.split()
