@@ -31,6 +31,7 @@ _SET_READ_ONLY, _GET_SIZE = 0x125D, 0x80081272
 _READ_ONLY, _AUTOCLEAR, _DIRECT_IO = 1, 4, 16
 # struct loop_config: the file, the size of a sector, struct loop_info64, and a reserve.
 _CONFIG = struct.Struct("=II 5Q 4I 64s 64s 32s 2Q 64x")
+_SMALLEST = 512
 # What is said of a device that another process has just bound, or removed.
 _TAKEN = (errno.EBUSY, errno.ENXIO, errno.ENODEV, errno.ENOENT)
 # Seconds to look for a free device while others take them.
@@ -46,7 +47,8 @@ def bind(
 
     :param device: a block device or a file
     :param ranges: the first byte and the number of bytes of each
-    :param sector: bytes of a sector of the loop devices
+    :param sector: bytes of a sector of the loop devices; a range that does not consist of such
+        sectors gets smaller ones
     :returns: the path of each, and a descriptor that keeps it; the kernel clears it when that and
         all other users are closed
     :raises OSError: the device or a range of it cannot be used; it names the device
@@ -58,7 +60,7 @@ def bind(
         control = _named(_CONTROL, lambda: os.open(_CONTROL, os.O_RDWR | os.O_CLOEXEC))
         try:
             for start, length in ranges:
-                if start < 0 or length <= 0 or start % 512 or length % sector:
+                if start < 0 or length <= 0 or start % _SMALLEST or length % _SMALLEST:
                     raise OSError(
                         errno.EINVAL, f"bytes {start}:{length} are not whole sectors", device
                     )
@@ -68,7 +70,9 @@ def bind(
                 flags = _AUTOCLEAR | _DIRECT_IO | (_READ_ONLY if read_only else 0)
                 name = os.fsencode(device)[-63:]
                 info = (0, 0, 0, start, length, 0, 0, 0, flags, name, b"", b"", 0, 0)
-                found = _free(control, _CONFIG.pack(backing, sector, *info), read_only)
+                # The end of a disk need not be a whole sector of the table.
+                unit = _SMALLEST if length % sector else sector
+                found = _free(control, _CONFIG.pack(backing, unit, *info), read_only)
                 bound.append(found)
                 _check(device, *found, (start, length))
         finally:

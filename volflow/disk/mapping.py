@@ -42,7 +42,8 @@ class Mapping:
     :param ranges: the first byte and the number of bytes of each range; they may overlap, if nobody
         writes
     :param read_only: nobody can write to the loop devices
-    :param sector_size: bytes of a sector of the loop devices: that of the device, or more
+    :param sector_size: bytes of a sector of the loop devices: that of the device, or more. A range
+        that does not consist of such sectors, such as a gap at the end, gets sectors of 512 bytes.
     :raises HostError: a range is not on the device or no whole sectors, or no loop device is to be
         had
     """

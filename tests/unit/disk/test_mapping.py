@@ -121,6 +121,10 @@ def test_what_was_mapped_read_only_leaves_no_flag(disk: Path) -> None:
 def test_sectors_can_have_four_kilobytes(disk: Path) -> None:
     with Mapping(Privilege(), str(disk), [(MIB, MIB)], read_only=True, sector_size=4096) as found:
         assert attribute(found.paths[0], "queue/logical_block_size") == "4096"
+    ranges = [(MIB, MIB), (SIZE - 512, 512)]
+    with Mapping(Privilege(), str(disk), ranges, read_only=True, sector_size=4096) as found:
+        sizes = [attribute(path, "queue/logical_block_size") for path in found.paths]
+        assert sizes == ["4096", "512"]
     with pytest.raises(HostError, match="sectors of 8192"):
         Mapping(Privilege(), str(disk), [(0, MIB)], read_only=True, sector_size=8192)
 
