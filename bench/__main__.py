@@ -18,13 +18,14 @@ def main() -> int:
         ("by-hand", "one volume, compared with a script that does the same"),
         ("orchestration", "volflow's own part alone: 10, 100, 1,000 volumes"),
         ("cinder-backup", "ten volumes, compared with cinder-backup"),
+        ("image", "an image, compared with the bare loop and with restic"),
         ("all", "one after the other"),
     ):
         bench = benches.add_parser(name, help=text, description=text)
         bench.add_argument(
             "--short", action="store_true", help="a small version that takes minutes"
         )
-        if name in ("orchestration", "all"):
+        if name in ("orchestration", "image", "all"):
             bench.add_argument(
                 "--rounds",
                 type=int,
@@ -37,7 +38,7 @@ def main() -> int:
         print("This needs root: the lab and the backups mount volumes.", file=sys.stderr)
         return 2
     names = (
-        ["orchestration", "by-hand", "cinder-backup"]
+        ["orchestration", "by-hand", "cinder-backup", "image"]
         if arguments.bench == "all"
         else [arguments.bench]
     )
@@ -58,6 +59,10 @@ def _run(name: str, arguments: argparse.Namespace) -> Report:
         from bench import one_volume
 
         return one_volume.run(short=arguments.short)
+    if name == "image":
+        from bench import image
+
+        return image.run(short=arguments.short, rounds=arguments.rounds)
     from bench import ten_volumes
 
     return ten_volumes.run(short=arguments.short)

@@ -41,33 +41,19 @@ class Place(NamedTuple):
         return self.plain or self.length - OVERHEAD
 
 
-class Sealed(NamedTuple):
-    """A blob that is ready for a pack.
-
-    :ivar parts: to be written one after the other
-    :ivar plain: bytes of the content, if it is compressed; else 0
-    """
-
-    id: bytes
-    parts: tuple[bytes, ...]
-    plain: int
-
-    @property
-    def length(self) -> int:
-        return sum(map(len, self.parts))
-
-
 def id_of(content: Buffer) -> bytes:
     """The id of a blob with this content."""
     return hashlib.sha256(content).digest()
 
 
-def seal(key: Key, blob_id: bytes, content: Buffer) -> Sealed:
-    """Compress and encrypt a blob. What does not become smaller is not compressed."""
+def pack(content: Buffer) -> tuple[Buffer, int]:
+    """Compress a blob.
+
+    :returns: what to encrypt, and the bytes of the content if it is compressed, else 0: what does
+        not become smaller is not compressed
+    """
     packed = compress(content)
-    if len(packed) < len(content):
-        return Sealed(blob_id, key.seal(packed), len(content))
-    return Sealed(blob_id, key.seal(content), 0)
+    return (packed, len(content)) if len(packed) < len(content) else (content, 0)
 
 
 def unseal(key: Key, place: Place, sealed: Buffer) -> bytes:

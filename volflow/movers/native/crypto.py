@@ -74,6 +74,19 @@ class Key:
         secret = self._crypt(nonce, text)
         return nonce, secret, self._code(nonce, secret)
 
+    def seal_into(self, text: Buffer, to: memoryview) -> int:
+        """Encrypt into memory; returns the number of bytes, :data:`OVERHEAD` more than the text.
+
+        :param to: has room for them
+        """
+        end = _SIDE + len(text)
+        nonce = os.urandom(_SIDE)
+        to[:_SIDE] = nonce
+        # The room for the code is what the cipher asks for beyond the text.
+        Cipher(AES(self.cipher), CTR(nonce)).encryptor().update_into(text, to[_SIDE : end + _SIDE])
+        to[end : end + _SIDE] = self._code(nonce, to[_SIDE:end])
+        return end + _SIDE
+
     def open(self, sealed: Buffer, what: str) -> bytes:
         """Decrypt.
 

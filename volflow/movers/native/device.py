@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import mmap
 import os
 import stat
 from collections.abc import Iterator
@@ -16,9 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from volflow.errors import HostError
+from volflow.movers.native.memory import ALIGNED, Memory, up
 
-# What every device and file system takes: offsets, lengths and memory are multiples of this.
-ALIGNED = 4096
 # Bytes of one read or write.
 PIECE = 2**20
 # fallocate(2).
@@ -26,30 +24,7 @@ _KEEP_SIZE, _PUNCH_HOLE, _ZERO_RANGE = 1, 2, 16
 _REFUSED = (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EPERM, errno.ENODEV)
 
 _libc = ctypes.CDLL(None, use_errno=True)
-_libc.memcmp.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t]
 _libc.fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
-
-
-class Memory:
-    """Aligned memory for reads and writes.
-
-    :ivar view: all of it
-    """
-
-    def __init__(self, size: int) -> None:
-        self._map = mmap.mmap(-1, _up(size))
-        self.view = memoryview(self._map)
-        self._address = ctypes.addressof(ctypes.c_char.from_buffer(self._map))
-
-    def is_zero(self, start: int, size: int) -> bool:
-        """Whether a part of it is zero."""
-        # The first byte is, and each byte is what the one before it is.
-        address = self._address + start
-        return not self.view[start] and not _libc.memcmp(address, address + 1, size - 1)
-
-    def is_equal(self, start: int, content: bytes) -> bool:
-        """Whether a part of it has this content."""
-        return not _libc.memcmp(self._address + start, content, len(content))
 
 
 class Device:
@@ -131,7 +106,7 @@ class Device:
         if self._direct >= 0 and place % ALIGNED == 0:
             try:
                 # What follows the range in the same block is read, and not used.
-                return min(size, os.preadv(self._direct, [view[: _up(size)]], place))
+                return min(size, os.preadv(self._direct, [view[: up(size)]], place))
             except OSError as error:
                 if error.errno != errno.EINVAL:
                     raise
@@ -201,7 +176,3 @@ class Device:
             f"{self._path} cannot be {what} at byte {self._start + offset:,}: "
             f"{error.strerror or error}. Check its storage and the kernel log."
         )
-
-
-def _up(size: int) -> int:
-    return -(-size // ALIGNED) * ALIGNED

@@ -9,17 +9,19 @@ ones. Nothing removes those of restic, which contain ``-tmp-`` and digits.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import re
 import stat
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from pathlib import Path
 
 from volflow.errors import NoRepositoryError, RepositoryError
 from volflow.movers.native.crypto import Buffer, DamagedError
+from volflow.movers.native.memory import Memory, up
 
 _NAME = re.compile(r"[0-9a-f]{64}")
 _TEMPORARY = "-tmp-volflow-"
@@ -149,13 +151,37 @@ class Directory:
         digest = hashlib.sha256()
         for part in parts:
             digest.update(part)
-        name = digest.hexdigest()
+        return self._write(kind, digest.hexdigest(), lambda file: _write_all(file, parts), 0)
+
+    def write_pack(self, memory: Memory, size: int) -> str:
+        """Write a pack; returns its name. It is durable when this returns.
+
+        It goes past the page cache where the file system allows it: nobody reads it soon.
+
+        :param size: its bytes, at the beginning of the memory
+        :raises OSError: it cannot be written
+        """
+        content = memory.view[:size]
+        name = hashlib.sha256(content).hexdigest()
+
+        def direct(file: int) -> None:
+            _write_all(file, [memory.view[: up(size)]])
+            os.ftruncate(file, size)
+
+        try:
+            return self._write(Kind.PACK, name, direct, os.O_DIRECT)
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+        return self._write(Kind.PACK, name, lambda file: _write_all(file, [content]), 0)
+
+    def _write(self, kind: Kind, name: str, fill: Callable[[int], None], flags: int) -> str:
         path = self.path_of(kind, name)
         temporary = path.with_name(f"{name}{_TEMPORARY}{os.getpid()}")
         try:
-            file = self._create(temporary)
+            file = self._create(temporary, flags)
             try:
-                _write_all(file, parts)
+                fill(file)
                 os.fchmod(file, self._mode)
                 os.fsync(file)
             finally:
@@ -168,8 +194,8 @@ class Directory:
         self._settle(path.parent)
         return name
 
-    def _create(self, path: Path) -> int:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    def _create(self, path: Path, flags: int) -> int:
+        flags |= os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         try:
             return os.open(path, flags, 0o600)
         except FileNotFoundError:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from volflow.errors import VolflowError
+from volflow.movers.native import memory
 from volflow.movers.native.backup import Backup, Image, content_of
 from volflow.movers.native.crypto import Key
 from volflow.movers.native.plan import Plan
@@ -113,6 +114,7 @@ def main() -> int:
     """Do the job on the standard input; returns the exit status."""
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    memory.keep()
     try:
         run(json.load(sys.stdin), _tell)
     except VolflowError as error:

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 
 from volflow.errors import HostError
 from volflow.movers.native.blobs import MOST, unseal
-from volflow.movers.native.device import PIECE, Device, Memory
+from volflow.movers.native.device import PIECE, Device
+from volflow.movers.native.memory import Memory
 from volflow.movers.native.plan import Plan, Wanted
 from volflow.movers.native.store import Store
 from volflow.movers.native.threads import Team

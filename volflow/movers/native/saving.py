@@ -14,8 +14,9 @@ from volflow.errors import RepositoryError
 from volflow.movers.native import blobs
 from volflow.movers.native.blobs import ID, BlobKind
 from volflow.movers.native.chunks import RUN, ChunkMap
-from volflow.movers.native.device import PIECE, Device, Memory
+from volflow.movers.native.device import PIECE, Device
 from volflow.movers.native.known import Known
+from volflow.movers.native.memory import Memory
 from volflow.movers.native.store import BlobWriter, Store
 from volflow.movers.native.threads import Team
 

@@ -159,7 +159,7 @@ class BlobWriter:
         :raises OSError: it cannot be written
         """
         self.stored += len(content)
-        self._written(self._packer.add(blobs.seal(self._store.key, blob_id, content)))
+        self._written(self._packer.add(blob_id, *blobs.pack(content)))
 
     def flush(self) -> None:
         """Write what is left.

@@ -11,8 +11,9 @@ from tests.support.native_images import Place, sample
 from volflow.errors import HostError
 from volflow.movers.native import blobs, saving
 from volflow.movers.native.chunks import COUNT, LEAST, MOST, RUN, ChunkMap, size_for
-from volflow.movers.native.device import Device, Memory
+from volflow.movers.native.device import Device
 from volflow.movers.native.known import Known
+from volflow.movers.native.memory import Memory
 from volflow.movers.native.plan import Plan
 from volflow.movers.native.restoring import Restorer
 from volflow.movers.native.saving import Saver
