@@ -177,6 +177,7 @@ class Image:
                 }
             ],
             "maps": str(self._directory / "maps"),
+            "volume": "volume",
             "time": "2026-11-01T12:00:00Z",
             **more,
         }

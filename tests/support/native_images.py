@@ -84,6 +84,7 @@ class Place:
             "images": list(images),
             "snapshot": snapshot,
             "maps": str(self.maps),
+            "volume": "volume",
             "time": WHEN,
             **more,
         }

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 from volflow.errors import HostError, RepositoryError
-from volflow.movers.native import blobs, chunks, trees
+from volflow.movers.native import blobs, chunks, trees, upkeep
 from volflow.movers.native.blobs import ID, BlobKind
 from volflow.movers.native.chunks import ChunkMap
 from volflow.movers.native.device import Device
@@ -78,7 +78,8 @@ class Backup:
 
     :param store: the repository
     :param images: different paths
-    :param maps: the directory for the maps of chunks; None if there are to be none
+    :param maps: the directory for the maps of chunks of all volumes; None if there are to be none
+    :param volume: the id of the volume
     :param full: nothing is taken from the maps
     :param modified: the time of the data
     """
@@ -89,12 +90,14 @@ class Backup:
         images: Sequence[Image],
         *,
         maps: Path | None,
+        volume: str,
         full: bool,
         modified: datetime,
     ) -> None:
         self._store = store
         self._images = images
         self._maps = maps
+        self._volume = volume
         self._full = full
         self._modified = modified
         self._chunk = chunks.size_for(sum(image.size for image in images))
@@ -116,7 +119,8 @@ class Backup:
         """
         store = self._store
         with store.lock().held() as lock, ExitStack() as stack:
-            store.directory.clean()
+            if self._maps:
+                upkeep.daily(self._maps, store)
             snapshot_id = store.snapshots.full_id(snapshot_id)
             snapshot = store.snapshots.read(snapshot_id)
             devices = [stack.enter_context(image.opened().opened()) for image in self._images]
@@ -146,7 +150,9 @@ class Backup:
         return Stored(new_id, sum(each.stored for each in contents), sum(changed))
 
     def _map_path(self, image: Image) -> Path | None:
-        return self._maps / quote(str(image.path), safe="") if self._maps else None
+        if self._maps is None:
+            return None
+        return self._maps / quote(self._volume, safe="") / quote(str(image.path), safe="")
 
     def _bound(self, image: Image) -> str:
         return f"{self._store.id} {self._chunk} {image.size}"
@@ -201,7 +207,7 @@ class Backup:
             )
         content = trees.encode(nodes)
         tree_id = blobs.id_of(content)
-        if len(content) > blobs.MOST:
+        if len(content) > blobs.MOST_OF_TREE:
             raise RepositoryError("The images have too many chunks for one backup.")
         writer.put(tree_id, content)
         return tree_id

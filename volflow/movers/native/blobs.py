@@ -11,8 +11,9 @@ from volflow.movers.native.crypto import OVERHEAD, Buffer, DamagedError, Key
 
 # Bytes of an id.
 ID = 32
-# Bytes of the largest blob that is read: restic's own have at most 8 MiB, but for trees.
-MOST = 64 * 2**20
+# Bytes of the largest blob of data that is read, and of the largest tree. restic's own blobs of
+# data have at most 8 MiB.
+MOST, MOST_OF_TREE = 64 * 2**20, 256 * 2**20
 
 
 class BlobKind(Enum):

@@ -12,7 +12,7 @@ from typing import Any
 
 from volflow.errors import RepositoryError
 from volflow.movers.native import documents
-from volflow.movers.native.blobs import MOST, BlobKind, Place
+from volflow.movers.native.blobs import BlobKind, Place
 from volflow.movers.native.crypto import OVERHEAD, DamagedError, Key
 from volflow.movers.native.directory import Directory, Kind
 from volflow.movers.native.packs import Pack
@@ -164,12 +164,13 @@ def _place(blob: Any) -> Place:
     return Place(_id(blob["id"]), offset, length, plain)
 
 
-def check_size(place: Place) -> None:
+def check_size(place: Place, most: int) -> None:
     """Refuse a blob that is too large to be read into memory.
 
-    :raises DamagedError: it is
+    :param most: bytes that it may have
+    :raises DamagedError: it has more
     """
-    if place.size > MOST or place.length > MOST + MOST // 64:
+    if place.size > most or place.length > most + most // 64:
         raise DamagedError(
             f"Blob {place.id.hex()[:8]} in the repository is too large: {place.size:,} bytes."
         )

@@ -106,7 +106,8 @@ class NativeMover:
             stopping=stopping,
         )
         job = self._job("save", key, saved.id, images) | {
-            "maps": str(self._maps / volume_id),
+            "maps": str(self._maps),
+            "volume": volume_id,
             "full": parent_id is None,
             "time": listed_at.isoformat(),
         }

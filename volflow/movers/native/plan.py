@@ -10,6 +10,7 @@ from array import array
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from volflow.movers.native import blobs
 from volflow.movers.native.blobs import ID, BlobKind, Place
 from volflow.movers.native.crypto import DamagedError
 from volflow.movers.native.index import Index, check_size
@@ -80,7 +81,7 @@ class Plan:
                     f"'{name}' in the backup is incomplete: blob {missing} is missing in the "
                     "repository. 'restic check' tells what else is."
                 )
-            check_size(self._place(number))
+            check_size(self._place(number), blobs.MOST)
         found = sum(self._place(number).size for number in self._content)
         if found != size:
             raise DamagedError(

@@ -64,6 +64,7 @@ def run(job: Mapping[str, Any], tell: Callable[[Mapping[str, Any]], None]) -> No
             store,
             images,
             maps=Path(job["maps"]) if job.get("maps") else None,
+            volume=str(job["volume"]),
             full=bool(job.get("full")),
             modified=moment_of(job["time"]) or datetime.now(UTC),
         )

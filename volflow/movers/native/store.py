@@ -107,12 +107,12 @@ class Store:
                 lost.append(blob_id)
         return lost
 
-    def read(self, pack: bytes, place: Place) -> bytes:
-        """The content of a blob.
+    def _read(self, pack: bytes, place: Place) -> bytes:
+        """The content of a tree.
 
         :raises DamagedError: it is not what was stored
         """
-        index.check_size(place)
+        index.check_size(place, blobs.MOST_OF_TREE)
         sealed = self.directory.read_part(pack.hex(), place.offset, place.length)
         return blobs.unseal(self.key, place, sealed)
 
@@ -127,7 +127,7 @@ class Store:
                 f"Tree {tree_id.hex()[:8]} is missing in the repository {self.directory.path}: "
                 "'restic check' tells what else is."
             )
-        return trees.decode(self.read(*found[tree_id]), f"Tree {tree_id.hex()[:8]}")
+        return trees.decode(self._read(*found[tree_id]), f"Tree {tree_id.hex()[:8]}")
 
     def node(self, tree_id: bytes, path: Path) -> trees.Node:
         """The node with this path, relative to a tree.

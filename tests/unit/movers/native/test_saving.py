@@ -35,7 +35,7 @@ def test_what_a_prune_removed_is_stored_again(place: Place, mapped: bool) -> Non
     saver = Saver(store, LEAST, 2, lambda _: None)
     before, after = (ChunkMap(-(-len(CONTENT) // LEAST)) for _ in range(2))
     bound = f"{store.id} {LEAST} {len(CONTENT)}"
-    assert before.load(next(place.maps.iterdir()), bound)
+    assert before.load(next(place.maps.glob("volume/*")), bound)
     with Device(Path(image["device"]), 0, len(CONTENT)).opened() as device:
         contents = saver.save(device, before if mapped else None, after)
         assert contents.stored == 0
