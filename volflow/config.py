@@ -15,6 +15,7 @@ from pathlib import Path
 from oslo_config import cfg
 
 from volflow import logs
+from volflow.disk.signatures import SUPPORTED
 from volflow.errors import ConfigError
 from volflow.observers import hooks, metrics
 
@@ -141,6 +142,17 @@ BACKUP_OPTS: list[cfg.Opt] = [
         min=0,
         help="Days after which a backup reads every file of a volume again, not only those that "
         "changed. It stores nothing twice. The volumes take turns. 0 means never.",
+    ),
+    cfg.ListOpt(
+        "file_types",
+        default=list(SUPPORTED),
+        help="Types of file systems of which the files are stored, as blkid names them. All others "
+        "are stored as images.",
+    ),
+    cfg.ListOpt(
+        "image_types",
+        default=[],
+        help="Types of file systems that are stored as images nevertheless.",
     ),
 ]
 

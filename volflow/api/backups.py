@@ -50,12 +50,14 @@ class BackupApi:
         selection: Selection | Sequence[str],
         *,
         full: bool = False,
+        image: bool = False,
         parallel: int | None = None,
     ) -> RunResult:
         """Back up volumes: plan the backup and run it.
 
         :param selection: the volumes, or a list of their ids or names
         :param full: read every file, not only those that changed since the last backup
+        :param image: store each volume as one image, whatever is on it
         :param parallel: maximum number of volumes in parallel; ``[backup] parallel`` by default
         :returns: the outcome of each volume and of the run; later failures are in it
         :raises VolflowError: the backup cannot start; nothing was created
@@ -63,7 +65,7 @@ class BackupApi:
         """
         with refusals(self._context.conf.hooks, "backup"):
             plan = self.plan(selection, parallel=parallel)
-        return self.run(plan, full=full)
+        return self.run(plan, full=full, image=image)
 
     def plan(
         self, selection: Selection | Sequence[str], *, parallel: int | None = None
@@ -85,17 +87,19 @@ class BackupApi:
         )
         return planner.plan(selection, stored, parallel or context.conf.backup.parallel)
 
-    def run(self, plan: BackupPlan, *, full: bool = False) -> RunResult:
+    def run(self, plan: BackupPlan, *, full: bool = False, image: bool = False) -> RunResult:
         """Run a planned backup.
 
         :param plan: what :meth:`plan` returned
         :param full: read every file, not only those that changed since the last backup
+        :param image: store each volume as one image, whatever is on it
         :returns: the outcome of each volume and of the run
         :raises SuspendedError: the run was suspended; it can be resumed
         """
         context, selected = self._context, plan.selected
         request = BackupRequest(
             full=full,
+            image=image,
             parallel=plan.parallel,
             groups=selected.groups,
             consistent=plan.consistent,

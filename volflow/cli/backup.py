@@ -35,6 +35,11 @@ class BackupCreate(Lister):
             "when a full read is due ([backup] full_every)",
         )
         parser.add_argument(
+            "--image",
+            action="store_true",
+            help="store each volume as one image, bit for bit, also where files could be stored",
+        )
+        parser.add_argument(
             "--parallel", type=positive, metavar="N", help="maximum number of volumes in parallel"
         )
         parser.add_argument(
@@ -50,7 +55,10 @@ class BackupCreate(Lister):
             plan = self.volflow.backups.plan(chosen, parallel=parsed_args.parallel)
             return _planned(self.volflow, plan, full=parsed_args.full)
         result = self.volflow.backups.create(
-            chosen, full=parsed_args.full, parallel=parsed_args.parallel
+            chosen,
+            full=parsed_args.full,
+            image=parsed_args.image,
+            parallel=parsed_args.parallel,
         )
         return show(self, parsed_args, [result])
 
@@ -218,7 +226,7 @@ def _columns(figures: Figures | None) -> tuple[Any, Any, Any]:
 
 
 class BackupShow(ShowOne):
-    """Show a backup: the volume's properties and file systems at that time"""
+    """Show a backup: the volume's properties and what was on it at that time"""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
@@ -254,14 +262,27 @@ class BackupShow(ShowOne):
 
 
 def _regions(manifest: Manifest) -> columns.Tree:
-    """The file systems. People need no second copy of the parameters, in the words of the tools."""
-    found: list[dict[str, Any]] = [
-        {
+    """The regions. People need no second copy of the parameters, in the words of the tools."""
+    found: list[dict[str, Any]] = []
+    for region in manifest.regions:
+        place, kind = region.place, region.file_system
+        one: dict[str, Any] = {
             "path": region.path,
+            "start": place.start,
             "size": region.size,
-            "sparse_files": len(region.sparse),
-            **region.file_system.to_dict(),
+            "what": str(place.role),
+            "stored_as": "image" if region.is_image else "files",
+            "type": region.type,
         }
-        for region in manifest.regions
-    ]
+        if place.number:
+            one["partition"] = place.number
+        if place.name:
+            one["name"] = place.name
+        if region.why:
+            one["why_image"] = region.why
+        if kind:
+            one |= {"sparse_files": len(region.sparse), **kind.to_dict()}
+        else:
+            one |= {"uuid": region.content.uuid, "label": region.content.label}
+        found.append(one)
     return columns.Tree(found, [{key: one[key] for key in one if key != "raw"} for one in found])

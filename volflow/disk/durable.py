@@ -28,16 +28,17 @@ def settle(runs: Privilege | MountNamespace, *places: Path) -> None:
             _sync(runs, place, *how)
 
 
-def unmount(namespace: MountNamespace, device: str) -> None:
+def unmount(namespace: MountNamespace, *devices: str) -> None:
     """Unmount what was written to, and make it durable.
 
-    :param device: the block device of the file systems
+    :param devices: the block devices of the file systems, and then that which these are part of
     :raises HostError: something could not be written, or a file system stays busy
     """
     settle(namespace, *namespace.mounted)
     namespace.unmount()
     # What the unmount itself writes goes to the device.
-    settle_device(namespace, device)
+    for device in devices:
+        settle_device(namespace, device)
 
 
 def settle_device(runs: Privilege | MountNamespace, device: str) -> None:

@@ -116,15 +116,37 @@ def read(
     )
 
 
-def _sfdisk(privilege: Privilege, *arguments: str) -> str:
+# The kernel gets to know nothing of what changes.
+_QUIET = ("--quiet", "--no-reread", "--no-tell-kernel", "--wipe", "never")
+
+
+def move_backup(privilege: Privilege, device: str) -> None:
+    """Write the backup of a GPT to the end of its device, which has become larger.
+
+    :raises DiskError: sfdisk cannot do that
+    """
+    _sfdisk(privilege, *_QUIET, "--relocate", "gpt-bak-std", device)
+
+
+def resize(privilege: Privilege, device: str, number: int, sectors: int) -> None:
+    """Give a partition another size.
+
+    :param number: of the partition
+    :raises DiskError: sfdisk cannot do that
+    """
+    command = (*_QUIET, "--partno", str(number), device)
+    _sfdisk(privilege, *command, stdin=f"size={sectors}\n")
+
+
+def _sfdisk(privilege: Privilege, *arguments: str, stdin: str | None = None) -> str:
     try:
         done = program.run(
-            lambda out: privilege.start("sfdisk", *arguments, stdout=out, limit=_LIMIT)
+            lambda out: privilege.start("sfdisk", *arguments, stdin=stdin, stdout=out, limit=_LIMIT)
         )
     except HostError as error:
         raise DiskError(f"its partition table could not be read ({error})") from error
     if done.returncode:
-        raise DiskError(f"sfdisk cannot read its table ({printable(done.stderr.strip())})")
+        raise DiskError(f"sfdisk cannot use its table ({printable(done.stderr.strip())})")
     return done.stdout
 
 

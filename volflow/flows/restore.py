@@ -13,6 +13,7 @@ from volflow.tasks.claim import Claim
 from volflow.tasks.device import Device, Flush
 from volflow.tasks.filesystem import MakeFileSystem, ProbeTarget
 from volflow.tasks.group import Join, RestoredGroup
+from volflow.tasks.images import RestoreImages
 from volflow.tasks.merge import ChooseFiles, MergeData, VerifyMerged
 from volflow.tasks.mount import Mount, Unmount
 from volflow.tasks.new_volume import CopiedVolume, KeepVolume, MemberVolume, NewVolume
@@ -146,23 +147,27 @@ def _copy(
 ) -> list[Step]:
     attachment, device = Attachment(work), Device(work)
     mount = Mount(work, read_only=False)
-    # volflow supports only one file system per volume so far.
-    (region,) = target.manifest.regions
     file_system: Step
     # A new volume has no files to keep.
     merge = options.merges and target.destination is not Destination.NEW
+    disk = target.manifest.disk
     if merge:
-        file_system = ProbeTarget(work, safety, region.file_system)
+        # The plan allows it only where the files of one file system are the whole backup.
+        wanted = disk.regions[0].file_system
+        assert wanted is not None
+        file_system = ProbeTarget(work, safety, wanted)
     else:
         file_system = MakeFileSystem(
             work,
-            region.file_system,
-            was=region.size,
+            disk,
             grow=options.grow,
             safety=safety,
             new=target.destination is Destination.NEW,
         )
     copied = (work, target.backup.id, target.manifest)
+    images: list[Step] = []
+    if disk.images:
+        images = [RestoreImages(*copied, grow=options.grow, verify=options.verified)]
     choose: list[Step] = []
     copy: Step = RestoreData(*copied, over=merge)
     verify: Step = Verify(*copied)
@@ -174,6 +179,7 @@ def _copy(
         attachment,
         device,
         file_system,
+        *images,
         mount,
         *choose,
         copy,

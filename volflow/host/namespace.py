@@ -206,14 +206,14 @@ class MountNamespace:
         inodes, size = (int(each) if each.isdecimal() else 0 for each in columns)
         return inodes, size
 
-    def unmount(self) -> None:
-        """Unmount everything, so that all data is written to the devices.
+    def unmount(self, *paths: Path) -> None:
+        """Unmount what is mounted, so that all data is written to the devices.
 
+        :param paths: where; everything unless given
         :raises HostError: a file system stays busy, or its data could not be written
         """
-        while self._mounted:
+        for last in paths or reversed(list(self._mounted)):
             deadline = time.monotonic() + _BUSY
-            last = next(reversed(self._mounted))
             while True:
                 try:
                     self.run("umount", last)

@@ -176,9 +176,7 @@ class RestorePlanner:
         return {
             key: LastBackup(
                 backup,
-                tuple(region.file_system.type for region in manifests[backup.id].regions)
-                if backup.id in manifests
-                else (),
+                _types(manifests[backup.id]) if backup.id in manifests else (),
             )
             for key, backup in wanted.items()
         }
@@ -264,6 +262,11 @@ class RestorePlanner:
             ],
             notes,
         )
+
+
+def _types(manifest: Manifest) -> tuple[str, ...]:
+    """What was on a volume, by the types of its regions."""
+    return tuple(dict.fromkeys(region.type for region in manifest.regions if region.type))
 
 
 def named(others: Sequence[str], name: str) -> str:

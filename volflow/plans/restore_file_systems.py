@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from volflow.disk.growing import grown
+from volflow.disk.layout import Role
 from volflow.disk.rehearsal import Rehearsal
 from volflow.errors import DiskError, HostError, VolflowError
 from volflow.plans.restore_target import Destination, RestoreTarget
@@ -50,8 +52,15 @@ def _left_out(rehearsal: Rehearsal, target: RestoreTarget, options: RestoreOptio
     if target.destination is Destination.IN_PLACE and target.existing:
         room = int(target.existing["size"]) * _GIB
     left_out = []
-    for region in target.manifest.regions:
-        size = region.file_system.size_on(room, was=region.size, grow=options.grow)
+    disk = target.manifest.disk
+    disk = grown(disk, room).disk if options.grow else disk
+    for region in disk.trees:
+        assert region.file_system is not None
+        was = target.manifest.regions[region.number].size
+        alone = region.part.role is Role.WHOLE
+        given = room if alone else region.size
+        grow = options.grow and (alone or given > was)
+        size = region.file_system.size_on(given, was=was, grow=grow)
         fit = rehearsal.fit(region.file_system, size)
         left_out += [str(fit)] if fit.left_out else []
     return left_out

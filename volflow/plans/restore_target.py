@@ -155,6 +155,12 @@ def choose_target(
             "file: the root directory could not be read when it was made. Name another backup of "
             "this volume; 'volflow backup list' shows them."
         )
+    if options.merges and not options.new and not manifest.is_one_tree:
+        raise UsageError(
+            f"Backup {backup.id[:8]} of {backup.tags.get('name') or manifest.volume_id} is of a "
+            "volume with several regions, or of an image: it can only be restored as a whole, "
+            "without --keep-extra and --overwrite. 'volflow backup extract' gets single files."
+        )
     sparse_files_fit(manifest, restores_holes=mover.restores_holes)
     existing = _existing_volume(cinder, manifest, options)
     if existing is None or options.new:

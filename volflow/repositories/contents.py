@@ -39,7 +39,7 @@ class BackupContents:
         return self._nodes(path)[0]
 
     def _nodes(self, path: str, *, recursive: bool = False) -> tuple[Node, ...]:
-        inside = path.strip("/")
+        inside = self._manifest.below_root(path).strip("/")
         wanted = Path(f"{self._manifest.root}/{inside}")
         found = self._repository.nodes(self._backup_id, wanted, recursive=recursive)
         if not found:

@@ -10,9 +10,12 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
-from volflow.disk import capacity, durable, full, sparse, special
-from volflow.disk.filesystem import Differences
+from volflow.disk import boot_sector, capacity, durable, full, sparse, special
+from volflow.disk.filesystem import Differences, FileSystem
+from volflow.disk.layout import Role
+from volflow.disk.regions import DiskRegion, mapped
 from volflow.disk.rehearsal import Rehearsal
 from volflow.errors import FullError, HostError, UsageError
 from volflow.host.devices import nearest_existing
@@ -23,7 +26,8 @@ from volflow.host.program import undisturbed
 from volflow.movers.base import Mover, Node, StoredBackup
 from volflow.observers.progress import Observer
 from volflow.repositories.contents import BackupContents
-from volflow.repositories.manifest import Manifest, Region, sparse_files_fit
+from volflow.repositories.images import image_of, restored_images
+from volflow.repositories.manifest import Manifest, sparse_files_fit
 from volflow.results.outcome import CopyProgress
 from volflow.stop import Stop
 
@@ -58,7 +62,8 @@ class Exporter:
 
         :param paths: only what is below these paths in the volume; all unless given
         """
-        return self._manifest.unread_of([str(_inside(path)) for path in paths] or ["/"])
+        below = [self._manifest.below_root(path) for path in paths]
+        return self._manifest.unread_of([str(_inside(path)) for path in below] or ["/"])
 
     def to_directory(
         self, directory: Path, paths: Sequence[str] = (), *, verify: bool = False
@@ -74,7 +79,7 @@ class Exporter:
         :raises UsageError: the directory is not empty, or a path leads out of the volume
         :raises RepositoryError: the backup has no such path; then nothing is written
         """
-        inside = [_inside(path) for path in paths]
+        inside = [_inside(self._manifest.below_root(path)) for path in paths]
         directory = directory.absolute()
         if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
             raise UsageError(f"{directory} is not an empty directory; name a new one.")
@@ -136,8 +141,8 @@ class Exporter:
 
     def _bytes(self, paths: Sequence[Path] = ()) -> int:
         """The bytes that the files of these paths take at least; of the whole backup by default."""
-        in_files = [region.used.in_files for region in self._manifest.regions]
-        if not paths and all(in_files):
+        in_files = [region.used.in_files for region in self._manifest.trees]
+        if not paths and all(in_files) and not self._manifest.images:
             return sum(in_files)
         # Older backups do not say it.
         holes: dict[str, int] = {}
@@ -163,22 +168,19 @@ class Exporter:
         return self._contents.node()
 
     def to_image(self, image: Path, *, verify: bool = False) -> Differences:
-        """Write the file system into a disk image of the volume's size.
+        """Write the volume into a disk image of its size, with all that was on it.
 
         The image gets its name when it is complete.
 
         :param image: a new file; with the suffix .qcow2 it becomes a qcow2 image
-        :returns: how its file system differs from the one in the backup
+        :returns: how its file systems differ from those in the backup
         :raises DiskError: this host cannot create that file system, or its files do not fit
-        :raises UsageError: it exists, or the volume has several regions
+        :raises UsageError: it exists
         :raises HostError: qemu-img is not installed, for qcow2
         """
         image = image.absolute()
         if image.exists():
             raise UsageError(f"{image} exists already; name a new file.")
-        if len(self._manifest.regions) > 1:
-            raise UsageError("The volume has several regions; extract them to a directory.")
-        (region,) = self._manifest.regions
         qcow2 = image.suffix == ".qcow2"
         if qcow2 and find_program("qemu-img") is None:
             raise HostError("qemu-img is not installed: install the package 'qemu-utils'.")
@@ -186,11 +188,9 @@ class Exporter:
         # A qcow2 image is written while the raw one is still there.
         full.needs(image, self._bytes() * (2 if qcow2 else 1))
         with _directory(image.parent):
-            return self._write_image(image, region, qcow2=qcow2, verify=verify)
+            return self._write_image(image, qcow2=qcow2, verify=verify)
 
-    def _write_image(
-        self, image: Path, region: Region, *, qcow2: bool, verify: bool
-    ) -> Differences:
+    def _write_image(self, image: Path, *, qcow2: bool, verify: bool) -> Differences:
         raw, done = (image.with_name(f".{image.name}.{part}") for part in ("raw", "done"))
         try:
             # The parts are removed last: the file system is full as long as they are there.
@@ -199,8 +199,8 @@ class Exporter:
                 for part in (raw, done):
                     part.unlink(missing_ok=True)
                 with durable.new_file(raw):
-                    os.truncate(raw, region.size)
-                    differences = self._fill_image(raw, region, verify=verify)
+                    os.truncate(raw, sum(region.size for region in self._manifest.regions))
+                    differences = self._fill_image(raw, verify=verify)
                 if qcow2:
                     # Created here, because everybody could read a file that qemu-img creates.
                     with durable.new_file(done):
@@ -226,23 +226,34 @@ class Exporter:
                 image.unlink(missing_ok=True)
             raise
 
-    def _fill_image(self, raw: Path, region: Region, *, verify: bool) -> Differences:
-        """Make the file system of a region in an empty file, and write the files into it."""
-        watch = full.Watch(raw.parent)
-        with self._namespace() as namespace:
-            size = region.file_system.size_on(region.size, was=region.size, grow=False)
-            fit = self._rehearsal.fit(region.file_system, size)
-            made = fit.file_system.make(namespace, str(raw), size)
-            _mount(namespace, raw, region, read_only=False)
-            capacity.require(region.used, namespace, namespace.root / region.path)
-            self._fill(namespace, [Path(region.path)], look=watch.look)
+    def _fill_image(self, raw: Path, *, verify: bool) -> Differences:
+        """Make the file systems in an empty file, and write the files and images into it."""
+        watch, disk = full.Watch(raw.parent), self._manifest.disk
+        made: dict[int, FileSystem] = {}
+        with (
+            mapped(
+                *(self._host.privilege, str(raw), disk.trees),
+                read_only=False,
+                sector_size=disk.sector_size,
+            ) as maps,
+            # It ends first: what is mounted in it holds the loop devices.
+            self._namespace() as namespace,
+        ):
+            for region in disk.trees:
+                made[region.number] = self._make(namespace, region, maps.of(region))
+                _mount(namespace, maps.of(region), region, read_only=False)
+                needed = self._manifest.regions[region.number].used
+                capacity.require(needed, namespace, namespace.root / region.path)
+            self._write_images(namespace, raw, verify=verify)
+            self._fill(namespace, [region.path for region in disk.trees], look=watch.look)
             # What the kernel could not write behind the back of the copy is reported only here.
-            durable.settle(namespace, namespace.root / region.path)
+            durable.settle(namespace, *(namespace.root / region.path for region in disk.trees))
             namespace.unmount()
-            made.settle(namespace, str(raw))
-            # Nothing reports what an unmount could not write; but then the journal is not empty,
-            # and the kernel does not mount such a file system from a read-only device.
-            _mount(namespace, raw, region, read_only=True)
+            for region in disk.trees:
+                made[region.number].settle(namespace, maps.of(region))
+                # Nothing reports what an unmount could not write; but then the journal is not
+                # empty, and the kernel does not mount such a file system from a read-only device.
+                _mount(namespace, maps.of(region), region, read_only=True)
             doubtful = watch.doubtful
             try:
                 if verify or doubtful:
@@ -252,7 +263,32 @@ class Exporter:
                     raise FullError(f"The target is full. {error}", str(error)) from error
                 raise
             namespace.unmount()
-        return region.file_system.differences(made)
+        differences: Differences = {}
+        for region in disk.trees:
+            assert region.file_system is not None
+            of = "" if self._manifest.is_one_tree else f"{region}: "
+            found = region.file_system.differences(made[region.number])
+            differences |= {f"{of}{name}": values for name, values in found.items()}
+        return differences
+
+    def _make(self, namespace: MountNamespace, region: DiskRegion, device: str) -> FileSystem:
+        """Make the file system of a region, and put back what precedes it."""
+        assert region.file_system is not None
+        size = region.file_system.size_on(region.size, was=region.size, grow=False)
+        fit = self._rehearsal.fit(region.file_system, size)
+        made = fit.file_system.make(namespace, device, size)
+        if region.boot_sector:
+            boot_sector.write(self._host.privilege, device, region.boot_sector)
+        return made
+
+    def _write_images(self, namespace: MountNamespace, raw: Path, *, verify: bool) -> None:
+        with self._reporting("restore images") as progress:
+            common: dict[str, Any] = {"progress": progress, "stopping": self._stop.event}
+            for region in restored_images(self._manifest, raw.stat().st_size):
+                image, backup_id = image_of(region, str(raw)), self._backup.id
+                self._mover.restore_image(namespace, backup_id, image, blank=True, **common)
+                if verify:
+                    self._mover.compare_image(namespace, backup_id, image, **common)
 
     @contextlib.contextmanager
     def _namespace(self) -> Iterator[MountNamespace]:
@@ -275,7 +311,7 @@ class Exporter:
 
     def _compare(self, namespace: MountNamespace) -> None:
         with self._reporting("verify") as progress:
-            for region in self._manifest.regions:
+            for region in self._manifest.trees:
                 self._mover.compare(
                     namespace,
                     self._backup.id,
@@ -307,8 +343,11 @@ class Exporter:
                 progress=tell,
                 stopping=self._stop.event,
             )
-        for region in self._manifest.regions:
+        for region in self._manifest.trees:
             place = namespace.root / region.path
+            within = Path(region.path)
+            if not any(within.is_relative_to(one) or one.is_relative_to(within) for one in paths):
+                continue
             sparse.shape(namespace, place, region.sparse)
             inside = {
                 path: socket
@@ -318,10 +357,13 @@ class Exporter:
             special.make_sockets(namespace, place, inside)
 
 
-def _mount(namespace: MountNamespace, image: Path, region: Region, *, read_only: bool) -> None:
+def _mount(namespace: MountNamespace, device: str, region: DiskRegion, *, read_only: bool) -> None:
     kind = region.file_system
-    options = ["loop", *kind.mount_options(read_only=read_only)]
-    namespace.mount(str(image), namespace.root / region.path, kind.type, options)
+    assert kind is not None
+    # One file system that fills the image has no loop device yet.
+    loop = ["loop"] if region.part.role is Role.WHOLE else []
+    options = [*loop, *kind.mount_options(read_only=read_only)]
+    namespace.mount(device, namespace.root / region.path, kind.type, options)
 
 
 @contextlib.contextmanager

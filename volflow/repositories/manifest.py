@@ -7,8 +7,9 @@ the repository alone is enough for a restore.
 
 from __future__ import annotations
 
+import base64
 import json
-import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, field, replace
 from pathlib import Path
@@ -18,29 +19,40 @@ from uuid import UUID
 from volflow.disk.capacity import Used
 from volflow.disk.filesystem import FileSystem
 from volflow.disk.holes import Sparse
+from volflow.disk.layout import Layout, Part, Role
+from volflow.disk.regions import (
+    ROOT,
+    Disk,
+    DiskRegion,
+    boot_sector_of,
+    region_path,
+)
+from volflow.disk.signatures import Content
 from volflow.disk.special import NUMBERS
-from volflow.errors import DiskError, RepositoryError
+from volflow.errors import DiskError, RepositoryError, UsageError
 
 Json = dict[str, Any]
 
-FORMAT = 2
+FORMAT = 3
+# A path in one of several regions, as people give it.
+_IN_REGION = re.compile(r"([0-9]{1,6}):(|/.*)", re.DOTALL)
+# What was recorded of the content of a region by a release that knew only file systems.
+_NO_CONTENT = {"type": "", "uuid": "", "label": ""}
 # Those that this release reads.
-_READS = (1, FORMAT)
-# The directory of a backup that holds the regions.
-_REGIONS = Path("regions")
-
-
-def region_path(number: int) -> Path:
-    """The path in a new backup of the region with this number. They count from 0."""
-    return _REGIONS / str(number)
+_READS = (1, 2, FORMAT)
 
 
 @dataclass(frozen=True)
 class Region:
-    """A part of a volume that is stored by itself; so far always a file tree.
+    """A part of a volume that is stored by itself, as a file tree or as an image.
 
-    :ivar path: the path of the tree in the backup
+    :ivar path: the path of the tree or of the image in the backup
     :ivar size: bytes of the device
+    :ivar file_system: the file system of the tree; None for an image
+    :ivar part: where it is on the volume; the whole volume unless given
+    :ivar content: what blkid sees in it
+    :ivar why: why it is an image, if its type is usually stored as files
+    :ivar boot_sector: what precedes the superblock of the file system, in base64
     :ivar sparse: the sparse files, by their path in the tree
     :ivar sockets: the sockets, by their path in the tree, as :mod:`volflow.disk.special` has them:
         restic stores none
@@ -52,11 +64,60 @@ class Region:
 
     path: str
     size: int
-    file_system: FileSystem
+    file_system: FileSystem | None
     sparse: dict[str, Sparse] = field(default_factory=dict)
     unread: tuple[str, ...] = ()
     used: Used = field(default_factory=Used)
     sockets: dict[str, list[int]] = field(default_factory=dict)
+    part: Part | None = None
+    content: Content = field(default_factory=lambda: Content("", "", ""))
+    why: str = ""
+    boot_sector: str = ""
+
+    @property
+    def is_image(self) -> bool:
+        return self.file_system is None
+
+    @property
+    def place(self) -> Part:
+        """Where it is on the volume."""
+        return self.part or Part(0, self.size, Role.WHOLE)
+
+    @property
+    def type(self) -> str:
+        """The type of what is in it, as blkid names it; empty if it is unknown."""
+        return self.file_system.type if self.file_system else self.content.type
+
+    def on_disk(self, number: int) -> DiskRegion:
+        """The region as a part of a device.
+
+        :param number: its place among the regions of the volume
+        """
+        return DiskRegion(
+            number,
+            self.place,
+            self.content,
+            self.file_system,
+            self.why,
+            boot_sector_of(self.boot_sector),
+        )
+
+    @classmethod
+    def of(cls, region: DiskRegion, **found: Any) -> Region:
+        """The stored region for one of a device.
+
+        :param found: what a backup has found in it
+        """
+        return cls(
+            str(region.path),
+            region.size,
+            region.file_system,
+            part=region.part,
+            content=region.content,
+            why=region.why,
+            boot_sector=base64.b64encode(region.boot_sector).decode(),
+            **found,
+        )
 
 
 @dataclass(frozen=True)
@@ -74,6 +135,8 @@ class Manifest:
     :ivar group_volume_types: the names of the types that volumes of that group may have
     :ivar snapshot: the temporary snapshot; its ``created_at`` is the time of the data
     :ivar run_id: the run that made the backup
+    :ivar layout: the parts of the volume, as :class:`volflow.disk.layout.Layout` has them; empty if
+        it was not recorded
     """
 
     run_id: str
@@ -86,6 +149,7 @@ class Manifest:
     qos: Json = field(default_factory=dict)
     group_type: Json = field(default_factory=dict)
     group_volume_types: tuple[str, ...] = ()
+    layout: Json = field(default_factory=dict)
     format: int = FORMAT
 
     @property
@@ -96,13 +160,52 @@ class Manifest:
     def root(self) -> Path:
         """The directory of the backup that people see as the root of the volume.
 
-        With one region it is the region's tree. With several it holds the trees of all.
+        With one file tree it is that tree. With several regions, or an image, it holds them all.
         """
-        return Path(os.path.commonpath([region.path for region in self.regions]))
+        return Path(self.regions[0].path) if self.is_one_tree else ROOT
+
+    @property
+    def is_one_tree(self) -> bool:
+        """Whether the volume is one file system, of which the files are stored."""
+        return len(self.regions) == 1 and not self.regions[0].is_image
+
+    @property
+    def trees(self) -> tuple[Region, ...]:
+        """The regions that are stored as files."""
+        return tuple(region for region in self.regions if not region.is_image)
+
+    @property
+    def images(self) -> tuple[Region, ...]:
+        """The regions that are stored as images."""
+        return tuple(region for region in self.regions if region.is_image)
+
+    @property
+    def disk(self) -> Disk:
+        """The regions as parts of a device."""
+        layout = Layout.from_dict(self.layout) if self.layout else None
+        return Disk(layout, tuple(one.on_disk(n) for n, one in enumerate(self.regions)))
 
     def in_volume(self, path: str) -> str:
         """The path in the volume, as people see it, for a path in the backup."""
         return path.removeprefix(str(self.root)) or "/"
+
+    def below_root(self, path: str) -> str:
+        """The path below :attr:`root` of one that a person gives.
+
+        :param path: in the volume. Of a volume with several regions it can begin with the number
+            of one: ``2:/etc/fstab`` is the same as ``/2/etc/fstab``
+        :raises UsageError: there is no such region
+        """
+        found = None if self.is_one_tree else _IN_REGION.fullmatch(path)
+        if found is None:
+            return path
+        number = int(found[1])
+        if number >= len(self.regions):
+            raise UsageError(
+                f"The volume has no region {number}: they are 0 to {len(self.regions) - 1}; "
+                "'volflow backup show' lists them."
+            )
+        return f"/{Path(self.regions[number].path).name}{found[2]}"
 
     @property
     def unread(self) -> tuple[str, ...]:
@@ -121,7 +224,7 @@ class Manifest:
 
         :param paths: in the volume
         """
-        wanted = [Path("/") / path.strip("/") for path in paths]
+        wanted = [Path("/") / self.below_root(path).strip("/") for path in paths]
         return tuple(
             one
             for one in self.unread
@@ -150,7 +253,7 @@ class Manifest:
         for path in unread:
             for region in self.regions:
                 prefix = self.in_volume(region.path).rstrip("/")
-                if path.startswith(f"{prefix}/"):
+                if path.startswith(f"{prefix}/") or (region.is_image and path == prefix):
                     missing[region.path].append(path.removeprefix(prefix))
                     break
             else:
@@ -192,7 +295,7 @@ class Manifest:
         """Placeholder for a manifest that cannot be read, when a restore is only undone."""
         said_nothing = ("name", "description", "volume_type", "availability_zone")
         volume = dict.fromkeys(said_nothing, "") | {"id": volume_id, "size": 0, "metadata": {}}
-        region = Region("", 0, FileSystem("", ""))
+        region = Region("regions/0", 0, FileSystem("", ""))
         return cls("", volume | {"bootable": "false"}, {}, {}, {}, {}, (region,))
 
     def to_json(self) -> str:
@@ -210,13 +313,17 @@ class Manifest:
             if values["format"] not in _READS:
                 raise RepositoryError(
                     f"The backup's manifest has format {values['format']}; this volflow reads "
-                    f"{' and '.join(map(str, _READS))}. Use a newer volflow."
+                    f"{', '.join(map(str, _READS[:-1]))} and {FORMAT}. Use a newer volflow."
                 )
             values["regions"] = tuple(
                 Region(
                     **region
                     | {
-                        "file_system": FileSystem.from_dict(region["file_system"]),
+                        "file_system": FileSystem.from_dict(region["file_system"])
+                        if region["file_system"]
+                        else None,
+                        "part": Part.from_dict(region["part"]) if region.get("part") else None,
+                        "content": Content(**region.get("content", _NO_CONTENT)),
                         "used": Used(**region.get("used", {})),
                         "unread": tuple(region.get("unread", ())),
                     }
@@ -256,8 +363,14 @@ def _require(manifest: Manifest) -> None:
         raise ValueError("it has no region")
     for number, region in enumerate(manifest.regions):
         # A volume is mounted there: no path may lead out of the namespace or into another region.
-        if region.path != str(region_path(number)):
+        if region.path != str(region_path(number, image=region.is_image)):
             raise ValueError(f"region {number} has the path {region.path!r}")
+        boot_sector_of(region.boot_sector)
+        if region.place.size != region.size:
+            raise ValueError(f"region {number} has two sizes")
+        if region.is_image and (region.sparse or region.sockets):
+            raise ValueError(f"region {number} is an image and has files")
+    _require_cover(manifest)
     numbers = [manifest.size_gib, *(region.size for region in manifest.regions)]
     numbers += [each["size"] for region in manifest.regions for each in region.sparse.values()]
     sockets = [each for region in manifest.regions for each in region.sockets.values()]
@@ -265,8 +378,24 @@ def _require(manifest: Manifest) -> None:
         raise ValueError("a socket is not described")
     numbers += [number for each in sockets for number in each]
     numbers += [number for region in manifest.regions for number in astuple(region.used)]
+    named = [(one.why, *astuple(one.content)) for one in manifest.regions]
+    if not all(isinstance(text, str) for texts in named for text in texts):
+        raise TypeError("the content of a region is not described by texts")
     if not all(isinstance(number, int) for number in numbers):
         raise TypeError("a size is not a number")
+
+
+def _require_cover(manifest: Manifest) -> None:
+    """Make sure that each byte of the volume is in one region.
+
+    :raises ValueError: it is not
+    """
+    if manifest.layout:
+        parts = Layout.from_dict(manifest.layout).parts
+        if parts != tuple(region.place for region in manifest.regions):
+            raise ValueError("its regions are not the parts of its disk")
+    elif len(manifest.regions) > 1:
+        raise ValueError("it has several regions and no layout")
 
 
 def sparse_files_fit(manifest: Manifest, *, restores_holes: bool, room: int | None = None) -> None:
@@ -276,7 +405,7 @@ def sparse_files_fit(manifest: Manifest, *, restores_holes: bool, room: int | No
     :param room: free bytes; the size of the region by default
     :raises DiskError: they do not fit; says what to do
     """
-    for region in manifest.regions:
+    for region in manifest.trees:
         apparent = sum(sparse["size"] for sparse in region.sparse.values())
         most = region.size if room is None else room
         if apparent > most and not restores_holes:

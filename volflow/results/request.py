@@ -69,6 +69,7 @@ class BackupRequest(_Request):
     :ivar sizes: the size of each volume in GiB; empty if it is not known
     :ivar by_filter: whether the volumes were found, not named: then one that is deleted before its
         backup begins is left out, and is no failure
+    :ivar image: store each volume as one image, whatever is on it
     """
 
     kind = "backup"
@@ -79,6 +80,7 @@ class BackupRequest(_Request):
     notes: tuple[str, ...] = ()
     sizes: Mapping[str, int] = field(default_factory=dict)
     by_filter: bool = False
+    image: bool = False
 
     def size_of(self, volume_id: str) -> int | None:
         """The size of what the run makes of a volume, in GiB; None if it is not known."""
@@ -99,6 +101,7 @@ class BackupRequest(_Request):
             "login": dict(self.login),
             **({"sizes": dict(self.sizes)} if self.sizes else {}),
             **({"by_filter": True} if self.by_filter else {}),
+            **({"image": True} if self.image else {}),
         } | ({"notes": list(self.notes)} if self.notes else {})
 
     @classmethod
@@ -112,6 +115,7 @@ class BackupRequest(_Request):
             notes=tuple(values.get("notes", ())),
             sizes=values.get("sizes", {}),
             by_filter=values.get("by_filter", False),
+            image=values.get("image", False),
         )
 
 

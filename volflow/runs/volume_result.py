@@ -70,7 +70,7 @@ def volume_result(
         leftovers=leftovers,
         error=error,
         differences=(
-            *_fetched(storage, steps[0].symbol("file_system"), {}).get("differences", ()),
+            *_fetched(storage, steps[0].symbol("disk"), {}).get("differences", ()),
             *_fetched(storage, steps[0].symbol("differences"), []),
         ),
         remarks=remarks(work.services.ledger, work.run_id, volume_id),

@@ -10,12 +10,13 @@ from persistence import Run
 from volflow.cloud.connection import Cloud
 from volflow.cloud.login import Login
 from volflow.context import Context
+from volflow.disk.inspection import Choice
 from volflow.errors import CloudError
 from volflow.host.freeze import Quiesce
 from volflow.movers.base import StoredBackup
 from volflow.observers.all import observers
 from volflow.repositories.opened import Repositories
-from volflow.results.request import Request, RestoreRequest, complete_request
+from volflow.results.request import BackupRequest, Request, RestoreRequest, complete_request
 from volflow.tasks.concurrency import Slots
 from volflow.tasks.work import Services, Work
 
@@ -89,7 +90,7 @@ class WorkFactory:
 
         :param parents: the backups to compare with, by volume
         :param numbers: the number of the last backup, by volume
-        :param file_systems: the UUID of the file system in the last backup, by volume
+        :param file_systems: what tells the file systems in the last backup from others, by volume
         :param patience: seconds for which the removal of a resource is tried again
         :raises UsageError: another release stored the run, without something that is needed
         """
@@ -98,7 +99,13 @@ class WorkFactory:
         services = self._services(
             run.id, request.parallel, parents or {}, numbers or {}, volumes, patience
         )
-        services = replace(services, file_systems=file_systems or {})
+        options = self._context.conf.backup
+        choice = Choice(
+            image=isinstance(request, BackupRequest) and request.image,
+            image_types=options.image_types,
+            file_types=options.file_types,
+        )
+        services = replace(services, file_systems=file_systems or {}, choice=choice)
         return RunWork(run.id, request, services, self._context.cloud, self._context.repositories)
 
     def without_run(self, volume_id: str = "") -> Work:

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import logging
 import math
+from dataclasses import replace
 from typing import Any
 
-from volflow.disk import filesystem, signatures
+from volflow.disk import boot_sector, durable, filesystem, signatures
 from volflow.disk.filesystem import FileSystem
+from volflow.disk.growing import grown
+from volflow.disk.inspection import Inspector
+from volflow.disk.layout import Role
+from volflow.disk.regions import Disk, DiskRegion, mapped, whole
 from volflow.disk.rehearsal import Fit
 from volflow.errors import DiskError, HostError, StoppedError
 from volflow.movers.stall import StallGuard
@@ -20,6 +25,8 @@ from volflow.tasks.work import Work
 
 LOG = logging.getLogger(__name__)
 
+# Regions that a remark names. The others hold no file system anyway.
+_TOLD = (Role.WHOLE, Role.PARTITION, Role.VOLUME)
 # mkfs leaves a remainder that is too small for a group of its own unused.
 _REMAINDER = 64 * 1024**2
 
@@ -30,56 +37,45 @@ def _overwriting(safety: SafetySnapshot, volume_id: str, attachment_id: str) -> 
     safety.overwriting(volume_id)
 
 
-def found_file_systems(stored: dict[str, Any]) -> list[FileSystem]:
-    """The file systems of a volume, in the order of its regions, from the result of a step.
-
-    :param stored: one file system as a dictionary; volflow supports only one per volume so far
-    """
-    return [FileSystem.from_dict(stored)]
+def remark_images(work: Work, disk: Disk) -> None:
+    """Tell which regions are stored as images, and why, if that is not obvious."""
+    told = [
+        f"{region}{f' because {region.why}' if region.why else ''}"
+        for region in disk.images
+        if region.part.role in _TOLD or region.why
+    ]
+    if told:
+        Remark.IMAGES.of(work, f"stored as an image, not as files: {'; '.join(told)}")
 
 
 class Probe(Step):
-    """Finds which file system is on the volume. Makes nothing."""
+    """Finds what is on the volume, and decides what is stored as files. Makes nothing."""
 
     step = "probe"
-    default_provides = "file_system"
+    default_provides = "disk"
 
     def execute(self, device: str) -> dict[str, Any]:
-        privilege = self.services.host.privilege
-        signature = signatures.identify(privilege, device)
-        for remark, text in (
-            (Remark.MARKS, signature.decided),
-            (Remark.ERRORS, signature.errors),
+        services, host = self.services, self.services.host
+        inspector = Inspector(host.privilege, services.rehearsal, services.choice)
+        found = inspector.inspect(device, host.device_size(device))
+        for remark, texts in (
+            (Remark.MARKS, found.decided),
+            (Remark.ERRORS, found.errors),
+            (Remark.FEATURES, found.left_out),
         ):
-            if text:
-                remark.of(self.work, text)
-        found = filesystem.probe(privilege, device, signature)
-        last = self.services.file_systems.get(self.work.volume_id)
-        if last and last != found.uuid:
+            if texts:
+                remark.of(self.work, "; ".join(texts))
+        now, last = found.disk.identity, services.file_systems.get(self.work.volume_id)
+        if last and last != now:
             Remark.FILE_SYSTEM.of(
                 self.work,
-                f"the file system has the UUID {found.uuid}, and that of the last backup has "
-                f"{last}: was the volume formatted meanwhile?",
+                f"the file system has the UUID {now}, and that of the last backup has {last}: was "
+                "the volume formatted meanwhile?"
+                if now and len(found.disk.regions) == 1
+                else "the volume has other file systems than at the last backup: was it formatted "
+                "meanwhile?",
             )
-        room = self.services.host.device_size(device)
-        self._remark_features(found, found.size_on(room, was=room, grow=False))
-        return found.to_dict()
-
-    def _remark_features(self, found: FileSystem, room: int) -> None:
-        """Tell at once if this host could not create this file system again."""
-        try:
-            fit = self.services.rehearsal.fit(found, room)
-        except DiskError as error:
-            text = (
-                f"{error} On this host, only 'restore create --to-path' and 'backup extract' can "
-                "restore a backup of it."
-            )
-        except HostError as error:
-            text = f"whether this host can create the file system again is unknown: {error}"
-        else:
-            text = f"a restore on this host leaves out {fit}" if fit.left_out else ""
-        if text:
-            Remark.FEATURES.of(self.work, text)
+        return found.disk.to_dict()
 
 
 class ProbeTarget(Step):
@@ -90,7 +86,7 @@ class ProbeTarget(Step):
     """
 
     step = "probe"
-    default_provides = "file_system"
+    default_provides = "disk"
 
     def __init__(self, work: Work, safety: SafetySnapshot | None, file_system: FileSystem) -> None:
         super().__init__(work)
@@ -109,39 +105,38 @@ class ProbeTarget(Step):
                 f"the file system keeps its size of {_mib(found.size)}, and the volume has "
                 f"{_mib(room)}",
             )
-        return found.to_dict()
+        return whole(found, room).to_dict()
 
 
 class MakeFileSystem(Step):
-    """Makes the file system of the backup on the target. The previous content is lost.
+    """Makes the file systems of the backup on the target. The previous content is lost.
 
     This step has nothing to revert: other steps delete a new volume, and revert an existing one to
     its safety snapshot.
 
     Its result has the differences between the file system in the backup and the new one too.
 
-    :param was: size of the volume in the backup, in bytes
+    :param disk: what was on the volume
     :param grow: whether the file system fills the volume; else it keeps its size
     :param safety: the safety snapshot, if the target is an existing volume
     :param new: whether this run has made the volume, empty
     """
 
     step = "make file system"
-    default_provides = "file_system"
+    default_provides = "disk"
 
     def __init__(
         self,
         work: Work,
-        file_system: FileSystem,
+        disk: Disk,
         *,
-        was: int = 0,
         grow: bool = False,
         safety: SafetySnapshot | None = None,
         new: bool = False,
     ) -> None:
         super().__init__(work)
-        self._file_system, self._safety = file_system, safety
-        self._was, self._grow, self._new = was, grow, new
+        self._disk, self._safety = disk, safety
+        self._grow, self._new = grow, new
 
     def execute(self, device: str, clone_id: str, attachment_id: str) -> dict[str, Any]:
         if self._new:
@@ -149,21 +144,53 @@ class MakeFileSystem(Step):
         if self._safety:
             _overwriting(self._safety, clone_id, attachment_id)
             found = signatures.describe(self.services.host.privilege, device)
-            _remark_other(self.work, clone_id, self._file_system, *found)
-        room = self.services.host.device_size(device)
-        size = self._file_system.size_on(room, was=self._was, grow=self._grow)
-        self._remark_size(size, room)
+            if len(self._disk.regions) == 1 and (backup := self._disk.regions[0].file_system):
+                _remark_other(self.work, clone_id, backup, *found)
+        host = self.services.host
+        room = host.device_size(device)
+        disk = grown(self._disk, room).disk if self._grow else self._disk
+        regions, differences = list(disk.regions), []
+        with mapped(
+            *(host.privilege, device, disk.trees), read_only=False, sector_size=disk.sector_size
+        ) as maps:
+            for region in disk.trees:
+                made, different = self._make_region(region, maps.of(region), room)
+                regions[region.number] = made
+                differences += different
+            for path in maps.paths:
+                durable.settle_device(host.privilege, path)
+        return Disk(disk.layout, tuple(regions)).to_dict() | {"differences": differences}
+
+    def _make_region(
+        self, region: DiskRegion, device: str, room: int
+    ) -> tuple[DiskRegion, list[dict[str, Any]]]:
+        """Make the file system of a region.
+
+        :param device: the block device of the region
+        :param room: bytes of the whole device
+        :returns: the region as it is now, and what differs
+        """
+        alone, wanted = region.part.role is Role.WHOLE, region.file_system
+        assert wanted is not None
+        was = self._disk.regions[region.number].size
+        room = room if alone else region.size
+        size = wanted.size_on(room, was=was, grow=self._grow and (alone or room > was))
+        if alone:
+            self._remark_size(size, room)
         try:
-            fit = self.services.rehearsal.fit(self._file_system, size)
+            fit = self.services.rehearsal.fit(wanted, size)
         except HostError as error:
             LOG.warning("It is tried on the device, because it could not be rehearsed: %s", error)
-            fit = Fit(self._file_system)
+            fit = Fit(wanted)
         made = self._make(fit.file_system, device, size)
+        if region.boot_sector:
+            boot_sector.write(self.services.host.privilege, device, region.boot_sector)
+        name = "file system" if alone else f"file system of {region}"
         differences = [
-            {"name": f"file system: {name}", "was": was, "now": now, "why": _why(fit, name)}
-            for name, (was, now) in self._file_system.differences(made).items()
+            {"name": f"{name}: {key}", "was": was, "now": now, "why": _why(fit, key)}
+            for key, (was, now) in wanted.differences(made).items()
         ]
-        return made.to_dict() | {"differences": differences}
+        return replace(region, file_system=made), differences
 
     def _require_blank(self, device: str, volume_id: str) -> None:
         """Make sure that nothing is on the new volume but what this step has written.

@@ -165,10 +165,10 @@ class VerifyMerged(Verify):
         self._overwrite = overwrite
 
     def execute(  # type: ignore[override]
-        self, device: str, file_system: dict[str, Any], choice: dict[str, Any]
+        self, device: str, disk: dict[str, Any], choice: dict[str, Any]
     ) -> None:
         chosen = _Chosen(choice, self._overwrite)
-        self._compare(device, file_system, chosen.restored)
+        self._compare(device, disk, chosen.restored)
 
 
 def _packed(choices: dict[str, Choice]) -> str:

@@ -96,7 +96,7 @@ def refuse_nothing(
     """
     if not unread:
         return
-    for region in manifest.regions:
+    for region in manifest.trees:
         root = f"/{region.path}"
         nodes = repository.nodes(copy_id, Path(region.path))
         if not any(node.path == root for node in nodes):

@@ -5,16 +5,15 @@ from __future__ import annotations
 import logging
 import sys
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from volflow.disk import touching
-from volflow.disk.filesystem import FileSystem
+from volflow.disk.regions import Disk, DiskRegion
 from volflow.disk.survey import Survey, survey
-from volflow.errors import HostError, NoProgressError
-from volflow.repositories.manifest import region_path
-from volflow.tasks.filesystem import found_file_systems
-from volflow.tasks.mount import Mount, mounted
+from volflow.errors import DiskError, HostError, NoProgressError
+from volflow.repositories.increment import Increment
+from volflow.tasks.filesystem import remark_images
+from volflow.tasks.mount import Mount, mapped_regions, mounted
 from volflow.tasks.remarks import Remark
 from volflow.tasks.temporary_volume import TemporaryVolume
 
@@ -40,31 +39,33 @@ class MountClone(Mount):
     def execute(  # type: ignore[override]
         self,
         device: str,
-        file_system: dict[str, Any],
+        disk: dict[str, Any],
         snapshot: dict[str, Any],
         clone_id: str,
         description: dict[str, Any],
     ) -> None:
-        super().execute(device, file_system)
-        namespace = mounted(self.work)
+        found = Disk.from_dict(disk)
+        self.open(device, found)
         name = description["volume"]["name"] or self.work.volume_id
-        found = found_file_systems(file_system)
-        increment = self.work.plan_increment(snapshot, found[0].uuid)
-        surveys = tuple(
-            survey(
-                namespace,
-                namespace.root / region_path(number),
-                until=increment.clocks_until,
-                window=increment.window,
-            )
-            for number in range(len(found))
-        )
-        for number, (kind, seen) in enumerate(zip(found, surveys, strict=True)):
+        increment = self.work.plan_increment(snapshot, found.identity)
+        surveys: dict[int, Survey] = {}
+        regions = []
+        for region in found.regions:
+            if not region.is_image:
+                try:
+                    surveys[region.number] = self._survey(region, increment)
+                except NoProgressError:
+                    raise
+                except (DiskError, HostError) as error:
+                    region = region.as_image(str(error))
+            regions.append(region)
+        found = Disk(found.layout, tuple(regions))
+        for region in found.trees:
+            seen = surveys[region.number]
             if not seen.unsettled:
                 continue
             try:
-                tree = namespace.root / region_path(number)
-                unread = self._touch(device, tree, kind, seen, clone_id)
+                unread = self._touch(region, seen, clone_id)
                 LOG.info("%s: %s", name, read_again(len(seen.unsettled), unread))
             except NoProgressError:
                 raise
@@ -78,10 +79,27 @@ class MountClone(Mount):
                 )
                 increment = increment.full()
         # Only their number matters from here on.
-        surveys = tuple(replace(seen, unsettled=()) for seen in surveys)
-        self.work.increment = replace(increment, surveys=surveys)
+        settled = tuple(replace(surveys[one.number], unsettled=()) for one in found.trees)
+        self.work.increment = replace(increment, surveys=settled)
+        self.work.disk = found
+        remark_images(self.work, found)
 
-    def _touch(self, device: str, tree: Path, kind: FileSystem, seen: Survey, clone_id: str) -> int:
+    def _survey(self, region: DiskRegion, increment: Increment) -> Survey:
+        """Mount a region and look at its files; if that fails, it is not mounted.
+
+        :raises HostError: it cannot be mounted
+        :raises DiskError: its files cannot be gone through
+        """
+        self.mount(region)
+        namespace = mounted(self.work)
+        tree = namespace.root / region.path
+        try:
+            return survey(namespace, tree, until=increment.clocks_until, window=increment.window)
+        except (DiskError, HostError):
+            namespace.unmount(tree)
+            raise
+
+    def _touch(self, region: DiskRegion, seen: Survey, clone_id: str) -> int:
         """Give the unsettled files of the temporary volume another ctime.
 
         :returns: the number of those that cannot be opened
@@ -90,12 +108,14 @@ class MountClone(Mount):
         entry = self.services.ledger.find(self._volume.tag)
         if entry is None or entry.resource_id != clone_id:
             raise HostError(f"volume {clone_id} is not the temporary volume of this run")
-        namespace = mounted(self.work)
+        namespace, device = mounted(self.work), mapped_regions(self.work).of(region)
+        kind, tree = region.file_system, namespace.root / region.path
+        assert kind is not None
         writable = [*kind.mount_options(read_only=False), "noatime"]
         try:
             if kind.guarded:
                 # It looks as if the guest used it: the kernel would wait whether it still does.
-                namespace.unmount()
+                namespace.unmount(tree)
                 kind.unguard(namespace, device)
                 namespace.mount(device, tree, kind.type, writable)
             else:

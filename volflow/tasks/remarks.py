@@ -14,6 +14,7 @@ class Remark(StrEnum):
 
     FILE_SYSTEM = "file system"
     MARKS = "marks"
+    IMAGES = "images"
     ERRORS = "errors"
     SIZE = "size"
     FEATURES = "features"

@@ -47,7 +47,7 @@ class RestoreData(Step):
     def execute(self) -> dict[str, int]:
         """How much was restored, as :class:`Figures` has it."""
         namespace = mounted(self.work)
-        regions = self._manifest.regions
+        regions = self._manifest.trees
         paths = [Path(region.path) for region in regions]
         if self._over:
             with flags_kept(self.work, namespace, regions):
@@ -99,7 +99,7 @@ class RestoreData(Step):
         if not files and not self._over:
             sizes = [
                 int(line)
-                for region in self._manifest.regions
+                for region in self._manifest.trees
                 for line in namespace.run(
                     *("find", namespace.root / region.path, "-xdev", "!", "-type", "d"),
                     *("-printf", "%s\\n"),

@@ -11,16 +11,18 @@ from typing import Any
 
 from persistence import Backup, Entry, EntryState
 from volflow.disk import capacity
+from volflow.disk.regions import DiskRegion
+from volflow.disk.survey import Survey
 from volflow.disk.traffic import bytes_read
 from volflow.errors import HostError, RepositoryError, VolflowError
 from volflow.host.namespace import MountNamespace
-from volflow.movers.base import MANIFEST, MountedTree, Saved, StoredBackup
+from volflow.movers.base import MANIFEST, MountedTree, RawImage, Saved, StoredBackup
+from volflow.repositories.images import image_of
 from volflow.repositories.increment import Increment
-from volflow.repositories.manifest import Manifest, Region, region_path
+from volflow.repositories.manifest import Manifest, Region
 from volflow.results.outcome import Figures, Outcome, full_read
 from volflow.tasks import missing
 from volflow.tasks.base import Temporary
-from volflow.tasks.filesystem import found_file_systems
 from volflow.tasks.lock import RepositoryLock
 from volflow.tasks.remarks import Remark
 from volflow.tasks.work import Work
@@ -47,11 +49,10 @@ class Save(Temporary):
         description: dict[str, Any],
         snapshot: dict[str, Any],
         device: str,
-        file_system: dict[str, Any],
     ) -> dict[str, Any]:
         services, namespace = self.services, self.work.namespace
-        increment = self.work.increment
-        if namespace is None or increment is None:
+        increment, disk = self.work.increment, self.work.disk
+        if namespace is None or increment is None or disk is None:
             raise HostError("The volume is not mounted.")
         project_id = description["volume"].get("os-vol-tenant-attr:tenant_id") or ""
         tags = {
@@ -65,7 +66,7 @@ class Save(Temporary):
             "whole": str(services.volumes_in_project.get(project_id, "")),
         }
         # By it the next backup knows whether it reads the same file system.
-        tags["file_system"] = found_file_systems(file_system)[0].uuid
+        tags["file_system"] = disk.identity
         tags |= increment.tags
         taken_at = increment.taken_at
         tags["number"] = str(services.numbers.get(self.work.volume_id, 0) + 1)
@@ -75,28 +76,19 @@ class Save(Temporary):
         known = _known(entry, earlier)
         if known is None:
             self.intend(unchecked=True)
-        size = services.host.device_size(device)
-        file_systems = found_file_systems(file_system)
         surveys = increment.surveys
+        trees = iter(surveys)
         regions = tuple(
-            Region(
-                path=str(region_path(number)),
-                size=size,
-                file_system=found,
-                sparse=dict(surveys[number].sparse),
-                used=capacity.used(
-                    namespace,
-                    namespace.root / region_path(number),
-                    surveys[number].used,
-                    fixed_inodes=not found.is_xfs,
-                ),
-                sockets=missing.sockets(namespace, region_path(number), surveys[number]),
-            )
-            for number, found in enumerate(file_systems)
+            Region.of(one) if one.is_image else self._tree(namespace, one, next(trees))
+            for one in disk.regions
         )
         missing.tell_not_kept(self.work, surveys)
         manifest = Manifest(
-            run_id=services.run_id, **description, snapshot=snapshot, regions=regions
+            run_id=services.run_id,
+            **description,
+            snapshot=snapshot,
+            regions=regions,
+            layout=disk.layout.to_dict() if disk.layout else {},
         )
         parent_id = _parent(increment, earlier, tags)
         with RepositoryLock.watched(self.work) as doubt:
@@ -131,6 +123,19 @@ class Save(Temporary):
         services.ledger.gone(self.tag)
         return known
 
+    @staticmethod
+    def _tree(namespace: MountNamespace, region: DiskRegion, seen: Survey) -> Region:
+        """What the manifest says of a region that is stored as files."""
+        place, kind = namespace.root / region.path, region.file_system
+        return Region.of(
+            region,
+            sparse=dict(seen.sparse),
+            used=capacity.used(
+                namespace, place, seen.used, fixed_inodes=bool(kind and not kind.is_xfs)
+            ),
+            sockets=missing.sockets(namespace, region.path, seen),
+        )
+
     def _store(
         self,
         namespace: MountNamespace,
@@ -155,7 +160,7 @@ class Save(Temporary):
         try:
             saved = self.work.mover.save(
                 namespace,
-                [MountedTree(Path(region.path)) for region in manifest.regions],
+                [_moved(region, device) for region in manifest.regions],
                 volume_id=self.work.volume_id,
                 tags=tags,
                 listed_at=_listed_at(taken_at, tags),
@@ -231,6 +236,11 @@ class Save(Temporary):
             if entry.details.get("unfinished"):
                 raise  # Release 0.1.0 stored it without the tag that makes it unfinished.
             LOG.info("The unfinished copy of %s stays for now: %s", work.volume_id, error)
+
+
+def _moved(region: Region, device: str) -> MountedTree | RawImage:
+    """What the mover gets to see of a region."""
+    return image_of(region, device) if region.is_image else MountedTree(Path(region.path))
 
 
 def _parent(increment: Increment, earlier: StoredBackup | None, tags: dict[str, str]) -> str | None:

@@ -29,13 +29,13 @@ class Verify(Step):
         self._backup_id, self._manifest = backup_id, manifest
         self._mount = Mount(work, read_only=True)
 
-    def execute(self, device: str, file_system: dict[str, Any]) -> None:
-        self._compare(device, file_system)
+    def execute(self, device: str, disk: dict[str, Any]) -> None:
+        self._compare(device, disk)
 
     def _compare(
         self,
         device: str,
-        file_system: dict[str, Any],
+        disk: dict[str, Any],
         covered: Callable[[Region, str], bool] | None = None,
     ) -> None:
         """Compare the restored files.
@@ -45,11 +45,11 @@ class Verify(Step):
         services = self.services
         totals = Totals(services.catalogue, self._backup_id, self.work.repository.location)
         services.host.privilege.run("blockdev", "--flushbufs", device)
-        self._mount.execute(device, file_system)
+        self._mount.execute(device, disk)
         try:
             assert self.work.namespace is not None
             with RepositoryLock.watched(self.work):
-                for region in self._manifest.regions:
+                for region in self._manifest.trees:
                     self.work.mover.compare(
                         self.work.namespace,
                         self._backup_id,

@@ -12,6 +12,8 @@ from typing import Any
 from persistence import Catalogue, Ledger
 from volflow.cloud.cinder import Cinder
 from volflow.cloud.marks import tag
+from volflow.disk.inspection import Choice
+from volflow.disk.regions import Disk, MappedRegions
 from volflow.disk.rehearsal import Rehearsal
 from volflow.errors import StoppedError
 from volflow.host.freeze import Quiesce
@@ -36,7 +38,8 @@ class Services:
     :ivar numbers: the number of the last backup, by volume id
     :ivar volumes_in_project: the number of volumes, by project id, of each project that the run
         covers completely
-    :ivar file_systems: the UUID of the file system in the last backup, by volume id
+    :ivar file_systems: what tells the file systems in the last backup from others, by volume id
+    :ivar choice: what is stored as images
     :ivar full_every: how often a backup of a volume reads everything; zero for never
     :ivar quiesce: how guests are frozen for a snapshot; None if they are not
     :ivar stopping: set when the run is asked to stop
@@ -55,6 +58,7 @@ class Services:
     numbers: Mapping[str, int] = field(default_factory=dict)
     volumes_in_project: Mapping[str, int] = field(default_factory=dict)
     file_systems: Mapping[str, str] = field(default_factory=dict)
+    choice: Choice = field(default_factory=Choice)
     full_every: timedelta = timedelta()
     quiesce: Quiesce | None = None
     stopping: threading.Event = field(default_factory=threading.Event)
@@ -73,6 +77,8 @@ class Work:
     :ivar mover: what copies into and out of that repository
     :ivar changed_too: a person has agreed to undo also what others have changed since
     :ivar namespace: the mount namespace, while something is mounted
+    :ivar mapped: the block devices of its regions, while they are mounted
+    :ivar disk: what a backup stores of the volume, once it is mounted
     :ivar increment: what a backup reads of what is mounted
     :ivar undoing: a request to stop does not end the waits for a removal
     """
@@ -83,6 +89,8 @@ class Work:
     repository: Repository
     mover: Mover
     namespace: MountNamespace | None = None
+    mapped: MappedRegions | None = None
+    disk: Disk | None = None
     increment: Increment | None = None
     undoing: bool = True
     changed_too: bool = False
@@ -91,7 +99,7 @@ class Work:
     def plan_increment(self, snapshot: Mapping[str, Any], file_system: str) -> Increment:
         """Decide what the backup of a snapshot reads.
 
-        :param file_system: the UUID of the file system on it
+        :param file_system: tells the file systems on it from others
         """
         return Increment.plan(
             self.volume_id,
@@ -119,8 +127,11 @@ class Work:
     def unmount(self) -> None:
         """Unmount what this process has mounted; a resume mounts it again."""
         namespace, self.namespace = self.namespace, None
+        maps, self.mapped = self.mapped, None
         if namespace is not None:
             namespace.close()
+        if maps is not None:
+            maps.close()
 
     def tag(self, kind: str) -> str:
         """The tag of the one resource of this kind that this run makes for this volume."""

@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.rehearsals import Able
 from volflow.disk.filesystem import FileSystem
+from volflow.disk.regions import Disk
 from volflow.disk.rehearsal import CannotCreateError, Fit, Rehearsal
 from volflow.errors import HostError
 from volflow.plans.restore_file_systems import rehearse
@@ -44,7 +45,12 @@ def target(
     region = Region("regions/0", 2 * GIB, FileSystem("ext4", "", parameters=parameters))
     volume = {"id": "v", "name": "data", "size": volume_gib}
     found = SimpleNamespace(
-        manifest=SimpleNamespace(volume=volume, volume_id="v", regions=(region,)),
+        manifest=SimpleNamespace(
+            volume=volume,
+            volume_id="v",
+            regions=(region,),
+            disk=Disk(None, (region.on_disk(0),)),
+        ),
         backup=SimpleNamespace(id="b" * 64),
         destination=destination,
         existing=volume,

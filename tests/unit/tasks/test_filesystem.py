@@ -16,6 +16,7 @@ from tests.support.rehearsals import Able
 from tests.support.work import work_of
 from volflow.cloud.marks import RESTORED
 from volflow.disk.filesystem import FileSystem, probe
+from volflow.disk.regions import Disk, whole
 from volflow.disk.rehearsal import CannotCreateError, Fit
 from volflow.errors import DiskError, HostError
 from volflow.host.privilege import Privilege
@@ -62,6 +63,11 @@ def backed_up(tmp_path: Path, size: str = "") -> FileSystem:
     return probe(Privilege(helper=""), str(image))
 
 
+def alone(file_system: FileSystem, mib: int = 400) -> Disk:
+    """A volume of this size that the file system fills."""
+    return whole(file_system, mib * MIB)
+
+
 def new(work: Work, cloud: FakeClient) -> str:
     """A new volume of this restore."""
     volume_id = cloud.put(work.tag(RESTORED))
@@ -78,7 +84,7 @@ def told(work: Work) -> tuple[str, ...]:
 def test_a_new_volume_is_formatted_when_it_is_blank(
     work: Work, cloud: FakeClient, disk: Path, tmp_path: Path
 ) -> None:
-    step = MakeFileSystem(work, backed_up(tmp_path), new=True)
+    step = MakeFileSystem(work, alone(backed_up(tmp_path)), new=True)
     step.execute(str(disk), new(work, cloud), "attachment")
     assert probe(Privilege(helper=""), str(disk)).uuid == UUID
     assert told(work) == ()
@@ -94,7 +100,7 @@ def test_what_is_on_a_new_volume_is_named_and_not_overwritten(
         subprocess.run(["tune2fs", "-f", "-U", uuid, str(disk)], check=True, capture_output=True)
         before = disk.read_bytes()
         with pytest.raises(DiskError, match=f"has ext4 'theirs' with the UUID {uuid}"):
-            MakeFileSystem(work, backed_up(tmp_path), new=True).execute(
+            MakeFileSystem(work, alone(backed_up(tmp_path)), new=True).execute(
                 str(disk), new(work, cloud), "attachment"
             )
         assert disk.read_bytes() == before
@@ -110,7 +116,7 @@ def test_a_partition_table_is_not_blank(
         file.seek(510)
         file.write(b"\x55\xaa")
     with pytest.raises(DiskError, match=r"has a partition table \(dos\)"):
-        MakeFileSystem(work, backed_up(tmp_path), new=True).execute(
+        MakeFileSystem(work, alone(backed_up(tmp_path)), new=True).execute(
             str(disk), new(work, cloud), "attachment"
         )
 
@@ -120,10 +126,10 @@ def test_a_resume_formats_again_what_its_run_has_formatted(
 ) -> None:
     volume_id = new(work, cloud)
     for _ in range(2):
-        step = MakeFileSystem(work, backed_up(tmp_path), new=True)
+        step = MakeFileSystem(work, alone(backed_up(tmp_path)), new=True)
         step.execute(str(disk), volume_id, "attachment")
     with pytest.raises(DiskError, match="should be blank"):
-        MakeFileSystem(work, backed_up(tmp_path), new=True).execute(
+        MakeFileSystem(work, alone(backed_up(tmp_path)), new=True).execute(
             str(disk), "another-volume", "attachment"
         )
 
@@ -137,7 +143,7 @@ def test_a_restore_in_place_tells_of_another_file_system(
     safety.execute(work.volume_id)
     for _ in range(2):
         # A resume finds what its run has made, and still tells.
-        step = MakeFileSystem(work, backed_up(tmp_path), safety=safety)
+        step = MakeFileSystem(work, alone(backed_up(tmp_path)), safety=safety)
         step.execute(str(disk), work.volume_id, "attachment")
         (remark,) = told(work)
         assert f"had ext4 with the UUID {LATER}, and the backup has ext4 with the UUID {UUID}" in (
@@ -153,7 +159,7 @@ def test_another_volume_may_have_had_another_file_system(
     claim, safety = Claim(work, other), SafetySnapshot(work)
     claim.execute()
     safety.execute(other)
-    step = MakeFileSystem(work, backed_up(tmp_path), safety=safety)
+    step = MakeFileSystem(work, alone(backed_up(tmp_path)), safety=safety)
     step.execute(str(disk), other, "attachment")
     assert told(work) == ()
 
@@ -162,7 +168,7 @@ def test_a_file_system_fills_the_volume_only_on_request(
     work: Work, cloud: FakeClient, disk: Path, tmp_path: Path
 ) -> None:
     for grow, size in ((False, 200 * MIB), (True, 400 * MIB)):
-        step = MakeFileSystem(work, backed_up(tmp_path, "200M"), was=400 * MIB, grow=grow)
+        step = MakeFileSystem(work, alone(backed_up(tmp_path, "200M")), grow=grow)
         volume_id = new(work, cloud)
         step.execute(str(disk), volume_id, "attachment")
         assert probe(Privilege(helper=""), str(disk)).size == size
@@ -171,7 +177,7 @@ def test_a_file_system_fills_the_volume_only_on_request(
 def test_a_file_system_that_keeps_its_size_is_told(
     work: Work, cloud: FakeClient, disk: Path, tmp_path: Path
 ) -> None:
-    step = MakeFileSystem(work, backed_up(tmp_path, "200M"), was=200 * MIB)
+    step = MakeFileSystem(work, alone(backed_up(tmp_path, "200M"), 200))
     step.execute(str(disk), new(work, cloud), "attachment")
     (remark,) = told(work)
     assert remark == (
@@ -201,12 +207,8 @@ def unable(work: Work, lacks: str | Exception) -> Work:
     ("lacks", "said"),
     [
         ("resize_inode", "a restore on this host leaves out 'resize_inode' (nobody has it)"),
-        (
-            CannotCreateError("No.", "no"),
-            "No. On this host, only 'restore create --to-path' and 'backup extract' can restore a "
-            # Also where the backup itself fails later.
-            "backup of it.",
-        ),
+        # Told after the mount, which can find more reasons.
+        (CannotCreateError("No.", "no"), ""),
         (HostError("no loop device"), "is unknown: no loop device"),
     ],
     ids=["a feature", "all of it", "unknown"],
@@ -215,18 +217,21 @@ def test_a_backup_tells_what_this_host_could_not_create_again(
     work: Work, disk: Path, lacks: str | Exception, said: str
 ) -> None:
     mkfs(disk, "-U", UUID)
-    Probe(unable(work, lacks)).execute(str(disk))
-    (remark,) = told(work)
-    assert said in remark
+    found = Disk.from_dict(Probe(unable(work, lacks)).execute(str(disk)))
+    assert said in "".join(told(work))
+    (region,) = found.regions
+    assert (region.is_image, region.why) == ((False, "") if said else (True, "No."))
 
 
 def test_a_restore_tells_each_difference(
     work: Work, cloud: FakeClient, disk: Path, tmp_path: Path
 ) -> None:
     wanted = backed_up(tmp_path)
-    step = MakeFileSystem(unable(work, "resize_inode"), wanted, new=True)
+    step = MakeFileSystem(unable(work, "resize_inode"), alone(wanted), new=True)
     made = step.execute(str(disk), new(work, cloud), "attachment")
-    assert FileSystem.from_dict(made).features == tuple(
+    (region,) = Disk.from_dict(made).trees
+    assert region.file_system
+    assert region.file_system.features == tuple(
         name for name in wanted.features if name != "resize_inode"
     )
     told_of = {each["name"]: each for each in made["differences"]}
@@ -242,7 +247,7 @@ def test_a_restore_tells_why_a_feature_of_xfs_is_missing(
     image = tmp_path / "image"
     subprocess.run(["mkfs.xfs", "-q", "-d", f"file,name={image},size=400m"], check=True)
     wanted = probe(Privilege(helper=""), str(image))
-    step = MakeFileSystem(unable(work, "reflink"), wanted, new=True)
+    step = MakeFileSystem(unable(work, "reflink"), alone(wanted), new=True)
     made = step.execute(str(disk), new(work, cloud), "attachment")
     assert {each["name"]: each["why"] for each in made["differences"]} == {
         "file system: meta-data.reflink": "'reflink' (nobody has it)",

@@ -15,6 +15,7 @@ import pytest
 
 from persistence import State
 from volflow.disk.filesystem import FileSystem
+from volflow.disk.regions import whole
 from volflow.disk.survey import Survey
 from volflow.errors import RepositoryError
 from volflow.host.identity import Process
@@ -165,19 +166,18 @@ class Run:
             parents={VOLUME: self.parent} if self.parent else {},
             full_every=timedelta(),
             numbers={VOLUME: 6},
-            host=SimpleNamespace(device_size=lambda device: 1),
         )
         both = cast(Any, self._repository)
         work = Work(cast(Any, services), VOLUME, cast(Any, None), both, both)
         work.namespace = cast(Any, Mounted())
+        work.disk = whole(FileSystem("ext4", ""), 1)
         work.increment = replace(work.plan_increment(SNAPSHOT, ""), surveys=(Survey(),))
         return Save(work)
 
     def save(self, killed: str = "") -> dict[str, Any]:
         """Save the volume in a process of its own, which may be killed."""
         self._repository.killed = killed
-        found = FileSystem("ext4", "").to_dict()
-        return self.step().execute(DESCRIPTION, SNAPSHOT, "/dev/x", found)
+        return self.step().execute(DESCRIPTION, SNAPSHOT, "/dev/x")
 
     def kill(self, killed: str) -> None:
         with pytest.raises(Killed):
