@@ -312,7 +312,7 @@ def test_a_killed_run_is_resumed(fleet: Fleet, resumed: Resumed, flow: str, plac
         listed = fleet.site.restic("diff", fleet.backups[volume], result["backup_id"])
         changed = [line for line in listed.splitlines() if line[:1] in "+-MTU" and "/" in line]
         files = [f"/regions/0/{name}" for name in (ADDED, TEXT)]
-        assert [line.split()[-1] for line in changed] == ["/manifest.json", *files]
+        assert [line.split()[-1] for line in changed] == ["/attributes/0", "/manifest.json", *files]
     else:
         assert (result["target_id"] == volume) == (flow == "restore in place")
         tree.assert_same(fleet.tree, resumed.trees[volume])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -68,11 +68,16 @@ def read(path: str, before: Entry | None) -> tuple[Entry, bool]:
     return Entry(status, content, hashlib.sha256(content).hexdigest(), xattrs), True
 
 
-def walk(tree: Path) -> Iterator[str]:
-    """The tree as an empty path, then every path below it with a leading slash."""
+def walk(tree: Path, without: Sequence[str] = ()) -> Iterator[str]:
+    """The tree as an empty path, then every path below it with a leading slash.
+
+    :param without: paths in the tree that are left out with everything below them
+    """
     pending = [""]
     while pending:
         name = pending.pop()
+        if name[1:] in without and name:
+            continue
         yield name
         if os.path.isdir(f"{tree}{name}") and not os.path.islink(f"{tree}{name}"):
             pending += [f"{name}/{each}" for each in sorted(os.listdir(f"{tree}{name}"))]

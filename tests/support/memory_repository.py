@@ -35,6 +35,7 @@ from volflow.errors import (
 from volflow.host.identity import Process
 from volflow.host.namespace import MountNamespace
 from volflow.movers.base import (
+    ATTRIBUTES,
     MANIFEST,
     Change,
     MountedTree,
@@ -219,7 +220,8 @@ class MemoryMover:
         with visible(namespace) as root:
             for region in regions:
                 image = region if isinstance(region, RawImage) else None
-                for name in [""] if image else walk(root / region.path):
+                without = () if isinstance(region, RawImage) else region.without
+                for name in [""] if image else walk(root / region.path, without):
                     _unless(stopping)
                     path = f"/{region.path}{name}"
                     try:
@@ -232,7 +234,8 @@ class MemoryMover:
                     except OSError:
                         unread.append(path.lstrip("/"))
                         continue
-                    figures = _counted(figures, files[path], path in before, fresh)
+                    if not region.path.is_relative_to(ATTRIBUTES):
+                        figures = _counted(figures, files[path], path in before, fresh)
                     progress(CopyProgress(figures.files_total, 0, figures.bytes_total, 0))
             files[f"/{MANIFEST}"], _ = read(f"{root}/{MANIFEST}", None)
         copy_id = self._repository.opened().add(tags_of_copy(tags), files)

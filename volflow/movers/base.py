@@ -27,6 +27,9 @@ from volflow.times import moment_of
 
 # Where the manifest is in a backup, and below a namespace's root while the backup is stored.
 MANIFEST = Path("manifest.json")
+#: The directory of a backup with what is known of files beside their data. What is in it are no
+#: files of the volume, and not counted.
+ATTRIBUTES = Path("attributes")
 # The tag ``state`` of a copy until there is a verdict on it.
 UNCHECKED = "unchecked"
 # Clocks of hosts differ by less than this.
@@ -156,9 +159,11 @@ class MountedTree:
     """A region that is a file tree, mounted in a namespace.
 
     :ivar path: relative to the namespace's root, and the same in the backup
+    :ivar without: paths in the tree that are not stored, nor what is below them
     """
 
     path: Path
+    without: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

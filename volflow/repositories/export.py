@@ -25,6 +25,7 @@ from volflow.host.privilege import Privilege, find_program
 from volflow.host.program import undisturbed
 from volflow.movers.base import Mover, Node, StoredBackup
 from volflow.observers.progress import Observer
+from volflow.repositories.attributes import Kept, not_set
 from volflow.repositories.contents import BackupContents
 from volflow.repositories.images import image_of, restored_images
 from volflow.repositories.manifest import Manifest, sparse_files_fit
@@ -245,7 +246,11 @@ class Exporter:
                 needed = self._manifest.regions[region.number].used
                 capacity.require(needed, namespace, namespace.root / region.path)
             self._write_images(namespace, raw, verify=verify)
-            self._fill(namespace, [region.path for region in disk.trees], look=watch.look)
+            kept = Kept(namespace, self._manifest.trees)
+            paths = [*(region.path for region in disk.trees), *kept.paths()]
+            self._fill(namespace, paths, look=watch.look)
+            if said := not_set(kept.apply()):
+                LOG.warning("%s", said)
             # What the kernel could not write behind the back of the copy is reported only here.
             durable.settle(namespace, *(namespace.root / region.path for region in disk.trees))
             namespace.unmount()

@@ -60,6 +60,8 @@ class Region:
         tree; a name without a slash if the path is unknown. A path that ends with a slash is a
         directory: all that was below it is missing too
     :ivar used: the room that the files take
+    :ivar attributes: how many files have ``flags``, ``projects`` and ``births`` (inode flags,
+        project ids, birth times) in the file beside the manifest; empty if there is none
     """
 
     path: str
@@ -69,6 +71,7 @@ class Region:
     unread: tuple[str, ...] = ()
     used: Used = field(default_factory=Used)
     sockets: dict[str, list[int]] = field(default_factory=dict)
+    attributes: dict[str, int] = field(default_factory=dict)
     part: Part | None = None
     content: Content = field(default_factory=lambda: Content("", "", ""))
     why: str = ""
@@ -381,6 +384,7 @@ def _require(manifest: Manifest) -> None:
     named = [(one.why, *astuple(one.content)) for one in manifest.regions]
     if not all(isinstance(text, str) for texts in named for text in texts):
         raise TypeError("the content of a region is not described by texts")
+    numbers += [number for region in manifest.regions for number in region.attributes.values()]
     if not all(isinstance(number, int) for number in numbers):
         raise TypeError("a size is not a number")
 

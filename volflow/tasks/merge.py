@@ -14,6 +14,7 @@ from volflow.disk import choosing, sparse
 from volflow.disk.choosing import Choice
 from volflow.host.namespace import MountNamespace
 from volflow.observers.totals import Totals
+from volflow.repositories.attributes import but_unread
 from volflow.repositories.manifest import Manifest, Region
 from volflow.results.options import Overwrite
 from volflow.tasks.base import Step
@@ -85,6 +86,14 @@ class _Chosen:
         roots = [place / path for path in sorted(self._roots[region.path])]
         return (roots, []) if self._never else ([place], roots)
 
+    def attributes(self, region: Region) -> tuple[list[str], bool]:
+        """The paths of which flags and project ids are restored, or the only ones that are not."""
+        roots = self._roots[region.path]
+        if self._never:
+            return list(roots), True
+        unread, _ = but_unread(region)
+        return [*roots, *unread], False
+
     def cleared(self, region: Region) -> list[str] | None:
         """What must not exist before the copy; None for every path that is restored."""
         return sorted(self._roots[region.path]) if self._never else None
@@ -108,7 +117,7 @@ class MergeData(RestoreData):
         overwrite: Overwrite,
         keep_extra: bool,
     ) -> None:
-        super().__init__(work, backup_id, manifest)
+        super().__init__(work, backup_id, manifest, over=True)
         self._overwrite, self._keep_extra = overwrite, keep_extra
 
     def execute(self, choice: dict[str, Any]) -> dict[str, int]:  # type: ignore[override]
@@ -122,7 +131,7 @@ class MergeData(RestoreData):
                 more, less = chosen.paths(region)
                 paths += more
                 without += less
-            return self._copy(namespace, regions, paths, without)
+            return self._copy(namespace, regions, paths, without, chosen.attributes)
 
     def _figures(self, namespace: MountNamespace, totals: Totals) -> dict[str, int]:
         return {"files_new": self._files}

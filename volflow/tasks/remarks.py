@@ -27,6 +27,8 @@ class Remark(StrEnum):
     TIMES = "times"
     FULL_READ = "full read"
     QUIESCE = "quiesce"
+    ATTRIBUTES = "attributes"
+    ENCRYPTED = "encrypted directories"
 
     def of(self, work: Work, text: str) -> None:
         """Record a remark. A resumed run keeps it, or replaces it."""

@@ -11,7 +11,9 @@ from typing import Any
 from volflow.disk import capacity, durable, sparse, special
 from volflow.host.namespace import MountNamespace
 from volflow.observers.totals import Totals
+from volflow.repositories.attributes import Chosen, Kept, but_unread
 from volflow.repositories.manifest import Manifest, Region
+from volflow.tasks.attributes import tell_not_set
 from volflow.tasks.base import Step
 from volflow.tasks.flags import CLEARING, flags_kept, tell_replaced
 from volflow.tasks.lock import RepositoryLock
@@ -53,6 +55,7 @@ class RestoreData(Step):
             with flags_kept(self.work, namespace, regions):
                 regions = tuple(self._make_room(namespace, region) for region in regions)
                 return self._copy(namespace, regions, paths)
+        Kept(namespace, regions).lift()
         for region in regions:
             # Remove what a killed process wrote: restic fails on existing links.
             place = namespace.root / region.path
@@ -66,19 +69,22 @@ class RestoreData(Step):
         regions: Sequence[Region],
         paths: Sequence[Path],
         without: Sequence[Path] = (),
+        chosen: Chosen = but_unread,
     ) -> dict[str, int]:
         """Write these paths of the backup, without some of those below them.
 
         :param regions: with the sparse files that they must have afterwards
+        :param chosen: the same choice, of paths in a region
         :returns: how much was restored
         """
         services = self.services
         totals = Totals(services.catalogue, self._backup_id, self.work.repository.location)
+        kept = Kept(namespace, regions if paths else ())
         with RepositoryLock.watched(self.work):
             self.work.mover.restore(
                 namespace,
                 self._backup_id,
-                paths,
+                [*paths, *kept.paths()],
                 without=without,
                 progress=lambda copied: services.observer.copied(
                     self.work.volume_id, totals.of(copied)
@@ -89,6 +95,9 @@ class RestoreData(Step):
             place = namespace.root / region.path
             sparse.shape(namespace, place, region.sparse)
             special.make_sockets(namespace, place, region.sockets)
+        tell_not_set(self.work, kept.apply(chosen, exact=self._over))
+        for region in regions:
+            place = namespace.root / region.path
             # Once this task has succeeded, a resumed run relies on it, even after a loss of power.
             durable.settle(namespace, place)
         return self._figures(namespace, totals)
@@ -133,8 +142,9 @@ class RestoreData(Step):
     def _clear(self, namespace: MountNamespace, region: Region, listed: Sequence[str]) -> None:
         """Remove what exists at these paths, as :mod:`volflow.disk.clearing` takes them."""
         said = namespace.run(*CLEARING, namespace.root / region.path, stdin="".join(listed))
-        flagged = [self._manifest.in_volume(f"{region.path}/{one}") for one in json.loads(said)]
-        tell_replaced(self.work, flagged)
+        if not region.attributes:
+            flagged = [self._manifest.in_volume(f"{region.path}/{one}") for one in json.loads(said)]
+            tell_replaced(self.work, flagged)
 
     def revert(self, *args: Any, **kwargs: Any) -> None:
         RepositoryLock.release(self.work)

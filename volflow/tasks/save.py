@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 
 from persistence import Backup, Entry, EntryState
 from volflow.disk import capacity
+from volflow.disk.attributed import Collected
 from volflow.disk.regions import DiskRegion
 from volflow.disk.survey import Survey
 from volflow.disk.traffic import bytes_read
@@ -21,7 +22,7 @@ from volflow.repositories.images import image_of
 from volflow.repositories.increment import Increment
 from volflow.repositories.manifest import Manifest, Region
 from volflow.results.outcome import Figures, Outcome, full_read
-from volflow.tasks import missing
+from volflow.tasks import attributes, missing
 from volflow.tasks.base import Temporary
 from volflow.tasks.lock import RepositoryLock
 from volflow.tasks.remarks import Remark
@@ -83,6 +84,7 @@ class Save(Temporary):
             for one in disk.regions
         )
         missing.tell_not_kept(self.work, surveys)
+        regions, held = attributes.collected(namespace, regions)
         manifest = Manifest(
             run_id=services.run_id,
             **description,
@@ -90,10 +92,13 @@ class Save(Temporary):
             regions=regions,
             layout=disk.layout.to_dict() if disk.layout else {},
         )
+        attributes.tell_left_out(self.work, manifest, held)
         parent_id = _parent(increment, earlier, tags)
         with RepositoryLock.watched(self.work) as doubt:
             if known is None:
-                known = self._store(namespace, manifest, device, tags, taken_at, earlier, parent_id)
+                known = self._store(
+                    namespace, manifest, held, device, tags, taken_at, earlier, parent_id
+                )
                 self.present(known["id"], unchecked=True, **known)
             confirmed = (
                 earlier is not None
@@ -140,6 +145,7 @@ class Save(Temporary):
         self,
         namespace: MountNamespace,
         manifest: Manifest,
+        held: Sequence[Collected],
         device: str,
         tags: dict[str, str],
         taken_at: datetime,
@@ -148,6 +154,7 @@ class Save(Temporary):
     ) -> dict[str, Any]:
         """Store the volume, without a verdict.
 
+        :param held: what is stored beside the files of each region
         :param earlier: what a killed process stored
         :param parent_id: files that have not changed since this backup are not read
         :returns: a :class:`Saved` and the id of the parent, as JSON values
@@ -160,7 +167,10 @@ class Save(Temporary):
         try:
             saved = self.work.mover.save(
                 namespace,
-                [_moved(region, device) for region in manifest.regions],
+                [
+                    *(_moved(*one, device) for one in zip(manifest.regions, held, strict=True)),
+                    *map(MountedTree, attributes.files(manifest.regions)),
+                ],
                 volume_id=self.work.volume_id,
                 tags=tags,
                 listed_at=_listed_at(taken_at, tags),
@@ -175,6 +185,7 @@ class Save(Temporary):
             raise
         figures = replace(saved.figures, bytes_read=bytes_read(device) - read_before)
         unread = missing.named(namespace, manifest, saved.unread)
+        unread = tuple(dict.fromkeys((*unread, *attributes.unread(manifest, held))))
         missing.refuse_nothing(self.work.repository, saved.id, manifest, unread)
         return asdict(Saved(saved.id, figures, unread)) | {"parent_id": parent_id}
 
@@ -238,9 +249,11 @@ class Save(Temporary):
             LOG.info("The unfinished copy of %s stays for now: %s", work.volume_id, error)
 
 
-def _moved(region: Region, device: str) -> MountedTree | RawImage:
+def _moved(region: Region, held: Collected, device: str) -> MountedTree | RawImage:
     """What the mover gets to see of a region."""
-    return image_of(region, device) if region.is_image else MountedTree(Path(region.path))
+    if region.is_image:
+        return image_of(region, device)
+    return MountedTree(Path(region.path), held.encrypted)
 
 
 def _parent(increment: Increment, earlier: StoredBackup | None, tags: dict[str, str]) -> str | None:

@@ -53,7 +53,7 @@ def test_what_an_interrupted_copy_has_written_does_not_count_as_existing(
     monkeypatch.setattr(
         MergeData,
         "_copy",
-        lambda self, namespace, regions, paths, without: written.append((paths, without)),
+        lambda self, namespace, regions, paths, without, _: written.append((paths, without)),
     )
     copy = MergeData(work, "b", MANIFEST, overwrite=overwrite, keep_extra=False)
     copy.execute(choice)

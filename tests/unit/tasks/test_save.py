@@ -14,6 +14,7 @@ from uuid import UUID
 import pytest
 
 from persistence import State
+from volflow.disk import attributes
 from volflow.disk.filesystem import FileSystem
 from volflow.disk.regions import whole
 from volflow.disk.survey import Survey
@@ -129,6 +130,8 @@ class Mounted:
 
     def run(self, *command: Any, stdin: str = "") -> str:
         """The paths that end with "dir" are directories, and so is the tree."""
+        if attributes.__file__ in command:
+            return json.dumps({"found": {}, "left_out": {}, "encrypted": []})
         if "--file-system" in command:
             return "4096 100 90 1000 989"
         paths = stdin.split("\0")[:-1]

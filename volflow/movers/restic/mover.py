@@ -21,7 +21,7 @@ from typing import Any
 from volflow.disk import comparison
 from volflow.errors import HostError, RepositoryError
 from volflow.host.namespace import MountNamespace
-from volflow.movers.base import MANIFEST, MountedTree, RawImage, Saved, StoredPath
+from volflow.movers.base import ATTRIBUTES, MANIFEST, MountedTree, RawImage, Saved, StoredPath
 from volflow.movers.restic import images
 from volflow.movers.restic.program import ResticProgram, time_of
 from volflow.movers.restic.readback import missing
@@ -42,6 +42,8 @@ _UNNAMED = "a file that restic does not name"
 _NAMED = 20
 # Bytes of a command line to use. Linux allows 2 MiB, of which the environment takes a part.
 _COMMAND_LINE = 2**20
+# In the namespace's root: the patterns of what is left out.
+_LEFT_OUT = "left-out"
 # How often a verdict is stored that the repository accepts but does not have.
 _STORED_AT_MOST = 3
 _EPOCH = datetime.fromtimestamp(0, UTC)
@@ -78,6 +80,7 @@ class ResticMover:
         command += ["--parent", parent_id] if parent_id else ["--force"]
         # Relative to the root: a path is the same wherever the root is. What restic groups
         # snapshots by is the same whatever the number of regions is.
+        command += self._without(namespace, regions)
         command += [*sorted({region.path.parts[0] for region in regions}), str(MANIFEST)]
         summary: dict[str, Any] = {}
         watch = StallGuard(stopping, self._program.settings.stall_limit)
@@ -101,15 +104,19 @@ class ResticMover:
             status, errors = self._program.follow(namespace, command, read, watch, all_errors=True)
         if status not in (0, _SOME_UNREAD) or "snapshot_id" not in summary:
             raise self._program.error("backup", status, errors, namespace=namespace)
-        # The manifest is always new. Only files of the volume are counted.
-        own = namespace.run("stat", "--format=%s", namespace.root / MANIFEST)
+        # These are always new. Only files of the volume are counted.
+        beside = [region.path for region in regions if region.path.is_relative_to(ATTRIBUTES)]
+        places = [namespace.root / path for path in (MANIFEST, *beside)]
+        own = namespace.run("stat", "--format=%s", *places).split()
+        # An older parent has the manifest only.
+        changed = min(len(own), summary["files_changed"]) if parent_id else 0
         return Saved(
             id=self._full_id(summary["snapshot_id"]),
             figures=Figures(
-                files_new=summary["files_new"] - (not parent_id),
-                files_changed=summary["files_changed"] - bool(parent_id),
+                files_new=max(0, summary["files_new"] - (len(own) - changed)),
+                files_changed=summary["files_changed"] - changed,
                 files_unmodified=summary["files_unmodified"],
-                bytes_total=summary["total_bytes_processed"] - int(own),
+                bytes_total=summary["total_bytes_processed"] - sum(map(int, own)),
                 bytes_stored=summary["data_added"],
             ),
             unread=_unread(errors, namespace.root) if status == _SOME_UNREAD else (),
@@ -151,6 +158,36 @@ class ResticMover:
             "does not have it. Is there a proxy between this host and the storage that answers in "
             "its place? 'volflow repository check' tells what else is missing."
         )
+
+    def _without(
+        self, namespace: MountNamespace, regions: Sequence[MountedTree | RawImage]
+    ) -> list[str]:
+        """The options by which restic leaves out parts of trees."""
+        paths = [
+            f"{root}/{region.path}/{path}".rstrip("/")
+            # restic knows where it works by the path without links.
+            for root in {namespace.root, namespace.root.resolve()}
+            for region in regions
+            if isinstance(region, MountedTree)
+            for path in region.without
+        ]
+        if not paths:
+            return []
+        # restic takes white space off the lines of a file.
+        odd = [path for path in paths if path != path.rstrip() or {"\n", "\r"} & set(path)]
+        options = [f"--exclude={pattern(Path(path.lstrip('/')))}" for path in odd]
+        if _length(options) > _COMMAND_LINE:
+            raise RepositoryError(
+                f"{len(odd):,} directories that cannot be stored have white space at the end of "
+                "their names: too many for restic. Rename them in the guest."
+            )
+        lines = [pattern(Path(path.lstrip("/"))) for path in paths if path not in set(odd)]
+        if lines:
+            # It replaces variables.
+            text = "".join(f"{line}\n" for line in lines).replace("$", "$$")
+            namespace.write(namespace.root / _LEFT_OUT, text)
+            options.append(f"--exclude-file={namespace.root / _LEFT_OUT}")
+        return options
 
     def _full_id(self, snapshot_id: str) -> str:
         """The full id for the beginning of one, which is all that restic 0.14 prints.
