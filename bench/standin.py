@@ -24,6 +24,7 @@ from volflow.host.program import Ended
 from volflow.movers.base import MountedTree, RawImage, Saved, StoredBackup
 from volflow.repositories import opened
 from volflow.results.outcome import CopyProgress, Figures
+from volflow.tasks import mount_clone
 
 _GIB = 2**30
 
@@ -36,6 +37,8 @@ log      =internal log           bsize=4096   blocks=16384, version=2
 """
 _XFS = {"family": "xfs", "mark": 0, "end": 512, "size": _GIB}
 _SUPERBLOCKS = json.dumps({"superblocks": [_XFS], "partitions": []})
+# What gpt.py prints of a device without a table.
+_NO_TABLE = json.dumps({"size": _GIB, "sector": 512, "primary": None, "backup": None})
 
 
 class Client(FakeClient):
@@ -108,6 +111,8 @@ class Namespace:
     root = Path("/nowhere")
 
     def run(self, *command: str | Path, stdin: str | None = None) -> str:
+        if any(str(part).endswith("/attributes.py") for part in command):
+            return '{"found": {}, "left_out": {}, "encrypted": []}'
         return "4096 262144 250000 100 90" if command[0] == "stat" else ""
 
     def records(self, *command: str | Path) -> Iterator[bytes]:
@@ -119,7 +124,7 @@ class Namespace:
 
     def remount(self, device: str, path: Path, fs_type: str, options: Sequence[str]) -> None: ...
 
-    def unmount(self) -> None: ...
+    def unmount(self, *paths: Path) -> None: ...
 
     def close(self) -> None: ...
 
@@ -171,13 +176,28 @@ class Privilege(privilege.Privilege):
     """Answers only the programs that examine a file system."""
 
     def attempt(self, *command: str, stdin: str | None = None, enter: Sequence[str] = ()) -> Ended:
+        if any(part.endswith("/gpt.py") for part in command):
+            return Ended(0, _NO_TABLE, "")
         if command[0] != "blkid":
             return Ended(0, _SUPERBLOCKS, "")
         told = "" if "LABEL" in command else "TYPE=xfs\nUUID=33333333-0000-4000-8000-000000000000\n"
         return Ended(0, told, "")
 
     def run(self, *command: str, stdin: str | None = None, enter: Sequence[str] = ()) -> str:
-        return _INFO
+        return "" if any(part.endswith("/boot_sector.py") for part in command) else _INFO
+
+
+class Loop:
+    """A loop device that is none."""
+
+    paths = ("/dev/standin",)
+
+    def __init__(self, *args: Any, **options: Any) -> None: ...
+
+    def __enter__(self) -> Loop:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
 
 
 class Repositories(opened.Repositories):
@@ -201,6 +221,8 @@ class Host(host.Host):
 
     def __init__(self) -> None:
         vars(self).update(connector=Connector(), privilege=Privilege())
+        # A loop device is the kernel's, of which there is no stand-in.
+        vars(mount_clone).update(Mapping=Loop)
         self._sequences = itertools.count(1)
 
     def namespace(self) -> Namespace:  # type: ignore[override]

@@ -133,9 +133,9 @@ def test_a_disk_becomes_a_disk_image_and_single_files_come_back(
     assert done.returncode == 0, done.stderr
     guest_disk.assert_same(before, guest_disk.see(site.cloud, str(image)))
     out = tmp_path / "out"
-    done = site.cli("backup", "extract", volume, "5:/a", "--to", str(out))
+    done = site.cli("backup", "extract", volume, "p5:/a", "--to", str(out))
     assert done.returncode == 0, done.stderr
-    assert (out / "5" / "a").read_text() == "file"
-    done = site.cli("backup", "ls", volume, "2:/", "-f", "json")
+    assert (out / "6" / "a").read_text() == "file"
+    done = site.cli("backup", "ls", volume, "p2:/", "-f", "json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)

@@ -95,7 +95,7 @@ DISKS: dict[str, tuple[Callable[[str], object], str]] = {
         "does not know the feature FEATURE_I20",
     ),
     "luks over ext4": (_ext4(_luks), "ext4 at offset 1080, and also crypto_LUKS at offset 0"),
-    "partitions over ext4": (_ext4(_mbr), "partition table .dos at offset 510: partition 1 at"),
+    "partitions over ext4": (_ext4(_mbr), "it has a partition table, and also ext4 at offset 1080"),
     "two file systems": (_two, "several file systems: xfs at offset 0, ext4 at offset 1080"),
     "mount options": (
         _ext4(lambda device: run("tune2fs", "-E", "mount_opts=noload", device)),
@@ -136,15 +136,19 @@ def odd_disks(ground: Ground) -> dict[str, Any]:
     before = {name: cloud.show(volume) for name, volume in volumes.items()}
     done = ground.site.cli("backup", "create", *volumes.values(), "good", "-f", "json")
     after = {name: cloud.show(volume) for name, volume in volumes.items()}
+    findings = [str(finding) for finding in ground.site.findings()]
     restored = ground.site.cli(
         *("restore", "create", *volumes.values(), "--new", "--verify", "--yes", "-f", "json")
     )
     assert restored.returncode == 0, restored.stderr
     return {
         "done": done,
-        "findings": [str(finding) for finding in ground.site.findings()],
+        "findings": findings,
         "results": {each["volume_id"]: each for each in json.loads(done.stdout)},
-        "restored": {each["volume_id"]: each["target_id"] for each in json.loads(restored.stdout)},
+        "restored": {
+            each["volume_id"]: cloud.adopt(each["target_id"])
+            for each in json.loads(restored.stdout)
+        },
         "volumes": volumes,
         "before": before,
         "after": after,

@@ -104,6 +104,12 @@ class FileSystem:
         return mounting.options(self.type, journal=journal, read_only=read_only)
 
     @property
+    def look_options(self) -> list[str]:
+        """Options for mount(8) that change nothing: the journal is not replayed."""
+        unread = "norecovery" if self.is_xfs else "noload"
+        return [*mounting.options(self.type, journal=False, read_only=True), unread]
+
+    @property
     def features(self) -> tuple[str, ...]:
         """The names of its features."""
         return tuple(self._tools.features(self.parameters))

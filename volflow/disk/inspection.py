@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
-from volflow.disk import boot_sector, filesystem, layout, lvm, signatures
+from volflow.disk import boot_code, boot_sector, filesystem, layout, lvm, signatures
 from volflow.disk.filesystem import FileSystem
 from volflow.disk.layout import Layout, Role
 from volflow.disk.regions import Disk, DiskRegion, MappedRegions, mapped
@@ -89,16 +89,22 @@ class Inspector:
             return Inspection(Disk(whole, (region,)))
         found = self._with_logical_volumes(device, layout.find(self._privilege, device))
         notes = _Notes()
+        # A boot loader that reads blocks by their numbers would find others after a restore.
+        fixed = boot_code.why_images(self._privilege, device, found)
         candidates = tuple(DiskRegion(number, part) for number, part in enumerate(found.parts))
         looked = [one for one in candidates if one.part.role not in _NEVER]
         with self._mapped(device, looked, found) as maps:
             regions = tuple(
-                self._region(region, maps.of(region), notes) if region in looked else region
+                self._region(region, maps.of(region), notes, fixed.get(region.number, ""))
+                if region in looked
+                else region
                 for region in candidates
             )
         if found.why:
             regions = tuple(
-                region.as_image(found.why) if region.part.role is Role.WHOLE else region
+                region.as_image(found.why.removeprefix(layout.AS_ONE))
+                if region.part.role is Role.WHOLE
+                else region
                 for region in regions
             )
         return Inspection(
@@ -127,15 +133,16 @@ class Inspector:
             found = found.split(part, inside)
         return found
 
-    def _region(self, region: DiskRegion, device: str, notes: _Notes) -> DiskRegion:
+    def _region(self, region: DiskRegion, device: str, notes: _Notes, fixed: str) -> DiskRegion:
         """How one region is stored.
 
         :param device: its block device
+        :param fixed: why its blocks must stay where they are; empty if they need not
         """
         content = signatures.content(self._privilege, device)
         region = replace(region, content=content)
-        if region.part.why:
-            return region.as_image(region.part.why)
+        if why := region.part.why or fixed:
+            return region.as_image(why)
         try:
             signature = signatures.identify(self._privilege, device)
         except DiskError as error:
@@ -195,6 +202,6 @@ class _Notes:
 
 def _reason(content: Content, error: DiskError) -> str:
     """Why a region is an image; empty if its type always is, or if it has none."""
-    if content.type and content.type not in SUPPORTED:
-        return ""
-    return "" if signatures.NOT_KNOWN in str(error) else str(error)
+    obvious = content.type not in SUPPORTED
+    always = any(text in str(error) for text in (signatures.NOT_KNOWN, signatures.NOT_SUPPORTED))
+    return "" if obvious and always else str(error)

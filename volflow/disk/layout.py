@@ -27,6 +27,10 @@ _WHY = 4000
 _SECTOR = 512
 
 
+# What begins the reason why a volume with a table is one part.
+AS_ONE = "The volume is stored as one image: "
+
+
 class Role(StrEnum):
     """What a part is for."""
 
@@ -189,9 +193,7 @@ def find(privilege: Privilege, device: str) -> Layout:
         else:
             table = partitions.read(privilege, device, size, primary, backup)
     except (DiskError, HostError) as error:
-        return Layout.whole(
-            size, sector, f"The volume is stored as one image: {str(error).rstrip('.')}."
-        )
+        return Layout.whole(size, sector, f"{AS_ONE}{str(error).rstrip('.')}.")
     return Layout(
         size=size,
         sector_size=sector,

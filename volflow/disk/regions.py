@@ -160,6 +160,16 @@ class Disk:
             if region.file_system
         )
 
+    def on(self, size: int) -> Disk:
+        """The same, where only the device tells its size.
+
+        :param size: bytes of the device
+        """
+        if self.layout is not None:
+            return self
+        (region,) = self.regions
+        return Disk(None, (replace(region, part=replace(region.part, size=size)),))
+
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
         return {
@@ -172,8 +182,8 @@ class Disk:
         """Read what :meth:`to_dict` returned, or the only file system that a release stored."""
         if "regions" not in values:
             found = FileSystem.from_dict(values)
-            whole = Part(0, found.size, Role.WHOLE)
-            return cls(None, (DiskRegion(0, whole, file_system=found),))
+            # Its device was attached when it was stored: :meth:`on` tells how large it is.
+            return cls(None, (DiskRegion(0, Part(0, 0, Role.WHOLE), file_system=found),))
         layout = Layout.from_dict(values["layout"]) if values["layout"] else None
         return cls(layout, tuple(map(DiskRegion.from_dict, values["regions"])))
 

@@ -20,6 +20,8 @@ from volflow.errors import DiskError
 from volflow.host.privilege import Privilege
 from volflow.printable import printable
 
+# What is said of a format that always is an image.
+NOT_SUPPORTED = "which is none of the file systems that volflow mounts"
 # What is said of a device on which there is nothing to recognise.
 NOT_KNOWN = "The volume has no known file system"
 # The types that volflow supports, by the family of their superblock.
@@ -256,8 +258,8 @@ def _unknown(marks: Sequence[_Mark], verdict: dict[str, str], found: Sequence[Su
     kind = _type(verdict)
     if kind and kind not in SUPPORTED:
         return (
-            f"The volume has '{printable(kind)}', which volflow does not support; so far it "
-            f"supports {', '.join(SUPPORTED)}.{_also(marks)}{broken}"
+            f"The volume has '{printable(kind)}', {NOT_SUPPORTED}; so far these are "
+            f"{', '.join(SUPPORTED)}.{_also(marks)}{broken}"
         )
     if "PTTYPE" in verdict:
         return (

@@ -35,7 +35,7 @@ Json = dict[str, Any]
 
 FORMAT = 3
 # A path in one of several regions, as people give it.
-_IN_REGION = re.compile(r"([0-9]{1,6}):(|/.*)", re.DOTALL)
+_IN_REGION = re.compile(r"(p?[0-9]{1,6}|[\w.+-]+/[\w.+-]+):(|/.*)", re.DOTALL)
 # What was recorded of the content of a region by a release that knew only file systems.
 _NO_CONTENT = {"type": "", "uuid": "", "label": ""}
 # Those that this release reads.
@@ -195,20 +195,25 @@ class Manifest:
     def below_root(self, path: str) -> str:
         """The path below :attr:`root` of one that a person gives.
 
-        :param path: in the volume. Of a volume with several regions it can begin with the number
-            of one: ``2:/etc/fstab`` is the same as ``/2/etc/fstab``
+        :param path: in the volume. Of a volume with several regions it can begin with one of them
+            and a colon: its number, ``p`` and the number of a partition, or the names of a volume
+            group and a logical volume. ``2:/etc`` is the same as ``/2/etc``
         :raises UsageError: there is no such region
         """
         found = None if self.is_one_tree else _IN_REGION.fullmatch(path)
         if found is None:
             return path
-        number = int(found[1])
-        if number >= len(self.regions):
-            raise UsageError(
-                f"The volume has no region {number}: they are 0 to {len(self.regions) - 1}; "
-                "'volflow backup show' lists them."
-            )
-        return f"/{Path(self.regions[number].path).name}{found[2]}"
+        wanted, rest = found.groups()
+        for number, region in enumerate(self.regions):
+            place = region.place
+            names = {str(number), f"p{place.number}" if place.number else ""}
+            if place.role is Role.VOLUME:
+                names.add(place.name)
+            if wanted in names:
+                return f"/{Path(region.path).name}{rest}"
+        raise UsageError(
+            f"The volume has no region '{wanted}': 'volflow backup show' lists its regions."
+        )
 
     @property
     def unread(self) -> tuple[str, ...]:

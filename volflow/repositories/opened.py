@@ -13,12 +13,16 @@ from oslo_config import cfg
 from volflow.host.devices import nearest_existing
 from volflow.host.privilege import Privilege
 from volflow.movers.base import Mover, Repository
+from volflow.movers.native.mover import NativeMover
 from volflow.movers.restic.mover import ResticMover
 from volflow.movers.restic.program import ResticProgram
 from volflow.movers.restic.repository import ResticRepository
 from volflow.repositories.settings import PROJECT, RepositorySettings, masked
 
 LOG = logging.getLogger(__name__)
+
+# The directory beside restic's cache for what the last backup of each image had.
+_MAPS = "images"
 
 
 class Repositories:
@@ -45,6 +49,7 @@ class Repositories:
         self._home = home
         self._lock = threading.Lock()
         self._programs: dict[str | None, ResticProgram] = {}
+        self._movers: dict[ResticProgram, Mover] = {}
         if self.per_project and not self._key_per_project:
             LOG.warning(
                 "The repositories of all projects have the same password: with it, each project "
@@ -79,7 +84,17 @@ class Repositories:
 
         :param project_id: the login's project unless given; ignored where all share one
         """
-        return ResticMover(self._program(project_id))
+        program = self._program(project_id)
+        with self._lock:
+            if program not in self._movers:
+                plain = ResticMover(program)
+                # One for each repository: it derives the key once.
+                self._movers[program] = (
+                    NativeMover(plain, program, self._cache().with_name(_MAPS))
+                    if self._group.native_images
+                    else plain
+                )
+            return self._movers[program]
 
     def _program(self, project_id: str | None) -> ResticProgram:
         key = (project_id or self._home()) if self.per_project else None

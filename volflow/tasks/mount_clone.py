@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from volflow.disk import touching
+from volflow.disk.mapping import Mapping
 from volflow.disk.regions import Disk, DiskRegion
 from volflow.disk.survey import Survey, survey
 from volflow.errors import DiskError, HostError, NoProgressError
@@ -44,7 +45,7 @@ class MountClone(Mount):
         clone_id: str,
         description: dict[str, Any],
     ) -> None:
-        found = Disk.from_dict(disk)
+        found = Disk.from_dict(disk).on(self.services.host.device_size(device))
         self.open(device, found)
         name = description["volume"]["name"] or self.work.volume_id
         increment = self.work.plan_increment(snapshot, found.identity)
@@ -90,6 +91,7 @@ class MountClone(Mount):
         :raises HostError: it cannot be mounted
         :raises DiskError: its files cannot be gone through
         """
+        self._try(region)
         self.mount(region)
         namespace = mounted(self.work)
         tree = namespace.root / region.path
@@ -98,6 +100,23 @@ class MountClone(Mount):
         except (DiskError, HostError):
             namespace.unmount(tree)
             raise
+
+    def _try(self, region: DiskRegion) -> None:
+        """Mount a region without its journal, of a device that cannot be written to.
+
+        A mount that fails may have changed the device, and its image must be exact.
+
+        :raises HostError: it cannot be mounted
+        """
+        namespace, kind = mounted(self.work), region.file_system
+        assert kind is not None
+        device = mapped_regions(self.work).of(region)
+        tree = namespace.root / region.path
+        with Mapping(
+            *(self.services.host.privilege, device, [(0, region.size)]), read_only=True
+        ) as looked:
+            namespace.mount(looked.paths[0], tree, kind.type, kind.look_options)
+            namespace.unmount(tree)
 
     def _touch(self, region: DiskRegion, seen: Survey, clone_id: str) -> int:
         """Give the unsettled files of the temporary volume another ctime.

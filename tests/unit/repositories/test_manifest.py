@@ -12,7 +12,9 @@ import pytest
 
 from volflow.disk.capacity import Used
 from volflow.disk.filesystem import FileSystem
-from volflow.errors import RepositoryError
+from volflow.disk.layout import Layout, Part, Role
+from volflow.disk.signatures import Content
+from volflow.errors import RepositoryError, UsageError
 from volflow.repositories.manifest import FORMAT, Manifest, Region, region_path
 
 VOLUME_ID = str(UUID(int=1))
@@ -192,3 +194,90 @@ def test_what_could_not_be_read_is_found_by_path(manifest: Manifest) -> None:
     assert torn.unread_of(["/many"]) == ("/many/one", "a name without a path")
     assert torn.unread_of(["lost/file", "/other"]) == ("/lost/", "a name without a path")
     assert manifest.unread_of(["/"]) == ()
+
+
+@pytest.fixture
+def disk(manifest: Manifest) -> Manifest:
+    """The manifest of a disk with a table, a partition and a logical volume."""
+    (tree,) = manifest.regions
+    parts = (
+        Part(0, 2**20, Role.TABLE),
+        Part(2**20, 2**21, Role.PARTITION, number=5),
+        Part(3 * 2**20, 2**22, Role.VOLUME, name="vg0/home"),
+    )
+    layout = Layout(7 * 2**20, 512, "gpt", parts=parts)
+    return replace(
+        manifest,
+        layout=layout.to_dict(),
+        regions=(
+            Region("regions/0.img", parts[0].size, None, part=parts[0]),
+            replace(tree, path="regions/1", size=parts[1].size, part=parts[1]),
+            Region(
+                "regions/2.img",
+                parts[2].size,
+                None,
+                part=parts[2],
+                content=Content("ntfs", "uuid", "label"),
+                why="so",
+            ),
+        ),
+    )
+
+
+def test_the_manifest_of_a_disk_is_read_as_it_was_written(disk: Manifest) -> None:
+    again = Manifest.from_json(disk.to_json())
+    assert again == replace(disk, layout=json.loads(disk.to_json())["layout"])
+    assert [region.is_image for region in again.disk.regions] == [True, False, True]
+    assert (len(again.trees), len(again.images)) == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("given", "path"),
+    [
+        ("/1/etc", "/1/etc"),
+        ("1:/etc", "/1/etc"),
+        ("p5:/etc", "/1/etc"),
+        ("1:", "/1"),
+        ("vg0/home:", "/2.img"),
+        ("0:", "/0.img"),
+    ],
+)
+def test_a_path_can_begin_with_its_region(disk: Manifest, given: str, path: str) -> None:
+    assert disk.below_root(given) == path
+
+
+@pytest.mark.parametrize("given", ["9:/etc", "p1:/etc", "vg0/root:/etc"])
+def test_an_unknown_region_is_refused_by_name(disk: Manifest, given: str) -> None:
+    with pytest.raises(UsageError, match=f"has no region '{given.partition(':')[0]}'"):
+        disk.below_root(given)
+
+
+def test_one_file_system_has_no_names_of_regions(manifest: Manifest) -> None:
+    assert manifest.below_root("1:/etc") == "1:/etc"
+
+
+def test_an_image_that_could_not_be_read_is_named(disk: Manifest) -> None:
+    torn = disk.without(["/2.img", "/1/etc/hosts"])
+    assert torn.unread == ("/1/etc/hosts", "/2.img")
+    assert Manifest.from_json(torn.to_json()).unread == torn.unread
+
+
+@pytest.mark.parametrize(
+    ("number", "changes"),
+    [
+        (0, {"path": "regions/0"}),
+        (1, {"path": "regions/1.img"}),
+        (0, {"size": 5}),
+        (1, {"part": {"start": 0, "size": 2**21, "role": "partition"}}),
+        (0, {"boot_sector": "no base64"}),
+        (2, {"content": {"type": 3, "uuid": "", "label": ""}}),
+        (0, {"part": {"start": 0, "size": 2**20, "role": "unheard of"}}),
+    ],
+)
+def test_regions_that_are_not_parts_of_the_disk_are_damage(
+    disk: Manifest, number: int, changes: dict[str, Any]
+) -> None:
+    values = json.loads(disk.to_json())
+    values["regions"][number] |= changes
+    with pytest.raises(RepositoryError, match="manifest is damaged"):
+        Manifest.from_json(json.dumps(values))
