@@ -28,6 +28,10 @@ def _new_restic_by_rest(directory: Path) -> Subject:
     return ResticSubject(directory, _newest(), rest=True)
 
 
+def _native(directory: Path) -> Subject:
+    return ResticSubject(directory, _system(), native=True)
+
+
 def _memory(directory: Path) -> Subject:
     return MemorySubject()
 
@@ -51,6 +55,7 @@ def _newest() -> str:
 MOVERS: dict[str, Callable[[Path], Subject]] = {
     "restic": _old_restic,
     "newest-restic": _new_restic,
+    "native": _native,
     "memory": _memory,
 }
 STORAGES: dict[str, Callable[[Path], Subject]] = {

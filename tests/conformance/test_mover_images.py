@@ -181,7 +181,7 @@ def test_an_unchanged_image_stores_almost_nothing_and_a_changed_one_its_change(
         changed = save(subject.mover, namespace, images=[wanted], parent_id=again.id)
         assert changed.figures.files_total == again.figures.files_total == 1
         compare(subject.mover, namespace, changed.id, wanted)
-        with pytest.raises(HostError, match=rf"byte {7 * MIB}\b"):
+        with pytest.raises(HostError, match=rf"byte {7 * MIB:,}\b"):
             compare(subject.mover, namespace, again.id, wanted)
 
 
@@ -219,7 +219,7 @@ def test_a_comparison_names_the_first_byte_that_differs(subject: Subject, tmp_pa
         with (
             device(tmp_path / "other", bytes(other)) as name,
             namespace_of(tmp_path) as namespace,
-            pytest.raises(HostError, match=rf"\bbyte {offset}\b"),
+            pytest.raises(HostError, match=rf"\bbyte {offset:,}\b"),
         ):
             compare(subject.mover, namespace, saved.id, image(name, 0, len(content)))
 
@@ -233,7 +233,7 @@ def test_an_image_of_another_size_than_its_range_is_refused(
     with device(target, OTHER * 8 * MIB) as name, namespace_of(tmp_path) as namespace:
         wanted = image(name, MIB, 2 * MIB + more)
         for act in (restore, compare):
-            with pytest.raises(HostError, match=rf"{2 * MIB} bytes.*{2 * MIB + more}"):
+            with pytest.raises(HostError, match=rf"{2 * MIB:,} bytes.*{2 * MIB + more:,}"):
                 act(subject.mover, namespace, saved.id, wanted)
     assert target.read_bytes() == OTHER * 8 * MIB
 

@@ -14,8 +14,8 @@ from tests.support.site import Site
 pytestmark = pytest.mark.lab
 
 CHECKS = (
-    *("privilege", "programs", "file systems", "os-brick", "restic", "repository", "state"),
-    *("cloud", "quota"),
+    *("privilege", "programs", "file systems", "guests", "os-brick", "restic", "repository"),
+    *("state", "cloud", "quota"),
 )
 
 

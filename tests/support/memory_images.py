@@ -46,7 +46,7 @@ def compare_image(image: RawImage, entry: Entry) -> None:
     if content != entry.content:
         pairs = enumerate(zip(content, entry.content, strict=True))
         first = next(at for at, (found, stored) in pairs if found != stored)
-        raise HostError(f"It differs from {image.path} at byte {first}.")
+        raise HostError(f"It differs from {image.path} at byte {first:,}.")
 
 
 def _content(image: RawImage) -> bytes:
@@ -64,4 +64,4 @@ def _content(image: RawImage) -> bytes:
 def _refuse_other_size(image: RawImage, entry: Entry) -> None:
     size = len(entry.content) if entry.type == "file" else None
     if size != image.size:
-        raise HostError(f"{image.path} has {size} bytes, and its range has {image.size}.")
+        raise HostError(f"{image.path} has {size:,} bytes, and its range has {image.size:,}.")

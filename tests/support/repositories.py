@@ -16,6 +16,7 @@ from tests.support.cloud import run
 from tests.support.memory_repository import MemoryMover, MemoryRepository, Storage
 from tests.support.rest_server import RestServer
 from volflow.movers.base import Mover, Repository
+from volflow.movers.native.mover import NativeMover
 from volflow.movers.restic.mover import ResticMover
 from volflow.movers.restic.repository import ResticRepository
 
@@ -110,9 +111,12 @@ class ResticSubject:
     """A version of restic, with its repository in a directory or behind a REST server.
 
     :param directory: for the repository, the password and the cache
+    :param native: volflow itself stores and restores images
     """
 
-    def __init__(self, directory: Path, program: str, *, rest: bool = False) -> None:
+    def __init__(
+        self, directory: Path, program: str, *, rest: bool = False, native: bool = False
+    ) -> None:
         self._directory, self._program, self._rest = directory, program, rest
         self._stack = ExitStack()
         self._place = directory / "repository"
@@ -120,6 +124,8 @@ class ResticSubject:
         opened = restic.program(directory, restic=program, location=self._location(self._place))
         self.repository: Repository = ResticRepository(opened)
         self.mover: Mover = ResticMover(opened)
+        if native:
+            self.mover = NativeMover(self.mover, opened, directory / "images")
         # restic retries writes to a storage service for a minute and more.
         self.read_only_is_noticed = not rest
 

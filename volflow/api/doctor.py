@@ -11,6 +11,7 @@ from volflow.cloud.quotas import counted
 from volflow.context import Context
 from volflow.disk import filesystem, full
 from volflow.errors import HostError, QuotaError, RepositoryError, VolflowError
+from volflow.host import activation
 from volflow.host.freeze import Quiesce
 from volflow.host.privilege import find_program
 from volflow.movers.base import STORES_WITH
@@ -64,6 +65,7 @@ def examine(context: Context) -> Iterator[Finding]:
         ("privilege", _privilege),
         ("programs", _programs),
         ("file systems", _file_systems),
+        ("guests", _guests),
         ("os-brick", _os_brick),
         ("restic", _restic),
         ("repository", _repository),
@@ -109,6 +111,10 @@ def _file_systems(context: Context) -> str:
     unknown = context.rehearsal.unknown
     known = f"; what the kernel can mount is unknown, because {unknown}" if unknown else ""
     return f"can create {' and '.join(found)}{known}"
+
+
+def _guests(context: Context) -> str:
+    return activation.require_none(context.host.privilege)
 
 
 def _os_brick(context: Context) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -15,11 +16,13 @@ from volflow.errors import HostError, RepositoryError
 from volflow.movers.native import blobs, chunks, trees, upkeep
 from volflow.movers.native.blobs import ID, BlobKind
 from volflow.movers.native.chunks import ChunkMap
-from volflow.movers.native.device import Device
+from volflow.movers.native.device import Device, UnreadableError
 from volflow.movers.native.known import Known
 from volflow.movers.native.saving import Contents, Saver, settle
 from volflow.movers.native.snapshots import Snapshot
 from volflow.movers.native.store import BlobWriter, Store
+
+LOG = logging.getLogger(__name__)
 
 # Nodes of a snapshot to read on the way to an image, at most: a directory in a directory.
 _DEPTH = 16
@@ -66,11 +69,13 @@ class Stored:
     :ivar id: of the new snapshot
     :ivar stored: bytes of the chunks that the repository did not have
     :ivar changed: how many images differ from the last backup, or have none
+    :ivar unread: the paths of the images that could not be read, and are not in the backup
     """
 
     id: str
     stored: int
     changed: int
+    unread: tuple[str, ...] = ()
 
 
 class Backup:
@@ -114,7 +119,7 @@ class Backup:
         :param snapshot_id: a snapshot that this process alone knows
         :param stored_at: the time now, as the tag ``stored`` has it
         :raises RepositoryError: the repository is damaged, locked, or loses data
-        :raises HostError: a device cannot be read
+        :raises HostError: a device cannot be opened
         :raises OSError: the repository cannot be written to
         """
         store = self._store
@@ -131,23 +136,29 @@ class Backup:
                     each.ids(wanted)
             store.know(wanted)
             saver = Saver(store, self._chunk, threads, report)
-            stored = []
-            for device, old in zip(devices, before, strict=True):
+            images, stored = [], []
+            for image, device, old in zip(self._images, devices, before, strict=True):
                 after = ChunkMap(-(-device.size // self._chunk))
-                stored.append((device, saver.save(device, old, after), after))
+                try:
+                    stored.append((device, saver.save(device, old, after), after))
+                except UnreadableError:
+                    LOG.warning("%s could not be read", image.path, exc_info=True)
+                else:
+                    images.append(image)
             settle(store, saver, stored)
             contents = [each for _, each, _ in stored]
-            self._add(snapshot, contents)
+            self._add(snapshot, images, contents)
             lock.check()
             _note_stored(snapshot, stored_at())
             new_id = store.snapshots.write(snapshot)
             # From here on, both are copies of the same run, and the later one counts.
             store.snapshots.remove(snapshot_id)
         changed = [each.stored > 0 for each in contents]
-        for image, (_, _, after) in zip(self._images, stored, strict=True):
+        for image, (_, _, after) in zip(images, stored, strict=True):
             if path := self._map_path(image):
                 after.save(path, self._bound(image))
-        return Stored(new_id, sum(each.stored for each in contents), sum(changed))
+        unread = tuple(str(image.path) for image in self._images if image not in images)
+        return Stored(new_id, sum(each.stored for each in contents), sum(changed), unread)
 
     def _map_path(self, image: Image) -> Path | None:
         if self._maps is None:
@@ -164,12 +175,14 @@ class Backup:
         found = ChunkMap(-(-image.size // self._chunk))
         return found if found.load(path, self._bound(image)) else None
 
-    def _add(self, snapshot: Snapshot, contents: Sequence[Contents]) -> None:
+    def _add(
+        self, snapshot: Snapshot, images: Sequence[Image], contents: Sequence[Contents]
+    ) -> None:
         """Store the trees of a snapshot with the images."""
         writer = BlobWriter(self._store, BlobKind.TREE)
         tree = bytes.fromhex(str(snapshot["tree"]))
         new: dict[tuple[str, ...], trees.Node] = {}
-        for image, content in zip(self._images, contents, strict=True):
+        for image, content in zip(images, contents, strict=True):
             new[image.path.parts] = trees.file(
                 image.path.name,
                 image.size,
@@ -180,7 +193,7 @@ class Backup:
         snapshot["tree"] = self._graft(writer, tree, new).hex()
         writer.flush()
         self._store.index.flush()
-        _note_files(snapshot, self._images)
+        _note_files(snapshot, images)
 
     def _graft(
         self, writer: BlobWriter, tree: bytes | None, new: Mapping[tuple[str, ...], trees.Node]

@@ -23,8 +23,15 @@ PIECE = 2**20
 _KEEP_SIZE, _PUNCH_HOLE, _ZERO_RANGE = 1, 2, 16
 _REFUSED = (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EPERM, errno.ENODEV)
 
+# What the kernel says if a storage has lost something.
+_UNREADABLE = (errno.EIO, errno.EREMOTEIO, errno.ENODATA, errno.EILSEQ)
+
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
+
+
+class UnreadableError(HostError):
+    """The storage of a device does not give back what is in a place of it."""
 
 
 class Device:
@@ -88,6 +95,7 @@ class Device:
     def read(self, offset: int, size: int, memory: Memory) -> None:
         """Read a part of the range to the beginning of the memory.
 
+        :raises UnreadableError: the storage cannot read it
         :raises HostError: it cannot be read
         """
         self._check(offset, size)
@@ -96,7 +104,10 @@ class Device:
             try:
                 got = self._read(offset + done, memory.view[done:], size - done)
             except OSError as error:
-                raise self._failed("read", offset + done, error) from error
+                failed = self._failed("read", offset + done, error)
+                if error.errno in _UNREADABLE:
+                    raise UnreadableError(str(failed)) from error
+                raise failed from error
             if not got:
                 raise HostError(f"{self._path} ends at byte {self._start + offset + done:,}.")
             done += got

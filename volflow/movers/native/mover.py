@@ -117,10 +117,14 @@ class NativeMover:
             # Without the images it must not be taken for a backup's copy.
             self._forget(namespace, key, saved.id)
             raise
+        unread = tuple(map(str, summary["unread"]))
+        images = [image for image in images if str(image.path) not in unread]
+        total = sum(image.size for image in images)
         changed, figures = int(summary["changed"]), saved.figures
         return replace(
             saved,
             id=summary["id"],
+            unread=(*saved.unread, *unread),
             figures=replace(
                 figures,
                 files_new=figures.files_new + (0 if parent_id else len(images)),

@@ -15,6 +15,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -69,7 +70,7 @@ def run(job: Mapping[str, Any], tell: Callable[[Mapping[str, Any]], None]) -> No
             modified=moment_of(job["time"]) or datetime.now(UTC),
         )
         stored = backup.save(job["snapshot"], _now, threads, report)
-        summary = {"id": stored.id, "stored": stored.stored, "changed": stored.changed}
+        summary = asdict(stored)
     elif store.directory.writable:
         with store.lock().held():
             _read(store, job, images, threads, report)

@@ -114,9 +114,10 @@ def compare(
     if "failed" in found:
         raise HostError(f"What was restored of {image.path} cannot be read: {found['failed']}.")
     if "differs" in found:
+        first = found["differs"]
         raise HostError(
-            f"What was restored differs from what is stored: {image.path} at byte "
-            f"{found['differs']}, which is byte {image.start + found['differs']} of {image.device}."
+            f"What was restored differs from what is stored: {image.path} at byte {first:,}, which "
+            f"is byte {image.start + first:,} of {image.device}."
         )
 
 
@@ -174,7 +175,7 @@ def _stored_size(program: ResticProgram, backup_id: str, image: RawImage) -> int
 def _check_size(image: RawImage, size: int) -> None:
     if size != image.size:
         raise HostError(
-            f"The stored image {image.path} has {size} bytes, and its range of {image.device} has "
-            f"{image.size}: it does not belong there. Check the repository with 'volflow repository"
-            " check'."
+            f"The stored image {image.path} has {size:,} bytes, and its range of {image.device} "
+            f"has {image.size:,}: it does not belong there. Check the repository with 'volflow "
+            "repository check'."
         )
