@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from volflow import BackupPlan, Figures, Manifest, Outcome, Volflow, times
+from volflow import BackupPlan, Figures, Manifest, Outcome, Region, Volflow, times
 from volflow.cli import columns
 from volflow.cli.agreement import agree
 from volflow.cli.command import Lister, ShowOne
@@ -262,7 +262,10 @@ class BackupShow(ShowOne):
 
 
 def _regions(manifest: Manifest) -> columns.Tree:
-    """The regions. People need no second copy of the parameters, in the words of the tools."""
+    """The regions. For people, a line each, or the description of the only file system.
+
+    People need no second copy of the parameters, in the words of the tools.
+    """
     found: list[dict[str, Any]] = []
     for region in manifest.regions:
         place, kind = region.place, region.file_system
@@ -271,7 +274,7 @@ def _regions(manifest: Manifest) -> columns.Tree:
             "start": place.start,
             "size": region.size,
             "what": str(place.role),
-            "stored_as": "image" if region.is_image else "files",
+            "stored_as": _stored_as(region),
             "type": region.type,
         }
         if place.number:
@@ -285,4 +288,21 @@ def _regions(manifest: Manifest) -> columns.Tree:
         else:
             one |= {"uuid": region.content.uuid, "label": region.content.label}
         found.append(one)
-    return columns.Tree(found, [{key: one[key] for key in one if key != "raw"} for one in found])
+    if manifest.is_one_tree:
+        shown: list[Any] = [{key: one[key] for key in one if key != "raw"} for one in found]
+    else:
+        shown = list(map(_line, range(len(found)), manifest.regions))
+    return columns.Tree(found, shown)
+
+
+def _stored_as(region: Region) -> str:
+    return "image" if region.is_image else "files"
+
+
+def _line(number: int, region: Region) -> str:
+    """A region as a line: its number, what it is, its type, its size, and how it is stored."""
+    why = f": {region.why}" if region.why else ""
+    kind, size = region.type or "-", binary(region.size)
+    return (
+        f"{number:>3}  {region.place.what:<36}  {kind:<12}  {size:>10}  {_stored_as(region)}{why}"
+    )

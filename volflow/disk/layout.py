@@ -68,6 +68,15 @@ class Part:
         """The byte after its last one."""
         return self.start + self.size
 
+    @property
+    def what(self) -> str:
+        """What it is, for people: ``partition 2 'root'``."""
+        if self.role is Role.VOLUME:
+            return f"logical volume {self.name}"
+        if self.role is Role.PARTITION:
+            return f"partition {self.number}{f' {self.name!r}' if self.name else ''}"
+        return f"the {self.role}"
+
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Part:
         """Read what :func:`dataclasses.asdict` returned.

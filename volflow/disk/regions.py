@@ -78,14 +78,9 @@ class DiskRegion:
         return replace(self, file_system=None, boot_sector=b"", why=why)
 
     def __str__(self) -> str:
-        """What it is, for people: ``partition 2 (ext4)``."""
-        part = self.part
-        what = {
-            Role.PARTITION: f"partition {part.number}",
-            Role.VOLUME: f"logical volume {part.name}",
-        }.get(part.role, f"the {part.role}")
+        """What it is, for people: ``partition 2 'root' (ext4)``."""
         kind = self.file_system.type if self.file_system else self.content.type
-        return f"{what} ({kind})" if kind else what
+        return f"{self.part.what} ({kind})" if kind else self.part.what
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
