@@ -120,13 +120,20 @@ class Inspector:
 
     def _with_logical_volumes(self, device: str, found: Layout) -> Layout:
         """The layout with the linear logical volumes of physical volumes as parts of it."""
-        for number, part in enumerate(found.parts):
-            if part.role not in (Role.PARTITION, Role.WHOLE) or part.why:
-                continue
-            with self._mapped(device, [DiskRegion(number, part)], found) as maps:
-                content = signatures.content(self._privilege, maps.of(DiskRegion(number, part)))
-            if content.type != _LVM or self._choice.against(_LVM, _LVM):
-                continue
+        if self._choice.against(_LVM, _LVM):
+            return found
+        candidates = [
+            DiskRegion(number, part)
+            for number, part in enumerate(found.parts)
+            if part.role in (Role.PARTITION, Role.WHOLE) and not part.why
+        ]
+        with self._mapped(device, candidates, found) as maps:
+            physical = [
+                one.part
+                for one in candidates
+                if signatures.content(self._privilege, maps.of(one)).type == _LVM
+            ]
+        for part in physical:
             inside = lvm.find(self._privilege, device, part.start, part.size)
             if isinstance(inside, str):
                 inside = (replace(part, why=f"its logical volumes are not taken apart: {inside}"),)
