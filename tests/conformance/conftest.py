@@ -52,9 +52,10 @@ def _newest() -> str:
     return found
 
 
+_NEWEST = "newest-restic"
 MOVERS: dict[str, Callable[[Path], Subject]] = {
     "restic": _old_restic,
-    "newest-restic": _new_restic,
+    _NEWEST: _new_restic,
     "native": _native,
     "memory": _memory,
 }
@@ -89,4 +90,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run every test of movers on every mover, and every test of repositories on every storage."""
     if "subject" in metafunc.fixturenames:
         kinds = MOVERS if "test_mover" in metafunc.module.__name__ else STORAGES
-        metafunc.parametrize("subject", kinds.values(), ids=kinds.keys(), indirect=True)
+        images = metafunc.module.__name__.endswith("_images")
+        subjects = [
+            # restic stores an image like any other file: one version is enough for every change.
+            pytest.param(
+                make, id=name, marks=[pytest.mark.slow] if images and name == _NEWEST else []
+            )
+            for name, make in kinds.items()
+        ]
+        metafunc.parametrize("subject", subjects, indirect=True)

@@ -17,6 +17,8 @@ from tests.support.cloud import run
 from tests.support.inode_attributes import flags, projects
 from volflow.disk import attributes, attributing
 
+pytestmark = pytest.mark.heavy
+
 MIB = 2**20
 MOST = 64 * MIB
 

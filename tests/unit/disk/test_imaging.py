@@ -14,6 +14,8 @@ import pytest
 
 from volflow.disk import imaging
 
+pytestmark = pytest.mark.heavy
+
 MIB = 2**20
 START = 3 * MIB + 512
 

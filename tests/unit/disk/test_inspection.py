@@ -22,10 +22,13 @@ from volflow.disk.regions import Disk
 from volflow.disk.rehearsal import CannotCreateError, Fit
 from volflow.host.privilege import Privilege, find_program
 
-pytestmark = pytest.mark.skipif(
-    os.geteuid() != 0 or find_program("sfdisk") is None,
-    reason="loop devices and sfdisk need root and the package fdisk",
-)
+pytestmark = [
+    pytest.mark.skipif(
+        os.geteuid() != 0 or find_program("sfdisk") is None,
+        reason="loop devices and sfdisk need root and the package fdisk",
+    ),
+    pytest.mark.heavy,
+]
 
 MIB = 1024**2
 ME = Privilege(helper="")

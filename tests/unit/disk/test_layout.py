@@ -25,6 +25,7 @@ from volflow.host.program import Limit
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="without sudo, probing is for root alone"),
     pytest.mark.skipif(not find_program("sfdisk"), reason="sfdisk is not installed"),
+    pytest.mark.heavy,
 ]
 
 MIB = 1024**2

@@ -21,6 +21,7 @@ from volflow.host.privilege import Privilege, find_program
 pytestmark = [
     pytest.mark.skipif(bool(namespaces.missing()), reason=namespaces.missing()),
     pytest.mark.skipif(not find_program("vgcfgrestore"), reason="lvm2 is not installed"),
+    pytest.mark.heavy,
 ]
 
 MIB = 1024**2

@@ -26,7 +26,10 @@ from volflow.errors import HostError
 from volflow.host.namespace import MountNamespace
 from volflow.host.privilege import Privilege
 
-pytestmark = pytest.mark.skipif(bool(namespaces.missing()), reason=namespaces.missing())
+pytestmark = [
+    pytest.mark.skipif(bool(namespaces.missing()), reason=namespaces.missing()),
+    pytest.mark.heavy,
+]
 
 MIB = 1024**2
 SIZE = 8 * MIB

@@ -21,6 +21,8 @@ from volflow.host.namespace import MountNamespace
 from volflow.host.privilege import Privilege
 from volflow.host.program import Program
 
+pytestmark = pytest.mark.heavy
+
 MIB = 2**20
 MODIFIED = 1_700_000_000_123_456_789
 PROGRAM = ("python3", "-I", "-S", serving.__file__)

@@ -13,6 +13,8 @@ from tests.support.restic_programs import newest
 from volflow.errors import HostError, RepositoryError
 from volflow.movers.native.chunks import LEAST, RUN
 
+pytestmark = pytest.mark.heavy
+
 
 @pytest.fixture
 def place(tmp_path: Path) -> Place:

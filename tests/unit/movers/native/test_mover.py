@@ -26,9 +26,13 @@ from volflow.movers.restic.mover import ResticMover
 from volflow.movers.restic.repository import ResticRepository
 from volflow.results.outcome import CopyProgress
 
-pytestmark = pytest.mark.skipif(
-    os.geteuid() != 0 or shutil.which("restic") is None, reason="a namespace needs root, and restic"
-)
+pytestmark = [
+    pytest.mark.skipif(
+        os.geteuid() != 0 or shutil.which("restic") is None,
+        reason="a namespace needs root, and restic",
+    ),
+    pytest.mark.heavy,
+]
 VOLUME = "6f3a9d2e-0000-4000-8000-000000000001"
 TAGS = {"volume": VOLUME, "run": "run-1", "name": "a volume", "taken": "2026-11-01T12:00:00Z"}
 TAKEN = datetime(2026, 11, 1, 12, tzinfo=UTC)

@@ -15,6 +15,8 @@ import pytest
 from tests.support.native_images import Place, ignoring_hangup, sample
 from tests.support.waiting import until
 
+pytestmark = pytest.mark.heavy
+
 # Runs the program, which kills itself at a certain change of a file's name or its durability.
 KILLED = """
 import os, signal, sys

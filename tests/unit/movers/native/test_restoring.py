@@ -10,6 +10,8 @@ import pytest
 from tests.support.native_images import Place, sample
 from volflow.errors import HostError, RepositoryError
 
+pytestmark = pytest.mark.heavy
+
 
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
