@@ -228,7 +228,7 @@ def test_nothing_of_a_user_outlives_a_kill(
         server.wait()
         (pid,) = user.processes("volflow.cli.main")
         assert user.processes("restic")
-        assert len(mounted()) == 2
+        assert any(source.startswith("/dev/") for source in mounted())
         os.kill(pid, signal.SIGKILL)
         assert job.result().returncode == -signal.SIGKILL
         programs = ("restic", "nsenter", "unshare")

@@ -162,7 +162,10 @@ def walk(tree: str) -> Iterator[Directory]:
 
     What cannot be opened is left out: the copy cannot read it either, and reports it.
     """
-    trail = [Directory(os.open(tree, _DIRECTORY), "")]
+    try:
+        trail = [Directory(os.open(tree, _DIRECTORY), "")]
+    except OSError:
+        return
     try:
         yield trail[0]
         while trail:

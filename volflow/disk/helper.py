@@ -20,7 +20,9 @@ _UNPRINTABLE = re.compile(
 def line(error: OSError) -> str:
     """An error in one line: ``PATH: reason``, with control characters escaped."""
     reason = error.strerror or str(error) or type(error).__name__
-    where = "" if error.filename is None else f"{os.fsdecode(error.filename) or '/'}: "
+    name = error.filename
+    # It is a number where a directory was given as a descriptor.
+    where = f"{os.fsdecode(name) or '/'}: " if isinstance(name, str | bytes) else ""
     return _UNPRINTABLE.sub(lambda each: ascii(each[0])[1:-1], where + reason)
 
 
