@@ -138,9 +138,14 @@ class Batch:
         if region.is_image:
             return _checksum(device, place.start, place.size)
         if place.role is Role.WHOLE:
-            return self._site.cloud.mounted(device, tree.describe, read_only=True)
+            return self._files(device, region)
         with Mapping(_ME, device, [(place.start, place.size)], read_only=False) as mapped:
-            return self._site.cloud.mounted(mapped.paths[0], tree.describe, read_only=True)
+            return self._files(mapped.paths[0], region)
+
+    def _files(self, device: str, region: Any) -> Any:
+        return self._site.cloud.mounted(
+            device, tree.describe, read_only=True, kind=region.file_system.type
+        )
 
     def _on_larger(self, volume: str, manifest: Any, before: Seen) -> Iterator[str]:
         """What is wrong on a larger volume, of which the last partition may have grown."""
@@ -166,7 +171,7 @@ class Batch:
             return self._region(device, region)
         places = [(region.place.start, _GIB * 2 - region.place.start)]
         with Mapping(_ME, device, places, read_only=False) as mapped:
-            return self._site.cloud.mounted(mapped.paths[0], tree.describe, read_only=True)
+            return self._files(mapped.paths[0], region)
 
 
 def _unexpected(exhibit: Exhibit, manifest: Any) -> list[str]:

@@ -157,9 +157,15 @@ class Cloud:
         with self.attached(volume_id) as device:
             return self.mounted(device, do, read_only=read_only)
 
-    def mounted(self, device: str, do: Callable[[Path], T], *, read_only: bool = False) -> T:
-        """Mount an attached device, call a function there, and return its result."""
-        kind = run("blkid", "--probe", "--output", "value", "--match-tag", "TYPE", device).strip()
+    def mounted(
+        self, device: str, do: Callable[[Path], T], *, read_only: bool = False, kind: str = ""
+    ) -> T:
+        """Mount an attached device, call a function there, and return its result.
+
+        :param kind: its type, where blkid sees several
+        """
+        tag = ("--output", "value", "--match-tag", "TYPE")
+        kind = kind or run("blkid", "--probe", *tag, device).strip()
         options = ["ro" if read_only else "rw", *(["nouuid"] if kind == "xfs" else [])]
         point = self._scratch / Path(device).name
         point.mkdir(exist_ok=True)
