@@ -133,7 +133,7 @@ def _windows(bench: Bench) -> None:
 
 
 def _journal(bench: Bench) -> None:
-    """An ext4 whose journal is on another partition."""
+    """An ext4 with its journal on another partition."""
     bench.table("label: dos\nsize=48M\nsize=16M\n")
     journal, size = bench.place(2)
     ext4, room = bench.place(1)

@@ -9,7 +9,7 @@ from tests.support.waiting import until
 
 
 class Guest:
-    """What the commands of ``[quiesce]`` do, and what they were told.
+    """The commands of ``[quiesce]`` in tests: what they do, and the environment that they get.
 
     :param directory: for the commands and their notes
     """

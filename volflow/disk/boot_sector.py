@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 #: Bytes of it. XFS and others begin with their superblock.
 SIZE = 1024
 _PROGRAM = (sys.executable, "-I", "-S", os.path.abspath(__file__))
-# Boot loaders whose first sector knows the numbers of the blocks that their files are in.
+# These boot loaders keep the numbers of the blocks of their files in their first sector.
 _LOADERS = {b"EXTLINUX": "EXTLINUX", b"SYSLINUX": "SYSLINUX", b"GRUB": "GRUB", b"LILO": "LILO"}
 # Where such code is, by the type of the file system: first byte, and the byte after the last one.
 # In XFS it is behind the headers of the first allocation group. A label can contain any name.

@@ -91,7 +91,7 @@ def _sector(descriptor: int) -> int:
 
 
 def _copy(descriptor: int, at: int, sector: int, size: int) -> Copy | None:
-    """The copy whose header is here, unless there is none."""
+    """The copy of the GPT with its header here; None if there is none."""
     block = _read(descriptor, at, sector, size)
     mark, _, length, checksum, _, here, other, _, last, _, entries, count, each, sum_of_entries = (
         _HEADER.unpack_from(block.ljust(_HEADER.size, b"\0"))

@@ -37,14 +37,11 @@ class Choice:
     image_types: Sequence[str] = ()
     file_types: Sequence[str] = SUPPORTED
 
-    def against(self, kind: str, *also: str) -> str:
-        """Why a type is stored as an image; empty if it need not be.
-
-        :param also: types of which there is no need to name them in ``file_types``
-        """
+    def against(self, kind: str) -> str:
+        """Why a type is stored as an image; empty if it need not be."""
         if kind in self.image_types:
             return f"[backup] image_types has {kind}"
-        if kind not in (*self.file_types, *also):
+        if kind not in self.file_types:
             return f"[backup] file_types does not have {kind}"
         return ""
 
@@ -91,6 +88,9 @@ class Inspector:
         notes = _Notes()
         # A boot loader that reads blocks by their numbers would find others after a restore.
         fixed = boot_code.why_images(self._privilege, device, found)
+        if found.why:
+            # The volume is one part, whatever its table says.
+            fixed = {0: found.why.removeprefix(layout.AS_ONE)}
         candidates = tuple(DiskRegion(number, part) for number, part in enumerate(found.parts))
         looked = [one for one in candidates if one.part.role not in _NEVER]
         with self._mapped(device, looked, found) as maps:
@@ -99,13 +99,6 @@ class Inspector:
                 if region in looked
                 else region
                 for region in candidates
-            )
-        if found.why:
-            regions = tuple(
-                region.as_image(found.why.removeprefix(layout.AS_ONE))
-                if region.part.role is Role.WHOLE
-                else region
-                for region in regions
             )
         return Inspection(
             Disk(found, regions), tuple(notes.decided), tuple(notes.errors), tuple(notes.left_out)
@@ -120,7 +113,7 @@ class Inspector:
 
     def _with_logical_volumes(self, device: str, found: Layout) -> Layout:
         """The layout with the linear logical volumes of physical volumes as parts of it."""
-        if self._choice.against(_LVM, _LVM):
+        if _LVM in self._choice.image_types:
             return found
         candidates = [
             DiskRegion(number, part)

@@ -1,6 +1,6 @@
 """What a device consists of: each of its bytes belongs to exactly one part.
 
-It is told by libblkid and sfdisk, and never by mounting. A partition table is used only where
+libblkid and sfdisk tell it, and nothing is mounted. A partition table is used only where
 nothing speaks against it: else the whole volume is one part, and :attr:`Layout.why` says why.
 """
 

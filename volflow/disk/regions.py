@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from volflow.disk import boot_sector
 from volflow.disk.filesystem import FileSystem
 from volflow.disk.layout import Layout, Part, Role
 from volflow.disk.mapping import Mapping as Loops
@@ -25,8 +26,6 @@ from volflow.host.privilege import Privilege
 ROOT = Path("regions")
 # What follows the number of a region in the name of its image.
 _IMAGE = ".img"
-# The longest boot sector that is stored: that of ext2, ext3 and ext4.
-_BOOT_SECTOR = 1024
 
 
 def region_path(number: int, *, image: bool = False) -> Path:
@@ -112,7 +111,7 @@ def boot_sector_of(text: str) -> bytes:
         found = base64.b64decode(text, validate=True)
     except binascii.Error as error:
         raise ValueError("a boot sector is not stored as base64") from error
-    if len(found) > _BOOT_SECTOR:
+    if len(found) > boot_sector.SIZE:
         raise ValueError("a boot sector is too long")
     return found
 

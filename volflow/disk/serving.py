@@ -6,7 +6,7 @@ device over an empty file, prints a line, and serves the files until all are unm
 is ended. MODIFIED is the time of their last change, in nanoseconds since the epoch.
 
 It speaks the protocol of the kernel (``linux/fuse.h``; fuse(4)) and needs no libfuse. Each file is
-a mount of its own, whose root is a regular file. Only root can see it.
+a mount of its own, with a regular file as its root. Only root can see it.
 """
 
 from __future__ import annotations

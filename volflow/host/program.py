@@ -631,7 +631,7 @@ def _temporary_file() -> IO[bytes]:
 
 
 def _memory() -> IO[bytes]:
-    """A file in memory: what a program is told can be a secret, and never reaches a disk."""
+    """A file in memory: the input of a program can be a secret, which must not reach a disk."""
     return os.fdopen(os.memfd_create("volflow"), "w+b")
 
 

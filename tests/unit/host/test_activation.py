@@ -1,4 +1,4 @@
-"""A host that activates what guests have on their volumes is told how to stop that."""
+"""doctor says how to keep a host from activating what guests have on their volumes."""
 
 from __future__ import annotations
 

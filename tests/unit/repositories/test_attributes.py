@@ -1,4 +1,4 @@
-"""What is told of flags that could not be set, and what a restore does not touch."""
+"""volflow names the flags that it could not set, and restores no others."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ def guest(tmp_path: Path) -> Guest:
 
 @pytest.fixture
 def quiet(state: State, cloud: FakeClient, guest: Guest, monkeypatch: pytest.MonkeyPatch) -> WorkOf:
-    """The work of a volume or group whose guests are frozen, as the options say."""
+    """The work of a volume or group, with its guests frozen as the options say."""
     monkeypatch.setattr("volflow.tasks.source._AGAIN", 0.0)
 
     def of(key: str, **options: Any) -> Work:
